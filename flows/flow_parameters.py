@@ -1,0 +1,86 @@
+"""From a flow's parameters, which come from outside, to a selection's settings: names are checked and paths kept inside the roots."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from pelt_automl.config import SelectionSettings
+from pelt_automl.errors import SettingsError, all_problems
+
+TASK = re.compile(r"[A-Za-z0-9][\w-]*|hf:[\w-][\w.-]*/[\w-][\w.-]*(:[\w-][\w.-]*)?", re.ASCII)
+MODEL = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
+METHOD = re.compile(r"[a-z0-9][a-z0-9-]*")
+PATHS = ("data_dir", "train", "validation", "test")
+"""The parameters that are paths; `model` may be one too."""
+
+
+def data_roots() -> list[Path]:
+    """The folders that a flow may read from: ``$PELT_AUTOML_DATA_DIR``, and those in ``$PELT_AUTOML_DATA_ROOTS`` (as in ``$PATH``)."""
+    names = [os.environ.get("PELT_AUTOML_DATA_DIR", ""), *os.environ.get("PELT_AUTOML_DATA_ROOTS", "").split(os.pathsep)]
+    return [Path(name).expanduser().resolve() for name in names if name]
+
+
+def inside(path: str, roots: list[Path]) -> Path:
+    """The path, resolved; a relative one is looked for in each root in turn.
+
+    Raises `SettingsError` when it leaves the roots, by ``..`` or by a link too, or when there are none.
+    """
+    if not roots:
+        raise SettingsError(
+            f"{path!r}: flows read no folder yet; set PELT_AUTOML_DATA_DIR or PELT_AUTOML_DATA_ROOTS and start the worker anew"
+        )
+    candidates = [(root / Path(path).expanduser()).resolve() for root in roots]
+    allowed = [candidate for candidate in candidates if any(candidate.is_relative_to(root) for root in roots)]
+    if not allowed:
+        raise SettingsError(f"{path!r} lies outside the folders that flows may read: {', '.join(map(str, roots))}")
+    return next((candidate for candidate in allowed if candidate.exists()), allowed[0])
+
+
+def checked_settings(**parameters: Any) -> SelectionSettings:
+    """The settings of one selection; a parameter that is None or empty leaves the program's default.
+
+    Raises `SettingsError` with everything that is wrong with names and paths at once, then with what is wrong with the settings.
+    """
+    given = {name: value for name, value in parameters.items() if value is not None and value != []}
+    problems = _name_problems(given)
+    roots = data_roots()
+    for name in [*PATHS, *(["model"] if _is_path(given.get("model", "")) else [])]:
+        if name in given:
+            try:
+                checked = inside(str(given[name]), roots)
+                given[name] = str(checked) if name == "model" else checked
+            except SettingsError as error:
+                problems.append(f"{name} {error}")
+    if problems:
+        raise SettingsError(all_problems("the request", problems))
+
+    from pelt_automl.selection import settings_from
+
+    return settings_from(**given)
+
+
+def _is_path(model: str) -> bool:
+    """Whether a model's name can only be, or would be taken for, a folder."""
+    return model.startswith((".", "/", "~")) or model.count("/") > 1 or Path(model).exists()
+
+
+def _name_problems(given: dict[str, Any]) -> list[str]:
+    problems = []
+    if "task" in given and not TASK.fullmatch(given["task"]):
+        problems.append(f"task {given['task']!r} isn't a task's name: letters, digits, - and _, or hf:owner/name[:config]")
+    if "model" in given and not _is_path(given["model"]) and not MODEL.fullmatch(given["model"]):
+        problems.append(f"model {given['model']!r} isn't a model's name: an alias, owner/name, or a folder")
+    return problems + _method_problems(given.get("methods", []))
+
+
+def check_methods(methods: list[str]) -> None:
+    """Raises `SettingsError` unless there is at least one name and each could be a method's."""
+    problems = _method_problems(methods) or ([] if methods else ["name at least one method"])
+    if problems:
+        raise SettingsError(all_problems("the request", problems))
+
+
+def _method_problems(methods: list[str]) -> list[str]:
+    wrong = [method for method in methods if not METHOD.fullmatch(method)]
+    return [f"method {method!r} isn't a method's name: small letters, digits and -" for method in wrong]

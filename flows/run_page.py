@@ -1,0 +1,84 @@
+"""What a selection leaves on its flow run's page in Prefect's UI: tags, report, leaderboard and a link."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.runtime import flow_run
+
+from pelt_automl.config import SelectionSettings, TaskSettings
+from pelt_automl.recorders import printable_uri
+from pelt_automl.records import Standing, VerdictReached, of_kind, read
+
+
+def task_name(task: TaskSettings) -> str:
+    """How a task is called in names and tags; the train file's name for data of one's own."""
+    return task.task or (task.train.stem if task.train else "task")
+
+
+def select_name() -> str:
+    """Name of a ``select-pelt`` run: ``select-qnli``. Prefect asks for it before the parameters are checked."""
+    return f"select-{_asked_task()}"
+
+
+def search_name() -> str:
+    """Name of a ``search-method`` run: ``search-qnli-lora``."""
+    return "-".join(["search", _asked_task(), *map(str, flow_run.parameters.get("search_methods", []))])
+
+
+def _asked_task() -> str:
+    parameters = flow_run.parameters
+    return str(parameters.get("task") or Path(str(parameters.get("train") or "task")).stem)
+
+
+def run_tags(settings: SelectionSettings) -> list[str]:
+    """What one filters runs by in Prefect's UI."""
+    k = "full" if settings.task.k is None else settings.task.k
+    return [f"task:{task_name(settings.task)}", f"model:{settings.model}", f"k:{k}"]
+
+
+def tag_this_run(names: Sequence[str]) -> None:
+    """Add tags to the flow run that is running; outside one nothing happens."""
+    if flow_run.id:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(flow_run.id, tags=sorted({*flow_run.tags, *names}))
+
+
+def leave_artifacts(folder: Path, task: str) -> None:
+    """The report as Markdown, the leaderboard as a table, and a link to MLflow or to the folder."""
+    key = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
+    create_markdown_artifact((folder / "report.md").read_text(encoding="utf-8"), key=f"report-{key}", description=f"Selection for {task}")
+    if rows := leaderboard(folder):
+        create_table_artifact(rows, key=f"leaderboard-{key}", description="Finalists, best report score first")
+    link, text = place(folder)
+    create_link_artifact(link, text, key=f"records-{key}", description=f"Everything of this selection: {folder}")
+
+
+def leaderboard(folder: Path) -> list[dict[str, Any]]:
+    """The verdict's finalists as table rows; empty where there is no verdict."""
+    verdicts = of_kind(read(folder / "records.jsonl"), VerdictReached)
+    return [_row(standing, verdicts[-1].report_metric) for standing in verdicts[-1].standings] if verdicts else []
+
+
+def _row(standing: Standing, metric: str) -> dict[str, Any]:
+    low, high = standing.report_interval
+    return {
+        "method": standing.method + (" (default)" if standing.is_default else ""),
+        metric: f"{standing.report_score:.4f}",
+        "95 %": f"{low:.4f} to {high:.4f}",
+        "P(best)": f"{standing.p_best:.2f}",
+        "tied": "yes" if standing.tied else "",
+        "parameters": f"{standing.parameters:,}",
+        "seconds": f"{standing.training_seconds:.1f}",
+        "candidate": standing.candidate,
+    }
+
+
+def place(folder: Path) -> tuple[str, str]:
+    """Link and text: MLflow's UI when its server is used, else the folder."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return (printable_uri(uri), "MLflow") if uri.startswith(("http://", "https://")) else (folder.as_uri(), str(folder))

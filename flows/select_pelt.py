@@ -1,0 +1,111 @@
+"""Flow "select-pelt": one text task from its name to its recommendation.
+
+prefect deployment run select-pelt/default --param task=qnli --watch
+"""
+
+from typing import Any, Literal
+
+from prefect import flow, get_run_logger, tags
+
+from flows.clear_failures import clear_failure, step
+from flows.flow_parameters import checked_settings
+from flows.run_display import LogDisplay
+from flows.run_page import leave_artifacts, run_tags, select_name, tag_this_run, task_name
+from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings
+from pelt_automl.recommendation import Recommendation
+from pelt_automl.selection import Selection
+
+
+@step
+def prepare(selection: Selection) -> None:
+    """Data and splits, the pretrained model, its speed on this machine, and the plan for the time limit."""
+    selection.prepare()
+
+
+@step
+def search(selection: Selection, methods: list[str] | None = None) -> None:
+    """Rounds of packed trials of these methods; None for all that the selection compares."""
+    selection.search(methods)
+
+
+@step
+def confirm(selection: Selection) -> None:
+    """Finalists trained anew on fresh seeds, then scored on the report split."""
+    selection.confirm()
+
+
+@step
+def explain(selection: Selection) -> None:
+    """Gates, and submodules switched off."""
+    selection.explain()
+
+
+@step
+def recommend(selection: Selection) -> Recommendation:
+    """The verdict, the report and the winner's weights."""
+    return selection.recommend()
+
+
+@flow(name="select-pelt", flow_run_name=select_name)
+@clear_failure
+def select_pelt(
+    task: str | None = None,
+    data_dir: str | None = None,
+    train: str | None = None,
+    validation: str | None = None,
+    test: str | None = None,
+    text_columns: list[str] | None = None,
+    label_column: str | None = None,
+    kind: Literal["classification", "regression"] | None = None,
+    metric: str | None = None,
+    k: int | Literal["full"] | None = None,
+    protocol: Literal["strict", "paper"] = TaskSettings.protocol,
+    model: str = SelectionSettings.model,
+    methods: list[str] | None = None,
+    trials: int = SearchSettings.trials,
+    seconds: float | None = None,
+    seed: int = SearchSettings.seed,
+    equivalence: float = SearchSettings.equivalence,
+    prefer: Literal["params", "time"] = SearchSettings.prefer,
+) -> dict[str, Any]:
+    """Which parameter-efficient tuning method to use for a text task, with its trained weights.
+
+    Args:
+        task: Name of an embedded, GLUE or SuperGLUE task, or ``hf:owner/name[:config]``; none with files of your own.
+        data_dir: Folder with one folder a task, inside the worker's data folders.
+        train: Your own labelled file (CSV, TSV, JSONL or Parquet), inside the worker's data folders.
+        validation: Your own validation file.
+        test: Your own labelled test file.
+        text_columns: One or two columns with text, for files and ``hf:`` data sets.
+        label_column: Column with the label, for files and ``hf:`` data sets.
+        kind: What the labels are; found out when it isn't given.
+        metric: The task's own when it isn't given.
+        k: Number of labelled examples that may be used; all when it isn't given.
+        protocol: ``strict`` carves the select split out of the K examples, ``paper`` does as UniPELT's authors did.
+        model: Hub name of a pretrained encoder, a folder inside the worker's data folders, or ``minilm``.
+        methods: PELT methods to compare; all when none is given.
+        trials: Configurations tried a method at most.
+        seconds: Limit on the whole selection.
+        seed: Seed of samples, splits and samplers.
+        equivalence: Region of practical equivalence, in points of the metric.
+        prefer: What makes one of the tied methods the cheapest.
+
+    Returns:
+        Method, report score and metric, statement, and the folder with everything.
+    """
+    settings = checked_settings(**locals())
+    tag_this_run(run_tags(settings))
+    with tags(*run_tags(settings)), Selection.open(settings, display=LogDisplay(get_run_logger())) as selection:
+        prepare(selection)
+        search(selection)
+        confirm(selection)
+        explain(selection)
+        recommendation = recommend(selection)
+    leave_artifacts(recommendation.folder, task_name(settings.task))
+    return summary(recommendation)
+
+
+def summary(recommendation: Recommendation) -> dict[str, Any]:
+    """What a caller of the flow gets: plain values, so that they travel."""
+    fields = ("method", "report_score", "report_metric", "statement")
+    return {name: getattr(recommendation, name) for name in fields} | {"folder": str(recommendation.folder)}

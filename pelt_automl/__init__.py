@@ -1,0 +1,45 @@
+"""Which parameter-efficient tuning method should I use for this text task, with this much data, and with which settings?
+
+``select(task=..., ...)`` answers with a `Recommendation`; ``load(path)`` gives the trained winner, ready to predict.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pelt_automl.errors import PeltError
+
+if TYPE_CHECKING:
+    from pelt_automl.recommendation import Recommendation
+    from pelt_automl.selection import Selection, select
+    from pelt_automl.training.predicting import Predictor
+
+__version__ = "0.1.0"
+__all__ = ["PeltError", "Predictor", "Recommendation", "Selection", "load", "select"]
+
+_LAZY = {
+    "Predictor": "pelt_automl.training.predicting",
+    "Recommendation": "pelt_automl.recommendation",
+    "Selection": "pelt_automl.selection",
+    "select": "pelt_automl.selection",
+}
+"""Where the public names live: torch and its like are imported when one of them is used, not before."""
+
+
+def load(path: Any) -> "Predictor":
+    """The trained winner of a selection, from the selection's folder or its ``winner`` folder.
+
+    Raises `SelectionError` when there is none, `BackboneError` when its pretrained model can't be had.
+    """
+    from pathlib import Path
+
+    from pelt_automl.training.predicting import load_predictor
+
+    folder = Path(path).expanduser()
+    inside = folder / "winner"
+    return load_predictor(inside if inside.is_dir() else folder)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'pelt_automl' has no attribute {name!r}")

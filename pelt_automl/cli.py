@@ -1,0 +1,249 @@
+"""The command line. Nothing heavy is imported before a command needs it, so that ``--help`` answers at once."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pelt_automl import __version__
+from pelt_automl.config import SearchSettings, TrainingSettings, home
+from pelt_automl.errors import PeltError, SelectionError, SettingsError
+
+app = typer.Typer(
+    name="pelt-automl",
+    help="Which parameter-efficient tuning method should I use for this text task, with this much data, and with which settings?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+BAD_INPUT, INTERRUPTED = 2, 130
+"""Exit codes."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SelectionName = Annotated[str, typer.Argument(metavar="SELECTION", help="A selection's folder, or its name in the program's home.")]
+
+
+def main() -> None:
+    """Run the command line; an expected error is one message and exit code 2, never a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        app()
+    except PeltError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on where it stood", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def select(  # noqa: PLR0913, PLR0917 one argument an option
+    task: Annotated[str | None, typer.Option(help="A task's name (see: pelt-automl tasks), or hf:owner/name[:config].")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with DIR/TASK/train.jsonl and so on; comes before the Hub.")] = None,
+    train: Annotated[Path | None, typer.Option(help="Your own labelled file: CSV, TSV, JSONL or Parquet.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="Your own validation file (optional).")] = None,
+    test: Annotated[Path | None, typer.Option(help="Your own labelled test file (optional); it becomes the report split.")] = None,
+    text_columns: Annotated[str | None, typer.Option(help="One or two columns with text: a or a,b.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column with the label.")] = None,
+    kind: Annotated[str | None, typer.Option(help="classification or regression; told from the labels if left out.")] = None,
+    metric: Annotated[str | None, typer.Option(help="What decides; the task's own if left out.")] = None,
+    model: Annotated[str, typer.Option(help="A Hub name, a local folder, or minilm.")] = "minilm",
+    k: Annotated[str | None, typer.Option(help="Labelled examples that may be used: a number, or full.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="strict: select comes out of the K. paper: UniPELT's, 1,000 more to select on.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Methods to compare: lora,adapter,... All if left out.")] = None,
+    trials: Annotated[int, typer.Option(help="Configurations tried a method at most; the first is the published default.")] = SearchSettings.trials,
+    seconds: Annotated[float | None, typer.Option(help="Time limit of the whole selection.")] = None,
+    finalist_seeds: Annotated[int, typer.Option(help="Fresh seeds for each finalist.")] = SearchSettings.finalist_seeds,
+    epochs: Annotated[float, typer.Option(help="Length of a full training in passes over the data.")] = TrainingSettings.epochs,
+    batch_size: Annotated[int, typer.Option(help="Examples a step and trial.")] = TrainingSettings.batch_size,
+    max_length: Annotated[int, typer.Option(help="Tokens an example at most.")] = TrainingSettings.max_length,
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = TrainingSettings.precision,
+    equivalence: Annotated[float, typer.Option(help="Region of practical equivalence in points.")] = SearchSettings.equivalence,
+    prefer: Annotated[str, typer.Option(help="What decides among the tied: params or time.")] = SearchSettings.prefer,
+    seed: Annotated[int, typer.Option(help="Seed of the sample, the splits, the samplers and the trials.")] = SearchSettings.seed,
+    spaces: Annotated[Path | None, typer.Option(help="Folder with search spaces of your own (METHOD.yaml).")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder to write to. The same command goes on where it stood.")] = None,
+) -> None:
+    """Find the method, confirm it on fresh seeds, and write the recommendation with its weights and report."""
+    options = {name: value for name, value in locals().items() if name != "output"}
+    from pelt_automl.display import TerminalDisplay
+    from pelt_automl.selection import Selection, settings_from
+
+    settings = settings_from(**options)
+    display = TerminalDisplay()
+    try:
+        with Selection.open(settings, output, display) as selection:
+            if selection.finished:
+                print("This selection has finished before; here is its verdict. For another one change --seed or --output.\n")
+            selection.run()
+    finally:
+        display.close()
+    _print_verdict(selection.folder)
+
+
+def _print_verdict(folder: Path) -> None:
+    from pelt_automl.recommendation import verdict_text
+    from pelt_automl.recorders import default_tracking_uri, printable_uri
+    from pelt_automl.records import read
+
+    print(verdict_text(list(read(folder / "records.jsonl"))))
+    print(f"\nReport:   {folder / 'report.html'}")
+    print(f"Winner:   {folder / 'winner'}   (pelt_automl.load({str(folder)!r}), or: pelt-automl predict {folder} --input FILE --output FILE)")
+    uri = printable_uri(default_tracking_uri())
+    where = f"open {uri}" if uri.startswith("http") else f"mlflow ui --host 127.0.0.1 --backend-store-uri {uri}"
+    print(f"MLflow:   {where}")
+
+
+@app.command()
+def methods(
+    shape: Annotated[str, typer.Option(help="Shape of the backbone that parameters are counted for.")] = "bert-base",
+    as_json: Json = False,
+) -> None:
+    """List every method with its published defaults and its trainable parameters."""
+    from pelt_automl.backbones import SHAPES
+    from pelt_automl.design_space import count_all
+    from pelt_automl.methods import METHODS
+
+    if shape not in SHAPES:
+        raise SettingsError(f"unknown shape {shape!r}; there are {', '.join(SHAPES)}")
+    rows = []
+    for method in METHODS.values():
+        count = count_all(method.build(), SHAPES[shape])
+        rows.append(
+            {
+                "name": method.name,
+                "summary": method.summary,
+                "source": method.source,
+                "defaults": method.defaults,
+                "trainable_parameters": count.pelt,
+                "gate_parameters": count.gates,
+                "head_parameters": count.head,
+                "training_only_parameters": count.training_only,
+                "shape": shape,
+            }
+        )
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    print(f"{'method':<12} {'parameters':>12} {'gates':>8} {'head':>7}   on {shape}; the head for two classes")
+    for row in rows:
+        defaults = ", ".join(f"{name}={value}" for name, value in row["defaults"].items())
+        print(f"{row['name']:<12} {row['trainable_parameters']:>12,} {row['gate_parameters']:>8,} {row['head_parameters']:>7,}   {row['summary']}")
+        print(f"{'':<42}   {defaults}")
+
+
+@app.command()
+def tasks(
+    name: Annotated[str | None, typer.Argument(help="A task to look at; all are listed without one.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with DIR/TASK/train.jsonl and so on; comes before the Hub.")] = None,
+    k: Annotated[str | None, typer.Option(help="Labelled examples that may be used: a number, or full.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the tasks with a name, or show one with its splits and two simple baselines."""
+    from pelt_automl.tasks import baselines, known_tasks, load_task
+
+    if name is None:
+        known = [vars(info) for info in known_tasks()]
+        print(json.dumps(known, indent=2) if as_json else "\n".join(_task_line(info) for info in known))
+        return
+    from pelt_automl.selection.options import settings_from
+
+    data = load_task(settings_from(task=name, data_dir=data_dir, k=k).task)
+    scores = baselines(data)
+    facts: dict[str, Any] = {
+        "task": data.name,
+        "kind": data.kind,
+        "metric": data.metric.name,
+        "labels": list(data.labels),
+        "sizes": data.sizes(0),
+        "baselines": scores,
+        "notes": list(data.notes),
+    }
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    print(f"{data.name}: {data.kind}, {data.metric.name}" + (f"; classes {', '.join(data.labels[:12])}" if data.labels else ""))
+    print("examples: " + ", ".join(f"{size} {split}" for split, size in facts["sizes"].items()))
+    for baseline, score in scores.items():
+        print(f"{baseline:<14} {score:.3f} {data.metric.name} on report, trained on train and select")
+    for note in data.notes:
+        print(f"note: {note}")
+
+
+def _task_line(info: dict[str, Any]) -> str:
+    return f"{info['name']:<14} {info['kind']:<15} {info['metric']:<10} {info['description']} [{info['source']}]"
+
+
+@app.command()
+def spaces(
+    folder: Annotated[Path | None, typer.Option("--spaces", help="Folder with search spaces of your own (METHOD.yaml).")] = None,
+) -> None:
+    """Check the search spaces and print them."""
+    from pelt_automl.methods import METHODS
+    from pelt_automl.search.spaces import load_spaces
+
+    for method, space in load_spaces(folder, tuple(METHODS)).items():
+        print(f"{method} (version {space.version})")
+        for parameter in space.parameters:
+            default = METHODS[method].defaults[parameter.name]
+            print(f"  {parameter.name:<20} {parameter.described():<32} default {default}")
+
+
+@app.command()
+def report(selection: SelectionName) -> None:
+    """Build a selection's report anew from its records, and print the verdict."""
+    from pelt_automl.recommendation import write_report
+
+    folder = _folder(selection)
+    write_report(folder)
+    _print_verdict(folder)
+
+
+@app.command()
+def predict(
+    selection: SelectionName,
+    input_file: Annotated[Path, typer.Option("--input", help="CSV, TSV, JSONL or Parquet with the text columns.")],
+    output_file: Annotated[Path, typer.Option("--output", help="File to write, of the same kinds: all columns and `prediction`.")],
+    text_columns: Annotated[str | None, typer.Option(help="Columns with the text, where they have other names than in training.")] = None,
+) -> None:
+    """Predict with the recommended method and its trained weights."""
+    from pelt_automl.predicting import predict_file
+
+    columns = tuple(part.strip() for part in text_columns.split(",")) if text_columns else ()
+    count = predict_file(_folder(selection), input_file, output_file, columns)
+    print(f"{count} predictions written to {output_file}")
+
+
+def _folder(selection: str) -> Path:
+    """A folder, or a name in the program's home; a name never leaves it."""
+    folder = Path(selection).expanduser()
+    if folder.is_dir():
+        return folder.absolute()
+    named = home() / "selections" / selection
+    if "/" not in selection and ".." not in selection and named.is_dir():
+        return named
+    there = sorted(path.name for path in (home() / "selections").glob("*") if path.is_dir())
+    listed = f"; in {home() / 'selections'} there are {', '.join(there)}" if there else f"; {home() / 'selections'} has none"
+    raise SelectionError(f"there is no selection {selection!r}: give its folder or its name{listed}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The decision: among the finalists that are practically as good as the best, the cheapest is recommended."""
+
+import math
+from collections.abc import Sequence
+
+from pelt_automl.errors import NoTrialCompletedError, SelectionError
+from pelt_automl.evidence.finalists import finalists, report_labels
+from pelt_automl.evidence.gates import mean
+from pelt_automl.methods import FIXED_DEFAULTS
+from pelt_automl.recommendation.standings import Comparison, Difference
+from pelt_automl.recommendation.statement import fallback_statement, statement
+from pelt_automl.recommendation.warnings import all_warnings
+from pelt_automl.recommendation.wording import ERRORS
+from pelt_automl.records import DataDescribed, Event, Standing, TrialEnded, VerdictReached, of_kind
+
+POINT = 0.01
+"""One point of a metric that runs from 0 to 1."""
+
+
+def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictReached:
+    """The verdict on a selection whose finalists have been scored.
+
+    The rule: a finalist is *tied* when its mean report score is at most the region of practical equivalence worse than the best mean;
+    the cheapest of the tied is recommended, of equally cheap ones the better. Without any scored finalist the trial with the best
+    select score is recommended, with a warning.
+
+    Args:
+        events: of the selection so far.
+        equivalence: the region in points. 1 point is 0.01 of the metric; for errors (mae, rmse) 1 % of the standard deviation of the
+            report labels.
+        prefer: ``params`` (trainable parameters kept) or ``time`` (mean training seconds): what makes a finalist cheap.
+
+    Raises:
+        NoTrialCompletedError: no trial has a select score.
+        SelectionError: the records hold no data description, or contradict themselves.
+    """
+    described = of_kind(events, DataDescribed)
+    if not described:
+        raise SelectionError("the selection's records lack the description of the data: it was killed at its start; run it again")
+    data, found = described[-1], finalists(events)
+    if not found:
+        return _fall_back(events, data)
+    labels = report_labels(events)
+    comparison = Comparison(found, labels, data.metric, data.greater_is_better)
+    standings = comparison.standings(region_of_equivalence(equivalence, data.metric, labels))
+    winner = cheapest([row for row in standings if row.tied], prefer)
+    leads = margins(comparison, winner, standings)
+    return VerdictReached(
+        method=winner.method,
+        candidate=winner.candidate,
+        standings=standings,
+        report_metric=data.metric,
+        report_score=winner.report_score,
+        p_best=winner.p_best,
+        statement=statement(winner, standings, leads, data, equivalence, prefer, len(labels)),
+        margins={name: difference.value for name, difference in leads.items()},
+        warnings=all_warnings(events, comparison.shared),
+    )
+
+
+def region_of_equivalence(equivalence: float, metric: str, labels: Sequence[float]) -> float:
+    """Points in the metric's unit: 0.01 of the metric a point; for errors 0.01 of the labels' standard deviation."""
+    if metric not in ERRORS:
+        return equivalence * POINT
+    center = mean(labels)
+    return equivalence * POINT * math.sqrt(mean([(label - center) ** 2 for label in labels]))
+
+
+def cheapest(tied: Sequence[Standing], prefer: str) -> Standing:
+    """The one with the fewest parameters (``params``) or the shortest training (``time``); ties in cost go to the better score."""
+    if prefer == "time":
+        return min(tied, key=lambda row: (row.training_seconds, row.difference))
+    return min(tied, key=lambda row: (row.parameters, row.difference))
+
+
+def margins(comparison: Comparison, winner: Standing, standings: Sequence[Standing]) -> dict[str, Difference]:
+    """The winner's lead over each fixed default among the finalists, itself left out."""
+    defaults = [row for row in standings if row.is_default and row.method in FIXED_DEFAULTS and row is not winner]
+    return {row.candidate: comparison.difference(winner.candidate, row.candidate) for row in defaults}
+
+
+def _fall_back(events: Sequence[Event], data: DataDescribed) -> VerdictReached:
+    trial = best_by_select_score(of_kind(events, TrialEnded), data.greater_is_better)
+    warning = "No finalist was scored on the report split: the recommendation rests on select scores alone, too good on average."
+    return VerdictReached(
+        method=trial.method,
+        candidate=trial.candidate,
+        standings=[],
+        report_metric=data.metric,
+        report_score=None,
+        p_best=None,
+        statement=fallback_statement(trial, data),
+        margins={},
+        warnings=[warning, *all_warnings(events, None)],
+    )
+
+
+def best_by_select_score(trials: Sequence[TrialEnded], greater_is_better: bool) -> TrialEnded:
+    """The trial to recommend when none was confirmed: trained to its end before stopped early, then varied predictions before
+    constant ones, then the best select score, then the fewest parameters.
+
+    Raises `NoTrialCompletedError` with the causes when no trial that didn't fail has a finite select score.
+    """
+    scored = [(t, t.select_score) for t in trials if t.state != "failed" and t.select_score is not None and math.isfinite(t.select_score)]
+    if not scored:
+        causes = sorted({f"{trial.trial}: {trial.cause or trial.state}" for trial in trials})[:5]
+        raise NoTrialCompletedError(
+            f"none of {len(trials)} trials was trained far enough to be scored, so that there is nothing to recommend. "
+            f"{'Causes: ' + '; '.join(causes) if causes else 'Give it more time (--seconds)'}"
+        )
+    sign = -1 if greater_is_better else 1
+    return min(
+        scored,
+        key=lambda pair: (pair[0].state != "completed", pair[0].constant_predictions, sign * pair[1], pair[0].parameters["kept"]),
+    )[0]

@@ -1,0 +1,148 @@
+"""Learning curves and gate heat maps as SVG for the report. Matplotlib draws without a display."""
+
+import io
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pelt_automl.evidence.gates import LayerGate
+from pelt_automl.recommendation.wording import Unit
+from pelt_automl.records import TrialEnded
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#010203"
+"""Stands for the page's own text color: replaced by ``currentColor``, so that one drawing fits light and dark."""
+BLUE, ORANGE, GRAY = "#4c8dd6", "#e8833a", "#8a94a3"
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.facecolor": "none",
+    "axes.edgecolor": GRAY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "xtick.color": GRAY,
+    "ytick.color": GRAY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": GRAY,
+    "grid.alpha": 0.25,
+    "text.parse_math": False,
+}
+PANELS_A_ROW = 4
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _svg(figure: "Figure", name: str) -> str:
+    """The figure as an ``<svg>`` element without an XML header; ids are made from `name`, so that several fit into one page."""
+    import matplotlib as mpl
+
+    text = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Title": name})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :].replace(INK, "currentColor").replace('id="', f'id="{name}-').replace('"#', f'"#{name}-').replace(
+        "url(#", f"url(#{name}-"
+    )  # fmt: skip
+
+
+def learning_curves(trials: Sequence[TrialEnded], unit: Unit) -> str | None:
+    """Select score against optimizer steps, one small panel a method; None when no trial of the search was ever evaluated."""
+    import matplotlib as mpl
+
+    by_method: dict[str, list[TrialEnded]] = defaultdict(list)
+    for trial in trials:
+        if trial.stage == "search" and any(math.isfinite(point.select_score) for point in trial.curve):
+            by_method[trial.method].append(trial)
+    if not by_method:
+        return None
+    with mpl.rc_context(STYLE):
+        rows = math.ceil(len(by_method) / PANELS_A_ROW)
+        figure = _figure(10.4, 2.1 * rows + 0.2)
+        panels = figure.subplots(rows, min(len(by_method), PANELS_A_ROW), sharex=True, sharey=True, squeeze=False)
+        for panel, (method, own) in zip(panels.flat, by_method.items(), strict=False):
+            _panel(panel, method, own, unit)
+        for panel in list(panels.flat)[len(by_method) :]:
+            panel.set_axis_off()
+        figure.supxlabel("optimizer steps", fontsize=9)
+        figure.supylabel(f"{unit.name} on select", fontsize=9)
+        return _svg(figure, "learning-curves")
+
+
+def _panel(panel: "Axes", method: str, trials: Sequence[TrialEnded], unit: Unit) -> None:
+    scale = 100 if unit.in_points else 1
+    # The default is drawn last, so that it lies on top.
+    for trial in sorted(trials, key=lambda trial: trial.is_default):
+        points = [point for point in trial.curve if math.isfinite(point.select_score)]
+        steps, scores = [point.step for point in points], [scale * point.select_score for point in points]
+        color = ORANGE if trial.is_default else BLUE
+        line = "-" if trial.state == "completed" else ":"
+        panel.plot(steps, scores, line, color=color, linewidth=1.8 if trial.is_default else 1.1, marker="o", markersize=2)
+        if trial.state == "failed" and points:
+            panel.plot(steps[-1:], scores[-1:], "x", color="#d64545", markersize=6, markeredgewidth=1.6)
+    panel.set_title(method, fontweight="bold")
+    panel.grid(visible=True)
+    panel.tick_params(length=0)
+
+
+def gate_heat_map(gates: Sequence[LayerGate], name: str) -> str | None:
+    """Mean and drift of each gate, submodule and site by layer; None without gates."""
+    import matplotlib as mpl
+
+    if not gates:
+        return None
+    rows = sorted({(gate.submodule, gate.site) for gate in gates})
+    layers = sorted({gate.layer for gate in gates})
+    with mpl.rc_context(STYLE):
+        figure = _figure(10.4, 2 * (0.34 * len(rows) + 0.75))
+        panels = figure.subplots(2, 1, sharex=True)
+        means = {(gate.submodule, gate.site, gate.layer): gate.mean for gate in gates}
+        drifts = {(gate.submodule, gate.site, gate.layer): gate.drift for gate in gates}
+        _heat(panels[0], "mean of the gate (0 closed, 1 open)", rows, layers, means, (0.0, 1.0))
+        largest = max(0.05, *(abs(value) for value in drifts.values()))
+        _heat(panels[1], "drift from its start", rows, layers, drifts, (-largest, largest))
+        panels[1].set_xlabel("layer")
+        return _svg(figure, name)
+
+
+def _heat(
+    panel: "Axes",
+    title: str,
+    rows: Sequence[tuple[str, str]],
+    layers: Sequence[int],
+    values: dict[tuple[str, str, int], float],
+    limits: tuple[float, float],
+) -> None:
+    import numpy as np
+
+    grid = [[values.get((*row, layer), math.nan) for layer in layers] for row in rows]
+    image = panel.imshow(np.array(grid), cmap="RdBu_r", vmin=limits[0], vmax=limits[1], aspect="auto")
+    panel.set_title(title)
+    panel.set_yticks(range(len(rows)), [f"{submodule} · {site}" for submodule, site in rows])
+    panel.set_xticks(range(len(layers)), [str(layer) for layer in layers])
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    for y, line in enumerate(grid):
+        for x, number in enumerate(line):
+            if math.isfinite(number):
+                red, green, blue, _ = image.to_rgba(np.array([number]))[0]
+                ink = "#ffffff" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.55 else "#1b1f24"
+                text = f"{number:+.2f}" if limits[0] < 0 else f"{number:.2f}"
+                panel.text(x, y, text, ha="center", va="center", color=ink, fontsize=8 if len(layers) <= 12 else 6)

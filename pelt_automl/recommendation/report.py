@@ -1,0 +1,104 @@
+"""The report of a finished selection: ``report.html``, ``report.md`` and ``recommendation.json``, rebuilt from its records alone."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pelt_automl.recommendation import wording
+from pelt_automl.recommendation.plots import gate_heat_map, learning_curves
+from pelt_automl.recommendation.schema import FILE
+from pelt_automl.recommendation.summary import Summary, records_of, summarize
+from pelt_automl.records import Standing, read
+
+TEMPLATES = Path(__file__).parent / "templates"
+PLOT_INK = "#808080"
+"""In plot files, which don't know their page: readable on white and on black."""
+
+
+def write_report(folder: Path) -> list[Path]:
+    """Write the report of the selection in `folder` from its ``records.jsonl``, and ``recommendation.json`` with it.
+
+    Returns the files written: recommendation.json, report.md, report.html, and a file a plot under ``plots/``. Files are replaced
+    whole, so that a reader never sees half of one.
+
+    Raises `SelectionError` when `folder` isn't a selection, or there is no verdict yet.
+    """
+    summary = summarize(list(read(records_of(folder))), folder)
+    plots = draw(summary)
+    texts = {
+        FILE: summary.recommendation.to_json(),
+        **{f"plots/{name}.svg": svg.replace("currentColor", PLOT_INK) for name, svg in plots.items()},
+        "report.md": markdown(summary, plots),
+        "report.html": html(summary, plots),
+    }
+    return [_write(folder / name, text) for name, text in texts.items()]
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+    return path
+
+
+def draw(summary: Summary) -> dict[str, str]:
+    """The plots as SVG, by name: ``learning-curves``, and ``gates-0``, ``gates-1``, ... in the order of `Summary.gates`."""
+    drawn = {"learning-curves": learning_curves(summary.trials, summary.unit)}
+    for index, (_, gates) in enumerate(summary.gates):
+        drawn[f"gates-{index}"] = gate_heat_map(gates, f"gates-{index}")
+    return {name: svg for name, svg in drawn.items() if svg}
+
+
+def html(summary: Summary, plots: dict[str, str]) -> str:
+    """A page that needs no other file; all text is escaped."""
+    return _render("report.html.j2", summary, plots, autoescape=True)
+
+
+def markdown(summary: Summary, plots: dict[str, str]) -> str:
+    """Every value that the template prints is escaped for Markdown, which also holds no HTML then."""
+    return _render("report.md.j2", summary, plots, finalize=escape_markdown)
+
+
+def escape_markdown(value: Any) -> str:
+    """Text that Markdown shows as it is, on one line, also inside a table."""
+    text = " ".join(str(value).split())
+    return re.sub(r"([\\`*_\[\]<>|~$&])", r"\\\1", text)
+
+
+def _render(template: str, summary: Summary, plots: dict[str, str], **escape: Any) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(  # noqa: S701 - each template has its own way to escape
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **escape
+    )
+    environment.filters |= {
+        "score": summary.unit.number,
+        "signed": summary.unit.signed,
+        "scores": summary.unit.range,
+        "percent": wording.percent,
+        "duration": wording.duration,
+        "value": wording.value,
+        "in_short": wording.in_short,
+        "name_of": wording.name_of,
+    }
+    return environment.get_template(template).render(
+        s=summary, r=summary.recommendation, plots=plots, scale=_scale(summary.leaderboard), counted=wording.counted
+    )
+
+
+def _scale(standings: list[Standing]) -> dict[str, dict[str, float]]:
+    """Where each finalist's mean and interval lie on a line from 0 to 100 that holds them all."""
+    if not standings:
+        return {}
+    low = min(row.report_interval[0] for row in standings)
+    high = max(row.report_interval[1] for row in standings)
+    width = (high - low) or 1.0
+    return {
+        row.candidate: {
+            "low": round(100 * (row.report_interval[0] - low) / width, 1),
+            "high": round(100 * (row.report_interval[1] - low) / width, 1),
+            "mean": round(100 * (row.report_score - low) / width, 1),
+        }
+        for row in standings
+    }

@@ -1,0 +1,166 @@
+"""``recommendation.json``: the answer for programs. Its schema is written out in ``docs/recommendation.schema.json``."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from pelt_automl.errors import SelectionError, all_problems
+from pelt_automl.records import (
+    DataDescribed,
+    Event,
+    SelectionEnded,
+    SelectionStarted,
+    Standing,
+    TrialEnded,
+    VerdictReached,
+    of_kind,
+    standing_from,
+)
+
+SCHEMA_VERSION = 1
+FILE = "recommendation.json"
+RECORDS = "records.jsonl"
+WINNER = "winner"
+"""Folder of the trained weights, inside the selection's folder."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A recommended configuration with the evidence for it. Scores are in the metric's own unit (accuracy 0 to 1)."""
+
+    folder: Path
+    """The selection's folder, absolute. Not in the JSON, so that a folder can be moved."""
+    method: str
+    candidate: str
+    """Name of the configuration in the records: ``lora-0003``."""
+    hyper_parameters: dict[str, Any]
+    report_metric: str
+    greater_is_better: bool
+    report_score: float | None
+    """Mean over fresh seeds on the report split; None when no finalist was scored in time."""
+    report_interval: tuple[float, float] | None
+    """95 %, over seeds and examples."""
+    p_best: float | None
+    """Probability of being the best of the finalists."""
+    tied: list[str]
+    """Candidates within the region of practical equivalence of the best, the recommended one included."""
+    statement: str
+    task: str
+    model: str
+    k: int | None
+    """Labelled examples that were used; None for all."""
+    protocol: str
+    parameters: int
+    """Trainable parameters kept: PELT, gates and head."""
+    selection: str
+    """Name of the selection."""
+    data_hash: str
+    seconds: float
+    """Wall time of the whole selection."""
+    margins: dict[str, float] = field(default_factory=dict)
+    """Lead over each fixed default, by candidate, in the metric's unit; positive is better."""
+    warnings: list[str] = field(default_factory=list)
+    leaderboard: list[Standing] = field(default_factory=list)
+    """The finalists, best first."""
+    winner: str = WINNER
+    """Folder with the trained weights, relative to `folder`."""
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """The file's text."""
+        data = asdict(self)
+        del data["folder"]
+        return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, folder: Path) -> "Recommendation":
+        """The inverse of `to_json`; `folder` is where the file lies. Fields that a later version may have added are left out.
+
+        Raises `SelectionError` when the text isn't a recommendation.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise SelectionError(f"{folder / FILE} isn't JSON ({error}); rebuild it with: pelt-automl report {folder}") from error
+        if problems := _problems(data):
+            raise SelectionError(all_problems(f"{folder / FILE}", problems))
+        known = {f.name for f in fields(cls)}
+        interval = data["report_interval"]
+        nested = {
+            "report_interval": None if interval is None else tuple(interval),
+            "leaderboard": [standing_from(row) for row in data["leaderboard"]],
+        }
+        return cls(folder=folder.absolute(), **{key: value for key, value in (data | nested).items() if key in known})
+
+
+def _problems(data: Any) -> list[str]:
+    if not isinstance(data, dict):
+        return [f"a JSON object is expected, not {type(data).__name__}"]
+    expected = [f.name for f in fields(Recommendation) if f.name != "folder"]
+    if missing := [name for name in expected if name not in data]:
+        return [f"these fields are missing: {', '.join(missing)}"]
+    problems = []
+    if data["schema_version"] != SCHEMA_VERSION:
+        problems.append(f"schema_version is {data['schema_version']!r}; this program reads {SCHEMA_VERSION}")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", str(data["winner"])):
+        problems.append(f"winner is {data['winner']!r}; a folder inside the selection is expected")
+    rows = data["leaderboard"]
+    names = {f.name for f in fields(Standing)}
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and names <= set(row) for row in rows):
+        problems.append("leaderboard: a list of objects, each with all fields of a standing, is expected")
+    return problems
+
+
+def recommendation_from(events: Sequence[Event], folder: Path) -> Recommendation:
+    """The recommendation that a selection's records lead to.
+
+    Raises `SelectionError` when the records hold no verdict yet, or contradict themselves.
+    """
+    started, data, verdict = of_kind(events, SelectionStarted), of_kind(events, DataDescribed), of_kind(events, VerdictReached)
+    if not (started and data and verdict):
+        raise SelectionError(f"the selection in {folder} isn't finished; run the same command again to take it up where it stands")
+    answer, ended = verdict[-1], of_kind(events, SelectionEnded)
+    trial = next((trial for trial in of_kind(events, TrialEnded) if trial.candidate == answer.candidate), None)
+    if trial is None:
+        raise SelectionError(f"the records in {folder} lack the training of {answer.candidate}, which they recommend")
+    winner = next((row for row in answer.standings if row.candidate == answer.candidate), None)
+    return Recommendation(
+        folder=folder.absolute(),
+        method=answer.method,
+        candidate=answer.candidate,
+        hyper_parameters=winner.hyper_parameters if winner else trial.hyper_parameters,
+        report_metric=answer.report_metric,
+        greater_is_better=data[-1].greater_is_better,
+        report_score=answer.report_score,
+        report_interval=winner.report_interval if winner else None,
+        p_best=answer.p_best,
+        tied=[row.candidate for row in answer.standings if row.tied],
+        statement=answer.statement,
+        task=started[-1].task,
+        model=started[-1].model,
+        k=data[-1].k,
+        protocol=data[-1].protocol,
+        parameters=winner.parameters if winner else trial.parameters["kept"],
+        selection=started[-1].selection,
+        data_hash=data[-1].hashes.get("data", ""),
+        seconds=ended[-1].seconds if ended else answer.time - started[0].time,
+        margins=answer.margins,
+        warnings=answer.warnings,
+        leaderboard=answer.standings,
+    )
+
+
+def load_recommendation(folder: Path) -> Recommendation:
+    """The recommendation of a finished selection.
+
+    Raises `SelectionError` when `folder` isn't a selection's folder, or the selection isn't finished.
+    """
+    path = folder / FILE
+    if path.is_file():
+        return Recommendation.from_json(path.read_text(encoding="utf-8"), folder)
+    if (folder / RECORDS).is_file():
+        raise SelectionError(f"the selection in {folder} isn't finished; run the same command again to take it up where it stands")
+    raise SelectionError(f"{folder} isn't a selection: a folder with {FILE} is expected, as `pelt-automl select` writes it")

@@ -1,0 +1,166 @@
+"""The finalists side by side: means, intervals, probability of being best, differences to the best."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pelt_automl.evidence.finalists import Finalist
+from pelt_automl.evidence.gates import mean
+from pelt_automl.evidence.statistics import SharedSeeds, interval, paired_bootstrap, probability_best, shared_seeds
+from pelt_automl.evidence.weighted_scores import Floats
+from pelt_automl.recommendation.wording import Unit
+from pelt_automl.records import Standing
+
+ROUNDING = 1e-9
+"""Differences below this are rounding."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much one finalist is better than another, in the metric's unit; positive whatever the metric's direction."""
+
+    value: float
+    interval: tuple[float, float]
+    """95 %, paired over seeds and examples."""
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.interval[0] > 0 or self.interval[1] < 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """Draws of the mean scores of some finalists over the seeds that they share."""
+
+    candidates: tuple[str, ...]
+    seeds: tuple[int, ...]
+    draws: Floats
+    """(R, F), in the order of `candidates`."""
+
+    def of(self, candidate: str) -> Floats:
+        """(R,)."""
+        column: Floats = self.draws[:, self.candidates.index(candidate)]
+        return column
+
+
+class Comparison:
+    """Everything that can be said about the finalists' report scores.
+
+    Means and draws are over the seeds that all compared finalists share (`shared`). So that a failed run of a hopeless finalist doesn't
+    cost the others a seed, one that lacks a seed is left out of the comparison when on the seeds that all share it is distinguishably
+    worse than the best; `shared_seeds` leaves out those that lack most. A finalist that was left out stands with its own seeds; its
+    difference to another is over the seeds that it shares with the compared. It can't be tied, nor be the best.
+    """
+
+    def __init__(self, finalists: Sequence[Finalist], labels: Sequence[float], metric: str, greater_is_better: bool) -> None:
+        """Compare `finalists`, each with at least one run; `labels` belong to the predictions of all runs."""
+        self.finalists = finalists
+        self.metric = metric
+        self.sign = 1 if greater_is_better else -1
+        self._labels = np.asarray(labels, np.float64)
+        self._by_name = {finalist.candidate: finalist for finalist in finalists}
+        self._compare([finalist.candidate for finalist in finalists])
+        if hopeless := self._hopeless():
+            self._compare([name for name in self._by_name if name not in hopeless])
+
+    def _compare(self, candidates: Sequence[str]) -> None:
+        found = shared_seeds({name: list(self._by_name[name].runs) for name in candidates})
+        left_out = tuple(name for name in self._by_name if name not in found.compared)
+        self.shared = SharedSeeds(found.seeds, found.compared, left_out)
+        self._table = self._draw(found.compared, found.seeds)
+        self._tables: dict[str, Table] = {}
+
+    def _hopeless(self) -> set[str]:
+        best, every = self.best(), {seed for finalist in self.finalists for seed in finalist.runs}
+        lacking = [name for name in self.shared.compared if set(self._by_name[name].runs) != every]
+        return {name for name in lacking if self.difference(best, name).interval[0] > 0}
+
+    def _draw(self, candidates: Sequence[str], seeds: Sequence[int]) -> Table:
+        predictions = [[self._by_name[name].runs[seed].predictions for seed in seeds] for name in candidates]
+        draws = paired_bootstrap(self._labels, np.asarray(predictions, np.float64), self.metric)
+        return Table(tuple(candidates), tuple(seeds), draws)
+
+    def _table_of(self, candidate: str) -> Table:
+        """The draws that `candidate` stands in: the comparison's; if it was left out, with the compared on common seeds, or alone."""
+        if candidate in self.shared.compared:
+            return self._table
+        if candidate not in self._tables:
+            own = self._by_name[candidate].runs
+            common = [seed for seed in self.shared.seeds if seed in own]
+            together = self._draw([*self.shared.compared, candidate], common) if common else self._draw([candidate], list(own))
+            self._tables[candidate] = together
+        return self._tables[candidate]
+
+    def _mean(self, candidate: str, seeds: Sequence[int]) -> float:
+        return mean([self._by_name[candidate].runs[seed].report_score for seed in seeds])
+
+    def seeds(self, candidate: str) -> list[int]:
+        """The seeds that a finalist's mean is over."""
+        return list(self.shared.seeds if candidate in self.shared.compared else self._by_name[candidate].runs)
+
+    def seed_scores(self, candidate: str) -> list[float]:
+        """Report scores on `seeds`."""
+        return [self._by_name[candidate].runs[seed].report_score for seed in self.seeds(candidate)]
+
+    def best(self) -> str:
+        """The compared finalist with the best mean; of equals the one with the fewest parameters, then the first by name."""
+        return min(
+            self.shared.compared,
+            key=lambda name: (round(-self.sign * self._mean(name, self.shared.seeds), 9), self._by_name[name].parameters, name),
+        )
+
+    def difference(self, better: str, worse: str) -> Difference:
+        """By how much `better`, which must be one of the compared, is better than `worse`."""
+        if better == worse:
+            return Difference(0.0, (0.0, 0.0))
+        table = self._table_of(worse)
+        if better not in table.candidates:
+            return self._unpaired(better, worse)
+        value = self._mean(better, table.seeds) - self._mean(worse, table.seeds)
+        return Difference(self.sign * value, interval(self.sign * (table.of(better) - table.of(worse))))
+
+    def _unpaired(self, better: str, worse: str) -> Difference:
+        """Without a common seed: the intervals of the two means, set against each other (wider than need be)."""
+        (low, high), (other_low, other_high) = self.interval(better), self.interval(worse)
+        bounds = sorted((self.sign * (low - other_high), self.sign * (high - other_low)))
+        value = self._mean(better, self.seeds(better)) - self._mean(worse, self.seeds(worse))
+        return Difference(self.sign * value, (bounds[0], bounds[1]))
+
+    def interval(self, candidate: str) -> tuple[float, float]:
+        """95 % interval of a finalist's mean, within the metric's range."""
+        return Unit(self.metric).clip(interval(self._table_of(candidate).of(candidate)))
+
+    def standings(self, region: float) -> list[Standing]:
+        """The finalists, best mean first, those left out of the comparison last.
+
+        Args:
+            region: of practical equivalence, in the metric's unit; a finalist is tied when its mean is at most this much worse.
+        """
+        shares = probability_best(self._table.draws, self.sign > 0)
+        p_best = dict(zip(self.shared.compared, shares.tolist(), strict=True))
+        rows = [self._standing(finalist, p_best.get(finalist.candidate), region) for finalist in self.finalists]
+        best = self.best()
+        return sorted(rows, key=lambda row: (row.candidate not in p_best, row.difference, row.candidate != best, row.candidate))
+
+    def _standing(self, finalist: Finalist, p_best: float | None, region: float) -> Standing:
+        name = finalist.candidate
+        scores, difference = self.seed_scores(name), self.difference(self.best(), name)
+        return Standing(
+            candidate=name,
+            method=finalist.method,
+            is_default=finalist.is_default,
+            hyper_parameters=finalist.hyper_parameters,
+            parameters=finalist.parameters,
+            training_seconds=finalist.training_seconds,
+            report_score=mean(scores),
+            report_interval=self.interval(name),
+            seed_scores=scores,
+            select_score=finalist.select_score,
+            p_best=p_best or 0.0,
+            difference=difference.value,
+            difference_interval=difference.interval,
+            tied=p_best is not None and difference.value <= region + ROUNDING,
+            distinguishable=difference.distinguishable,
+        )

@@ -1,0 +1,124 @@
+"""The verdict in words that a practitioner understands."""
+
+from collections.abc import Mapping, Sequence
+
+from pelt_automl.recommendation.standings import Difference
+from pelt_automl.recommendation.wording import Unit, counted, display_name, in_short, listed, name_of, percent
+from pelt_automl.records import DataDescribed, Standing, TrialEnded
+
+NO_EVIDENCE = "no evidence for a difference"
+COSTS = {"params": "fewest trainable parameters", "time": "shortest training"}
+
+
+def statement(
+    winner: Standing,
+    standings: Sequence[Standing],
+    margins: Mapping[str, Difference],
+    data: DataDescribed,
+    equivalence: float,
+    prefer: str,
+    examples: int,
+) -> str:
+    """One paragraph: what is recommended, how good it is, how sure that is, what it is tied with, what the fixed defaults score."""
+    unit = Unit(data.metric)
+    sentences = [
+        _default_as_cheap(winner, standings, margins, prefer),
+        _recommended(winner, unit, examples, equivalence),
+        _how_sure(winner, standings),
+        _tied(winner, standings, unit, equivalence, prefer),
+        _indistinguishable(winner, standings),
+        *_over_defaults(standings, margins, unit),
+        _gap(winner, unit, data.greater_is_better),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _default_as_cheap(winner: Standing, standings: Sequence[Standing], margins: Mapping[str, Difference], prefer: str) -> str:
+    """Said first: a fixed default that is tied with the winner and costs no more."""
+    cost = {row.candidate: row.training_seconds if prefer == "time" else row.parameters for row in standings}
+    equal = [row for row in standings if row.tied and row.candidate in margins and cost[row.candidate] <= cost[winner.candidate]]
+    return f"The published default would do: {listed([name_of(row) for row in equal])} is tied and costs the same." if equal else ""
+
+
+def _recommended(winner: Standing, unit: Unit, examples: int, equivalence: float) -> str:
+    sizes = f" ({in_short(winner.hyper_parameters)})" if winner.hyper_parameters else ""
+    score = (
+        f"{unit.name} {unit.number(winner.report_score)} on {counted(examples, 'report example')} "
+        f"(95 % interval {unit.range(winner.report_interval)}, {counted(len(winner.seed_scores), 'seed')}), with "
+        f"{counted(winner.parameters, 'trainable parameter')}."
+    )
+    if not winner.is_default:
+        return f"Recommended: {name_of(winner)}{sizes}: {score}"
+    return (
+        f"The published default is enough: {name_of(winner)}{sizes}; "
+        f"no other finalist's mean is better by more than {_points(equivalence, unit)}. It has {score}"
+    )
+
+
+def _points(equivalence: float, unit: Unit) -> str:
+    """The region of practical equivalence in words."""
+    if not unit.in_points:
+        return f"{equivalence:g} % of the labels' standard deviation"
+    return f"{equivalence:g} point{'' if equivalence == 1 else 's'}"
+
+
+def _how_sure(winner: Standing, standings: Sequence[Standing]) -> str:
+    if len(standings) == 1:
+        return "It was the only finalist, so that there is nothing to compare it with."
+    return f"Of {len(standings)} finalists it is the best with a probability of {percent(winner.p_best)}."
+
+
+def _tied(winner: Standing, standings: Sequence[Standing], unit: Unit, equivalence: float, prefer: str) -> str:
+    others = [row for row in standings if row.tied and row.candidate != winner.candidate]
+    if not others:
+        return "" if len(standings) == 1 else f"No other finalist comes within {_points(equivalence, unit)} of it."
+    best = standings[0]
+    lead = f"; the best mean is {unit.number(best.report_score)} ({name_of(best)})" if best.candidate != winner.candidate else ""
+    names = listed([name_of(row) for row in others])
+    return f"Tied with it, within {_points(equivalence, unit)} of the best: {names}{lead}. Of these it has the {COSTS[prefer]}."
+
+
+def _indistinguishable(winner: Standing, standings: Sequence[Standing]) -> str:
+    """Who the data can't tell from the best, which is another question than who is practically as good."""
+    others = [row for row in standings[1:] if not row.distinguishable and not row.tied]
+    if not others:
+        return ""
+    best = "it" if winner.candidate == standings[0].candidate else f"the best mean ({name_of(standings[0])})"
+    return f"Further off, but with {NO_EVIDENCE} from {best}: {listed([name_of(row) for row in others])}."
+
+
+def _over_defaults(standings: Sequence[Standing], margins: Mapping[str, Difference], unit: Unit) -> list[str]:
+    names = {row.candidate: name_of(row) for row in standings}
+    return [
+        f"Against {names[candidate]} it is {_lead(difference.value, unit)} ({_evidence(difference, unit)})."
+        for candidate, difference in margins.items()
+    ]
+
+
+def _lead(value: float, unit: Unit) -> str:
+    if unit.signed(value) == unit.signed(0):
+        return "level"
+    return f"{unit.amount(abs(value))} {'better' if value > 0 else 'worse'}"
+
+
+def _evidence(difference: Difference, unit: Unit) -> str:
+    bounds = f"95 % interval {unit.signed(difference.interval[0])} to {unit.signed(difference.interval[1])}"
+    return bounds if difference.distinguishable else f"{NO_EVIDENCE}: {bounds}"
+
+
+def _gap(winner: Standing, unit: Unit, greater_is_better: bool) -> str:
+    gap = (winner.select_score - winner.report_score) * (1 if greater_is_better else -1)
+    relation = "level with" if unit.signed(gap) == unit.signed(0) else f"{unit.amount(abs(gap))} {'better' if gap > 0 else 'worse'} than"
+    return f"Its select score was {unit.number(winner.select_score)}, {relation} its report score."
+
+
+def fallback_statement(trial: TrialEnded, data: DataDescribed) -> str:
+    """When no finalist was scored."""
+    unit = Unit(data.metric)
+    sizes = f" ({in_short(trial.hyper_parameters)})" if trial.hyper_parameters else ""
+    name = display_name(trial.candidate, trial.method, trial.is_default)
+    return (
+        f"Not confirmed: {name}{sizes} has the best select score of the search, {unit.name} {unit.number(trial.select_score)}, with "
+        f"{counted(trial.parameters['kept'], 'trainable parameter')}. The time did not allow scoring a single finalist on the report "
+        f"split, so that neither its true score nor its lead over the other methods is known. Give the selection more time (--seconds)."
+    )

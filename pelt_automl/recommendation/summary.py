@@ -1,0 +1,171 @@
+"""What the report shows, worked out from the records: one dataclass that every form of the report (HTML, Markdown, terminal) reads."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pelt_automl.errors import SelectionError
+from pelt_automl.evidence.gates import LayerGate, gated_candidates, layer_gates
+from pelt_automl.evidence.strength import GateEvidence, gate_evidence
+from pelt_automl.recommendation.schema import Recommendation, recommendation_from
+from pelt_automl.recommendation.wording import Unit, candidate_names, display_name
+from pelt_automl.records import (
+    DataDescribed,
+    Decision,
+    Event,
+    Planned,
+    ReportOpened,
+    SelectionEnded,
+    SelectionStarted,
+    Standing,
+    TrialEnded,
+    of_kind,
+)
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """One method's search, and its bill."""
+
+    method: str
+    trials: int
+    completed: int
+    stopped: int
+    failed: int
+    best_select: float | None
+    default_select: float | None
+    best: str
+    """Display name of the trial with the best select score; empty without one."""
+    search_seconds: float
+    finalist_seconds: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A whole selection, ready to be laid out."""
+
+    recommendation: Recommendation
+    name: str
+    """Display name of the recommended configuration."""
+    unit: Unit
+    started: SelectionStarted
+    data: DataDescribed
+    plan: Planned | None
+    opened: ReportOpened | None
+    ended: SelectionEnded | None
+    methods: list[MethodSummary]
+    trials: list[TrialEnded]
+    failures: list[TrialEnded]
+    decisions: list[Decision]
+    gates: list[tuple[GateEvidence, list[LayerGate]]]
+    """One entry a finalist with gates; the recommended one first, if it has any."""
+    names: dict[str, str]
+    """Display name of each candidate."""
+
+    @property
+    def leaderboard(self) -> list[Standing]:
+        """The finalists, best first."""
+        return self.recommendation.leaderboard
+
+    @property
+    def bill(self) -> dict[str, float]:
+        """Seconds by phase; empty while the selection hasn't ended."""
+        return self.ended.bill if self.ended else {}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings, flat: ``training.batch_size``."""
+        return flat(self.started.settings)
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """Hyper-parameters that were the same for every trial."""
+        training = self.started.settings.get("training")
+        return dict(training) if isinstance(training, Mapping) else {}
+
+    def gap(self, row: Standing) -> float:
+        """By how much the select score flatters, in the metric's unit."""
+        return (row.select_score - row.report_score) * (1 if self.data.greater_is_better else -1)
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as ``outer.inner`` keys."""
+    rows: dict[str, Any] = {}
+    for key, value in settings.items():
+        rows |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return rows
+
+
+def summarize(events: Sequence[Event], folder: Path) -> Summary:
+    """Everything that the report shows. Raises `SelectionError` when the records hold no verdict yet."""
+    recommendation = recommendation_from(events, folder)
+    trials = latest_trials(events)
+    data, started = of_kind(events, DataDescribed)[-1], of_kind(events, SelectionStarted)[-1]
+    names = candidate_names(trials)
+    plans, opened, ended = of_kind(events, Planned), of_kind(events, ReportOpened), of_kind(events, SelectionEnded)
+    return Summary(
+        recommendation=recommendation,
+        name=names[recommendation.candidate],
+        unit=Unit(recommendation.report_metric),
+        started=started,
+        data=data,
+        plan=plans[-1] if plans else None,
+        opened=opened[-1] if opened else None,
+        ended=ended[-1] if ended else None,
+        methods=method_summaries(trials, data.greater_is_better),
+        trials=trials,
+        failures=[trial for trial in trials if trial.state == "failed"],
+        decisions=of_kind(events, Decision),
+        gates=_gates(events, recommendation),
+        names=names,
+    )
+
+
+def latest_trials(events: Iterable[Event]) -> list[TrialEnded]:
+    """Trainings by name; of one that was recorded twice (after a restart) the later."""
+    return list({trial.trial: trial for trial in of_kind(events, TrialEnded)}.values())
+
+
+def _gates(events: Sequence[Event], recommendation: Recommendation) -> list[tuple[GateEvidence, list[LayerGate]]]:
+    candidates = sorted(gated_candidates(events), key=lambda name: name != recommendation.candidate)
+    standings, greater = recommendation.leaderboard, recommendation.greater_is_better
+    return [(gate_evidence(events, name, standings, greater), layer_gates(events, name)) for name in candidates]
+
+
+def method_summaries(trials: Sequence[TrialEnded], greater_is_better: bool) -> list[MethodSummary]:
+    """One row a method, in the order in which they were first trained."""
+    by_method: dict[str, list[TrialEnded]] = defaultdict(list)
+    for trial in trials:
+        by_method[trial.method].append(trial)
+    return [_method_summary(method, own, greater_is_better) for method, own in by_method.items()]
+
+
+def _method_summary(method: str, trials: Sequence[TrialEnded], greater_is_better: bool) -> MethodSummary:
+    search = [trial for trial in trials if trial.stage == "search"]
+    scores = {trial.trial: trial.select_score for trial in search if trial.state != "failed" and trial.select_score is not None}
+    sign = 1 if greater_is_better else -1
+    best = max(scores, key=lambda name: sign * scores[name]) if scores else None
+    default = next((trial.trial for trial in search if trial.is_default), None)
+    states = [trial.state for trial in search]
+    return MethodSummary(
+        method,
+        trials=len(search),
+        completed=states.count("completed"),
+        stopped=states.count("stopped"),
+        failed=states.count("failed"),
+        best_select=scores[best] if best else None,
+        default_select=scores.get(default) if default else None,
+        best=next((display_name(t.candidate, method, t.is_default) for t in search if t.trial == best), ""),
+        search_seconds=sum(trial.seconds for trial in search),
+        finalist_seconds=sum(trial.seconds for trial in trials if trial.stage == "finalist"),
+    )
+
+
+def records_of(folder: Path) -> Path:
+    """The selection's records file. Raises `SelectionError` when there is none."""
+    path = folder / "records.jsonl"
+    if not path.is_file():
+        raise SelectionError(f"{folder} isn't a selection: a folder with records.jsonl is expected, as `pelt-automl select` writes it")
+    return path

@@ -1,0 +1,86 @@
+"""The verdict as the terminal prints it at the end: plain text, at most 30 lines of 100 columns."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from pelt_automl.recommendation.summary import Summary, summarize
+from pelt_automl.recommendation.wording import duration, listed, name_of, percent
+from pelt_automl.records import Event, Standing
+
+WIDTH = 100
+LINES = 30
+SMALLEST_TABLE = 6
+"""Lines of the leaderboard that are kept, its head included, however long the rest is."""
+
+
+def verdict_text(events: Sequence[Event]) -> str:
+    """Statement, leaderboard, gates, bill, warnings. Raises `SelectionError` when there is no verdict yet."""
+    summary = summarize(events, Path())
+    statement = textwrap.wrap(_plain(summary.recommendation.statement), WIDTH)
+    below = [*_gate_lines(summary), *_bill_lines(summary)]
+    room = LINES - len(statement) - len(below) - 2
+    table = _leaderboard(summary)
+    warnings = _warning_lines(summary, max(1, room - len(table)))
+    table = _shortened(table, max(SMALLEST_TABLE, room - len(warnings)))
+    lines = [*statement, *(["", *table] if table else []), "", *below, *warnings]
+    return "\n".join(lines[:LINES])
+
+
+def _plain(text: str) -> str:
+    """Without control characters: text from data must not steer the terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _leaderboard(summary: Summary) -> list[str]:
+    if not summary.leaderboard:
+        return []
+    head = f"  {'finalist':<24}{summary.unit.name[:12]:>12}  {'95 % interval':<16}{'P(best)':>8}{'parameters':>13}{'seconds':>9}  tied"
+    return [head, *(_row(summary, row) for row in summary.leaderboard)]
+
+
+def _row(summary: Summary, row: Standing) -> str:
+    mark = ">" if row.candidate == summary.recommendation.candidate else " "
+    tied = "yes" if row.tied else ""
+    unit = summary.unit
+    return (
+        f"{mark} {_plain(name_of(row))[:23]:<24}{unit.number(row.report_score):>12}  {unit.range(row.report_interval):<16}"
+        f"{percent(row.p_best):>8}{row.parameters:>13,}{row.training_seconds:>9.1f}  {tied}"
+    ).rstrip()
+
+
+def _shortened(table: list[str], lines: int) -> list[str]:
+    """Cut to `lines`, the recommended finalist's row always kept."""
+    if len(table) <= lines:
+        return table
+    kept = table[: lines - 1]
+    recommended = [row for row in table[lines - 1 :] if row.startswith(">")]
+    if recommended:
+        kept[-1] = recommended[0]
+    return [*kept, f"  ... and {len(table) - len(kept)} more in the report"]
+
+
+def _gate_lines(summary: Summary) -> list[str]:
+    if not summary.gates:
+        return []
+    evidence = summary.gates[0][0]
+    means = ", ".join(f"{gate.submodule} {gate.mean:.2f} ({gate.drift:+.2f})" for gate in evidence.gates)
+    name = summary.names.get(evidence.candidate, evidence.candidate)
+    return textwrap.wrap(_plain(f"Gates of {name}, mean (drift): {means}. Evidence: {evidence.strength}."), WIDTH)
+
+
+def _bill_lines(summary: Summary) -> list[str]:
+    trials = [trial for trial in summary.trials if trial.stage == "search"]
+    failed = f", {len(summary.failures)} failed" if summary.failures else ""
+    phases = [f"{phase} {duration(seconds)}" for phase, seconds in summary.bill.items() if seconds >= 0.05]
+    spent = f": {listed(phases)}" if phases else ""
+    methods = len(summary.methods)
+    line = f"{len(trials)} trials of {methods} methods{failed}; {duration(summary.recommendation.seconds)}{spent}."
+    return textwrap.wrap(_plain(line), WIDTH)
+
+
+def _warning_lines(summary: Summary, room: int) -> list[str]:
+    lines = [line for text in summary.recommendation.warnings for line in textwrap.wrap(f"! {_plain(text)}", WIDTH, subsequent_indent="  ")]
+    if len(lines) <= room:
+        return lines
+    return [*lines[: room - 1], f"! more warnings in the report ({len(summary.recommendation.warnings)} in all)"]

@@ -1,0 +1,81 @@
+"""What a reader of the verdict has to know: failed runs, constant predictions, few seeds, few examples."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+from pelt_automl.evidence.finalists import report_labels, scored_runs
+from pelt_automl.evidence.statistics import SharedSeeds
+from pelt_automl.recommendation.wording import candidate_names, counted, listed
+from pelt_automl.records import Event, FinalistScored, ReportOpened, TrialEnded, of_kind
+
+FEW_SEEDS = 3
+FEW_EXAMPLES = 200
+"""Below this, a 95 % interval of an accuracy of 80 % is wider than 11 points by the examples alone."""
+
+
+def all_warnings(events: Sequence[Event], shared: SharedSeeds | None) -> list[str]:
+    """One sentence or two each. `shared` is None when no finalist was scored."""
+    names = candidate_names(of_kind(events, TrialEnded))
+    warnings = [*_failed_finalists(events, names), *_constant(events, names)]
+    if shared is not None:
+        warnings += [*_left_out(events, shared, names), *_seeds(shared), *_examples(events)]
+    return warnings
+
+
+def _failed_finalists(events: Sequence[Event], names: dict[str, str]) -> list[str]:
+    causes: dict[str, list[str]] = defaultdict(list)
+    for trial in of_kind(events, TrialEnded):
+        if trial.stage == "finalist" and trial.state == "failed":
+            causes[trial.candidate].append(trial.cause or "cause not recorded")
+    for run in of_kind(events, FinalistScored):
+        if not math.isfinite(run.report_score) or not all(map(math.isfinite, run.predictions)):
+            causes[run.candidate].append("predictions or score not finite")
+    return [
+        f"{counted(len(why), 'finalist run')} of {names.get(name, name)} failed: {'; '.join(sorted(set(why)))}."
+        for name, why in causes.items()
+    ]
+
+
+def _constant(events: Sequence[Event], names: dict[str, str]) -> list[str]:
+    found = {trial.candidate for trial in of_kind(events, TrialEnded) if trial.stage == "finalist" and trial.constant_predictions}
+    for candidate, runs in scored_runs(events).items():
+        if len(report_labels(events)) > 1 and any(len(set(run.predictions)) == 1 for run in runs.values()):
+            found.add(candidate)
+    if not found:
+        return []
+    return [
+        f"Constant predictions (one class or value throughout) in at least one run of {listed(sorted(names.get(c, c) for c in found))}."
+    ]
+
+
+def _left_out(events: Sequence[Event], shared: SharedSeeds, names: dict[str, str]) -> list[str]:
+    runs = scored_runs(events)
+    warnings = []
+    if shared.left_out:
+        who = listed([names[name] for name in shared.left_out])
+        warnings.append(f"Not compared with the others, because not all of its runs were scored: {who}.")
+    if any(set(runs[name]) != set(shared.seeds) for name in shared.compared):
+        seeds = counted(len(shared.seeds), "seed")
+        warnings.append(f"Some finalists lack a seed: all are compared on the {seeds} that they share, and other runs don't count.")
+    return warnings
+
+
+def _seeds(shared: SharedSeeds) -> list[str]:
+    if len(shared.seeds) == 1:
+        return ["One seed only: intervals and probabilities cover the report examples, not the luck of a split, initialization or order."]
+    if len(shared.seeds) < FEW_SEEDS:
+        return [f"{len(shared.seeds)} seeds only: the spread between seeds is hardly known, so that intervals are very wide."]
+    return []
+
+
+def _examples(events: Sequence[Event]) -> list[str]:
+    opened = of_kind(events, ReportOpened)[-1]
+    warnings = []
+    if opened.openings > 1:
+        warnings.append(f"The report split was opened {opened.openings} times (a restart after a kill counts); once is the rule.")
+    if opened.examples < opened.of:
+        warnings.append(f"Only {opened.examples:,} of the {opened.of:,} report examples were scored, for lack of time.")
+    if opened.examples < FEW_EXAMPLES:
+        warnings.append(f"Only {counted(opened.examples, 'report example')} scored: differences of several points can be luck.")
+    return warnings

@@ -1,0 +1,128 @@
+"""How numbers and names are written in verdicts and reports."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pelt_automl.records import Standing, TrialEnded
+
+ERRORS = ("mae", "rmse")
+"""Metrics in the labels' own unit; all others are shown in points (100 times the metric)."""
+NOTHING = "\N{EN DASH}"
+LIMITS = {"mcc": (-1.0, 1.0), "pearson": (-1.0, 1.0), "spearman": (-1.0, 1.0), "pearson_spearman": (-1.0, 1.0)}
+"""Range of metrics other than the usual 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a metric's values are shown: points with one decimal, or the labels' own unit with three digits."""
+
+    metric: str
+
+    @property
+    def in_points(self) -> bool:
+        """Whether values are multiplied by 100."""
+        return self.metric not in ERRORS
+
+    @property
+    def name(self) -> str:
+        """The metric in words: ``macro f1``."""
+        return self.metric.replace("_", " ")
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The values that the metric can take."""
+        if self.metric in ERRORS:
+            return 0.0, float("inf")
+        return (float("-inf"), 1.0) if self.metric == "r2" else LIMITS.get(self.metric, (0.0, 1.0))
+
+    def clip(self, interval: tuple[float, float]) -> tuple[float, float]:
+        """The interval without values that the metric can't take."""
+        low, high = self.limits
+        return max(interval[0], low), min(interval[1], high)
+
+    def number(self, value: float | None) -> str:
+        """``0.8123`` -> ``81.2``; an error of ``0.4567`` -> ``0.457``; None -> a dash."""
+        if value is None:
+            return NOTHING
+        shown = f"{100 * value:.1f}" if self.in_points else f"{value:.3g}"
+        return "0.0" if shown == "-0.0" else shown
+
+    def signed(self, value: float | None) -> str:
+        """As `number`, with its sign."""
+        shown = self.number(value)
+        return f"+{shown}" if value is not None and not shown.startswith("-") and float(shown) != 0 else shown
+
+    def amount(self, value: float) -> str:
+        """``1.2 points``, or for errors ``0.031``."""
+        return f"{self.number(value)} points" if self.in_points else self.number(value)
+
+    def range(self, interval: tuple[float, float]) -> str:
+        """``78.9 to 83.4``."""
+        return f"{self.number(interval[0])} to {self.number(interval[1])}"
+
+
+def display_name(candidate: str, method: str, is_default: bool) -> str:
+    """``lora (default)``, else ``lora #3`` for the candidate ``lora-0003``."""
+    if is_default:
+        return f"{method} (default)"
+    number = candidate.removeprefix(f"{method}-").lstrip("0") or "0"
+    return f"{method} #{number}"
+
+
+def name_of(row: Standing) -> str:
+    """The finalist's display name."""
+    return display_name(row.candidate, row.method, row.is_default)
+
+
+def candidate_names(trials: Sequence[TrialEnded]) -> dict[str, str]:
+    """Display name of each candidate, by its first training."""
+    return {trial.candidate: display_name(trial.candidate, trial.method, trial.is_default) for trial in reversed(trials)}
+
+
+def value(raw: Any) -> str:
+    """A hyper-parameter's value in short: ``5e-4``, ``16``, ``0.1``, ``relu``."""
+    if isinstance(raw, bool):
+        return "yes" if raw else "no"
+    if isinstance(raw, float):
+        mantissa, _, exponent = f"{raw:.2e}".partition("e")
+        if raw != 0 and not -3 <= int(exponent) <= 5:
+            return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+        return f"{raw:.4g}" if abs(raw) < 1000 else f"{raw:,.0f}"
+    return str(raw)
+
+
+def in_short(hyper_parameters: Mapping[str, Any]) -> str:
+    """``rank 16, alpha 32, learning rate 5e-4``."""
+    return ", ".join(f"{name.replace('_', ' ')} {value(raw)}" for name, raw in hyper_parameters.items())
+
+
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min 5 s``, ``2 h 7 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def percent(probability: float | None) -> str:
+    """``0.62`` -> ``62 %``; tiny and near-certain ones keep their side: ``<1 %``, ``>99 %``."""
+    if probability is None:
+        return NOTHING
+    if 0 < probability < 0.01:
+        return "<1 %"
+    return ">99 %" if 0.99 < probability < 1 else f"{100 * probability:.0f} %"
+
+
+def listed(names: list[str]) -> str:
+    """``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 seed``, ``1,000 examples``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

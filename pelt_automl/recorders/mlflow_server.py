@@ -1,0 +1,65 @@
+"""Where MLflow's records are kept, and a client for it that is quiet and gives up soon. MLflow is imported when it is first used."""
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from pelt_automl.config import home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+"""What MLflow reads from the environment, where the user hasn't set it: seconds instead of minutes for a server that is away."""
+
+NOISY_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.tracking", "urllib3.connectionpool")
+
+
+def default_tracking_uri() -> str:
+    """``$MLFLOW_TRACKING_URI``, else a SQLite file in `pelt_automl.config.home()`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+
+
+def printable_uri(uri: str) -> str:
+    """The URI without user and password."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The database file of a ``sqlite:///`` URI; None for any other."""
+    found = re.fullmatch(r"sqlite:///([^?]+)(\?.*)?", uri)
+    return Path(found[1]).absolute() if found else None
+
+
+def artifact_location(uri: str, experiment: str) -> str | None:
+    """Where a new experiment's artifacts go: beside the SQLite file; None lets a server decide."""
+    file = sqlite_file(uri)
+    return (file.parent / "mlartifacts" / slug(experiment)).as_uri() if file else None
+
+
+def slug(name: str) -> str:
+    """`name` with nothing but letters, digits, dots, dashes and underscores."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "task"
+
+
+def make_client(uri: str) -> "MlflowClient":
+    """A client without global state. Creates the SQLite file and its tables where there are none (1 to 2 seconds)."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if file := sqlite_file(uri):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    from mlflow import MlflowClient
+
+    for name in NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)

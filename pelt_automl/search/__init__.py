@@ -1,0 +1,1 @@
+"""Optuna only here: spaces, studies, promotion from rungs, budgets, finalists."""

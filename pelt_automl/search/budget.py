@@ -1,0 +1,134 @@
+"""Time: a clock that spans restarts, and what a time limit allows at the speed that was measured."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pelt_automl.config import SearchSettings, TrainingSettings
+from pelt_automl.records import Event, SelectionStarted
+from pelt_automl.training.schedule import make_plan
+
+FEWEST_FINALISTS = 3
+"""Below this many finalists trainings are shortened, not the list."""
+
+FEWEST_REPORT = 500
+"""Examples of the report split that are scored at least, if it has as many."""
+
+EVIDENCE_EXAMPLES = 200
+"""Examples of select on which gates are measured and submodules switched off."""
+
+WRITING = 4.0
+"""Seconds kept for the verdict, the report and the recorders at the very end."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Wall time of a selection; time spent before a restart counts."""
+
+    limit: float | None
+    """Seconds; None for no limit."""
+    used: float = 0.0
+    """Seconds spent by earlier starts."""
+    now: Callable[[], float] = time.monotonic
+    started: float = 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds spent so far."""
+        return self.used + self.now() - self.started
+
+    @property
+    def left(self) -> float:
+        """Seconds until the limit; infinite without one."""
+        return math.inf if self.limit is None else self.limit - self.elapsed
+
+
+def seconds_used(events: Sequence[Event]) -> float:
+    """Wall time of a selection's earlier starts, from its records: each from its start to its last event."""
+    used, start, last = 0.0, None, 0.0
+    for event in events:
+        if isinstance(event, SelectionStarted):
+            used += last - start if start is not None else 0.0
+            start = event.time
+        last = max(last, getattr(event, "time", last))
+    return used + (last - start if start is not None else 0.0)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Measured on this machine, with this backbone and these texts."""
+
+    step: float
+    """Seconds for one optimizer step of one trial in a pack."""
+    example: float
+    """Seconds to evaluate one example with one trial."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What the time limit allows."""
+
+    steps: int
+    """Optimizer steps of a full training."""
+    finalists: int
+    """Configurations that are confirmed."""
+    report_examples: int
+    """Examples of the report split that are scored."""
+    message: str
+
+
+def training_seconds(steps: int, select_size: int, speed: Speed, search: SearchSettings, training: TrainingSettings) -> float:
+    """A full training with its evaluations."""
+    plan = make_plan(steps, search.rung, select_size, training)
+    return steps * speed.step + len(plan.evaluate_at) * select_size * speed.example
+
+
+def allowance(  # noqa: PLR0913 every argument is a fact about the selection
+    wanted: int,
+    candidates: int,
+    methods: int,
+    sizes: tuple[int, int],
+    left: float,
+    speed: Speed,
+    search: SearchSettings,
+    training: TrainingSettings,
+) -> Allowance:
+    """Shorten what has to be shortened so that the search's defaults and the finalists fit into `left` seconds.
+
+    `wanted`: steps of an unshortened training; `candidates`: finalists without a limit; `sizes`: examples in select and report.
+    First the trainings get shorter (down to half), then the list of finalists, then the trainings again; the report split is scored
+    on as many examples as fit into a quarter of the finalists' time.
+    """
+    select_size, report_size = sizes
+    if math.isinf(left):
+        return Allowance(wanted, candidates, report_size, "no time limit")
+    final = max(left * search.finalist_share - WRITING, 1.0)
+    seeds = search.finalist_seeds
+    evidence = min(select_size, EVIDENCE_EXAMPLES) * seeds * 5 * speed.example
+
+    def fits(steps: int, finalists: int) -> bool:
+        one = training_seconds(steps, select_size, speed, search, training)
+        scoring = finalists * seeds * min(report_size, FEWEST_REPORT) * speed.example
+        return finalists * seeds * one + scoring + evidence <= final and methods * one <= 0.8 * (left - final)
+
+    shortest = min(training.min_steps, wanted)
+    lengths = range(wanted, shortest - 1, -1)
+    ways = [(steps, candidates) for steps in lengths if steps >= wanted / 2]
+    ways += [(max(shortest, math.ceil(wanted / 2)), count) for count in range(candidates - 1, FEWEST_FINALISTS - 1, -1)]
+    ways += [(steps, min(FEWEST_FINALISTS, candidates)) for steps in lengths if steps < wanted / 2]
+    steps, finalists = next((way for way in ways if fits(*way)), (shortest, min(2, candidates)))
+    room = 0.25 * final / max(finalists * seeds * speed.example, 1e-9)
+    scored = min(report_size, max(FEWEST_REPORT, int(room)))
+    return Allowance(steps, finalists, scored, _message(wanted, candidates, report_size, Allowance(steps, finalists, scored, "")))
+
+
+def _message(wanted: int, candidates: int, report_size: int, given: Allowance) -> str:
+    shortened = []
+    if given.steps < wanted:
+        shortened.append(f"trainings of {given.steps} instead of {wanted} steps")
+    if given.finalists < candidates:
+        shortened.append(f"{given.finalists} instead of {candidates} finalists")
+    if given.report_examples < report_size:
+        shortened.append(f"{given.report_examples} of {report_size} report examples scored")
+    return f"the time limit allows {', '.join(shortened)}" if shortened else "the time limit allows everything"

@@ -1,0 +1,22 @@
+"""Which trials go on from their rung."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+
+def promoted(
+    new: Mapping[str, float], earlier: Sequence[float], share: float, *, always: frozenset[str] = frozenset(), greater_is_better: bool = True
+) -> set[str]:
+    """Names in `new` (rung scores by trial) that belong to the best `share` of all rung scores of their method so far.
+
+    At least one trial of a method's first round goes on, and those in `always` (the published default) whatever their score.
+    Asynchronous successive halving's rule (Li et al. 2020), decided once a round.
+    """
+    sign = 1 if greater_is_better else -1
+    everything = sorted((sign * score for score in [*earlier, *new.values()]), reverse=True)
+    places = math.ceil(share * len(everything))
+    bar = everything[places - 1] if places else math.inf
+    ranked = sorted(new, key=lambda name: -sign * new[name])
+    free = places - sum(sign * score > bar for score in earlier)
+    good = [name for name in ranked if sign * new[name] >= bar][: max(free, 0)]
+    return set(good) | (always & new.keys())

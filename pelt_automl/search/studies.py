@@ -1,0 +1,146 @@
+"""Optuna: one study a method, by ask and tell, in a journal file that outlives a killed process."""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import optuna
+from optuna.samplers import TPESampler
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock  # the base class of its lock_obj; Optuna exports only its own two
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from pelt_automl.methods import METHODS
+from pelt_automl.search.spaces import SearchSpace
+
+STARTUP_TRIALS = 4
+"""Configurations drawn at random, the default among them, before TPE takes over."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A configuration to be tried."""
+
+    number: int
+    hyper_parameters: dict[str, Any]
+    """All of the method's, those that aren't searched included."""
+    is_default: bool
+    """Whether this is the published configuration."""
+
+
+class _FileLock(BaseJournalFileLock):
+    """A lock that the system releases when its holder dies, unlike Optuna's own lock files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file: TextIO | None = None
+
+    def acquire(self) -> bool:
+        self.file = self.path.open("a", encoding="utf-8")
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        if self.file:
+            self.file.close()
+            self.file = None
+
+
+def open_storage(journal: Path) -> BaseStorage:
+    """The journal at `journal`, made if need be; a last line that a kill cut off is taken away."""
+    lock = _FileLock(journal.with_suffix(".lock"))
+    lock.acquire()
+    try:
+        if journal.is_file():
+            content = journal.read_bytes()
+            os.truncate(journal, content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
+    return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path` while inside; False when another process has it. Released by the system when the holder dies."""
+    with path.open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
+class MethodStudy:
+    """The search of one method. The first trial is the published default; TPE with a fixed seed follows."""
+
+    def __init__(self, storage: BaseStorage, name: str, space: SearchSpace, seed: int, *, greater_is_better: bool) -> None:
+        """`name` is unique in the storage; a study that is there already is taken up."""
+        self.space, self.seed, self.name = space, seed, name
+        self.study = optuna.create_study(
+            study_name=f"{name}-v{space.version}",
+            storage=storage,
+            direction="maximize" if greater_is_better else "minimize",
+            load_if_exists=True,
+        )
+
+    def ask(self) -> Asked:
+        """The next configuration; its trial is running from now on."""
+        number = len(self.study.get_trials(deepcopy=False))
+        if number == 0:
+            self.study.enqueue_trial(self.space.default())
+        self.study.sampler = self._sampler(number)
+        trial = self.study.ask()
+        self.space.suggest(trial)
+        return self._asked(trial.number, trial.params)
+
+    def _sampler(self, number: int) -> TPESampler:
+        """Seeded by the trial's number, so that a search that is taken up again goes on as it would have without the break."""
+        digest = hashlib.sha256(f"{self.seed}/{self.name}/{number}".encode()).digest()
+        return TPESampler(seed=int.from_bytes(digest[:4], "big"), n_startup_trials=STARTUP_TRIALS, constant_liar=True)
+
+    def _asked(self, number: int, params: dict[str, Any]) -> Asked:
+        defaults = METHODS[self.space.method].defaults
+        return Asked(number, defaults | params, is_default=params == self.space.default())
+
+    def unfinished(self) -> list[Asked]:
+        """Trials that were asked for and never told: those of a process that was killed. Call it with the method's lock held."""
+        found = []
+        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if set(frozen.params) != {parameter.name for parameter in self.space.parameters}:
+                self.space.suggest(Trial(self.study, frozen._trial_id))  # noqa: SLF001 killed between ask and suggest; Optuna has no public way
+                frozen = self._frozen(frozen.number)  # noqa: PLW2901
+            found.append(self._asked(frozen.number, frozen.params))
+        return found
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self.study.get_trials(deepcopy=False)[number]
+
+    @property
+    def asked(self) -> int:
+        """How many configurations have been asked for."""
+        return len(self.study.get_trials(deepcopy=False, states=tuple(s for s in TrialState if s != TrialState.WAITING)))
+
+    def tell_completed(self, number: int, score: float) -> None:
+        """The trial was trained in full."""
+        self.study.tell(number, score)
+
+    def tell_stopped(self, number: int, step: int, score: float | None) -> None:
+        """The trial wasn't promoted from its rung, or the time was up; TPE learns from its last score."""
+        if score is None:
+            self.study.tell(number, state=TrialState.FAIL)
+            return
+        Trial(self.study, self._frozen(number)._trial_id).report(score, step)  # noqa: SLF001 no public way from a number to a trial
+        self.study.tell(number, state=TrialState.PRUNED)
+
+    def tell_failed(self, number: int) -> None:
+        """The trial failed; its cause is in the selection's records."""
+        self.study.tell(number, state=TrialState.FAIL)

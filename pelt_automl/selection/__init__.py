@@ -1,0 +1,6 @@
+"""A selection from settings to recommendation: what the command line, Python and the flows call."""
+
+from pelt_automl.selection.options import settings_from
+from pelt_automl.selection.selection import Selection, select
+
+__all__ = ["Selection", "select", "settings_from"]

@@ -1,0 +1,200 @@
+"""What the phases of a selection share: settings, data, model, clock, and the record of what has happened."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pelt_automl.backbones.loading import Backbone
+from pelt_automl.config import SelectionSettings
+from pelt_automl.design_space import count_all
+from pelt_automl.methods import LEARNING_RATE, METHODS
+from pelt_automl.records import Event, Planned, Progress, Recorder, Seeds, TrialEnded, of_kind
+from pelt_automl.search.budget import EVIDENCE_EXAMPLES, WRITING, Clock, Speed
+from pelt_automl.search.spaces import SearchSpace
+from pelt_automl.tasks import TaskData
+from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.training.loop import Trainer
+from pelt_automl.training.schedule import TrainingPlan, make_plan
+from pelt_automl.training.tokens import BatchOrder, Tokens, tokenize
+from pelt_automl.training.trials import TrialRun
+
+E = TypeVar("E", bound=Event)
+
+
+@dataclass
+class Record:
+    """A selection's events so far, and where new ones go."""
+
+    events: list[Event]
+    recorders: list[Recorder]
+    display: Recorder | None = None
+
+    def add(self, event: Event) -> None:
+        """Write an event to every recorder, the file first."""
+        for recorder in self.recorders:
+            recorder.record(event)
+        self.show(event)
+        self.events.append(event)
+
+    def show(self, event: Event) -> None:
+        """Hand an event to the display alone."""
+        if self.display:
+            self.display.record(event)
+
+    def of(self, kind: type[E]) -> list[E]:
+        """The events of one kind, oldest first."""
+        return of_kind(self.events, kind)
+
+
+@dataclass
+class Context:
+    """The state of a selection between its phases."""
+
+    settings: SelectionSettings
+    folder: Path
+    methods: tuple[str, ...]
+    spaces: dict[str, SearchSpace]
+    data: TaskData
+    record: Record
+    clock: Clock
+    bill: dict[str, float] = field(default_factory=dict)
+    """Seconds by phase."""
+    _backbone: Backbone | None = None
+    _plan: TrainingPlan | None = None
+    _tokens: dict[int, tuple[Tokens, Tokens]] = field(default_factory=dict)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The frozen model, after `prepare`."""
+        assert self._backbone is not None, "prepare() comes first"
+        return self._backbone
+
+    @property
+    def plan(self) -> TrainingPlan:
+        """The plan of every training, after `prepare`."""
+        assert self._plan is not None, "prepare() comes first"
+        return self._plan
+
+    def ready(self, backbone: Backbone, steps: int) -> None:
+        """Set what `prepare` has found."""
+        self._backbone = backbone
+        select_size = len(self.data.split(self.settings.search.seed)[1])
+        self._plan = make_plan(steps, self.settings.search.rung, select_size, self.settings.training)
+
+    @property
+    def planned(self) -> Planned:
+        """The plan's record."""
+        return self.record.of(Planned)[-1]
+
+    @property
+    def speed(self) -> Speed:
+        """What was measured."""
+        return Speed(self.planned.numbers["step_seconds"], self.planned.numbers["example_seconds"])
+
+    @property
+    def seconds_a_training(self) -> float:
+        """What a full training takes: as seen in the search so far, else as planned."""
+        seen = [trial for trial in self.record.of(TrialEnded) if trial.steps and trial.state != "failed"]
+        if not seen:
+            return self.planned.seconds_a_training
+        return self.plan.steps * sum(trial.seconds for trial in seen) / sum(trial.steps for trial in seen)
+
+    def splits(self, seed: int) -> tuple[Tokens, Tokens]:
+        """Tokenized train and select of a split seed."""
+        if seed not in self._tokens:
+            train, select = (tokenize(part, self.backbone.tokenizer, self.settings.training.max_length) for part in self.data.split(seed))
+            self._tokens[seed] = (train, select)
+        return self._tokens[seed]
+
+    def report(self, indices: Sequence[int]) -> Tokens:
+        """Tokenized examples of the report split."""
+        return tokenize(self.data.report.take(indices), self.backbone.tokenizer, self.settings.training.max_length)
+
+    def run(self, name: str, method: str, hyper_parameters: dict[str, Any], seeds: Seeds) -> TrialRun:
+        """A training that hasn't started."""
+        train, select = self.splits(seeds.split)
+        order = BatchOrder(train.lengths, self.plan.batch_size, seeds.order)
+        scale = LabelScale.of(train.labels, regression=self.data.kind == "regression")
+        modifications = METHODS[method].modifications(hyper_parameters)
+        return TrialRun(name, modifications, hyper_parameters[LEARNING_RATE], seeds, train, select, scale, order)
+
+    def trainer(self, phase: str, total_steps: float, *, reserve: float) -> Trainer:
+        """A trainer that stops when only `reserve` seconds are left, and shows its steps as the phase's progress."""
+        taken = 0
+
+        def on_step(trials: int) -> None:
+            nonlocal taken
+            taken += trials
+            self.progress(phase, min(taken, total_steps), total_steps)
+
+        return Trainer(
+            self.backbone, self.plan, self.data.metric, self.data.outputs, expired=lambda: self.clock.left <= reserve, on_step=on_step
+        )
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Put the wall time spent inside on the bill."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.bill[phase] = self.bill.get(phase, 0.0) + time.monotonic() - start
+
+    def progress(self, phase: str, done: float, total: float, message: str = "") -> None:
+        """Tell the display how far a phase has come."""
+        self.record.show(Progress(phase, done, total, message))
+
+    def ended(  # noqa: PLR0913 the facts of a record
+        self, run: TrialRun, *, candidate: str, method: str, stage: Any, number: int, is_default: bool, hyper_parameters: dict[str, Any]
+    ) -> TrialEnded:
+        """The record of a training that has ended."""
+        progress = run.progress
+        count = count_all(run.modifications, self.backbone.shape, self.data.outputs)
+        state: Any = progress.state
+        return TrialEnded(
+            trial=run.name,
+            candidate=candidate,
+            method=method,
+            stage=stage,
+            number=number,
+            state=state,
+            is_default=is_default,
+            hyper_parameters=hyper_parameters,
+            seeds=run.seeds,
+            parameters={
+                "pelt": count.pelt,
+                "gates": count.gates,
+                "head": count.head,
+                "kept": count.kept,
+                "training_only": count.training_only,
+            },
+            curve=list(progress.curve),
+            select_score=progress.best_score,
+            steps=progress.step,
+            seconds=progress.seconds,
+            constant_predictions=progress.best_constant,
+            cause=progress.cause,
+        )
+
+    def closing_seconds(self, runs: int, report_examples: int) -> float:
+        """What scoring `runs` finalists' runs, the evidence and the writing are going to take."""
+        return runs * report_examples * self.speed.example + self.evidence_seconds() + WRITING
+
+    def evidence_seconds(self) -> float:
+        """What measuring gates and knocking submodules out is going to take; nothing without a gated method."""
+        if not any(m.gate for method in self.methods for m in METHODS[method].build()):
+            return 0.0
+        select = min(EVIDENCE_EXAMPLES, len(self.data.split(self.settings.search.seed)[1]))
+        return 5 * self.settings.search.finalist_seeds * select * self.speed.example
+
+    def evidence_select(self, seed: int) -> Tokens:
+        """The part of select that gates are measured on: all of it, or the same `EVIDENCE_EXAMPLES` of it."""
+        select = self.splits(seed)[1]
+        if len(select) <= EVIDENCE_EXAMPLES:
+            return select
+        return select.take(np.sort(np.random.default_rng(seed).permutation(len(select))[:EVIDENCE_EXAMPLES]))

@@ -1,0 +1,73 @@
+"""Measuring the gates of the best gated finalist, and switching its submodules off one by one."""
+
+from collections.abc import Mapping, Sequence
+
+from pelt_automl.methods import METHODS
+from pelt_automl.modifications import Pack, PackTrial
+from pelt_automl.records import Decision, FinalistScored, GateMeasured, KnockedOut, TrialEnded
+from pelt_automl.selection.context import Context
+from pelt_automl.selection.finalist_phase import modifications_of, weights_of_run
+from pelt_automl.training.checkpoints import load_tensors
+from pelt_automl.training.evaluation import Evaluation, LabelScale, evaluate, predictions_of, score_of
+from pelt_automl.training.tokens import Tokens
+
+
+def explain(context: Context) -> None:
+    """Write the gates, trained and at their start, and the scores without each submodule, on select, for each of its seeds."""
+    runs = _best_gated(context)
+    if not runs or context.record.of(KnockedOut):
+        return
+    if context.clock.left < context.evidence_seconds() / 2:
+        context.record.add(Decision("left out", "gate evidence", "the time left is too short for it", {"seconds_left": context.clock.left}))
+        return
+    sets = [context.evidence_select(run.seeds.split) for run in runs]
+    trained = Pack(context.backbone, [modifications_of(run) for run in runs], context.data.outputs)
+    for slot, run in enumerate(runs):
+        trained.load_weights(slot, load_tensors(weights_of_run(context.folder, run.trial))[0])
+    context.progress("evidence", 0, 3, "measuring gates")
+    evaluations = evaluate(trained, sets)
+    _write_gates(context, runs, evaluations, _starts(context, runs, sets))
+    submodules = sorted({gate.submodule for gate in evaluations[0].gates})
+    for done, submodule in enumerate(submodules):
+        context.progress("evidence", 1 + done, 1 + len(submodules), f"switching {submodule} off")
+        without = evaluate(trained, sets, frozenset({submodule}))
+        for run, tokens, whole, less in zip(runs, sets, evaluations, without, strict=True):
+            scores = [_score(context, run, tokens, evaluation) for evaluation in (whole, less)]
+            context.record.add(KnockedOut(run.trial, run.candidate, run.number, submodule, *scores))
+
+
+def _best_gated(context: Context) -> list[TrialEnded]:
+    """The runs, one a seed, of the gated finalist with the best mean on the report split; none without one."""
+    by_candidate: dict[str, list[float]] = {}
+    for scored in context.record.of(FinalistScored):
+        if any(modification.gate for modification in METHODS[scored.method].build()):
+            by_candidate.setdefault(scored.candidate, []).append(scored.report_score)
+    if not by_candidate:
+        return []
+    sign = 1 if context.data.metric.greater_is_better else -1
+    best = max(by_candidate, key=lambda name: sign * sum(by_candidate[name]) / len(by_candidate[name]))
+    trials = context.record.of(TrialEnded)
+    return [trial for trial in trials if trial.stage == "finalist" and trial.candidate == best and trial.state != "failed"]
+
+
+def _starts(context: Context, runs: Sequence[TrialEnded], sets: Sequence[Tokens]) -> list[Mapping[tuple[str, str, int], float]]:
+    """The same gates before any training, from the runs' own initialization."""
+    trials = [PackTrial(METHODS[run.method].modifications(run.hyper_parameters), run.seeds.initialization) for run in runs]
+    evaluations = evaluate(Pack(context.backbone, trials, context.data.outputs), sets)
+    return [{(gate.submodule, gate.site, gate.layer): gate.mean for gate in evaluation.gates} for evaluation in evaluations]
+
+
+def _write_gates(
+    context: Context, runs: Sequence[TrialEnded], evaluations: Sequence[Evaluation], starts: Sequence[Mapping[tuple[str, str, int], float]]
+) -> None:
+    for run, evaluation, start in zip(runs, evaluations, starts, strict=True):
+        for gate in evaluation.gates:
+            began = start[gate.submodule, gate.site, gate.layer]
+            context.record.add(
+                GateMeasured(run.trial, run.candidate, run.number, gate.submodule, gate.site, gate.layer, gate.mean, gate.spread, began)
+            )
+
+
+def _score(context: Context, run: TrialEnded, tokens: Tokens, evaluation: Evaluation) -> float:
+    scale = LabelScale.of(context.splits(run.seeds.split)[0].labels, regression=context.data.kind == "regression")
+    return score_of(context.data.metric, tokens.labels, predictions_of(evaluation, scale))

@@ -1,0 +1,166 @@
+"""The finalists: trained anew on fresh paired seed triples, then scored on the report split, which is opened once."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pelt_automl.methods import METHODS
+from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
+from pelt_automl.records import Decision, FinalistScored, ReportOpened, Seeds, TrialEnded
+from pelt_automl.search.finalists import choose_finalists
+from pelt_automl.selection.context import Context
+from pelt_automl.training.checkpoints import load_tensors, save_tensors
+from pelt_automl.training.evaluation import LabelScale, evaluate, predictions_of, score_of
+from pelt_automl.training.trials import TrialRun
+
+FEWEST_SCORED = 50
+"""Examples of the report split that are scored however little time is left."""
+
+
+@dataclass(frozen=True)
+class _FinalistRun:
+    """One finalist on one seed triple."""
+
+    candidate: TrialEnded
+    """The search's trial that it repeats."""
+    index: int
+    """Of the seed triple."""
+
+    @property
+    def name(self) -> str:
+        return f"final-{self.candidate.candidate}-seed{self.index}"
+
+
+def confirm(context: Context) -> None:
+    """Choose the finalists, train them on fresh seeds as long as there is time, and score them on the report split."""
+    finalists = _chosen(context)
+    for index in range(context.settings.search.finalist_seeds):
+        runs = [_FinalistRun(candidate, index) for candidate in finalists]
+        if not _train(context, runs):
+            break
+    _open_report(context)
+
+
+def finalist_seeds(seed: int, index: int) -> Seeds:
+    """The seed triple of this index: shared by all finalists, and by no trial of the search."""
+    return Seeds(split=seed + 1 + index, initialization=seed + 1001 + index, order=seed + 2001 + index)
+
+
+def weights_of_run(folder: Path, run: str) -> Path:
+    """A finalist run's best weights."""
+    return folder / "finalists" / f"{run}.safetensors"
+
+
+def modifications_of(trial: TrialEnded) -> PackTrial:
+    """A trained finalist as a pack takes it: in the form in which its weights are kept."""
+    return PackTrial(without_reparameterization(METHODS[trial.method].modifications(trial.hyper_parameters)), trial.seeds.initialization)
+
+
+def _chosen(context: Context) -> list[TrialEnded]:
+    trials = context.record.of(TrialEnded)
+    made = [d.subject for d in context.record.of(Decision) if d.what == "finalist"]
+    if made:  # by an earlier start
+        return [trial for trial in trials if trial.stage == "search" and trial.candidate in made]
+    most = int(context.planned.numbers["finalists"])
+    finalists = choose_finalists(trials, most, greater_is_better=context.data.metric.greater_is_better)
+    for decision in finalists.decisions:
+        context.record.add(decision)
+    return finalists.chosen
+
+
+def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
+    """Train one seed's runs, all in one pack, so that they stay paired. False when there is no time for it."""
+    ended = {trial.trial for trial in context.record.of(TrialEnded)}
+    todo = [run for run in runs if run.name not in ended]
+    if not todo:
+        return True
+    reserve = _reserve(context, runs[0].index + 1, len(runs))
+    predicted = len(todo) * context.seconds_a_training
+    if runs[0].index > 0 and context.clock.left - reserve < predicted:
+        numbers = {"seconds_left": context.clock.left, "seconds_needed": predicted + reserve}
+        context.record.add(Decision("left out", f"seed {runs[0].index}", "the time left is too short for another seed", numbers))
+        return False
+    trainer = context.trainer("finalists", len(todo) * context.plan.steps, reserve=reserve)
+    started = [(run, _start(context, run)) for run in todo]
+    size = context.settings.training.pack_size
+    for start in range(0, len(started), size):
+        trainer.train([training for _, training in started[start : start + size]], until=context.plan.steps)
+    for run, training in started:
+        _end(context, run, training)
+    return True
+
+
+def _start(context: Context, run: _FinalistRun) -> TrialRun:
+    seeds = finalist_seeds(context.settings.search.seed, run.index)
+    return context.run(run.name, run.candidate.method, run.candidate.hyper_parameters, seeds)
+
+
+def _end(context: Context, run: _FinalistRun, training: TrialRun) -> None:
+    if training.running:
+        training.end("stopped" if training.progress.best_weights else "failed", "time limit")
+    if training.progress.state != "failed":
+        save_tensors(weights_of_run(context.folder, run.name), training.progress.best_weights)
+    context.record.add(
+        context.ended(
+            training,
+            candidate=run.candidate.candidate,
+            method=run.candidate.method,
+            stage="finalist",
+            number=run.index,
+            is_default=run.candidate.is_default,
+            hyper_parameters=run.candidate.hyper_parameters,
+        )
+    )
+
+
+def _reserve(context: Context, seeds: int, finalists: int) -> float:
+    """Seconds kept for scoring, evidence and writing."""
+    if context.clock.limit is None:
+        return 0.0
+    return context.closing_seconds(seeds * finalists, int(context.planned.numbers["report_examples"]))
+
+
+def _open_report(context: Context) -> None:
+    """Score every trained finalist on the same examples of the report split."""
+    scored = {event.trial for event in context.record.of(FinalistScored)}
+    runs = [trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"]
+    todo = [run for run in runs if run.trial not in scored]
+    if not todo:
+        return
+    indices = _examples(context, len(todo))
+    tokens = context.report(indices)
+    openings = len(context.record.of(ReportOpened)) + 1
+    context.record.add(ReportOpened(openings, len(indices), len(context.data.report), tokens.labels.tolist()))
+    packed = [run for run in todo if METHODS[run.method].packable]
+    size = context.settings.training.pack_size
+    packs = [packed[start : start + size] for start in range(0, len(packed), size)] + [[run] for run in todo if run not in packed]
+    for done, pack in enumerate(packs):
+        context.progress("finalists", done, len(packs), "scoring on the report split")
+        trained = Pack(context.backbone, [modifications_of(run) for run in pack], context.data.outputs)
+        for slot, run in enumerate(pack):
+            trained.load_weights(slot, load_tensors(weights_of_run(context.folder, run.trial))[0])
+        for run, evaluation in zip(pack, evaluate(trained, [tokens] * len(pack)), strict=True):
+            scale = LabelScale.of(context.splits(run.seeds.split)[0].labels, regression=context.data.kind == "regression")
+            predictions = predictions_of(evaluation, scale)
+            score = score_of(context.data.metric, tokens.labels, predictions)
+            context.record.add(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
+
+
+def _examples(context: Context, runs: int) -> list[int]:
+    """Which examples are scored: those of an earlier opening, all, or as many as the time allows, drawn once by the seed."""
+    size = len(context.data.report)
+    opened = context.record.of(ReportOpened)
+    count = min(size, int(context.planned.numbers["report_examples"]))
+    if opened:
+        count = opened[-1].examples
+    elif not math.isinf(context.clock.left):
+        left = context.clock.left - context.closing_seconds(0, 0)
+        affordable = int(left / (runs * context.speed.example))
+        count = min(count, max(affordable, min(FEWEST_SCORED, size)))
+    if count >= size:
+        return list(range(size))
+    order = np.random.default_rng(context.settings.search.seed).permutation(size)
+    return [int(index) for index in np.sort(order[:count])]

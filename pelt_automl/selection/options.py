@@ -1,0 +1,74 @@
+"""The flat options that the command line, Python and the flows share, as settings."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings
+from pelt_automl.errors import SettingsError, all_problems
+from pelt_automl.methods import METHODS
+
+_PARTS: dict[str, type] = {"task": TaskSettings, "training": TrainingSettings, "search": SearchSettings}
+_PATHS = {"data_dir", "train", "validation", "test", "spaces"}
+_LISTS = {"text_columns", "methods"}
+
+
+def settings_from(**options: Any) -> SelectionSettings:
+    """Settings from flat options: the fields of the settings' dataclasses by name; None means not given.
+
+    ``k`` takes ``"full"``, lists take comma-separated text, and ``seed`` seeds search and splits alike.
+    Raises `SettingsError` for unknown options, unknown methods, and whatever the settings themselves refuse.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    parts: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+    model = given.pop("model", None)
+    problems: list[str] = []
+    for name, value in given.items():
+        places = [(part, name) for part, kind in _PARTS.items() if name in {field.name for field in fields(kind)}]
+        if not places:
+            problems.append(f"there is no option {name!r}")
+        for part, field_name in places:
+            try:
+                parts[part][field_name] = _converted(field_name, value)
+            except (TypeError, ValueError) as error:
+                problems.append(f"{name} is {value!r}: {error}")
+    problems += _unknown_methods(parts["search"].get("methods", ()))
+    built: dict[str, Any] = {}
+    for part, kind in _PARTS.items():
+        try:
+            built[part] = kind(**parts[part])
+        except SettingsError as error:
+            problems.append(str(error))
+    if problems:
+        raise SettingsError(problems[0] if len(problems) == 1 else all_problems("the command", problems))
+    return SelectionSettings(**built, **({} if model is None else {"model": str(model)}))
+
+
+def _converted(name: str, value: Any) -> Any:
+    if name in _PATHS:
+        return Path(value).expanduser().absolute()
+    if name in _LISTS:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else tuple(value)
+    if name == "k":
+        return _k(value)
+    return value
+
+
+def _k(value: Any) -> int | None:
+    if isinstance(value, str) and value.strip().lower() == "full":
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError("expected a whole number or 'full'") from None
+
+
+def _unknown_methods(names: Iterable[str]) -> list[str]:
+    problems = []
+    for name in names:
+        if name not in METHODS:
+            near = difflib.get_close_matches(name, METHODS, n=1)
+            problems.append(f"unknown method {name!r}" + (f" (did you mean {near[0]}?)" if near else "") + f"; there are {', '.join(METHODS)}")
+    return problems

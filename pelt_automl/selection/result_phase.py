@@ -1,0 +1,83 @@
+"""The end: the verdict, the winner's folder, the report, and what is cleared away."""
+
+import shutil
+from pathlib import Path
+
+from pelt_automl.methods import METHODS
+from pelt_automl.modifications import without_reparameterization
+from pelt_automl.recommendation import Recommendation, load_recommendation, write_report
+from pelt_automl.recommendation.decision import decide
+from pelt_automl.records import Decision, FinalistScored, SelectionEnded, TrialEnded, VerdictReached
+from pelt_automl.search.budget import seconds_used
+from pelt_automl.selection.context import Context
+from pelt_automl.selection.finalist_phase import weights_of_run
+from pelt_automl.selection.search_phase import weights_of_method
+from pelt_automl.training.checkpoints import TrainedConfig, describe, load_tensors, precision_name, save_trained
+from pelt_automl.training.evaluation import LabelScale
+
+WINNER = "winner"
+WORKING_FOLDERS = ("checkpoints", "finalists", "searched")
+"""Weights that only a selection under way needs."""
+
+
+def recommend(context: Context) -> Recommendation:
+    """Decide, keep the winner's weights, write the report and hand everything to the recorders."""
+    search = context.settings.search
+    verdict = decide(context.record.events, search.equivalence, search.prefer)
+    save_winner(context, verdict)
+    context.record.add(verdict)
+    context.record.add(SelectionEnded(_reason(context), seconds_used(context.record.events), _bill(context)))
+    write_report(context.folder)
+    for recorder in context.record.recorders:
+        recorder.publish(context.folder)
+    for name in WORKING_FOLDERS:
+        shutil.rmtree(context.folder / name, ignore_errors=True)
+    return load_recommendation(context.folder)
+
+
+def save_winner(context: Context, verdict: VerdictReached) -> None:
+    """Write ``winner/``: the recommended configuration's run with the best select score (never chosen by the report split)."""
+    trial, weights = _winning_run(context, verdict)
+    data, backbone = context.data, context.backbone
+    train, _ = context.splits(trial.seeds.split)
+    config = TrainedConfig(
+        method=trial.method,
+        hyper_parameters=trial.hyper_parameters,
+        modifications=without_reparameterization(METHODS[trial.method].modifications(trial.hyper_parameters)),
+        kind=data.kind,
+        labels=list(data.labels),
+        text_columns=list(data.text_columns),
+        scale=LabelScale.of(train.labels, regression=data.kind == "regression"),
+        max_length=context.settings.training.max_length,
+        precision=precision_name(backbone.dtype),
+        backbone=describe(backbone),
+        task=data.name,
+    )
+    save_trained(context.folder / WINNER, config, load_tensors(weights)[0], backbone.tokenizer)
+
+
+def _winning_run(context: Context, verdict: VerdictReached) -> tuple[TrialEnded, Path]:
+    trials = context.record.of(TrialEnded)
+    scored = {event.trial for event in context.record.of(FinalistScored)}
+    runs = [trial for trial in trials if trial.candidate == verdict.candidate and trial.trial in scored]
+    sign = 1 if context.data.metric.greater_is_better else -1
+    if runs:
+        best = max(runs, key=lambda run: sign * (run.select_score or 0.0))
+        return best, weights_of_run(context.folder, best.trial)
+    weights = weights_of_method(context.folder, verdict.method)
+    kept = load_tensors(weights)[1]["trial"]
+    return next(trial for trial in trials if trial.trial == kept), weights
+
+
+def _reason(context: Context) -> str:
+    cut = [decision.what for decision in context.record.of(Decision) if decision.what in ("search ended", "left out")]
+    stopped = any(trial.cause == "time limit" for trial in context.record.of(TrialEnded))
+    return "time limit" if cut or stopped else "done"
+
+
+def _bill(context: Context) -> dict[str, float]:
+    bill = dict(context.bill)
+    if context.clock.used:
+        bill["earlier starts"] = context.clock.used
+    bill["other"] = max(0.0, context.clock.elapsed - sum(bill.values()))
+    return bill

@@ -1,0 +1,226 @@
+"""One selection, from its settings to its recommendation, as phases that can be called one after the other."""
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from pelt_automl.backbones.loading import load_backbone
+from pelt_automl.backbones.sources import find_model
+from pelt_automl.config import SelectionSettings, home
+from pelt_automl.errors import SelectionError
+from pelt_automl.methods import METHODS
+from pelt_automl.recommendation import Recommendation, load_recommendation
+from pelt_automl.recorders import RECORDERS
+from pelt_automl.records import DataDescribed, Event, Planned, Recorder, SelectionEnded, SelectionStarted, read
+from pelt_automl.search.budget import Clock, Speed, allowance, seconds_used, training_seconds
+from pelt_automl.search.finalists import wanted_finalists
+from pelt_automl.search.spaces import load_spaces
+from pelt_automl.selection.context import Context, Record
+from pelt_automl.selection.environment import environment, key_of, settings_as_json
+from pelt_automl.selection.evidence_phase import explain
+from pelt_automl.selection.finalist_phase import confirm
+from pelt_automl.selection.options import settings_from
+from pelt_automl.selection.result_phase import recommend
+from pelt_automl.selection.search_phase import search
+from pelt_automl.selection.speed import measure_speed
+from pelt_automl.tasks import TaskData, load_task
+from pelt_automl.training.checkpoints import precision_name
+from pelt_automl.training.schedule import make_plan, wanted_steps
+
+RECORDS = "records.jsonl"
+
+
+class Selection:
+    """A selection in its folder. Phases are called in their order; what an earlier start has finished isn't done again."""
+
+    def __init__(self, context: Context, name: str, key: str) -> None:
+        """Use `Selection.open`."""
+        self.context, self.name, self.key = context, name, key
+
+    @staticmethod
+    def open(settings: SelectionSettings, folder: Path | None = None, display: Recorder | None = None) -> "Selection":
+        """Check settings, search spaces and data, and start a selection, or take it up where an earlier start left it.
+
+        `folder`: None for one in the program's home. `display` is told of every event, progress included.
+        Raises `TaskError`, `SettingsError`, `BackboneError`, `SearchSpaceError` for what can't be used, and `SelectionError` when the
+        folder holds another selection. All of this happens before a model is loaded.
+        """
+        started = time.monotonic()
+        methods = settings.search.methods or tuple(METHODS)
+        spaces = load_spaces(settings.search.spaces, methods)
+        find_model(settings.model)
+        data = load_task(settings.task)
+        key = key_of(settings, data.data_hash, {method: space.version for method, space in spaces.items()})
+        name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', data.name)}-{key[:8]}"
+        folder = (folder or home() / "selections" / name).expanduser().absolute()
+        events = _earlier_events(folder, key)
+        clock = Clock(settings.search.seconds, used=seconds_used(events), started=started)
+        record = Record(events, [make(folder) for make in RECORDERS.values()], display)
+        context = Context(settings, folder, methods, spaces, data, record, clock)
+        selection = Selection(context, name, key)
+        if not selection.finished:
+            selection._start(resumed=bool(events))
+        return selection
+
+    def _start(self, *, resumed: bool) -> None:
+        settings = self.context.settings
+        if settings.training.threads:
+            torch.set_num_threads(settings.training.threads)
+        found = environment() | {"threads": torch.get_num_threads()}
+        self.context.record.add(
+            SelectionStarted(
+                self.name,
+                self.key,
+                self.context.data.name,
+                settings.model,
+                list(self.context.methods),
+                settings_as_json(settings),
+                found,
+                resumed,
+            )
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where everything is written."""
+        return self.context.folder
+
+    @property
+    def finished(self) -> bool:
+        """Whether an earlier start has come to its end."""
+        return bool(self.context.record.of(SelectionEnded))
+
+    def prepare(self) -> None:
+        """Describe the data, load the model, measure its speed, and plan what the time limit allows."""
+        context = self.context
+        with context.timed("data"):
+            if not context.record.of(DataDescribed):
+                context.record.add(_description(context.data, context.settings))
+        with context.timed("model"):
+            context.progress("model", 0, 1, f"loading {context.settings.model}")
+            training = context.settings.training
+            backbone = load_backbone(context.settings.model, precision=training.precision, dropout=training.dropout)
+            planned = context.record.of(Planned)
+            if planned:
+                context.ready(backbone, planned[-1].steps)
+                return
+            context.ready(backbone, wanted_steps(len(context.data.split(context.settings.search.seed)[0]), training))
+            context.progress("model", 0.5, 1, "measuring its speed")
+            self._plan(measure_speed(context))
+
+    def _plan(self, speed: Speed) -> None:
+        context = self.context
+        search_settings, training = context.settings.search, context.settings.training
+        train, select = context.data.split(search_settings.seed)
+        sizes = (len(select), len(context.data.report))
+        given = allowance(
+            wanted_steps(len(train), training),
+            wanted_finalists(context.methods),
+            len(context.methods),
+            sizes,
+            context.clock.left,
+            speed,
+            search_settings,
+            training,
+        )
+        context.ready(context.backbone, given.steps)
+        plan = make_plan(given.steps, search_settings.rung, len(select), training)
+        numbers = {
+            "step_seconds": speed.step,
+            "example_seconds": speed.example,
+            "finalists": given.finalists,
+            "report_examples": given.report_examples,
+        }
+        seconds = training_seconds(given.steps, len(select), speed, search_settings, training)
+        message = f"{given.message}; computing in {precision_name(context.backbone.dtype)}"
+        context.record.add(Planned(plan.steps, plan.rung_steps, len(plan.evaluate_at), seconds, message, numbers))
+
+    def search(self, methods: Sequence[str] | None = None) -> None:
+        """Rounds of packed trials for these methods (None: all)."""
+        chosen = tuple(methods) if methods else self.context.methods
+        if unknown := [method for method in chosen if method not in self.context.methods]:
+            raise SelectionError(f"{', '.join(unknown)} isn't part of this selection; it has {', '.join(self.context.methods)}")
+        with self.context.timed("search"):
+            search(self.context, chosen)
+
+    def confirm(self) -> None:
+        """Train the finalists on fresh seeds and score them on the report split."""
+        with self.context.timed("finalists"):
+            confirm(self.context)
+
+    def explain(self) -> None:
+        """Measure gates and switch submodules off."""
+        with self.context.timed("evidence"):
+            explain(self.context)
+
+    def recommend(self) -> Recommendation:
+        """The verdict with report and weights; the earlier one when the selection has finished before."""
+        return load_recommendation(self.folder) if self.finished else recommend(self.context)
+
+    def run(self) -> Recommendation:
+        """All phases."""
+        if not self.finished:
+            self.prepare()
+            self.search()
+            self.confirm()
+            self.explain()
+        return self.recommend()
+
+    def close(self) -> None:
+        """Let the recorders write what they hold back."""
+        for recorder in self.context.record.recorders:
+            recorder.close()
+
+    def __enter__(self) -> "Selection":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+
+def _earlier_events(folder: Path, key: str) -> list[Event]:
+    """The records of an earlier start in this folder. Raises `SelectionError` when they are another selection's."""
+    path = folder / RECORDS
+    if not path.is_file():
+        return []
+    events = list(read(path))
+    started = [event for event in events if isinstance(event, SelectionStarted)]
+    if started and started[0].key != key:
+        raise SelectionError(
+            f"{folder} holds another selection ({started[0].selection}: other settings, data or program version); "
+            "choose another folder with --output, or remove this one"
+        )
+    return events if started else []
+
+
+def _description(data: TaskData, settings: SelectionSettings) -> DataDescribed:
+    seed = settings.search.seed
+    return DataDescribed(
+        task=data.name,
+        kind=data.kind,
+        metric=data.metric.name,
+        greater_is_better=data.metric.greater_is_better,
+        labels=list(data.labels),
+        k=data.k,
+        protocol=data.protocol,
+        sizes=data.sizes(seed),
+        hashes=data.hashes(seed),
+        notes=list(data.notes),
+    )
+
+
+def select(*, output: Path | str | None = None, display: Recorder | None = None, **options: Any) -> Recommendation:
+    """Run a selection and return its recommendation: the program in one call.
+
+    `options` are those of the command line with underscores: ``task`` (or ``train``, ``test``, ``text_columns``, ``label_column``),
+    ``model``, ``k``, ``protocol``, ``methods``, ``trials``, ``seconds``, ``seed``, ... (the fields of `pelt_automl.config`).
+    `output` is the folder to write to; the same call takes a selection up again.
+    Raises the errors of `settings_from` and `Selection.open`, and `NoTrialCompletedError`.
+    """
+    with Selection.open(settings_from(**options), Path(output) if output else None, display) as selection:
+        return selection.run()

@@ -1,0 +1,161 @@
+"""GLUE (Wang et al., 2019) and three tasks of SuperGLUE: columns, classes in the Hub's order, and each one's metric.
+
+GLUE's test sets have no public labels, so the report split is the official validation set (MNLI: the matched one), as in most papers.
+Where GLUE prints two metrics, one is taken as UniPELT (Mao et al., 2022) takes it: F1 for MRPC and QQP, Spearman for STS-B.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pelt_automl.config import TaskSettings
+from pelt_automl.errors import SettingsError, TaskError
+from pelt_automl.tasks.checks import Columns, check_tables
+from pelt_automl.tasks.examples import RawTask, TaskInfo
+from pelt_automl.tasks.files import READERS, Table, read_table
+from pelt_automl.tasks.hub import HubName, is_labelled, load_tables
+
+DATA_DIR = "PELT_AUTOML_DATA_DIR"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One public task: a `TextTask`."""
+
+    info: TaskInfo
+    hub: HubName
+    text: tuple[str, ...]
+    labels: tuple[str, ...]
+    validation: str = "validation"
+    """Name of the validation split."""
+    target: str | None = None
+    """Column with the word in question (WiC); it is put before the first text."""
+
+    def read(self, settings: TaskSettings) -> RawTask:
+        """From the local folder when there is one, else from the Hub.
+
+        Raises `TaskError` when it can't be reached or used, `SettingsError` when the settings contradict the task.
+        """
+        if settings.kind not in (None, self.info.kind):
+            raise SettingsError(f"{self.info.name} is a {self.info.kind}; leave kind out")
+        columns = Columns(settings.text_columns or self.text, settings.label_column or "label")
+        folders = local_folders(self.info.name, settings.data_dir)
+        folder = next((folder for folder in folders if folder.is_dir()), None)
+        tables = self._local(folder) if folder else self._remote(columns.label, folders)
+        tables = {split: _with_target(table, self.target, columns.text[0]) for split, table in tables.items()}
+        return self._checked(tables, columns, str(folder) if folder else f"the Hub's {self.hub}")
+
+    def _local(self, folder: Path) -> dict[str, Table]:
+        files = {
+            "train": _file(folder, "train"),
+            "validation": _file(folder, self.validation, "validation", "dev"),
+            "test": _file(folder, "test"),
+        }
+        if files["train"] is None:
+            raise TaskError(f"{folder} has no file train with the ending {', '.join(READERS)}")
+        return {split: read_table(path) for split, path in files.items() if path is not None}
+
+    def _remote(self, label_column: str, looked_in: list[Path]) -> dict[str, Table]:
+        try:
+            tables = load_tables(self.hub, label_column)
+        except TaskError as error:
+            local = f" (no folder {' or '.join(map(str, looked_in))})" if looked_in else ""
+            raise TaskError(f"{self.info.name}: {error}{local}") from error
+        names = {"train": "train", "validation": self.validation, "test": "test"}
+        return {split: tables[name] for split, name in names.items() if name in tables}
+
+    def _checked(self, tables: Mapping[str, Table], columns: Columns, source: str) -> RawTask:
+        name = self.info.name
+        if "train" not in tables:
+            raise TaskError(f"{name}: {source} has no split 'train'")
+        report = next((s for s in ("test", "validation") if s in tables and is_labelled(tables[s], columns.label)), None)
+        used = {"train": tables["train"]} | ({report: tables[report]} if report else {})
+        # A few of QQP's questions are empty, and nobody here can mend that.
+        checked = check_tables(used, columns, self.info.kind, self.labels, leave_out=True)
+        return RawTask(
+            name=name,
+            kind=self.info.kind,
+            labels=self.labels,
+            metric=self.info.metric,
+            text_columns=columns.text,
+            train=checked.splits["train"],
+            report=checked.splits[report] if report else None,
+            report_source=f"the labelled test set of {source}" if report == "test" else f"the official validation set of {source}",
+            notes=checked.notes,
+        )
+
+
+def local_folders(task: str, data_dir: Path | None) -> list[Path]:
+    """Where a task's files may lie: ``DIR/<task>``, ``DIR/glue/<task>``, ``DIR/super_glue/<task>``.
+
+    DIR is `data_dir`, else ``$PELT_AUTOML_DATA_DIR``. Raises `TaskError` when it is given but isn't a folder.
+    """
+    given = data_dir or os.environ.get(DATA_DIR)
+    if not given:
+        return []
+    root = Path(given).expanduser()
+    if not root.is_dir():
+        raise TaskError(f"the data folder {root} ({'--data-dir' if data_dir else DATA_DIR}) is not a folder")
+    return [root / task, root / "glue" / task, root / "super_glue" / task]
+
+
+def _with_target(table: Table, target: str | None, text: str) -> Table:
+    """``bank: He sat on the bank.`` An encoder has to know which word it is about."""
+    if target is None:
+        return table
+    if target not in table.columns:
+        raise TaskError(f"{table.name}: there is no column {target!r}; its columns are: {', '.join(table.columns)}")
+    return replace(table, rows=[row | {text: f"{row[target]}: {row[text]}"} if row.get(text) else row for row in table.rows])
+
+
+def _file(folder: Path, *stems: str) -> Path | None:
+    candidates = (folder / f"{stem}{ending}" for stem in stems for ending in (".jsonl", ".csv", ".tsv", ".parquet"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _glue(name: str, description: str, text: tuple[str, ...], labels: tuple[str, ...], metric: str = "accuracy") -> Benchmark:
+    info = TaskInfo(name, description, "classification" if labels else "regression", metric, f"nyu-mll/glue:{name}")
+    validation = "validation_matched" if name == "mnli" else "validation"
+    return Benchmark(info, HubName("nyu-mll/glue", name), text, labels, validation)
+
+
+def _super_glue(
+    name: str, description: str, text: tuple[str, ...], labels: tuple[str, ...], metric: str = "accuracy", target: str | None = None
+) -> Benchmark:
+    info = TaskInfo(name, description, "classification", metric, f"aps/super_glue:{name}")
+    return Benchmark(info, HubName("aps/super_glue", name), text, labels, target=target)
+
+
+_SENTENCES = ("sentence1", "sentence2")
+_ENTAILMENT = ("entailment", "not_entailment")
+
+BENCHMARKS: dict[str, Benchmark] = {
+    task.info.name: task
+    for task in (
+        _glue("cola", "Is the sentence acceptable English?", ("sentence",), ("unacceptable", "acceptable"), "mcc"),
+        _glue("sst2", "Is the movie review positive?", ("sentence",), ("negative", "positive")),
+        _glue("mrpc", "Do two news sentences say the same?", _SENTENCES, ("not_equivalent", "equivalent"), "f1"),
+        _glue("qqp", "Do two questions on Quora ask the same?", ("question1", "question2"), ("not_duplicate", "duplicate"), "f1"),
+        _glue("stsb", "How similar are two sentences, from 0 to 5?", _SENTENCES, (), "spearman"),
+        _glue(
+            "mnli",
+            "Does the premise entail the hypothesis, contradict it, or neither? (matched)",
+            ("premise", "hypothesis"),
+            ("entailment", "neutral", "contradiction"),
+        ),
+        _glue("qnli", "Does the sentence answer the question?", ("question", "sentence"), _ENTAILMENT),
+        _glue("rte", "Does the first text entail the second?", _SENTENCES, _ENTAILMENT),
+        _glue("wnli", "Does the sentence with its pronoun resolved follow?", _SENTENCES, ("not_entailment", "entailment")),
+        _super_glue("boolq", "Does the passage answer the question with yes?", ("question", "passage"), ("False", "True")),
+        _super_glue(
+            "cb",
+            "Does the speaker commit to the hypothesis?",
+            ("premise", "hypothesis"),
+            ("entailment", "contradiction", "neutral"),
+            "accuracy_macro_f1",
+        ),
+        _super_glue("wic", "Does the word mean the same in both sentences?", _SENTENCES, ("False", "True"), target="word"),
+    )
+}
+"""Public benchmarks by name."""

@@ -1,0 +1,198 @@
+"""Data sets from the Hugging Face Hub, or from its cache when the Hub is away. Code of a data set is never run.
+
+`datasets` alone tries an unreachable Hub for half a minute; here one quick question decides whether to look at the cache only.
+"""
+
+import logging
+import os
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pelt_automl.config import TaskSettings
+from pelt_automl.errors import TaskError
+from pelt_automl.tasks.checks import Columns, check_tables
+from pelt_automl.tasks.examples import RawTask
+from pelt_automl.tasks.files import Table
+
+PATIENCE = 4.0
+"""Seconds that the Hub may take to answer."""
+_PART = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})(?::(?P<config>[A-Za-z0-9][A-Za-z0-9_.-]{{0,94}}))?")
+
+
+@dataclass(frozen=True)
+class HubName:
+    """A data set on the Hub."""
+
+    repo: str
+    """``owner/name``"""
+    config: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.repo}:{self.config}" if self.config else self.repo
+
+
+def parse_name(task: str) -> HubName:
+    """The data set that ``hf:owner/name[:config]`` means. Paths and URLs are not names.
+
+    Raises `TaskError`.
+    """
+    match = _NAME.fullmatch(task)
+    if match is None or ".." in task or "--" in match["repo"]:
+        raise TaskError(f"{task!r} is not the name of a Hub data set; write hf:owner/name or hf:owner/name:config")
+    return HubName(match["repo"], match["config"])
+
+
+def read_hub(settings: TaskSettings) -> RawTask:
+    """A data set of the user's choice; the report split is its labelled test split, else its validation split.
+
+    Raises `TaskError` when it can't be reached or used.
+    """
+    task = settings.task or ""
+    columns = Columns(settings.text_columns, settings.label_column or "")
+    tables = load_tables(parse_name(task), label_column=columns.label)
+    if "train" not in tables:
+        raise TaskError(f"{task} has no split 'train'; its splits are: {', '.join(tables)}")
+    source = next((s for s in ("test", "validation") if s in tables and is_labelled(tables[s], columns.label)), None)
+    used = {"train": tables["train"]} | ({source: tables[source]} if source else {})
+    checked = check_tables(used, columns, settings.kind, leave_out=True)
+    return RawTask(
+        name=task,
+        kind=checked.kind,
+        labels=checked.labels,
+        metric=None,
+        text_columns=columns.text,
+        train=checked.splits["train"],
+        report=checked.splits[source] if source else None,
+        report_source=f"the {source} split of {task}",
+        notes=checked.notes,
+    )
+
+
+def is_labelled(table: Table, label_column: str) -> bool:
+    """Whether a split has labels: GLUE's test sets carry -1 throughout."""
+    # A missing column counts as labelled, so that the checks name it.
+    if label_column not in table.columns:
+        return not label_column
+    return any(row.get(label_column) not in (None, "", -1, "-1", -1.0) for row in table.rows)
+
+
+def load_tables(name: HubName, label_column: str) -> dict[str, Table]:
+    """All splits of a data set; labels that are class indices become class names, and -1 no label.
+
+    Raises `TaskError` when the Hub can't be reached and the cache hasn't got it, or when there is no such data set.
+    """
+    try:
+        data = _load(name)
+    except ImportError as error:
+        raise TaskError(f"{name} needs the package 'datasets', which is not installed; install it, or use --data-dir") from error
+    if not isinstance(data, Mapping):
+        raise TaskError(f"{name} has no splits")
+    return {split: _table(f"{name} {split}", part, label_column) for split, part in data.items()}
+
+
+def _table(name: str, part: Any, label_column: str) -> Table:
+    values: dict[str, list[Any]] = {column: list(part[column]) for column in part.column_names}
+    names = getattr(part.features.get(label_column), "names", None)
+    if names:
+        values[label_column] = [names[i] if i is not None and i >= 0 else None for i in values[label_column]]
+    rows = [dict(zip(values, cells, strict=True)) for cells in zip(*values.values(), strict=True)]
+    return Table(name, tuple(values), rows, range(1, len(rows) + 1), unit="row")
+
+
+def _load(name: HubName) -> Any:
+    import datasets
+
+    online = is_reachable()
+    with _quiet(datasets), _offline(datasets, not online):
+        try:
+            # The prefix keeps a local folder that happens to have this name from being loaded instead.
+            return datasets.load_dataset(f"hf://datasets/{name.repo}", name.config)
+        except Exception as error:  # the library raises a dozen kinds
+            if not online and (data := _from_snapshot(datasets, name)) is not None:
+                return data
+            raise TaskError(_explain(name, error, online=online)) from error
+
+
+def _from_snapshot(datasets: Any, name: HubName) -> Any | None:
+    """The data set from files in the Hub's own cache (``HF_HUB_CACHE``); None when they aren't there."""
+    import huggingface_hub
+
+    try:
+        folder = huggingface_hub.snapshot_download(name.repo, repo_type="dataset", local_files_only=True)
+        return datasets.load_dataset(folder, name.config)
+    except Exception:  # noqa: BLE001  # whatever is wrong with the cache, the Hub being away is the news
+        return None
+
+
+def _explain(name: HubName, error: Exception, *, online: bool) -> str:
+    first = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""
+    if online:
+        return f"the Hub's data set {name} can't be loaded: {type(error).__name__}: {first}"
+    return (
+        f"{name} is not in the cache, and the Hub ({_endpoint()}) can't be reached; set --data-dir (or PELT_AUTOML_DATA_DIR) to a folder "
+        "with the data, HF_HUB_CACHE (or HF_HOME) to a cache that has it, or HF_ENDPOINT to a mirror"
+    )
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def is_reachable() -> bool:
+    """Whether the Hub answers within `PATIENCE` seconds; proxies of the environment are used, offline mode is respected."""
+    if os.environ.get("HF_HUB_OFFLINE", os.environ.get("HF_DATASETS_OFFLINE", "0")).upper() in ("1", "TRUE", "YES", "ON"):
+        return False
+    answers: list[bool] = []
+    # In a thread, since no time limit holds for the look-up of a host's name.
+    asking = threading.Thread(target=lambda: answers.append(_answers(_endpoint())), daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
+    return bool(answers and answers[0])
+
+
+def _answers(endpoint: str) -> bool:
+    if not endpoint.startswith(("https://", "http://")):
+        return False
+    try:
+        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=PATIENCE):  # noqa: S310  # checked above
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def _offline(datasets: Any, offline: bool) -> Iterator[None]:
+    """With `offline`, `datasets` looks at its cache at once. It reads its variables only at import, hence the attributes."""
+    from huggingface_hub import constants
+
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    if offline:
+        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def _quiet(datasets: Any) -> Iterator[None]:
+    """Without progress bars and warnings of `datasets`: a display of our own may be running."""
+    logger = logging.getLogger("datasets")
+    level, bars = logger.level, datasets.is_progress_bar_enabled()
+    logger.setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if bars:
+            datasets.enable_progress_bars()

@@ -1,0 +1,102 @@
+"""Labels as they stand in files: strings, integers, numbers; and the class index or number that they mean.
+
+The same rules hold for every format, so that a class ``1`` is one class whether CSV wrote ``1``, JSON ``"1"`` or pandas ``1.0``.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from math import isfinite, isnan
+from typing import Any
+
+from pelt_automl.tasks.examples import Kind
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_INTEGRAL = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
+MANY_INTEGERS = 50
+"""More different integers than this make one wonder whether they are classes at all."""
+
+
+def normalize(value: Any) -> str | None:
+    """The label as text; None when there is none (empty, null, NaN).
+
+    Raises `TypeError` for what can't be a label: a list, an object.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+    elif isinstance(value, bool | int):
+        text = str(value)
+    elif isinstance(value, float):
+        text = "" if isnan(value) else repr(value)
+    else:
+        raise TypeError(f"a label must be text or a number, not {type(value).__name__}")
+    if text.lower() in ("", "nan"):
+        return None
+    return match[1] if (match := _INTEGRAL.fullmatch(text)) else text
+
+
+def shortened(label: str, most: int = 40) -> str:
+    """The label in quotes, as messages show it."""
+    return repr(label if len(label) <= most else label[:most] + "...")
+
+
+def is_number(label: str) -> bool:
+    """Whether it reads as a finite number."""
+    return bool(_NUMBER.fullmatch(label)) and isfinite(float(label))
+
+
+def kind_of(labels: Iterable[str]) -> Kind:
+    """Regression when all labels are numbers and some have a fraction, else classification."""
+    distinct = set(labels)
+    numbers = all(map(is_number, distinct))
+    return "regression" if numbers and any(not float(label).is_integer() for label in distinct) else "classification"
+
+
+def class_names(labels: Iterable[str]) -> tuple[str, ...]:
+    """The distinct labels, numbers by value and words by alphabet."""
+    distinct = set(labels)
+    if all(map(is_number, distinct)):
+        return tuple(sorted(distinct, key=lambda label: (float(label), label)))
+    return tuple(sorted(distinct))
+
+
+def odd_ones(labels: Sequence[str | None], kind: Kind | None) -> tuple[list[int], str]:
+    """Indices of labels of the wrong type, and what is wrong with them.
+
+    Without a `kind` from the user, numbers among words are suspect (a shifted column), and so are words among numbers: the fewer of
+    the two are reported. A user who says "classification" means them all as names.
+    """
+    present = {i: is_number(label) for i, label in enumerate(labels) if label is not None}
+    if kind == "classification" or not present:
+        return [], ""
+    words = [i for i, number in present.items() if not number]
+    if kind == "regression":
+        return words, "not a number, but the task is a regression"
+    numbers = [i for i, number in present.items() if number]
+    if len(words) <= len(numbers):
+        return (words, "words, where the others are numbers") if words else ([], "")
+    return numbers, "numbers, where the others are words"
+
+
+def class_problems(labels: Sequence[str], where: dict[str, str]) -> list[str]:
+    """What keeps these labels from being classes: one class only, or classes with one example.
+
+    Args:
+        labels: the labels of the training file.
+        where: for each class the place of its first example, for the message.
+    """
+    counts = Counter(labels)
+    if len(counts) == 1:
+        return [f"all {len(labels)} labels are {shortened(next(iter(counts)))}: a classification needs at least two classes"]
+    single = [name for name in class_names(counts) if counts[name] == 1]
+    if not single:
+        return []
+    if len(single) > 1 and len(single) > len(counts) / 2 and all(map(is_number, counts)):
+        return [f"{len(single)} of {len(counts)} classes have one example only; if the label is an amount, set kind to 'regression'"]
+    named = ", ".join(f"{shortened(name)} ({where[name]})" for name in single[:10])
+    more = f" and {len(single) - 10} more" if len(single) > 10 else ""
+    these = "classes have" if len(single) > 1 else "class has"
+    way_out = "add examples, merge the label into another one, or drop these rows"
+    return [f"{len(single)} {these} one example only, too few to train and to select on: {named}{more}; {way_out}"]

@@ -1,0 +1,207 @@
+"""From the user's settings to a task that is ready to be trained on. Everything is checked here, before any model is loaded."""
+
+import difflib
+from collections import Counter
+from dataclasses import replace
+
+from pelt_automl.config import SMALLEST_K, TaskSettings
+from pelt_automl.errors import SettingsError, TaskError
+from pelt_automl.tasks.data import TaskData
+from pelt_automl.tasks.examples import Examples, RawTask, TaskInfo
+from pelt_automl.tasks.hub import read_hub
+from pelt_automl.tasks.metrics import Metric, metric_for
+from pelt_automl.tasks.own import read_own
+from pelt_automl.tasks.splits import REPORT_SHARE, SELECT_MOST, SELECT_SHARE, carve, duplicates, sample, without_texts
+
+IMBALANCE = 3.0
+"""Classes are imbalanced when the largest has more than so many times the examples that the others have on average."""
+SMALLEST_SELECT = 5
+"""Examples that select needs at least: what the strict protocol carves out of the smallest K."""
+FEWEST_SELECT = 3
+"""And what it has to have left where repeated texts or many classes allow less."""
+SMALL_REPORT = 100
+"""With fewer examples in report, the verdict's resolution is worth a note."""
+
+
+def known_tasks() -> list[TaskInfo]:
+    """Every task that has a name, for lists."""
+    from pelt_automl.tasks import TASKS
+
+    return [task.info for task in TASKS.values()]
+
+
+def data_hash(settings: TaskSettings) -> str:
+    """SHA-256 (hex) of the task's labelled data: it changes when, and only when, texts, labels or classes do.
+
+    Neither K, protocol nor seed matters. Raises what `load_task` raises for data that can't be read.
+    """
+    return _read(settings).hash()
+
+
+def load_task(settings: TaskSettings) -> TaskData:
+    """The task with its report split put aside and its pool sampled.
+
+    Raises:
+        TaskError: the task isn't known, can't be reached, or its data can't be used; with everything that is wrong.
+        SettingsError: the metric doesn't fit, or K is more than there is.
+    """
+    raw = _read(settings)
+    metric = _metric(settings, raw)
+    fingerprint = raw.hash()
+    aside, report, notes = _put_report_aside(_by_protocol(raw, settings.protocol), settings)
+    pool, validation, more = _without_leaks(aside, report)
+    _check_sizes(pool, report, aside, settings)
+    data = TaskData(
+        name=raw.name,
+        kind=raw.kind,
+        labels=raw.labels,
+        metric=metric,
+        text_columns=raw.text_columns,
+        k=settings.k,
+        protocol=settings.protocol,
+        report=report,
+        notes=(),
+        data_hash=fingerprint,
+        pool=_sampled(pool, raw, settings),
+        validation=validation,
+    )
+    if len(data.split(0)[1]) < FEWEST_SELECT:
+        raise SettingsError(_too_few_to_select(data))
+    return replace(data, notes=(*_metric_notes(settings, raw, metric), *notes, *more, *_protocol_notes(data, len(pool))))
+
+
+def _read(settings: TaskSettings) -> RawTask:
+    from pelt_automl.tasks import TASKS
+
+    if len(settings.text_columns) > 2:
+        raise SettingsError(f"{len(settings.text_columns)} text columns were named; a task has one or two")
+    named = (*settings.text_columns, *([settings.label_column] if settings.label_column else []))
+    if len(set(named)) < len(named):
+        raise SettingsError(f"the columns {', '.join(named)} must be different ones")
+    if settings.task is None:
+        return read_own(settings)
+    if settings.task.startswith("hf:"):
+        return read_hub(settings)
+    if settings.task not in TASKS:
+        near = difflib.get_close_matches(settings.task.lower(), TASKS, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise TaskError(
+            f"there is no task {settings.task!r}; {hint}Known are: {', '.join(TASKS)}; any data set of the Hub as hf:owner/name; "
+            "or your own files (--train FILE)"
+        )
+    return TASKS[settings.task].read(settings)
+
+
+def _imbalance(raw: RawTask) -> tuple[bool, str]:
+    """Whether the classes of the training data are imbalanced, and the figures."""
+    counts = Counter(raw.train.labels).most_common()
+    largest, others = counts[0], [n for _, n in counts[1:]]
+    mean = sum(others) / len(others)
+    name = raw.labels[int(largest[0])]
+    figures = f"class {name!r} has {largest[1]} of {len(raw.train)} examples, the other classes {mean:.0f} on average"
+    return largest[1] > IMBALANCE * mean, figures
+
+
+def _metric(settings: TaskSettings, raw: RawTask) -> Metric:
+    default = raw.metric
+    if default is None and raw.kind == "regression":
+        default = "spearman"
+    elif default is None:
+        default = "macro_f1" if _imbalance(raw)[0] else "accuracy"
+    return metric_for(settings.metric or default, raw.kind, len(raw.labels))
+
+
+def _metric_notes(settings: TaskSettings, raw: RawTask, metric: Metric) -> list[str]:
+    if settings.metric or raw.metric or raw.kind == "regression" or metric.name != "macro_f1":
+        return []
+    rule = f"the rule: more than {IMBALANCE:g} times as many"
+    return [f"the classes are imbalanced, so the metric is macro-F1: {_imbalance(raw)[1]} ({rule}); --metric accuracy overrides it"]
+
+
+def _by_protocol(raw: RawTask, protocol: str) -> RawTask:
+    """In the paper's protocol a validation file has the part that GLUE's validation sets have there: it is reported on."""
+    if protocol == "strict" or raw.validation is None:
+        return raw
+    if raw.report is None:
+        return replace(raw, report=raw.validation, report_source="the user's validation file (protocol 'paper')", validation=None)
+    unused = "the validation file is not used: protocol 'paper' selects on training examples and reports on the test file"
+    return replace(raw, validation=None, notes=(*raw.notes, unused))
+
+
+def _put_report_aside(raw: RawTask, settings: TaskSettings) -> tuple[RawTask, Examples, list[str]]:
+    """The task without its report split, the report split, and where that comes from."""
+    if raw.report is not None:
+        return raw, raw.report, [*raw.notes, f"report is {raw.report_source}: {len(raw.report)} examples"]
+    size = max(1, round(REPORT_SHARE * len(raw.train)))
+    rest, aside = carve(raw.train, raw.kind, size, settings.seed, "report")
+    report = raw.train.take(aside)
+    note = f"report is a stratified {REPORT_SHARE:.0%} of the training data, put aside first (seed {settings.seed}): {len(report)} examples"
+    return replace(raw, train=raw.train.take(rest)), report, [*raw.notes, note]
+
+
+def _without_leaks(raw: RawTask, report: Examples) -> tuple[Examples, Examples | None, list[str]]:
+    """Pool and validation without the texts of report, the pool also without those of validation."""
+    notes: list[str] = []
+    validation, pool = raw.validation, raw.train
+    if validation is not None:
+        validation, gone = without_texts(validation, [report])
+        if gone:
+            notes.append(f"{gone} examples with the same texts as one of report were removed from validation")
+        if len(validation) < SMALLEST_SELECT:
+            raise TaskError(f"the validation file has {len(validation)} examples that report hasn't; at least {SMALLEST_SELECT} are needed")
+    pool, gone = without_texts(pool, [report] + ([validation] if validation is not None else []))
+    if gone:
+        notes.append(f"{gone} training examples with the same texts as one of report{' or validation' if validation else ''} were removed")
+    repeats, contradictory = duplicates(pool)
+    if repeats:
+        labels = f" ({contradictory} of these texts have contradictory labels)" if contradictory else ""
+        notes.append(f"{repeats} training examples repeat the texts of another{labels}; such examples stay on one side of train and select")
+    if len(report) < SMALL_REPORT:
+        notes.append(f"report has only {len(report)} examples, so that scores on it are coarse")
+    return pool, validation, notes
+
+
+def _check_sizes(pool: Examples, report: Examples, raw: RawTask, settings: TaskSettings) -> None:
+    removed = len(raw.train) - len(pool)
+    left = f"{len(pool)} labelled training examples" + (f" ({removed} more repeat texts of report or validation)" if removed else "")
+    if len(pool) < SMALLEST_K or not len(report):
+        raise TaskError(f"{raw.name} has {left} and {len(report)} to report on; at least {SMALLEST_K} to train on are needed")
+    if lost := [raw.labels[c] for c in sorted({int(x) for x in raw.train.labels} - {int(x) for x in pool.labels})] if raw.labels else []:
+        raise TaskError(f"{raw.name}: all training examples of {', '.join(map(repr, lost))} repeat texts of report or validation")
+    if settings.k is None:
+        return
+    spare = SMALLEST_SELECT if settings.protocol == "paper" else 0
+    if settings.k + spare > len(pool):
+        room = f", of which protocol 'paper' needs {spare} more than K to select on" if spare else ""
+        raise SettingsError(f"k is {settings.k}, but {raw.name} has {left}{room}; set k to at most {len(pool) - spare}, or to 'full'")
+    if settings.k < len(raw.labels):
+        raise SettingsError(f"k is {settings.k}, but {raw.name} has {len(raw.labels)} classes; set k so that there is an example of each")
+
+
+def _sampled(pool: Examples, raw: RawTask, settings: TaskSettings) -> Examples:
+    """In the strict protocol the K examples are all that anything below sees."""
+    if settings.k is None or settings.protocol == "paper":
+        return pool
+    return pool.take(sample(pool, raw.kind, settings.k, settings.seed))
+
+
+def _too_few_to_select(data: TaskData) -> str:
+    train, select = data.split(0)
+    why = f"train needs one example of each of the {len(data.labels)} classes" if data.labels else "examples are too few"
+    return (
+        f"of {len(train) + len(select)} labelled examples {len(select)} are left to select on, at least {FEWEST_SELECT} are needed "
+        f"({why}, and examples with the same texts stay together); set k higher, or add examples"
+    )
+
+
+def _protocol_notes(data: TaskData, available: int) -> list[str]:
+    train, select = data.split(0)
+    used = "all" if data.k is None else f"{data.k} of"
+    if data.validation is not None:
+        return [f"select is the user's validation file for every seed; train is {used} {available} training examples"]
+    if data.protocol == "strict":
+        return [f"select is a stratified {SELECT_SHARE:.0%} (at most {SELECT_MOST:,}) of the labelled examples: {used} {available}"]
+    if data.k is None:
+        return [f"protocol 'paper' with all data: select is {len(select)} training examples; the paper selected on the split it reported"]
+    few = f"; there are {len(select)} only" if len(select) < SELECT_MOST else ""
+    return [f"protocol 'paper': a seed shuffles {available} examples, trains on {len(train)}, selects on the next {SELECT_MOST:,}{few}"]

@@ -1,0 +1,55 @@
+"""The user's own labelled files."""
+
+import re
+from pathlib import Path
+
+from pelt_automl.config import TaskSettings
+from pelt_automl.errors import TaskError, all_problems
+from pelt_automl.tasks.checks import Columns, check_tables
+from pelt_automl.tasks.examples import RawTask
+from pelt_automl.tasks.files import Table, read_table
+
+
+def read_own(settings: TaskSettings) -> RawTask:
+    """The examples of the user's train, validation and test files; the task is named after the train file.
+
+    Raises `TaskError` with everything that is wrong in all of the files.
+    """
+    files = {"train": settings.train, "validation": settings.validation, "test": settings.test}
+    tables = _read_all({role: path for role, path in files.items() if path is not None})
+    columns = Columns(settings.text_columns, settings.label_column or "")
+    checked = check_tables(tables, columns, settings.kind)
+    return RawTask(
+        name=_name(settings.train),
+        kind=checked.kind,
+        labels=checked.labels,
+        metric=None,
+        text_columns=columns.text,
+        train=checked.splits["train"],
+        report=checked.splits.get("test"),
+        report_source="the user's test file",
+        validation=checked.splits.get("validation"),
+        notes=checked.notes,
+    )
+
+
+def _name(train: Path | None) -> str:
+    """``reviews`` for reviews.csv; ``reviews-train`` for reviews/train.csv, since half of all files are called train."""
+    assert train is not None
+    train = train.absolute()
+    telling = train.stem.lower() not in ("train", "training", "data") or not train.parent.name
+    # It becomes part of folder names and of names in MLflow.
+    return re.sub(r"[^\w.-]+", "-", train.stem if telling else f"{train.parent.name}-{train.stem}").strip("-.") or "own"
+
+
+def _read_all(files: dict[str, Path]) -> dict[str, Table]:
+    tables: dict[str, Table] = {}
+    problems: list[str] = []
+    for role, path in files.items():
+        try:
+            tables[role] = read_table(path)
+        except TaskError as error:
+            problems.append(str(error).replace("\n", "\n  "))
+    if problems:
+        raise TaskError(all_problems("the task's files", problems))
+    return tables

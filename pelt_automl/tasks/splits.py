@@ -1,0 +1,134 @@
+"""Seeded, stratified splits in which exact duplicates stay on one side.
+
+Strata are the classes; for regression they are bins between quantiles. Every draw has a random stream of its own, named by its
+purpose, so that one more draw somewhere never changes another.
+"""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from pelt_automl.tasks.examples import Examples, Kind
+
+SELECT_SHARE = 0.3
+"""Share of the labelled examples that is carved out as select."""
+SELECT_MOST = 1000
+"""Select is never larger than this; it is also what UniPELT selects on."""
+REPORT_SHARE = 0.2
+"""Share of a user's file that is put aside as report when there is no test file."""
+BINS = 10
+"""Quantile bins that stratify a regression."""
+
+
+def stream(purpose: str, seed: int) -> random.Random:
+    """A random stream of its own for each purpose and seed."""
+    return random.Random(f"{purpose}-{seed}")  # noqa: S311  # reproducible on purpose
+
+
+def strata(examples: Examples, kind: Kind) -> list[int]:
+    """The stratum of each example: its class, or its bin between quantiles."""
+    if kind == "classification":
+        return [int(label) for label in examples.labels]
+    n = len(examples)
+    bins = max(1, min(BINS, n // 4))
+    result = [0] * n
+    for rank, i in enumerate(sorted(range(n), key=lambda i: (examples.labels[i], i))):
+        result[i] = rank * bins // n
+    return result
+
+
+def shares(counts: dict[int, int], total: int, least: int = 0, kept: int = 0) -> dict[int, int]:
+    """Divide `total` over strata in proportion to their sizes, by largest remainders.
+
+    Args:
+        counts: size of each stratum.
+        total: how many to hand out; when the bounds allow fewer, fewer are handed out.
+        least: every stratum gets at least so many, as far as `total` reaches.
+        kept: so many of each stratum are never handed out.
+    """
+    whole = sum(counts.values())
+    room = {s: max(0, n - kept) for s, n in counts.items()}
+    exact = {s: total * n / whole for s, n in counts.items()}
+    result = {s: min(room[s], max(least, int(exact[s]))) for s in counts}
+    while (missing := total - sum(result.values())) != 0:
+        step = 1 if missing > 0 else -1
+        movable = [s for s in counts if (result[s] < room[s] if step > 0 else result[s] > min(least, room[s]))]
+        if not movable:
+            # Only reached when there is too little room, or when even `least` of each is more than `total`.
+            break
+        result[max(movable, key=lambda s: (step * (exact[s] - result[s]), counts[s], -s))] += step
+    return result
+
+
+def sample(examples: Examples, kind: Kind, k: int, seed: int) -> list[int]:
+    """Indices of `k` examples in their old order, stratified, with one of every class at least."""
+    by_stratum = _members(strata(examples, kind))
+    quota = shares({s: len(indices) for s, indices in by_stratum.items()}, k, least=1)
+    rng = stream("sample", seed)
+    return sorted(i for s, indices in sorted(by_stratum.items()) for i in rng.sample(indices, quota[s]))
+
+
+def carve(examples: Examples, kind: Kind, size: int, seed: int, purpose: str) -> tuple[list[int], list[int]]:
+    """Split into (rest, carved) with about `size` examples carved out, stratified.
+
+    Examples with the same texts stay together, and of each class at least one example stays in the rest; where one of these rules
+    needs it, fewer than `size` are carved out.
+    """
+    groups = list(_groups(examples.texts).values())
+    stratum = strata(examples, kind)
+    by_stratum: dict[int, list[list[int]]] = defaultdict(list)
+    for group in groups:
+        by_stratum[stratum[group[0]]].append(group)
+    counts = {s: sum(map(len, members)) for s, members in by_stratum.items()}
+    quota = shares(counts, size, kept=1 if kind == "classification" else 0)
+    rng = stream(purpose, seed)
+    carved: list[int] = []
+    left = Counter(stratum)
+    for s, members in sorted(by_stratum.items()):
+        rng.shuffle(members)
+        carved += _fill(members, quota[s], stratum, left if kind == "classification" else None)
+    chosen = set(carved)
+    return [i for i in range(len(examples)) if i not in chosen], sorted(carved)
+
+
+def _fill(groups: list[list[int]], quota: int, stratum: list[int], left: Counter[int] | None) -> list[int]:
+    """Whole groups up to `quota` examples; with `left`, none that would take the last example of a class."""
+    taken: list[int] = []
+    for group in groups:
+        if len(taken) + len(group) > quota:
+            continue
+        classes = Counter(stratum[i] for i in group)
+        if left is not None:
+            if any(left[c] <= n for c, n in classes.items()):
+                continue
+            left.subtract(classes)
+        taken += group
+    return taken
+
+
+def without_texts(examples: Examples, others: Iterable[Examples]) -> tuple[Examples, int]:
+    """The examples whose texts don't occur in `others`, and how many were left out."""
+    seen = {texts for other in others for texts in other.texts}
+    kept = [i for i, texts in enumerate(examples.texts) if texts not in seen]
+    return examples.take(kept), len(examples) - len(kept)
+
+
+def duplicates(examples: Examples) -> tuple[int, int]:
+    """How many examples repeat the texts of an earlier one, and how many distinct texts carry different labels."""
+    groups = [group for group in _groups(examples.texts).values() if len(group) > 1]
+    contradictory = sum(len({examples.labels[i] for i in group}) > 1 for group in groups)
+    return sum(len(group) - 1 for group in groups), contradictory
+
+
+def _members(stratum: Sequence[int]) -> dict[int, list[int]]:
+    members: dict[int, list[int]] = defaultdict(list)
+    for i, s in enumerate(stratum):
+        members[s].append(i)
+    return members
+
+
+def _groups(texts: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], list[int]]:
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for i, key in enumerate(texts):
+        groups[key].append(i)
+    return groups

@@ -1,0 +1,128 @@
+"""What is kept of a training, as safetensors and JSON; nothing is ever pickled."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pelt_automl.backbones.loading import Backbone
+from pelt_automl.design_space import Modification, modification_from_dict, modification_to_dict
+from pelt_automl.errors import SelectionError
+from pelt_automl.records import CurvePoint
+from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.training.trials import TrialProgress
+
+FORMAT = 1
+CONFIG, WEIGHTS, TOKENIZER = "pelt_config.json", "weights.safetensors", "tokenizer"
+_BEST, _CONTINUATION = "best/", "continuation/"
+
+
+@dataclass(frozen=True)
+class TrainedConfig:
+    """All that a trained method needs beside its weights and the frozen backbone."""
+
+    method: str
+    hyper_parameters: dict[str, Any]
+    modifications: tuple[Modification, ...]
+    """As they are kept: without a reparameterization."""
+    kind: str
+    labels: list[str]
+    """Class names in the order of the outputs; empty for regression."""
+    text_columns: list[str]
+    """Names of the one or two columns that the texts came from."""
+    scale: LabelScale
+    max_length: int
+    precision: str
+    """``bf16`` or ``fp32``: what it was trained in."""
+    backbone: dict[str, str]
+    """``name``, ``location`` and ``sha256`` of the pretrained model."""
+    task: str
+    format: int = FORMAT
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of the head."""
+        return len(self.labels) if self.kind == "classification" else 1
+
+    def to_json(self) -> str:
+        """The file's text."""
+        return json.dumps(asdict(self) | {"modifications": [modification_to_dict(m) for m in self.modifications]}, indent=2)
+
+    @staticmethod
+    def from_json(text: str) -> "TrainedConfig":
+        """The inverse of `to_json`. Raises `ValueError`, `KeyError` or `TypeError` for another file."""
+        data = json.loads(text)
+        modifications = tuple(modification_from_dict(entry) for entry in data.pop("modifications"))
+        return TrainedConfig(modifications=modifications, scale=LabelScale(**data.pop("scale")), **data)
+
+
+def describe(backbone: Backbone) -> dict[str, str]:
+    """What a checkpoint says of its backbone."""
+    return {"name": backbone.name, "location": backbone.location, "sha256": backbone.sha256}
+
+
+def save_trained(folder: Path, config: TrainedConfig, weights: Mapping[str, Tensor], tokenizer: Any) -> None:
+    """Write config, weights and tokenizer into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tensors(folder / WEIGHTS, weights)
+    tokenizer.save_pretrained(str(folder / TOKENIZER))
+    (folder / CONFIG).write_text(config.to_json() + "\n", encoding="utf-8")
+
+
+def load_config(folder: Path) -> TrainedConfig:
+    """The config of a folder that `save_trained` wrote. Raises `SelectionError` for any other folder."""
+    try:
+        return TrainedConfig.from_json((folder / CONFIG).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SelectionError(f"{folder} holds no trained method: {CONFIG} can't be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SelectionError(f"{folder / CONFIG} isn't a file that this version has written: {type(error).__name__}: {error}") from error
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write safetensors so that a kill leaves either the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, unfinished, metadata)
+    os.replace(unfinished, path)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file, on the CPU. Raises `SelectionError` when it can't be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 not a dict
+    except (OSError, SafetensorError) as error:
+        raise SelectionError(f"{path} isn't a readable safetensors file: {error}") from error
+
+
+def save_progress(path: Path, progress: TrialProgress) -> None:
+    """Keep a training that is to go on, so that a killed process loses nothing of it."""
+    fields = {name: value for name, value in asdict(progress).items() if name not in ("best_weights", "continuation")}
+    tensors = {_BEST + name: tensor for name, tensor in progress.best_weights.items()}
+    tensors |= {_CONTINUATION + name: tensor for name, tensor in progress.continuation.items()}
+    save_tensors(path, tensors, {"progress": json.dumps(fields)})
+
+
+def load_progress(path: Path) -> TrialProgress:
+    """The inverse of `save_progress`. Raises `SelectionError` when the file can't be read."""
+    tensors, metadata = load_tensors(path)
+    fields = json.loads(metadata["progress"])
+    fields["curve"] = tuple(CurvePoint(**point) for point in fields["curve"])
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+    return TrialProgress(**fields, best_weights=part(_BEST), continuation=part(_CONTINUATION))
+
+
+def precision_name(dtype: torch.dtype) -> str:
+    """The name of a compute type in settings and files."""
+    return "bf16" if dtype is torch.bfloat16 else "fp32"

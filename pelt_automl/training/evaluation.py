@@ -1,0 +1,122 @@
+"""Predictions of a pack's trials, and their scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pelt_automl.modifications import Pack
+from pelt_automl.tasks import Metric
+from pelt_automl.training.tokens import Tokens, collate
+
+Predictions = NDArray[np.float64]
+
+EXAMPLES_A_PASS = 256
+"""Of all trials together: small enough for a processor's cache, large enough for a GPU."""
+
+
+@dataclass(frozen=True)
+class GateStatistics:
+    """A gate over the examples of one evaluation."""
+
+    submodule: str
+    site: str
+    layer: int
+    mean: float
+    spread: float
+    """Standard deviation over examples."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A trial's outputs on a set of examples."""
+
+    logits: NDArray[np.float32]
+    """Shape ``(examples, C)``."""
+    gates: list[GateStatistics]
+
+    @property
+    def finite(self) -> bool:
+        """Whether no output is NaN or infinite."""
+        return bool(np.isfinite(self.logits).all())
+
+
+def pad_id_of(pack: Pack) -> int:
+    """The padding token's id of the pack's backbone."""
+    return int(getattr(pack.backbone.tokenizer, "pad_token_id", 0) or 0)
+
+
+@torch.no_grad()
+def evaluate(pack: Pack, sets: Sequence[Tokens], without: frozenset[str] = frozenset()) -> list[Evaluation]:
+    """Every trial on its own set; padding is kept low by going from short to long. `without`: see `Pack.forward`."""
+    was_training = pack.backbone.model.training
+    pack.backbone.model.eval()
+    pack.eval()
+    orders = [np.argsort(tokens.lengths, kind="stable") for tokens in sets]
+    batch_size = max(1, EXAMPLES_A_PASS // len(sets))
+    logits: list[list[Any]] = [[] for _ in sets]
+    gates: list[dict[tuple[str, str, int], list[Any]]] = [{} for _ in sets]
+    for start in range(0, max(len(order) for order in orders), batch_size):
+        parts = [tokens.take(order[start : start + batch_size]) for tokens, order in zip(sets, orders, strict=True)]
+        if any(len(part) == 0 for part in parts):  # sets may differ in size: those that are done repeat one example
+            parts = [part if len(part) else tokens.take([0]) for part, tokens in zip(parts, sets, strict=True)]
+        batch = collate(parts, pad_id_of(pack), pack.backbone.device)
+        output = pack(**batch.inputs, without=without)
+        _gather(output, [len(order[start : start + batch_size]) for order in orders], logits, gates)
+    pack.backbone.model.train(was_training)
+    pack.train(was_training)
+    return [
+        Evaluation(np.concatenate(rows)[np.argsort(order, kind="stable")], _statistics(own))
+        for rows, order, own in zip(logits, orders, gates, strict=True)
+    ]
+
+
+def _gather(output: Any, sizes: Sequence[int], logits: list[list[Any]], gates: list[dict[tuple[str, str, int], list[Any]]]) -> None:
+    values = output.logits.float().cpu().numpy()
+    for slot, size in enumerate(sizes):
+        logits[slot].append(values[slot, :size])
+    for key, (slots, opened) in output.gates.items():
+        for slot, own in zip(slots.tolist(), opened.float().cpu().numpy(), strict=True):
+            gates[slot].setdefault(key, []).append(own[: sizes[slot]])
+
+
+def _statistics(gates: dict[tuple[str, str, int], list[Any]]) -> list[GateStatistics]:
+    whole = {key: np.concatenate(values) for key, values in gates.items()}
+    return [GateStatistics(*key, mean=float(values.mean()), spread=float(values.std())) for key, values in sorted(whole.items())]
+
+
+@dataclass(frozen=True)
+class LabelScale:
+    """Regression trains on standardized labels; predictions go back to the labels' unit."""
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @staticmethod
+    def of(labels: NDArray[np.float64], regression: bool) -> "LabelScale":
+        """Mean and standard deviation of the train labels; the identity for classification."""
+        if not regression:
+            return LabelScale()
+        return LabelScale(float(labels.mean()), float(labels.std()) or 1.0)
+
+
+def predictions_of(evaluation: Evaluation, scale: LabelScale) -> Predictions:
+    """Class index of each example, or its number when the model has a single output."""
+    if evaluation.logits.shape[1] == 1:
+        return evaluation.logits[:, 0].astype(np.float64) * scale.deviation + scale.mean
+    return evaluation.logits.argmax(axis=1).astype(np.float64)
+
+
+def score_of(metric: Metric, labels: NDArray[np.float64], predictions: Predictions) -> float:
+    """The metric in its own unit."""
+    if metric.kind == "classification":
+        return metric.score(labels.astype(np.int64).tolist(), predictions.astype(np.int64).tolist())
+    return metric.score(labels.tolist(), predictions.tolist())
+
+
+def is_constant(predictions: Predictions) -> bool:
+    """Whether one class, or one value, is predicted throughout."""
+    return bool(np.ptp(predictions) < 1e-9)

@@ -1,0 +1,110 @@
+"""Tokenized examples, the order in which a trial sees them, and padded batches of several trials."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pelt_automl.tasks import Examples
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokenized examples with their labels."""
+
+    input_ids: list[list[int]]
+    token_type_ids: list[list[int]] | None
+    labels: NDArray[np.float64]
+    """Class index, or the number, for each example."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.input_ids)
+
+    @property
+    def lengths(self) -> Indices:
+        """Tokens in each example."""
+        return np.array([len(ids) for ids in self.input_ids], dtype=np.int64)
+
+    def take(self, indices: Sequence[int] | Indices) -> "Tokens":
+        """The examples at `indices`, in that order."""
+        types = self.token_type_ids
+        return Tokens(
+            [self.input_ids[i] for i in indices],
+            [types[i] for i in indices] if types else None,
+            self.labels[np.asarray(indices, dtype=np.int64)],
+        )
+
+
+def tokenize(examples: Examples, tokenizer: Any, max_length: int) -> Tokens:
+    """Sentences or pairs as the model expects them, cut to `max_length` tokens, the longer of a pair first."""
+    columns = [list(column) for column in zip(*examples.texts, strict=True)]
+    encoded = tokenizer(*columns, truncation=True, max_length=max_length, padding=False)
+    return Tokens(encoded["input_ids"], encoded.get("token_type_ids"), np.asarray(examples.labels, dtype=np.float64))
+
+
+class BatchOrder:
+    """Which examples a trial trains on at each step.
+
+    Batches are made of examples of similar length. What is in them depends on the trial's seed; which length comes at which step of an
+    epoch is the same for all trials, so that the batches of a pack need little padding and a trial sees the same data in any pack.
+    """
+
+    def __init__(self, lengths: Indices, batch_size: int, seed: int) -> None:
+        """`lengths` in tokens."""
+        self.lengths, self.seed = lengths, seed
+        self.batches_an_epoch = math.ceil(len(lengths) / batch_size)
+        self._epoch, self._batches = -1, list[Indices]()
+
+    def batch(self, step: int) -> Indices:
+        """Indices of the examples of the optimizer step `step`, counted from 0."""
+        epoch, position = divmod(step, self.batches_an_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._batches = epoch, self._shuffled(epoch)
+        return self._batches[position]
+
+    def _shuffled(self, epoch: int) -> list[Indices]:
+        own = np.random.default_rng((self.seed, epoch))
+        by_length = np.argsort(self.lengths * own.uniform(0.8, 1.25, len(self.lengths)), kind="stable")
+        buckets = np.array_split(by_length, self.batches_an_epoch)
+        common = np.random.default_rng(epoch)
+        return [buckets[i] for i in common.permutation(self.batches_an_epoch)]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's examples of every trial in a pack, padded to the longest."""
+
+    inputs: dict[str, Tensor]
+    """``input_ids``, ``attention_mask`` and, where the model has them, ``token_type_ids``: shape ``(N, B, T)``."""
+    labels: Tensor
+    """Shape ``(N, B)``, fp32."""
+    weights: Tensor
+    """Shape ``(N, B)``: 1 for an example, 0 where a trial has fewer than B."""
+
+
+def collate(parts: Sequence[Tokens], pad_id: int, device: torch.device) -> Batch:
+    """A batch from each trial's examples."""
+    n, b = len(parts), max(len(part) for part in parts)
+    t = max(len(ids) for part in parts for ids in part.input_ids)
+    ids = np.full((n, b, t), pad_id, dtype=np.int64)
+    mask = np.zeros((n, b, t), dtype=np.int64)
+    types = np.zeros((n, b, t), dtype=np.int64) if parts[0].token_type_ids is not None else None
+    labels, weights = np.zeros((n, b), dtype=np.float32), np.zeros((n, b), dtype=np.float32)
+    mask[:, :, 0] = 1  # a missing example still needs one token to attend to
+    for i, part in enumerate(parts):
+        labels[i, : len(part)], weights[i, : len(part)] = part.labels, 1.0
+        for j, tokens in enumerate(part.input_ids):
+            ids[i, j, : len(tokens)], mask[i, j, : len(tokens)] = tokens, 1
+            if types is not None and part.token_type_ids is not None:
+                types[i, j, : len(tokens)] = part.token_type_ids[j]
+    arrays = {"input_ids": ids, "attention_mask": mask} | ({} if types is None else {"token_type_ids": types})
+    inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+    return Batch(inputs, torch.from_numpy(labels).to(device), torch.from_numpy(weights).to(device))

@@ -1,0 +1,56 @@
+"""One training: what is fixed before it starts, and how far it has come."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from pelt_automl.design_space import Modification
+from pelt_automl.records import CurvePoint, Seeds
+from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.training.tokens import BatchOrder, Tokens
+
+TrialState = Literal["running", "completed", "stopped", "failed"]
+
+
+@dataclass
+class TrialProgress:
+    """How far a training has come; replaced as a whole when a pack has to be tried again."""
+
+    step: int = 0
+    state: TrialState = "running"
+    cause: str = ""
+    curve: tuple[CurvePoint, ...] = ()
+    seconds: float = 0.0
+    """Its share of its packs' wall time."""
+    best_score: float | None = None
+    best_constant: bool = False
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    """Kept weights at the best evaluation, on the CPU."""
+    continuation: dict[str, Tensor] = field(default_factory=dict)
+    """Trained weights and optimizer moments at `step`, on the CPU; empty before the first step and after the end."""
+
+
+@dataclass
+class TrialRun:
+    """A training in a pack."""
+
+    name: str
+    modifications: tuple[Modification, ...]
+    learning_rate: float
+    """Peak of the schedule."""
+    seeds: Seeds
+    train: Tokens
+    select: Tokens
+    scale: LabelScale
+    order: BatchOrder
+    progress: TrialProgress = field(default_factory=TrialProgress)
+
+    @property
+    def running(self) -> bool:
+        """Whether it can train on."""
+        return self.progress.state == "running"
+
+    def end(self, state: TrialState, cause: str = "") -> None:
+        """Close it: nothing is needed for going on any more."""
+        self.progress.state, self.progress.cause, self.progress.continuation = state, cause, {}

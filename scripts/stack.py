@@ -1,0 +1,315 @@
+"""Starts and stops what `make up` promises: Prefect's server, a worker with its deployments, and MLflow's UI, all on loopback.
+
+All state (databases, logs, process ids) lies in PELT_AUTOML_HOME, ``./pelt-home`` by default. Starting twice is harmless; stopping ends
+what was started here and nothing else. Only the standard library is imported: the servers are the commands that a person would type.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+HOST = "127.0.0.1"
+POOL = "pelt"
+PATIENCE = 120.0
+"""Seconds that a service may take until it answers, and a command until it ends."""
+MARK = "# Written by `make up`, removed by `make down`: lets the prefect command in this folder find the server.\n"
+
+
+class StackError(Exception):
+    """What a person has to know, without a traceback."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where everything is."""
+
+    home: Path
+    prefect_port: int
+    mlflow_port: int
+    settings_file: Path
+    """Prefect reads ``prefect.toml`` from the folder in which its command is typed."""
+
+    @property
+    def api(self) -> str:
+        """The address of Prefect's API."""
+        return f"http://{HOST}:{self.prefect_port}/api"
+
+    @property
+    def mlflow(self) -> str:
+        """The address of MLflow's server."""
+        return f"http://{HOST}:{self.mlflow_port}"
+
+    @property
+    def folder(self) -> Path:
+        """Process ids and logs."""
+        return self.home / "stack"
+
+    def environment(self) -> dict[str, str]:
+        """The services' environment: the caller's, less what would lead to another Prefect server."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_API_", "PREFECT_PROFILE"))}
+        return kept | {
+            "PELT_AUTOML_HOME": str(self.home),
+            "PELT_AUTOML_ROOT": str(ROOT),
+            "PREFECT_HOME": str(self.home / "prefect"),
+            "PREFECT_API_URL": self.api,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+            "DO_NOT_TRACK": "true",
+            "MLFLOW_TRACKING_URI": self.mlflow,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process that `make up` leaves running."""
+
+    name: str
+    command: tuple[str, ...]
+    health: str | None = None
+    """Address that answers once the service is ready; None: ready when it runs."""
+    port: int | None = None
+    port_variable: str = ""
+
+
+def services(stack: Stack) -> list[Service]:
+    """In the order in which they are started."""
+    prefect = (sys.executable, "-m", "prefect")
+    server = (*prefect, "server", "start", "--host", HOST, "--port", str(stack.prefect_port))
+    worker = (*prefect, "worker", "start", "--pool", POOL, "--type", "process", "--name", f"{POOL}-1", "--limit", "1")
+    # Artifacts go straight to the folder: an in-process selection and the worker's see the same experiments.
+    store = ("--backend-store-uri", f"sqlite:///{stack.home / 'mlflow.db'}", "--no-serve-artifacts")
+    artifacts = ("--default-artifact-root", (stack.home / "mlartifacts").as_uri())
+    address = ("--host", HOST, "--port", str(stack.mlflow_port), "--workers", "1")
+    mlflow = (sys.executable, "-m", "mlflow", "server", *address, *store, *artifacts)
+    return [
+        Service("prefect-server", server, f"{stack.api}/health", stack.prefect_port, "PELT_AUTOML_PREFECT_PORT"),
+        Service("mlflow-server", mlflow, f"{stack.mlflow}/health", stack.mlflow_port, "PELT_AUTOML_MLFLOW_PORT"),
+        Service("worker", worker),
+    ]
+
+
+# -------------------------------------------------------------------- processes
+
+
+def started_at(pid: int) -> str | None:
+    """When the process started, in the system's own words; None when there is none (or a zombie). Tells a reused process id apart."""
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return None
+        shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
+        return shown.stdout.strip() or None
+    return None if state in "ZX" else rest[18]
+
+
+def running(stack: Stack, name: str) -> int | None:
+    """The process id of a service that runs, else None."""
+    try:
+        pid, start = (stack.folder / f"{name}.pid").read_text(encoding="utf-8").split(maxsplit=1)
+    except (OSError, ValueError):
+        return None
+    return int(pid) if pid.isdecimal() and started_at(int(pid)) == start.strip() else None
+
+
+def start(stack: Stack, service: Service) -> None:
+    """Start a service in a session of its own, so that it outlives this program and can be ended with all its children."""
+    if service.port is not None and is_taken(service.port):
+        way_out = f"end that, or choose one: {service.port_variable}=PORT make up"
+        raise StackError(f"port {service.port} for the {service.name} is taken by another program; {way_out}")
+    with log_of(stack, service.name).open("w") as log:
+        process = subprocess.Popen(
+            service.command,
+            cwd=ROOT,
+            env=stack.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # A shell that starts jobs in the background ignores SIGINT, and a worker that inherits this ignores its first SIGTERM.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+        )
+    (stack.folder / f"{service.name}.pid").write_text(f"{process.pid} {started_at(process.pid)}", encoding="utf-8")
+    wait_until_healthy(stack, service, process)
+
+
+def wait_until_healthy(stack: Stack, service: Service, process: subprocess.Popen[bytes]) -> None:
+    """Returns once the service answers; one without an address has to live for a second."""
+    deadline = time.monotonic() + PATIENCE
+    least = time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise StackError(f"the {service.name} ended at once; the end of {log_of(stack, service.name)}:\n{tail(stack, service.name)}")
+        if answers(service.health) if service.health else time.monotonic() > least:
+            return
+        time.sleep(0.2)
+    raise StackError(f"the {service.name} did not answer within {PATIENCE:.0f} s; see {log_of(stack, service.name)}")
+
+
+def stop(stack: Stack, name: str) -> bool:
+    """End a service and its children: asked first, killed after 15 seconds. Returns whether it ran."""
+    pid = running(stack, name)
+    if pid is not None:
+        for wanted, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
+            signal_group(pid, wanted)
+            deadline = time.monotonic() + patience
+            while started_at(pid) is not None and time.monotonic() < deadline:
+                time.sleep(0.1)
+        # What the service's own end left behind in its session.
+        signal_group(pid, signal.SIGKILL)
+    (stack.folder / f"{name}.pid").unlink(missing_ok=True)
+    return pid is not None
+
+
+def signal_group(pid: int, wanted: signal.Signals) -> None:
+    """Signal the session's process group; one that has ended already is fine."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, wanted)
+
+
+def is_taken(port: int) -> bool:
+    """Whether another program listens on this port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
+
+
+def answers(address: str) -> bool:
+    """Whether the address answers with success."""
+    try:
+        with urllib.request.urlopen(address, timeout=2) as response:  # noqa: S310  # our own loopback address
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def log_of(stack: Stack, name: str) -> Path:
+    """The service's log file."""
+    return stack.folder / f"{name}.log"
+
+
+def tail(stack: Stack, name: str) -> str:
+    """The last lines of a service's log."""
+    return "\n".join(log_of(stack, name).read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+
+
+def prefect_command(stack: Stack, *arguments: str) -> None:
+    """Run a command of Prefect's to its end. Raises `StackError` with what it printed when it fails."""
+    command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=stack.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    if ended.returncode:
+        raise StackError(f"prefect {' '.join(arguments)} failed:\n{ended.stdout}{ended.stderr}")
+
+
+# -------------------------------------------------------------------- up and down
+
+
+def up(stack: Stack) -> None:
+    """Start what doesn't run yet, deploy, and say where everything is. What this call started ends again when it fails."""
+    stack.folder.mkdir(parents=True, exist_ok=True)
+    stack = with_running_ports(stack)
+    started: list[str] = []
+    try:
+        for service in services(stack):
+            if service.name == "worker":
+                prefect_command(stack, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+                prefect_command(stack, "deploy", "--all")
+            if running(stack, service.name) is None:
+                print(f"Starting the {service.name} ...", flush=True)
+                started.append(service.name)
+                start(stack, service)
+    except BaseException:
+        for name in reversed(started):
+            stop(stack, name)
+        raise
+    stack.settings_file.write_text(
+        f"{MARK}home = {json.dumps(str(stack.home / 'prefect'))}\n\n[api]\nurl = {json.dumps(stack.api)}\n", encoding="utf-8"
+    )
+    print(instructions(stack))
+
+
+def with_running_ports(stack: Stack) -> Stack:
+    """The stack with the ports of the servers that run already; else those asked for, which are kept for the next call."""
+    file = stack.folder / "ports.json"
+    if file.exists() and any(running(stack, service.name) for service in services(stack) if service.port):
+        ports = json.loads(file.read_text(encoding="utf-8"))
+        return replace(stack, prefect_port=ports["prefect"], mlflow_port=ports["mlflow"])
+    file.write_text(json.dumps({"prefect": stack.prefect_port, "mlflow": stack.mlflow_port}), encoding="utf-8")
+    return stack
+
+
+def instructions(stack: Stack) -> str:
+    """Where everything is and what to type next."""
+    data = os.environ.get("PELT_AUTOML_DATA_DIR") or "none; for tasks from files: make down; PELT_AUTOML_DATA_DIR=DIR make up"
+    return f"""
+Prefect's UI   http://{HOST}:{stack.prefect_port}
+MLflow's UI    {stack.mlflow}
+State          {stack.home} (logs in {stack.folder})
+Data folder    {data}
+
+Next, in this folder:
+  {Path(sys.executable).parent / "prefect"} deployment run select-pelt/default --param task=pydoc-match --param k=200 --watch
+From another folder, say first: export PREFECT_API_URL={stack.api}
+The end: make down"""
+
+
+def down(stack: Stack) -> None:
+    """Stop what `up` started, the worker first."""
+    stopped = [service.name for service in reversed(services(stack)) if stop(stack, service.name)]
+    if stack.settings_file.is_file() and stack.settings_file.read_text(encoding="utf-8").startswith(MARK):
+        stack.settings_file.unlink()
+    print(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+
+
+def read_stack(environment: Mapping[str, str], settings_file: Path) -> Stack:
+    """The stack that the environment asks for. Raises `StackError` for what isn't a port."""
+    ports = []
+    for variable, default in (("PELT_AUTOML_PREFECT_PORT", "4200"), ("PELT_AUTOML_MLFLOW_PORT", "5000")):
+        value = environment.get(variable) or default
+        if not value.isdecimal() or not 0 < int(value) < 65_536:
+            raise StackError(f"{variable} is {value!r}; it must be a port number from 1 to 65535")
+        ports.append(int(value))
+    home = Path(environment.get("PELT_AUTOML_HOME") or ROOT / "pelt-home").expanduser().absolute()
+    return Stack(home, ports[0], ports[1], settings_file)
+
+
+def main() -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["up", "down"])
+    parser.add_argument("--settings-file", type=Path, default=ROOT / "prefect.toml", help="where up writes the server's address")
+    arguments = parser.parse_args()
+    try:
+        {"up": up, "down": down}[arguments.what](read_stack(os.environ, arguments.settings_file))
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except subprocess.TimeoutExpired as error:
+        print(f"{' '.join(map(str, error.cmd))} did not end within {error.timeout:.0f} s", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

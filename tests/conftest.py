@@ -1,0 +1,14 @@
+"""What all tests share."""
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # tiny tensors: a second thread only costs
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's state, or looks for a hub."""
+    monkeypatch.setenv("PELT_AUTOML_HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.delenv("PELT_AUTOML_DATA_DIR", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")

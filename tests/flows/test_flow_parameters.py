@@ -1,0 +1,110 @@
+import os
+import re
+
+import pytest
+
+from flows.flow_parameters import check_methods, checked_settings, inside
+from pelt_automl.errors import SettingsError
+
+
+@pytest.fixture
+def roots(tmp_path, monkeypatch):
+    """Two allowed data folders, and one that isn't."""
+    for name in ("data", "more", "secret"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "more" / "train.csv").write_text("text,label\n")
+    monkeypatch.setenv("PELT_AUTOML_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("PELT_AUTOML_DATA_ROOTS", os.pathsep.join([str(tmp_path / "more"), ""]))
+    return tmp_path
+
+
+def test_parameters_become_settings_and_what_is_not_given_keeps_the_programs_default(roots):
+    settings = checked_settings(
+        task="qnli", data_dir=str(roots / "data"), k=100, methods=["lora", "unipelt-apl"], seconds=60.0, metric=None
+    )
+    assert settings.task.task == "qnli"
+    assert settings.task.data_dir == roots / "data"
+    assert settings.task.k == 100
+    assert settings.task.metric is None
+    assert settings.search.methods == ("lora", "unipelt-apl")
+    assert settings.search.seconds == 60.0
+
+
+def test_a_relative_path_is_looked_for_in_each_root(roots):
+    settings = checked_settings(train="train.csv", text_columns=["text"], label_column="label")
+    assert settings.task.train == roots / "more" / "train.csv"
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "data/../../secret", "~/.ssh/id_rsa"])
+def test_a_path_never_leaves_the_roots(roots, path):
+    with pytest.raises(SettingsError, match="lies outside the folders that flows may read"):
+        checked_settings(task="qnli", data_dir=path)
+
+
+def test_a_link_out_of_the_roots_is_followed_before_it_is_judged(roots):
+    (roots / "data" / "innocent").symlink_to(roots / "secret")
+    with pytest.raises(SettingsError, match="lies outside"):
+        inside("innocent", [roots / "data"])
+
+
+def test_a_folder_whose_name_only_begins_like_a_root_is_outside(roots):
+    (roots / "data-secret").mkdir()
+    with pytest.raises(SettingsError, match="lies outside"):
+        inside(str(roots / "data-secret"), [roots / "data"])
+
+
+def test_without_roots_no_path_is_read(monkeypatch):
+    monkeypatch.delenv("PELT_AUTOML_DATA_DIR", raising=False)
+    monkeypatch.delenv("PELT_AUTOML_DATA_ROOTS", raising=False)
+    with pytest.raises(SettingsError, match="set PELT_AUTOML_DATA_DIR or PELT_AUTOML_DATA_ROOTS"):
+        checked_settings(task="qnli", data_dir="/data")
+
+
+@pytest.mark.parametrize("task", ["../qnli", "a/b", "hf:..", "hf:../..", "hf:owner", "", "a b", "qnli\n", "hf:o/n:../x", ".hidden"])
+def test_what_is_no_tasks_name_is_refused(task, roots):
+    with pytest.raises(SettingsError, match="isn't a task's name"):
+        checked_settings(task=task)
+
+
+@pytest.mark.parametrize("task", ["qnli", "pydoc-match", "stsb", "hf:owner/name", "hf:my-org/data.set_1:config-2"])
+def test_tasks_names_are_let_through(task, roots):
+    settings = checked_settings(task=task, **({"text_columns": ["a"], "label_column": "b"} if ":" in task else {}))
+    assert settings.task.task == task
+
+
+@pytest.mark.parametrize("model", ["minilm", "bert-base-uncased", "sentence-transformers/all-MiniLM-L6-v2"])
+def test_models_names_are_let_through(model, roots):
+    assert checked_settings(task="qnli", model=model).model == model
+
+
+@pytest.mark.parametrize("model", ["/etc", "../model", "~/model", "a/../../b"])
+def test_a_models_folder_has_to_lie_in_the_roots(model, roots):
+    with pytest.raises(SettingsError, match=re.escape(f"model '{model}' lies outside")):
+        checked_settings(task="qnli", model=model)
+
+
+def test_a_models_folder_in_a_root_becomes_its_path(roots):
+    (roots / "data" / "tiny").mkdir()
+    assert checked_settings(task="qnli", model="./tiny").model == str(roots / "data" / "tiny")
+
+
+def test_a_models_name_with_other_characters_is_refused(roots):
+    with pytest.raises(SettingsError, match="isn't a model's name"):
+        checked_settings(task="qnli", model="https:evil")
+
+
+def test_everything_that_is_wrong_is_said_at_once(roots):
+    with pytest.raises(SettingsError) as caught:
+        checked_settings(task="a b", data_dir="/etc", methods=["lora", "../x"])
+    assert str(caught.value).splitlines() == [
+        "the request has 3 problems:",
+        "  - task 'a b' isn't a task's name: letters, digits, - and _, or hf:owner/name[:config]",
+        "  - method '../x' isn't a method's name: small letters, digits and -",
+        f"  - data_dir '/etc' lies outside the folders that flows may read: {roots}/data, {roots}/more",
+    ]
+
+
+@pytest.mark.parametrize("methods", [[], ["lora", "../lock"]])
+def test_methods_to_search_have_to_be_names(methods):
+    with pytest.raises(SettingsError, match=r"name at least one method|isn't a method's name"):
+        check_methods(methods)

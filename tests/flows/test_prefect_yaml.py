@@ -1,0 +1,61 @@
+import importlib
+import inspect
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+import yaml
+from cronsim import CronSim
+from prefect import Flow
+
+from flows.search_method import search_method
+from flows.select_pelt import select_pelt
+from flows.task_files import ALLOWED
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+
+
+def entrypoint(deployment):
+    path, name = deployment["entrypoint"].split(":")
+    return getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+
+
+def test_the_three_deployments_have_the_names_that_the_readme_types():
+    names = [f"{entrypoint(deployment).name}/{deployment['name']}" for deployment in DEPLOYMENTS]
+    assert names == ["select-pelt/default", "search-method/default", "reevaluate-tasks/nightly"]
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["entrypoint"])
+def test_every_entrypoint_is_a_flow_that_takes_the_deployments_parameters(deployment):
+    flow = entrypoint(deployment)
+    assert isinstance(flow, Flow)
+    assert set(deployment.get("parameters", {})) <= set(flow.parameters.properties)
+    assert (ROOT / deployment["entrypoint"].split(":")[0]).is_file()
+
+
+def test_the_schedule_has_a_cron_and_a_time_zone_and_never_runs_twice_at_once():
+    nightly = DEPLOYMENTS[2]
+    for schedule in nightly["schedules"]:
+        CronSim(schedule["cron"], datetime(2026, 1, 1, tzinfo=UTC))
+        assert ZoneInfo(schedule["timezone"])
+    assert nightly["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+
+
+def test_search_method_takes_what_select_pelt_takes_so_that_both_mean_the_same_selection():
+    select = dict(inspect.signature(select_pelt.fn).parameters)
+    search = dict(inspect.signature(search_method.fn).parameters)
+    assert next(iter(search)) == "search_methods"
+    assert {name: (parameter.default, parameter.annotation) for name, parameter in select.items()} == {
+        name: (parameter.default, parameter.annotation) for name, parameter in search.items() if name != "search_methods"
+    }
+
+
+def test_every_task_file_that_is_shipped_has_only_fields_that_the_flow_knows():
+    files = sorted((ROOT / "tasks.d").glob("**/*.yaml"))
+    assert files
+    for file in files:
+        fields = yaml.safe_load(file.read_text())
+        assert set(fields) <= set(ALLOWED), file
+        select_pelt.validate_parameters(fields)

@@ -1,0 +1,94 @@
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "stack.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("stack", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["stack"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def stack(script, tmp_path):
+    (tmp_path / "home" / "stack").mkdir(parents=True)
+    return script.read_stack({"PELT_AUTOML_HOME": str(tmp_path / "home")}, tmp_path / "prefect.toml")
+
+
+@pytest.fixture
+def sleeper():
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_ports_have_defaults_and_a_wrong_one_is_named(script, stack, tmp_path):
+    assert (stack.prefect_port, stack.mlflow_port) == (4200, 5000)
+    for wrong in ("0", "65536", "http", "-1"):
+        with pytest.raises(script.StackError, match=f"PELT_AUTOML_MLFLOW_PORT is '{wrong}'"):
+            script.read_stack({"PELT_AUTOML_MLFLOW_PORT": wrong}, tmp_path / "prefect.toml")
+
+
+def test_a_port_that_another_program_has_is_a_clear_error_and_nothing_stays_running(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        environment = dict(os.environ, PELT_AUTOML_HOME=str(tmp_path), PELT_AUTOML_PREFECT_PORT=port)
+        command = [sys.executable, str(SCRIPT), "up", "--settings-file", str(tmp_path / "prefect.toml")]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"port {port} for the prefect-server is taken by another program; end that, or choose one: PELT_AUTOML_PREFECT_PORT=PORT make up\n"
+    )
+    assert not (tmp_path / "prefect.toml").exists()
+
+
+def test_stopping_ends_a_process_with_its_whole_session(script, stack, sleeper):
+    (stack.folder / "worker.pid").write_text(f"{sleeper.pid} {script.started_at(sleeper.pid)}")
+    assert script.running(stack, "worker") == sleeper.pid
+    assert script.stop(stack, "worker")
+    assert sleeper.wait(timeout=5) == -signal.SIGTERM
+    assert not script.stop(stack, "worker")
+
+
+def test_a_process_that_only_got_the_same_number_is_left_alone(script, stack, sleeper):
+    (stack.folder / "worker.pid").write_text(f"{sleeper.pid} 12345")
+    assert not script.stop(stack, "worker")
+    assert sleeper.poll() is None
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "-1 5", "999999999 5"])
+def test_a_broken_file_with_a_process_id_stops_nothing(script, stack, text):
+    (stack.folder / "worker.pid").write_text(text)
+    assert not script.stop(stack, "worker")
+
+
+def test_only_a_settings_file_of_ours_is_removed(script, stack, capsys):
+    stack.settings_file.write_text("[api]\n")
+    script.down(stack)
+    assert stack.settings_file.exists()
+    stack.settings_file.write_text(script.MARK)
+    script.down(stack)
+    assert not stack.settings_file.exists()
+    assert capsys.readouterr().out == "Nothing was running.\n" * 2
+
+
+def test_the_services_know_nothing_of_another_prefect_server(stack, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "https://elsewhere/api")
+    monkeypatch.setenv("PREFECT_API_KEY", "secret")
+    environment = stack.environment()
+    assert environment["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert "PREFECT_API_KEY" not in environment

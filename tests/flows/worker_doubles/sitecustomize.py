@@ -1,0 +1,7 @@
+"""Python imports this first where its folder is on PYTHONPATH: the worker's processes get the tiny `Selection`, the product has no seam."""
+
+import sys
+
+from tests.flows import selection_double
+
+sys.modules["pelt_automl.selection"] = selection_double

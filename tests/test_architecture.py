@@ -1,0 +1,171 @@
+"""What the import contract can't see: what is really loaded, what is shipped, and how long files are."""
+
+import ast
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = {"torch", "transformers", "optuna", "mlflow", "prefect", "pandas", "sklearn", "scipy", "datasets", "matplotlib", "jinja2"}
+SOURCES = sorted(path for folder in ("pelt_automl", "flows", "scripts", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py"))
+YAMLS = sorted(
+    path
+    for pattern in ("*.y*ml", ".*.y*ml", "search_spaces/**/*.y*ml", "tasks.d/**/*.y*ml", "benchmarks/**/*.y*ml")
+    for path in ROOT.glob(pattern)
+)
+IMPORT = """
+import json, sys, time
+before = time.perf_counter()
+import pelt_automl
+print(json.dumps([time.perf_counter() - before, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+HELP = """
+import contextlib, io, json, sys, time
+before = time.perf_counter()
+sys.argv = ["pelt-automl", *sys.argv[1:], "--help"]
+printed = io.StringIO()
+with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+    from pelt_automl.cli import main
+    main()
+modules = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps([time.perf_counter() - before, modules, printed.getvalue()]))
+"""
+
+
+def run(program, *arguments):
+    ended = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_importing_the_package_is_fast_and_loads_nothing_heavy():
+    seconds, modules = min(run(IMPORT) for _ in range(3))
+    assert HEAVY & set(modules) == set()
+    assert seconds < 0.3
+
+
+@pytest.mark.parametrize("command", [(), ("select",), ("methods",), ("report",)])
+def test_help_answers_at_once_and_loads_nothing_heavy(command):
+    seconds, modules, printed = min((run(HELP, *command) for _ in range(2)), key=lambda answer: answer[0])
+    assert "Usage" in printed
+    assert HEAVY & set(modules) == set()
+    assert seconds < 0.5
+
+
+def test_the_package_has_fewer_than_ten_public_names_and_all_of_them_are_there():
+    package = importlib.import_module("pelt_automl")
+    assert 0 < len(package.__all__) < 10
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_shipped_yaml_is_safe_and_no_number_in_it_is_a_string_by_accident(path):
+    def strings(value):
+        if isinstance(value, dict | list):
+            return [text for item in (value.values() if isinstance(value, dict) else value) for text in strings(item)]
+        return [value] if isinstance(value, str) else []
+
+    content = yaml.safe_load(path.read_text())
+    assert content
+    # PyYAML reads 1e-5 as a string.
+    assert [text for text in strings(content) if re.fullmatch(r"[\d.]+e[+-]?\d+", text)] == []
+
+
+def test_the_yaml_that_is_looked_at_is_the_yaml_that_is_shipped():
+    names = {str(path.relative_to(ROOT)) for path in YAMLS}
+    assert {"prefect.yaml", ".pre-commit-config.yaml", "tasks.d/pydoc-match.yaml"} <= names
+    assert any(name.startswith("search_spaces/") for name in names)
+
+
+def test_every_method_has_its_file_and_its_search_space_and_no_search_space_is_left_over():
+    from pelt_automl.methods import METHODS
+
+    spaces = {path.stem for path in (ROOT / "search_spaces").glob("*.yaml")}
+    assert spaces == set(METHODS)
+
+
+def test_the_licence_is_apache_2_0_in_full():
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License\n                           Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert project()["project"]["license"] == "Apache-2.0"
+
+
+def test_no_file_is_longer_than_500_lines():
+    assert SOURCES
+    assert [str(path.relative_to(ROOT)) for path in SOURCES if len(path.read_text().splitlines()) > 500] == []
+
+
+def test_no_function_of_the_product_is_longer_than_60_lines():
+    functions = [
+        (f"{path.relative_to(ROOT)}:{node.name}", node)
+        for path in SOURCES
+        if "tests" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert functions
+    assert [name for name, node in functions if _code_lines(node) > 60] == []
+
+
+def _code_lines(node):
+    """Lines of a function without its docstring."""
+    first, lines = node.body[0], node.end_lineno - node.lineno + 1
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        lines -= first.end_lineno - first.lineno + 1
+    return lines
+
+
+def test_every_package_of_the_product_stands_in_the_import_contract():
+    layers = [layer for contract in project()["tool"]["importlinter"]["contracts"] for layer in contract.get("layers", [])]
+    named = {name for layer in layers for name in layer.split(" | ")}
+    modules = {
+        f"pelt_automl.{path.stem}" for path in (ROOT / "pelt_automl").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert modules - {"pelt_automl.__init__", "pelt_automl.__main__"} <= named
+
+
+def test_every_dependency_names_its_owner_folder():
+    text = (ROOT / "pyproject.toml").read_text()
+    listed = text.partition("\ndependencies = [\n")[2].partition("\n]")[0].splitlines()
+    requirements = [line for line in listed if line.strip().startswith('"')]
+    assert len(requirements) == len(project()["project"]["dependencies"])
+    assert [line for line in requirements if "  # " not in line] == []
+
+
+def test_constraints_pin_every_direct_dependency_and_name_no_place():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    pins = dict(re.fullmatch(r"([A-Za-z0-9._-]+)==([\w.!]+)", line).groups() for line in lines)
+    pinned = {_normal(name) for name in pins}
+    extras = project()["project"]["optional-dependencies"]
+    wanted = {
+        _normal(re.match(r"[\w.-]+", requirement)[0])
+        for group in [project()["project"]["dependencies"], *extras.values()]
+        for requirement in group
+    }
+    assert wanted <= pinned
+    assert "+" not in pins["torch"]
+
+
+def _normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_ci_calls_the_readmes_commands_in_order():
+    script = ROOT / ".ci" / "run"
+    commands = [line for line in script.read_text().splitlines() if line.startswith("make ")]
+    assert commands == ["make install", "make lint", "make test"]
+    assert os.access(script, os.X_OK)
+    assert "set -euo pipefail" in script.read_text()

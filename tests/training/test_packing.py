@@ -1,0 +1,163 @@
+"""The contract of packing: a trial ends in a pack as it ends alone."""
+
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.tiny import a_run, tiny_backbone
+
+from pelt_automl.config import TrainingSettings
+from pelt_automl.methods import METHODS
+from pelt_automl.tasks import METRICS
+from pelt_automl.training.loop import Trainer
+from pelt_automl.training.schedule import TrainingPlan, make_plan
+from pelt_automl.training.trials import TrialRun
+
+MIXED = [
+    ("lora", {"rank": 4}, 3e-3),
+    ("lora", {"rank": 2, "alpha": 32.0}, 1e-2),
+    ("adapter", {"bottleneck": 6}, 1e-2),
+    ("prefix", {"prefix_length": 3, "reparameterization": False}, 2e-2),
+    ("unipelt-apl", {"bottleneck": 3, "prefix_length": 5, "rank": 3}, 5e-3),
+    ("bitfit", {}, 1e-2),
+]
+"""Six trials: several methods, sizes and learning rates."""
+
+
+def mixed_runs() -> list[TrialRun]:
+    return [
+        a_run(f"{name}-{index}", METHODS[name].modifications(sizes), rate=rate, seed=index)
+        for index, (name, sizes, rate) in enumerate(MIXED)
+    ]
+
+
+def plan_of(steps: int) -> TrainingPlan:
+    return make_plan(steps, 0.3, 16, TrainingSettings(batch_size=8, min_steps=1, patience=50))
+
+
+def trainer(steps: int = 12, family: str = "bert") -> Trainer:
+    return Trainer(tiny_backbone(family), plan_of(steps), METRICS["accuracy"], outputs=2)
+
+
+def final_weights(run: TrialRun) -> dict[str, torch.Tensor]:
+    """The trained weights one step before the end, where everything needed to go on is held."""
+    return {name: tensor for name, tensor in run.progress.continuation.items() if not name.startswith("exp_avg")}
+
+
+def assert_close(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], relative: float = 1e-5) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        if re.search("attention__(self__key|k_lin)$", name):
+            continue  # a bias of the keys cancels in the softmax: its gradient is rounding noise, which Adam blows up
+        distance = (tensor - theirs[name]).norm() / theirs[name].norm().clamp_min(1e-3)
+        assert distance < relative, f"{name}: {distance:.2e}"
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_a_trial_in_a_mixed_pack_of_six_ends_with_the_weights_it_has_alone(family: str) -> None:
+    together, alone, teacher = mixed_runs(), mixed_runs(), trainer(family=family)
+    teacher.train(together, until=11)
+    for run in alone:
+        teacher.train([run], until=11)
+    for packed, single in zip(together, alone, strict=True):
+        assert_close(final_weights(packed), final_weights(single))
+        assert [p.select_score for p in packed.progress.curve] == [p.select_score for p in single.progress.curve]
+
+
+def test_training_moves_every_trained_tensor_and_no_weight_of_the_backbone() -> None:
+    runs, teacher = mixed_runs(), trainer()
+    frozen = {name: tensor.clone() for name, tensor in teacher.backbone.model.state_dict().items()}
+    teacher.train(runs, until=1)
+    early = [final_weights(run) for run in runs]
+    teacher.train(runs, until=11)
+    for run, before in zip(runs, early, strict=True):
+        after = final_weights(run)
+        still = [name for name in after if torch.equal(before[name], after[name])]
+        assert still == [], f"{run.name}: {still}"
+    assert all(torch.equal(frozen[name], tensor) for name, tensor in teacher.backbone.model.state_dict().items())
+
+
+def test_going_on_from_a_rung_ends_where_an_uninterrupted_training_ends() -> None:
+    through, paused, teacher = mixed_runs()[:3], mixed_runs()[:3], trainer()
+    teacher.train(through, until=11)
+    teacher.train(paused, until=5)
+    teacher.train(paused, until=11)
+    for one, other in zip(through, paused, strict=True):
+        assert_close(final_weights(one), final_weights(other))
+
+
+def test_a_trial_that_diverges_fails_alone_and_leaves_the_others_untouched() -> None:
+    runs, clean, teacher = mixed_runs(), mixed_runs(), trainer()
+    runs[1].learning_rate = float("nan")
+    teacher.train(runs, until=11)
+    teacher.train([clean[0]], until=11)
+    assert runs[1].progress.state == "failed"
+    assert "not finite" in runs[1].progress.cause
+    assert_close(final_weights(runs[0]), final_weights(clean[0]))
+
+
+def test_a_trial_that_raises_is_found_by_halving_and_fails_with_its_cause() -> None:
+    runs, teacher = mixed_runs(), trainer()
+    runs[4].modifications = METHODS["prefix"].modifications({"prefix_length": -1})
+    teacher.train(runs, until=12)
+    assert [run.progress.state for run in runs] == ["completed"] * 4 + ["failed", "completed"]
+    assert "Error" in runs[4].progress.cause
+
+
+def test_out_of_memory_halves_the_pack_and_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pelt_automl.training import loop
+
+    sizes: list[int] = []
+    pack = loop.Pack
+
+    def small_memory(backbone: object, trials: list[object], outputs: int) -> object:
+        sizes.append(len(trials))
+        if len(trials) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return pack(backbone, trials, outputs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "Pack", small_memory)
+    runs = mixed_runs()
+    trainer().train(runs, until=12)
+    assert all(run.progress.state == "completed" for run in runs)
+    assert sizes[:2] == [6, 3]
+
+
+def test_the_time_limit_leaves_trials_running_where_they_stand() -> None:
+    steps: list[int] = []
+    teacher = trainer()
+    limited = replace(teacher, on_step=steps.append, expired=lambda: len(steps) >= 4)
+    run = mixed_runs()[0]
+    limited.train([run], until=12)
+    assert run.running
+    assert run.progress.step == 4
+    teacher.train([run], until=12)
+    assert run.progress.state == "completed"
+
+
+def test_full_fine_tuning_trains_a_copy_in_a_pack_of_its_own() -> None:
+    full, lora, teacher = a_run("full", METHODS["full"].modifications({}), rate=1e-3), mixed_runs()[0], trainer()
+    frozen = {name: tensor.clone() for name, tensor in teacher.backbone.model.state_dict().items()}
+    teacher.train([full, lora], until=12)
+    assert [full.progress.state, lora.progress.state] == ["completed", "completed"]
+    weights = full.progress.best_weights
+    assert not torch.equal(
+        weights["full.everything.model.encoder.layer.0.attention.self.query.weight"], frozen["encoder.layer.0.attention.self.query.weight"]
+    )
+    assert all(torch.equal(frozen[name], tensor) for name, tensor in teacher.backbone.model.state_dict().items())
+
+
+def test_a_learnable_task_is_learned() -> None:
+    run = a_run("lora", METHODS["lora"].modifications({}), rate=2e-2, count=64)
+    trainer(steps=80).train([run], until=80)
+    assert run.progress.best_score == 1.0
+
+
+def test_early_stopping_ends_a_trial_without_a_new_best() -> None:
+    run, stale = a_run("lora", METHODS["lora"].modifications({}), rate=2e-2, count=64), trainer(steps=80)
+    plan = replace(stale.plan, patience=2, evaluate_at=tuple(range(5, 81, 5)))
+    replace(stale, plan=plan).train([run], until=80)
+    assert run.progress.state == "completed"
+    assert "no new best in 2 evaluations" in run.progress.cause
+    assert len(run.progress.curve) < len(plan.evaluate_at)
