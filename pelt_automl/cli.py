@@ -55,7 +55,7 @@ def _root(
 
 
 @app.command()
-def select(  # noqa: PLR0913, PLR0917 one argument an option
+def select(
     task: Annotated[str | None, typer.Option(help="A task's name (see: pelt-automl tasks), or hf:owner/name[:config].")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with DIR/TASK/train.jsonl and so on; comes before the Hub.")] = None,
     train: Annotated[Path | None, typer.Option(help="Your own labelled file: CSV, TSV, JSONL or Parquet.")] = None,
@@ -67,9 +67,13 @@ def select(  # noqa: PLR0913, PLR0917 one argument an option
     metric: Annotated[str | None, typer.Option(help="What decides; the task's own if left out.")] = None,
     model: Annotated[str, typer.Option(help="A Hub name, a local folder, or minilm.")] = "minilm",
     k: Annotated[str | None, typer.Option(help="Labelled examples that may be used: a number, or full.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="strict: select comes out of the K. paper: UniPELT's, 1,000 more to select on.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="strict: select comes out of the K. paper: UniPELT's, 1,000 more to select on.")
+    ] = None,
     methods: Annotated[str | None, typer.Option(help="Methods to compare: lora,adapter,... All if left out.")] = None,
-    trials: Annotated[int, typer.Option(help="Configurations tried a method at most; the first is the published default.")] = SearchSettings.trials,
+    trials: Annotated[
+        int, typer.Option(help="Configurations tried a method at most; the first is the published default.")
+    ] = SearchSettings.trials,
     seconds: Annotated[float | None, typer.Option(help="Time limit of the whole selection.")] = None,
     finalist_seeds: Annotated[int, typer.Option(help="Fresh seeds for each finalist.")] = SearchSettings.finalist_seeds,
     epochs: Annotated[float, typer.Option(help="Length of a full training in passes over the data.")] = TrainingSettings.epochs,
@@ -106,7 +110,9 @@ def _print_verdict(folder: Path) -> None:
 
     print(verdict_text(list(read(folder / "records.jsonl"))))
     print(f"\nReport:   {folder / 'report.html'}")
-    print(f"Winner:   {folder / 'winner'}   (pelt_automl.load({str(folder)!r}), or: pelt-automl predict {folder} --input FILE --output FILE)")
+    print(
+        f"Winner:   {folder / 'winner'}   (pelt_automl.load({str(folder)!r}), or: pelt-automl predict {folder} --input FILE --output FILE)"
+    )
     uri = printable_uri(default_tracking_uri())
     where = f"open {uri}" if uri.startswith("http") else f"mlflow ui --host 127.0.0.1 --backend-store-uri {uri}"
     print(f"MLflow:   {where}")
@@ -124,7 +130,7 @@ def methods(
 
     if shape not in SHAPES:
         raise SettingsError(f"unknown shape {shape!r}; there are {', '.join(SHAPES)}")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for method in METHODS.values():
         count = count_all(method.build(), SHAPES[shape])
         rows.append(
@@ -146,7 +152,9 @@ def methods(
     print(f"{'method':<12} {'parameters':>12} {'gates':>8} {'head':>7}   on {shape}; the head for two classes")
     for row in rows:
         defaults = ", ".join(f"{name}={value}" for name, value in row["defaults"].items())
-        print(f"{row['name']:<12} {row['trainable_parameters']:>12,} {row['gate_parameters']:>8,} {row['head_parameters']:>7,}   {row['summary']}")
+        print(
+            f"{row['name']:<12} {row['trainable_parameters']:>12,} {row['gate_parameters']:>8,} {row['head_parameters']:>7,}   {row['summary']}"
+        )
         print(f"{'':<42}   {defaults}")
 
 

@@ -171,9 +171,7 @@ def count(modification: Modification, shape: BackboneShape) -> ParameterCount:
     return ParameterCount(
         pelt=layers * _count_in_a_layer(modification, shape),
         gates=layers * (gate_input + 1) if modification.gate else 0,
-        training_only=(
-            modification.size * shape.hidden + shape.hidden * mlp + mlp + (mlp + 1) * layers * 2 * shape.hidden if mlp else 0
-        ),
+        training_only=(modification.size * shape.hidden + shape.hidden * mlp + mlp + (mlp + 1) * layers * 2 * shape.hidden if mlp else 0),
     )
 
 

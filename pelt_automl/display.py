@@ -6,7 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pelt_automl.records import DataDescribed, Decision, Event, FinalistScored, Planned, Progress, ReportOpened, SelectionStarted, TrialEnded
+from pelt_automl.records import (
+    DataDescribed,
+    Decision,
+    Event,
+    FinalistScored,
+    Planned,
+    Progress,
+    ReportOpened,
+    SelectionStarted,
+    TrialEnded,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

@@ -60,7 +60,7 @@ def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     flags = Path("/proc/cpuinfo")
     text = flags.read_text(encoding="utf-8") if flags.is_file() else ""
     return "avx512_bf16" in text or "amx_bf16" in text
@@ -133,9 +133,9 @@ def _load(source: ModelSource, config: Any, dtype: torch.dtype, pooling: Pooling
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # heads of the pretraining that we don't load are no news
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # heads of the pretraining that we don't load are no news
     options = {} if config.model_type in ("electra", "distilbert") else {"add_pooling_layer": pooling == "pooler"}
     try:
         model = AutoModel.from_pretrained(
@@ -153,7 +153,7 @@ def _file(source: ModelSource, name: str) -> Path | None:
     if source.is_local:
         path = Path(source.location) / name
         return path if path.is_file() else None
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     found = cached_file(source.location, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
     return Path(found) if found else None

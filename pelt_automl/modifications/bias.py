@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.modifications.stacked import Member, Run, StackedModule
+from pelt_automl.modifications.stacked import HookedModule, Member, Run
 
 
-class BiasShift(StackedModule):
+class BiasShift(HookedModule):
     """BitFit (Ben Zaken et al. 2022): every bias ``b`` of the backbone becomes ``b + d`` with a trained ``d`` that starts at 0."""
 
     def __init__(self, label: str, members: Sequence[Member], backbone: Backbone) -> None:

@@ -1,7 +1,7 @@
 """The non-linear form after a sublayer, before the layer norm that ends it: Pfeiffer's adapter."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -9,17 +9,17 @@ from torch.utils.hooks import RemovableHandle
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.modifications.gate import gate_values
-from pelt_automl.modifications.stacked import Member, Run, StackedModule, normal, project
+from pelt_automl.modifications.stacked import HookedModule, Member, Run, normal, project
 
 
-class Bottleneck(StackedModule):
+class Bottleneck(HookedModule):
     """Pfeiffer's adapter in a post-norm layer: ``LN(s + G up(relu(down(LN(s)))))`` with ``s`` the sublayer's output plus its input.
 
     Pfeiffer et al. 2021; UniPELT's gate ``G`` multiplies the up-projection's output and reads the adapter's input ``LN(s)``
     (released code, adapters/modeling.py). Weights start at N(0, 0.02), biases at 0: near the identity, not exactly it.
     """
 
-    size_dims = {"down": 1, "down_bias": 1, "up": 2}
+    size_dims: ClassVar[Mapping[str, int]] = {"down": 1, "down_bias": 1, "up": 2}
 
     def __init__(self, label: str, members: Sequence[Member], backbone: Backbone, layers: Sequence[int]) -> None:
         """`layers` are the indices of the changed layers."""

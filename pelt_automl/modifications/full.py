@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.modifications.stacked import Member, Run, StackedModule
+from pelt_automl.modifications.stacked import HookedModule, Member, Run
 
 
-class FullCopy(StackedModule):
+class FullCopy(HookedModule):
     """A trainable fp32 copy of the backbone. Its weights have no trial dimension: such a trial is alone in its pack."""
 
     def __init__(self, label: str, members: Sequence[Member], backbone: Backbone) -> None:

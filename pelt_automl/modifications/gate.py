@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 
-def gate_values(
-    states: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, token_mean: Literal["masked", "paper"] = "masked"
-) -> Tensor:
+def gate_values(states: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, token_mean: Literal["masked", "paper"] = "masked") -> Tensor:
     """``G = mean_t sigmoid(w x_t + b)``, one scalar an example (Mao et al. 2022, section 3; sigmoid first, as in the released code).
 
     `states` ``(n, B, T, H)``, `weight` ``(n, H)``, `bias` ``(n,)``, `mask` ``(n, B, T)``; the result is ``(n, B)`` in fp32.

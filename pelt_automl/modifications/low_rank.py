@@ -1,7 +1,7 @@
 """The linear form in parallel to a linear map: LoRA."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -9,16 +9,16 @@ from torch.utils.hooks import RemovableHandle
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.modifications.gate import gate_values
-from pelt_automl.modifications.stacked import Member, Run, StackedModule, normal, uniform
+from pelt_automl.modifications.stacked import HookedModule, Member, Run, normal, uniform
 
 
-class LowRank(StackedModule):
+class LowRank(HookedModule):
     """LoRA (Hu et al. 2022): ``W x + s B A x`` with ``A`` Kaiming-uniform and ``B`` zero, so that it starts as the identity.
 
     Inside UniPELT the gate takes the place of ``s`` (released code, lora_layers.py).
     """
 
-    size_dims = {"down": 1, "up": 2}
+    size_dims: ClassVar[Mapping[str, int]] = {"down": 1, "up": 2}
 
     def __init__(self, label: str, members: Sequence[Member], backbone: Backbone, layers: Sequence[int]) -> None:
         """`layers` are the indices of the changed layers."""

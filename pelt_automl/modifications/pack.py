@@ -17,7 +17,7 @@ from pelt_automl.modifications.full import FullCopy, full_copy_of
 from pelt_automl.modifications.head import Head, pool
 from pelt_automl.modifications.low_rank import LowRank
 from pelt_automl.modifications.prefix import Prefix
-from pelt_automl.modifications.stacked import Member, Run, StackedModule
+from pelt_automl.modifications.stacked import HookedModule, Member, Run, StackedModule
 
 LINEAR_SITES = (
     Site.ATTENTION_QUERY, Site.ATTENTION_KEY, Site.ATTENTION_VALUE, Site.ATTENTION_OUTPUT, Site.FFN_UP, Site.FFN_DOWN,
@@ -89,9 +89,13 @@ class Pack(nn.Module):
         self.head = Head([Member(slot, placeholder, trial.seed) for slot, trial in enumerate(trials)], backbone, outputs)
         self.to(backbone.device)
 
+    def hooked(self) -> list[HookedModule]:
+        """Every module that changes hidden states, in the order in which they have to hook."""
+        return [module for module in self.stacks if isinstance(module, HookedModule)]
+
     def stacked(self) -> list[StackedModule]:
         """Every module with trained weights, the head last."""
-        return [module for module in self.stacks if isinstance(module, StackedModule)] + [self.head]
+        return [*self.hooked(), self.head]
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None, without: frozenset[str] = frozenset()
@@ -101,19 +105,17 @@ class Pack(nn.Module):
         inputs = {"input_ids": input_ids.flatten(0, 1), "attention_mask": attention_mask.flatten(0, 1)}
         if token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids.flatten(0, 1)
-        full = full_copy_of(list(self.stacks))
+        full = full_copy_of(self.hooked())
         with ExitStack() as stack:
-            for module in self.stacks:
-                if isinstance(module, StackedModule) and module.members[0].modification.name not in without:
+            for module in self.hooked():
+                if module.members[0].modification.name not in without:
                     for handle in module.attach(self.backbone, run):
                         stack.callback(handle.remove)
             stack.enter_context(prefixes(run.prefixes))
             if full is not None and self.backbone.dtype is not torch.float32:
                 stack.enter_context(torch.autocast(self.backbone.device.type, self.backbone.dtype))
             output = (full if full is not None and "full" not in without else self.backbone.model)(**inputs)
-        pooled = pool(
-            output.last_hidden_state, getattr(output, "pooler_output", None), inputs["attention_mask"], self.backbone.pooling
-        )
+        pooled = pool(output.last_hidden_state, getattr(output, "pooler_output", None), inputs["attention_mask"], self.backbone.pooling)
         return PackOutput(self.head(run.split(pooled)), run.gates)
 
     def trainable(self) -> list[tuple[Tensor, Tensor | None]]:
@@ -152,7 +154,7 @@ class Pack(nn.Module):
                 own.copy_(weights[name])
 
 
-def _stacks(backbone: Backbone, trials: Sequence[PackTrial]) -> list[StackedModule]:
+def _stacks(backbone: Backbone, trials: Sequence[PackTrial]) -> list[HookedModule]:
     """One module for each kind of modification that some trial has, over all trials that have it."""
     groups: dict[tuple[object, ...], list[Member]] = {}
     for slot, trial in enumerate(trials):
@@ -162,7 +164,7 @@ def _stacks(backbone: Backbone, trials: Sequence[PackTrial]) -> list[StackedModu
     return [_module(backbone, groups[key]) for key in sorted(groups, key=str)]
 
 
-def _module(backbone: Backbone, members: Sequence[Member]) -> StackedModule:
+def _module(backbone: Backbone, members: Sequence[Member]) -> HookedModule:
     m = members[0].modification
     label = f"{m.name}.{m.site}"
     if m.form in WHOLE:

@@ -1,7 +1,7 @@
 """The softmax form: trained keys and values before those of every attention head."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,17 +10,17 @@ from torch.utils.hooks import RemovableHandle
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.backbones.prefix_attention import PrefixStates
 from pelt_automl.modifications.gate import gate_values
-from pelt_automl.modifications.stacked import Member, Run, StackedModule, normal, uniform
+from pelt_automl.modifications.stacked import HookedModule, Member, Run, normal, uniform
 
 
-class Prefix(StackedModule):
+class Prefix(HookedModule):
     """Prefix tuning (Li and Liang 2021): attention over ``[G P_K; K]`` and ``[G P_V; V]``.
 
     UniPELT's gate ``G`` reads the layer's input, one gate for keys and values. With a reparameterization the prefixes are
     ``tanh(E W_1 + b_1) W_2 + b_2``, one MLP for all layers, dropped after the training; without it they start at N(0, 0.02).
     """
 
-    size_dims = {"key": 1, "value": 1, "embedding": 0}
+    size_dims: ClassVar[Mapping[str, int]] = {"key": 1, "value": 1, "embedding": 0}
 
     def __init__(self, label: str, members: Sequence[Member], backbone: Backbone, layers: Sequence[int]) -> None:
         """`layers` are the indices of the changed layers; all members share the width of the reparameterization."""
@@ -77,9 +77,7 @@ class Prefix(StackedModule):
         path = backbone.architecture.sites[self.site]
         for index, layer in enumerate(self.layers):
 
-            def hook(
-                attention: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], index: int = index, layer: int = layer
-            ) -> None:
+            def hook(attention: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], index: int = index, layer: int = layer) -> None:
                 opened = None
                 if self.gate:
                     states = self.pick(inputs[0] if inputs else named["hidden_states"], run)

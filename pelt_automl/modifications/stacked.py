@@ -106,10 +106,6 @@ class StackedModule(nn.Module):
         """What of one trial's weights is needed after the training."""
         return self.trained(row)
 
-    @abstractmethod
-    def attach(self, backbone: Backbone, run: Run) -> Iterator[RemovableHandle]:
-        """Hook into the backbone for one forward pass."""
-
     def everyone(self, run: Run) -> bool:
         """Whether every trial of the pack takes part, in the pack's order, so that no rows have to be picked."""
         return len(self.members) == run.trials and all(member.slot == row for row, member in enumerate(self.members))
@@ -130,6 +126,14 @@ class StackedModule(nn.Module):
         if self.everyone(run):
             return new.reshape(states.shape)
         return run.split(states).index_copy(0, self.slots, new.to(states.dtype)).view_as(states)
+
+
+class HookedModule(StackedModule):
+    """Trained weights that change hidden states inside the backbone."""
+
+    @abstractmethod
+    def attach(self, backbone: Backbone, run: Run) -> Iterator[RemovableHandle]:
+        """Hook into the backbone for one forward pass."""
 
 
 def generator_for(seed: int, name: str) -> Generator:

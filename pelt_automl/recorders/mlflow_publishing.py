@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 FILES = ("report.md", "report.html", "recommendation.json", "records.jsonl")
 WINNER = "winner"
 ALIAS = "champion"
+REGISTRATION_PATIENCE = 20
+"""Seconds that a server may take to register a version."""
 
 
 def upload(client: "MlflowClient", run_id: str, folder: Path) -> None:
@@ -55,4 +57,6 @@ def _create_version(client: "MlflowClient", name: str, run_id: str, selection: S
     source = f"{client.get_run(run_id).info.artifact_uri}/{WINNER}"
     score = "" if verdict.report_score is None else str(verdict.report_score)
     tags = {"method": verdict.method, "candidate": verdict.candidate, "model": selection.model, "report_metric": verdict.report_metric}
-    return client.create_model_version(name, source, run_id, tags | {"report_score": score}, description=verdict.statement)
+    return client.create_model_version(
+        name, source, run_id, tags | {"report_score": score}, description=verdict.statement, await_creation_for=REGISTRATION_PATIENCE
+    )

@@ -60,6 +60,7 @@ class MlflowRecorder:
         self._children: dict[str, str] = {}
         self._recorded: dict[str, float] = {}
         self._data: DataDescribed | None = None
+        self._plan: Planned | None = None
         self._ended = False
 
     def record(self, event: Event) -> None:
@@ -160,6 +161,7 @@ class MlflowRecorder:
         self._log_on_parent(event.time, {f"examples/{name}": size for name, size in event.sizes.items()}, tags | hashes | notes)
 
     def _planned(self, event: Planned) -> None:
+        self._plan = event
         self._log_on_parent(event.time, {"plan/steps": event.steps, "plan/rung_steps": event.rung_steps}, {"plan": event.message})
 
     def _trial_ended(self, event: TrialEnded) -> None:
@@ -196,7 +198,7 @@ class MlflowRecorder:
             "protocol": self._data.protocol if self._data else None,
             "method": event.method,
             "stage": event.stage,
-            "rung": {"stopped": "0", "completed": "1"}.get(event.state),
+            "rung": int(event.steps > self._plan.rung_steps) if self._plan and event.stage == "search" else None,
             "seed": f"{seeds.split}-{seeds.initialization}-{seeds.order}",
             "candidate": event.candidate,
             "number": event.number,

@@ -17,11 +17,12 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 """What MLflow reads from the environment, where the user hasn't set it: seconds instead of minutes for a server that is away."""
 
-NOISY_LOGGERS = ("alembic", "mlflow.store.db.utils", "mlflow.tracking", "urllib3.connectionpool")
+NOISY_LOGGERS = ("alembic", "mlflow.store", "mlflow.tracking", "urllib3.connectionpool")
 
 
 def default_tracking_uri() -> str:

@@ -84,7 +84,7 @@ def training_seconds(steps: int, select_size: int, speed: Speed, search: SearchS
     return steps * speed.step + len(plan.evaluate_at) * select_size * speed.example
 
 
-def allowance(  # noqa: PLR0913 every argument is a fact about the selection
+def allowance(
     wanted: int,
     candidates: int,
     methods: int,

@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 
 
 def promoted(
-    new: Mapping[str, float], earlier: Sequence[float], share: float, *, always: frozenset[str] = frozenset(), greater_is_better: bool = True
+    new: Mapping[str, float],
+    earlier: Sequence[float],
+    share: float,
+    *,
+    always: frozenset[str] = frozenset(),
+    greater_is_better: bool = True,
 ) -> set[str]:
     """Names in `new` (rung scores by trial) that belong to the best `share` of all rung scores of their method so far.
 

@@ -116,7 +116,7 @@ class MethodStudy:
         found = []
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if set(frozen.params) != {parameter.name for parameter in self.space.parameters}:
-                self.space.suggest(Trial(self.study, frozen._trial_id))  # noqa: SLF001 killed between ask and suggest; Optuna has no public way
+                self.space.suggest(Trial(self.study, frozen._trial_id))
                 frozen = self._frozen(frozen.number)  # noqa: PLW2901
             found.append(self._asked(frozen.number, frozen.params))
         return found
@@ -138,7 +138,7 @@ class MethodStudy:
         if score is None:
             self.study.tell(number, state=TrialState.FAIL)
             return
-        Trial(self.study, self._frozen(number)._trial_id).report(score, step)  # noqa: SLF001 no public way from a number to a trial
+        Trial(self.study, self._frozen(number)._trial_id).report(score, step)
         self.study.tell(number, state=TrialState.PRUNED)
 
     def tell_failed(self, number: int) -> None:

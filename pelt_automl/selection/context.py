@@ -149,7 +149,7 @@ class Context:
         """Tell the display how far a phase has come."""
         self.record.show(Progress(phase, done, total, message))
 
-    def ended(  # noqa: PLR0913 the facts of a record
+    def ended(
         self, run: TrialRun, *, candidate: str, method: str, stage: Any, number: int, is_default: bool, hyper_parameters: dict[str, Any]
     ) -> TrialEnded:
         """The record of a training that has ended."""

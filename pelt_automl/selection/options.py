@@ -43,7 +43,9 @@ def settings_from(**options: Any) -> SelectionSettings:
             problems.append(str(error))
     if problems:
         raise SettingsError(problems[0] if len(problems) == 1 else all_problems("the command", problems))
-    return SelectionSettings(**built, **({} if model is None else {"model": str(model)}))
+    if model is not None:
+        built["model"] = str(model)
+    return SelectionSettings(**built)
 
 
 def _converted(name: str, value: Any) -> Any:
@@ -70,5 +72,7 @@ def _unknown_methods(names: Iterable[str]) -> list[str]:
     for name in names:
         if name not in METHODS:
             near = difflib.get_close_matches(name, METHODS, n=1)
-            problems.append(f"unknown method {name!r}" + (f" (did you mean {near[0]}?)" if near else "") + f"; there are {', '.join(METHODS)}")
+            problems.append(
+                f"unknown method {name!r}" + (f" (did you mean {near[0]}?)" if near else "") + f"; there are {', '.join(METHODS)}"
+            )
     return problems

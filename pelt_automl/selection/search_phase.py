@@ -80,7 +80,9 @@ class _Search:
                     self._tell(method, asked, ended[name])
                     continue
                 found.append(self._trial(method, asked))
-                self.context.record.add(Decision("resumed", name, f"was under way when an earlier start ended, at step {found[-1].run.progress.step}"))
+                self.context.record.add(
+                    Decision("resumed", name, f"was under way when an earlier start ended, at step {found[-1].run.progress.step}")
+                )
         return found
 
     def _next_round(self) -> list[_SearchTrial]:
@@ -93,7 +95,9 @@ class _Search:
         each = max(1, self.context.settings.training.pack_size // max(1, len(self.methods)))
         each = min(each, self._affordable(len(open_methods)))
         if each == 0 and open_methods:
-            self.context.record.add(Decision("search ended", "search", "the search's share of the time is used", {"seconds": self.context.clock.elapsed}))
+            self.context.record.add(
+                Decision("search ended", "search", "the search's share of the time is used", {"seconds": self.context.clock.elapsed})
+            )
         return [
             self._trial(method, self.studies[method].ask())
             for method in open_methods

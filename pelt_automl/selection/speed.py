@@ -38,7 +38,9 @@ def _run(context: Context, method: str) -> TrialRun:
 def _evaluation(context: Context, modifications: list[tuple[Modification, ...]]) -> float:
     select = context.splits(context.settings.search.seed)[1]
     sample = select.take(range(min(EXAMPLES, len(select))))
-    pack = Pack(context.backbone, [PackTrial(own, 0) for own in modifications if not any(m.form == "full" for m in own)], context.data.outputs)
+    pack = Pack(
+        context.backbone, [PackTrial(own, 0) for own in modifications if not any(m.form == "full" for m in own)], context.data.outputs
+    )
     if not pack.trials:
         pack = Pack(context.backbone, [PackTrial((), 0)], context.data.outputs)
     start = time.perf_counter()

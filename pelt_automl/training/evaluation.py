@@ -106,8 +106,8 @@ class LabelScale:
 def predictions_of(evaluation: Evaluation, scale: LabelScale) -> Predictions:
     """Class index of each example, or its number when the model has a single output."""
     if evaluation.logits.shape[1] == 1:
-        return evaluation.logits[:, 0].astype(np.float64) * scale.deviation + scale.mean
-    return evaluation.logits.argmax(axis=1).astype(np.float64)
+        return np.asarray(evaluation.logits[:, 0], dtype=np.float64) * scale.deviation + scale.mean
+    return np.asarray(evaluation.logits.argmax(axis=1), dtype=np.float64)
 
 
 def score_of(metric: Metric, labels: NDArray[np.float64], predictions: Predictions) -> float:

@@ -35,7 +35,7 @@ class Trainer:
     """Number of classes, 1 for regression."""
     expired: Callable[[], bool] = lambda: False
     """Asked before every step: True when the time is up. Trials then stay as they are, still running."""
-    on_step: Callable[[int], None] = lambda trials: None
+    on_step: Callable[[int], None] = lambda _: None
     """Told after every step how many trials took it."""
 
     def train(self, runs: Sequence[TrialRun], until: int) -> None:

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from tests.tiny import FAMILIES, random_ids, tiny_backbone
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import count_all
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
+from tests.tiny import FAMILIES, random_ids, tiny_backbone
 
 EXACT_IDENTITY = ("full", "head", "bitfit", "lora")
 """Methods whose papers start at the backbone's own output; an adapter starts near it, a prefix draws attention from the start."""

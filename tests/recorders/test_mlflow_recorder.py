@@ -68,7 +68,8 @@ def test_each_child_carries_the_tags_that_filters_need(uri):
     assert [run.info.run_name for run in client.search_runs([experiment], condition)] == [FINAL]
     found = runs(uri)
     assert found["lora-0001"].data.tags["state"] == "stopped"
-    assert found["lora-0001"].data.tags["rung"] == "0"
+    rungs = {name: run.data.tags.get("rung") for name, run in found.items()}
+    assert rungs == {STARTED.selection: None, "lora-0000": "1", "lora-0001": "0", "adapter-0000": "1", FINAL: None}
     assert found["lora-0001"].data.tags["is_default"] == "false"
     assert found["lora-0000"].data.tags["seed"] == "1-2-3"
     assert found["adapter-0000"].data.tags["cause"] == "ValueError: loss is not finite"

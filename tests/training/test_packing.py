@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.tiny import a_run, tiny_backbone
 
 from pelt_automl.config import TrainingSettings
 from pelt_automl.methods import METHODS
@@ -13,6 +12,7 @@ from pelt_automl.tasks import METRICS
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import TrainingPlan, make_plan
 from pelt_automl.training.trials import TrialRun
+from tests.tiny import a_run, tiny_backbone
 
 MIXED = [
     ("lora", {"rank": 4}, 3e-3),

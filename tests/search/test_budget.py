@@ -1,0 +1,94 @@
+"""What a time limit allows."""
+
+import math
+
+import pytest
+
+from pelt_automl.config import SearchSettings, TrainingSettings
+from pelt_automl.records import Decision, SelectionStarted
+from pelt_automl.search.budget import WRITING, Clock, Speed, allowance, seconds_used, training_seconds
+from pelt_automl.training.schedule import learning_rate_share, make_plan, wanted_steps
+
+TRAINING, SEARCH = TrainingSettings(batch_size=10, min_steps=20), SearchSettings()
+SPEED = Speed(step=0.1, example=0.001)
+
+
+def allowed(left, wanted=200, candidates=10, methods=8):
+    return allowance(wanted, candidates, methods, (30, 1000), left, SPEED, SEARCH, TRAINING)
+
+
+def planned_seconds(given, methods=8):
+    """What the plan costs, reckoned anew: each method's default, all finalists on three seeds, and their scoring."""
+    one = training_seconds(given.steps, 30, SPEED, SEARCH, TRAINING)
+    return methods * one, given.finalists * 3 * (one + given.report_examples * SPEED.example)
+
+
+def test_without_a_limit_nothing_is_shortened():
+    given = allowed(math.inf)
+    assert (given.steps, given.finalists, given.report_examples) == (200, 10, 1000)
+
+
+def test_with_plenty_of_time_nothing_is_shortened():
+    given = allowed(10_000.0)
+    assert (given.steps, given.finalists, given.report_examples) == (200, 10, 1000)
+
+
+@pytest.mark.parametrize("left", [150.0, 300.0, 600.0, 1200.0, 2000.0])
+def test_what_is_allowed_fits_into_the_time(left):
+    given = allowed(left)
+    search, finalists = planned_seconds(given)
+    assert search <= 0.8 * left * 0.5 + WRITING
+    assert finalists <= 1.25 * left * 0.5  # the report's size is a floor, not a cut
+
+
+def test_less_time_never_allows_more():
+    given = [allowed(left) for left in (2000.0, 1000.0, 500.0, 250.0, 120.0)]
+    for more, less in zip(given, given[1:], strict=False):
+        assert (more.steps, more.finalists) >= (less.steps, less.finalists)
+    assert given[-1].steps < 200
+    assert "instead of 200 steps" in given[-1].message
+
+
+def test_trainings_are_halved_before_finalists_are_left_out():
+    given = next(allowed(left) for left in range(2000, 100, -10) if allowed(left).finalists < 10)
+    assert given.steps == 100
+
+
+def test_time_spent_by_earlier_starts_counts():
+    now = iter([107.0, 107.0])
+    clock = Clock(limit=60.0, used=20.0, now=lambda: next(now), started=100.0)
+    assert clock.elapsed == 27.0
+    assert clock.left == 33.0
+
+
+def test_seconds_used_leaves_out_the_pause_between_two_starts():
+    def start(time):
+        return SelectionStarted("s", "k", "t", "m", [], {}, {}, time=time)
+
+    events = [start(100.0), Decision("a", "b", "c", time=130.0), start(1000.0), Decision("a", "b", "c", time=1005.0)]
+    assert seconds_used(events) == 35.0
+    assert seconds_used([]) == 0.0
+
+
+@pytest.mark.parametrize(("epochs", "train", "steps"), [(20, 70, 140), (1, 70, 20), (10_000, 70, 2000)])
+def test_wanted_steps_are_whole_passes_within_bounds(epochs, train, steps):
+    assert wanted_steps(train, TrainingSettings(batch_size=10, epochs=epochs, min_steps=20)) == steps
+
+
+@pytest.mark.parametrize("select_size", [5, 30, 300, 1000, 5000])
+@pytest.mark.parametrize("steps", [3, 40, 200])
+def test_evaluation_costs_at_most_half_the_training_unless_only_the_rung_and_the_end_are_left(steps, select_size):
+    plan = make_plan(steps, 0.3, select_size, TRAINING)
+    assert plan.evaluate_at[-1] == steps
+    assert plan.rung_steps in plan.evaluate_at
+    assert plan.rung_steps < steps
+    assert len(plan.evaluate_at) <= 2 or 0.3 * len(plan.evaluate_at) * select_size <= 0.5 * steps * 10
+
+
+def test_the_learning_rate_rises_and_falls_linearly():
+    plan = make_plan(100, 0.3, 30, TRAINING)
+    shares = [learning_rate_share(step, plan) for step in range(100)]
+    assert shares[0] == pytest.approx(0.1)
+    assert shares[9] == pytest.approx(1.0)
+    assert shares[55] == pytest.approx(0.5)
+    assert shares[99] == pytest.approx(1 / 90)

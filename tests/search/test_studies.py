@@ -1,0 +1,89 @@
+"""Optuna's studies: defaults first, the same search after a break, nothing lost by a kill."""
+
+import pytest
+
+from pelt_automl.methods import METHODS
+from pelt_automl.search.spaces import load_spaces
+from pelt_automl.search.studies import MethodStudy, exclusive, open_storage
+
+
+def study_in(folder, method="lora", seed=0):
+    space = load_spaces(None, (method,))[method]
+    return MethodStudy(open_storage(folder / "studies.journal"), method, space, seed, greater_is_better=True)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_the_first_trial_is_the_published_default(tmp_path, method):
+    asked = study_in(tmp_path, method).ask()
+    assert asked.number == 0
+    assert asked.is_default
+    assert asked.hyper_parameters == METHODS[method].defaults
+
+
+def searched(folder, count, breaks=()):
+    """The configurations of a search whose scores are a function of the learning rate; a new process at each break."""
+    found, study = [], study_in(folder)
+    for number in range(count):
+        if number in breaks:
+            study = study_in(folder)
+        asked = study.ask()
+        found.append(asked.hyper_parameters)
+        study.tell_completed(asked.number, -abs(asked.hyper_parameters["learning_rate"] - 2e-3))
+    return found
+
+
+def test_a_search_with_breaks_goes_on_as_it_would_have_without(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    through, broken = searched(tmp_path / "one", 9), searched(tmp_path / "other", 9, breaks=(3, 6, 7))
+    assert through == broken
+    assert len({tuple(configuration.items()) for configuration in through}) == 9
+
+
+def test_trials_that_were_never_told_are_found_again_with_their_configuration(tmp_path):
+    study = study_in(tmp_path)
+    asked = [study.ask(), study.ask()]
+    study.tell_completed(0, 0.5)
+    assert study_in(tmp_path).unfinished() == [asked[1]]
+
+
+def test_a_kill_between_ask_and_suggest_leaves_a_usable_trial(tmp_path):
+    study = study_in(tmp_path)
+    study.study.ask()
+    found = study_in(tmp_path).unfinished()
+    assert [trial.number for trial in found] == [0]
+    assert set(found[0].hyper_parameters) == set(METHODS["lora"].defaults)
+
+
+def test_a_journal_cut_off_in_the_middle_of_a_line_is_mended(tmp_path):
+    study = study_in(tmp_path)
+    study.ask()
+    study.tell_completed(0, 0.5)
+    journal = tmp_path / "studies.journal"
+    with journal.open("ab") as file:
+        file.write(b'{"op_code": 4, "worker')
+    again = study_in(tmp_path)
+    assert again.asked == 1
+    again.ask()
+    assert study_in(tmp_path).asked == 2
+
+
+def test_stopped_and_failed_trials_have_optunas_own_states(tmp_path):
+    study = study_in(tmp_path)
+    for _ in range(3):
+        study.ask()
+    study.tell_stopped(0, 30, 0.4)
+    study.tell_stopped(1, 0, None)
+    study.tell_failed(2)
+    states = [trial.state.name for trial in study.study.trials]
+    assert states == ["PRUNED", "FAIL", "FAIL"]
+    assert study.study.trials[0].intermediate_values == {30: 0.4}
+
+
+def test_only_one_process_searches_a_method(tmp_path):
+    with exclusive(tmp_path / "lora.lock") as mine:
+        assert mine
+        with exclusive(tmp_path / "lora.lock") as theirs:
+            assert not theirs
+    with exclusive(tmp_path / "lora.lock") as again:
+        assert again
