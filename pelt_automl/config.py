@@ -94,8 +94,8 @@ class TrainingSettings:
     """Dropout inside the frozen backbone. At 0 a trial ends the same whatever else trains in its pack."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """``auto``: bf16 where the processor has bf16 arithmetic, else fp32."""
-    pack_size: int = 16
-    """Trials trained in one forward and backward pass at most."""
+    pack_size: int | None = None
+    """Trials trained in one forward and backward pass at most; None: 16 on a GPU, 8 on a processor, whose caches hold no more."""
     threads: int | None = None
     """Threads for torch on a CPU; None: the number of cores."""
 
@@ -111,7 +111,7 @@ class TrainingSettings:
             (self.patience >= 1, f"patience is {self.patience}; it must be at least 1 evaluation"),
             (0 <= self.dropout < 1, f"dropout is {self.dropout}; it must be a probability below 1"),
             (self.precision in ("auto", "bf16", "fp32"), f"precision is {self.precision!r}; it must be auto, bf16 or fp32"),
-            (self.pack_size >= 1, f"pack_size is {self.pack_size}; it must be at least 1 trial"),
+            (self.pack_size is None or self.pack_size >= 1, f"pack_size is {self.pack_size}; it must be at least 1 trial"),
         )
 
 

@@ -87,6 +87,11 @@ class Context:
         self._plan = make_plan(steps, self.settings.search.rung, select_size, self.settings.training)
 
     @property
+    def pack_size(self) -> int:
+        """Trials in one forward pass at most."""
+        return self.settings.training.pack_size or (8 if self.backbone.device.type == "cpu" else 16)
+
+    @property
     def planned(self) -> Planned:
         """The plan's record."""
         return self.record.of(Planned)[-1]

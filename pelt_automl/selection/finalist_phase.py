@@ -85,7 +85,7 @@ def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
         return False
     trainer = context.trainer("finalists", len(todo) * context.plan.steps, reserve=reserve)
     started = [(run, _start(context, run)) for run in todo]
-    size = context.settings.training.pack_size
+    size = context.pack_size
     for start in range(0, len(started), size):
         trainer.train([training for _, training in started[start : start + size]], until=context.plan.steps)
     for run, training in started:
@@ -135,7 +135,7 @@ def _open_report(context: Context) -> None:
     openings = len(context.record.of(ReportOpened)) + 1
     context.record.add(ReportOpened(openings, len(indices), len(context.data.report), tokens.labels.tolist()))
     packed = [run for run in todo if METHODS[run.method].packable]
-    size = context.settings.training.pack_size
+    size = context.pack_size
     packs = [packed[start : start + size] for start in range(0, len(packed), size)] + [[run] for run in todo if run not in packed]
     for done, pack in enumerate(packs):
         context.progress("finalists", done, len(packs), "scoring on the report split")

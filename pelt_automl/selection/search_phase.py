@@ -92,7 +92,7 @@ class _Search:
         first = [method for method in open_methods if self.studies[method].asked == 0]
         if first:
             return [self._trial(method, self.studies[method].ask()) for method in first]
-        each = max(1, self.context.settings.training.pack_size // max(1, len(self.methods)))
+        each = max(1, self.context.pack_size // max(1, len(self.methods)))
         each = min(each, self._affordable(len(open_methods)))
         if each == 0 and open_methods:
             self.context.record.add(
@@ -127,7 +127,7 @@ class _Search:
         return self.context.folder / "checkpoints" / f"{name}.safetensors"
 
     def _round(self, trials: Sequence[_SearchTrial]) -> None:
-        size = self.context.settings.training.pack_size
+        size = self.context.pack_size
         for start in range(0, len(trials), size):
             self.trainer.train([trial.run for trial in trials[start : start + size]], until=self.context.plan.rung_steps)
         going_on = self._after_the_rung(trials)

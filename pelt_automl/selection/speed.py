@@ -1,6 +1,9 @@
 """How fast this machine trains and evaluates, with this backbone and these texts: a few throwaway steps."""
 
+import statistics
 import time
+from dataclasses import replace
+from itertools import pairwise
 
 from pelt_automl.design_space import Modification
 from pelt_automl.methods import METHODS
@@ -12,7 +15,9 @@ from pelt_automl.training.evaluation import evaluate
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.trials import TrialRun
 
-STEPS = 3
+STEPS = 5
+"""The first one warms up thread pools, kernels and caches and doesn't count."""
+
 LARGEST_PACK = 4
 EXAMPLES = 64
 
@@ -21,13 +26,12 @@ def measure_speed(context: Context) -> Speed:
     """Train a mixed pack of the selection's methods for a few steps, and evaluate a few examples."""
     packable = [method for method in context.methods if METHODS[method].packable] or list(context.methods)
     runs = [_run(context, method) for method in packable[-LARGEST_PACK:]]
-    trainer = Trainer(context.backbone, context.plan, context.data.metric, context.data.outputs)
-    trainer.train(runs[:1], until=1)  # warm up: thread pools, kernels, caches
-    for run in runs:
-        run.progress = type(run.progress)()
-    start = time.perf_counter()
-    trainer.train(runs, until=min(STEPS, context.plan.rung_steps))
-    step = (time.perf_counter() - start) / (len(runs) * min(STEPS, context.plan.rung_steps))
+    times = [time.perf_counter()]
+    plan = replace(context.plan, evaluate_at=())
+    trainer = Trainer(context.backbone, plan, context.data.metric, context.data.outputs, on_step=lambda _: times.append(time.perf_counter()))
+    trainer.train(runs, until=min(STEPS, plan.steps))
+    taken = [after - before for before, after in pairwise(times)]
+    step = statistics.median(taken[1:] or taken) / len(runs)
     return Speed(step * _slowdown(context), _evaluation(context, [run.modifications for run in runs]))
 
 
@@ -43,8 +47,10 @@ def _evaluation(context: Context, modifications: list[tuple[Modification, ...]])
     )
     if not pack.trials:
         pack = Pack(context.backbone, [PackTrial((), 0)], context.data.outputs)
+    sets = [sample] * len(pack.trials)
+    evaluate(pack, sets)  # warm up
     start = time.perf_counter()
-    evaluate(pack, [sample] * len(pack.trials))
+    evaluate(pack, sets)
     return (time.perf_counter() - start) / (len(pack.trials) * len(sample))
 
 

@@ -14,8 +14,8 @@ from pelt_automl.training.tokens import Tokens, collate
 
 Predictions = NDArray[np.float64]
 
-EXAMPLES_A_PASS = 256
-"""Of all trials together: small enough for a processor's cache, large enough for a GPU."""
+EXAMPLES_A_PASS = {"cpu": 64, "cuda": 1024}
+"""Of all trials together: what a processor's cache holds, and what fills a GPU."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def evaluate(pack: Pack, sets: Sequence[Tokens], without: frozenset[str] = froze
     pack.backbone.model.eval()
     pack.eval()
     orders = [np.argsort(tokens.lengths, kind="stable") for tokens in sets]
-    batch_size = max(1, EXAMPLES_A_PASS // len(sets))
+    batch_size = max(1, EXAMPLES_A_PASS.get(pack.backbone.device.type, 64) // len(sets))
     logits: list[list[Any]] = [[] for _ in sets]
     gates: list[dict[tuple[str, str, int], list[Any]]] = [{} for _ in sets]
     for start in range(0, max(len(order) for order in orders), batch_size):

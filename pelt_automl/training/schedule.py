@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pelt_automl.config import TrainingSettings
 
-EVALUATION_COST = 0.3
+EVALUATION_COST = 0.5
 """Seconds to evaluate an example over seconds to train on one: forward against forward and backward through a frozen backbone."""
 
 LARGEST_SHARE = 0.5

@@ -82,7 +82,7 @@ def test_evaluation_costs_at_most_half_the_training_unless_only_the_rung_and_the
     assert plan.evaluate_at[-1] == steps
     assert plan.rung_steps in plan.evaluate_at
     assert plan.rung_steps < steps
-    assert len(plan.evaluate_at) <= 2 or 0.3 * len(plan.evaluate_at) * select_size <= 0.5 * steps * 10
+    assert len(plan.evaluate_at) <= 2 or 0.5 * len(plan.evaluate_at) * select_size <= 0.5 * steps * 10
 
 
 def test_the_learning_rate_rises_and_falls_linearly():
