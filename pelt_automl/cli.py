@@ -152,9 +152,8 @@ def methods(
     print(f"{'method':<12} {'parameters':>12} {'gates':>8} {'head':>7}   on {shape}; the head for two classes")
     for row in rows:
         defaults = ", ".join(f"{name}={value}" for name, value in row["defaults"].items())
-        print(
-            f"{row['name']:<12} {row['trainable_parameters']:>12,} {row['gate_parameters']:>8,} {row['head_parameters']:>7,}   {row['summary']}"
-        )
+        counts = f"{row['trainable_parameters']:>12,} {row['gate_parameters']:>8,} {row['head_parameters']:>7,}"
+        print(f"{row['name']:<12} {counts}   {row['summary']}")
         print(f"{'':<42}   {defaults}")
 
 

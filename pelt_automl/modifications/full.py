@@ -20,11 +20,11 @@ class FullCopy(HookedModule):
             raise ValueError("full fine-tuning can't share a pack")
         self.model = copy.deepcopy(backbone.model).float().requires_grad_()
 
-    def attach(self, backbone: Backbone, run: Run) -> Iterator[RemovableHandle]:
+    def attach(self, backbone: Backbone, run: Run) -> Iterator[RemovableHandle]:  # noqa: ARG002 the interface's
         """Nothing to hook into: the pack runs this copy instead of the backbone."""
         return iter(())
 
-    def own(self, name: str, stacked: Tensor, row: int) -> Tensor:
+    def own(self, name: str, stacked: Tensor, row: int) -> Tensor:  # noqa: ARG002 the interface's
         """The whole tensor: there is no trial dimension."""
         return stacked
 

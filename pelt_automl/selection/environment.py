@@ -38,12 +38,11 @@ def settings_as_json(settings: SelectionSettings) -> dict[str, Any]:
 def key_of(settings: SelectionSettings, data_hash: str, space_versions: dict[str, int]) -> str:
     """The same for the same command on the same data with the same version: 16 hex digits.
 
-    The time limit and the number of threads aren't part of it, so that a selection can be taken up again with more time.
+    The number of threads isn't part of it, nor where files lie: the data's hash says it better.
     """
     plain = settings_as_json(settings)
-    plain["search"].pop("seconds")
     plain["training"].pop("threads")
-    for path in ("data_dir", "train", "validation", "test"):  # the data's hash says it better than where it lies
+    for path in ("data_dir", "train", "validation", "test"):
         plain["task"].pop(path)
     everything = [plain, data_hash, space_versions, pelt_automl.__version__]
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:16]

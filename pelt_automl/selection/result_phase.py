@@ -27,6 +27,11 @@ def recommend(context: Context) -> Recommendation:
     save_winner(context, verdict)
     context.record.add(verdict)
     context.record.add(SelectionEnded(_reason(context), seconds_used(context.record.events), _bill(context)))
+    return publish(context)
+
+
+def publish(context: Context) -> Recommendation:
+    """Write the report of a selection that has ended, hand its folder to the recorders, and clear away what only the work needed."""
     write_report(context.folder)
     for recorder in context.record.recorders:
         recorder.publish(context.folder)

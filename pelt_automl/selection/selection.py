@@ -25,7 +25,7 @@ from pelt_automl.selection.environment import environment, key_of, settings_as_j
 from pelt_automl.selection.evidence_phase import explain
 from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.options import settings_from
-from pelt_automl.selection.result_phase import recommend
+from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
 from pelt_automl.selection.speed import measure_speed
 from pelt_automl.tasks import TaskData, load_task
@@ -160,7 +160,10 @@ class Selection:
 
     def recommend(self) -> Recommendation:
         """The verdict with report and weights; the earlier one when the selection has finished before."""
-        return load_recommendation(self.folder) if self.finished else recommend(self.context)
+        if not self.finished:
+            return recommend(self.context)
+        published = (self.folder / "recommendation.json").is_file()  # or an earlier start was killed just before
+        return load_recommendation(self.folder) if published else publish(self.context)
 
     def run(self) -> Recommendation:
         """All phases."""

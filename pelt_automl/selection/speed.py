@@ -26,9 +26,10 @@ def measure_speed(context: Context) -> Speed:
     """Train a mixed pack of the selection's methods for a few steps, and evaluate a few examples."""
     packable = [method for method in context.methods if METHODS[method].packable] or list(context.methods)
     runs = [_run(context, method) for method in packable[-LARGEST_PACK:]]
-    times = [time.perf_counter()]
+    clock = time.perf_counter
+    times = [clock()]
     plan = replace(context.plan, evaluate_at=())
-    trainer = Trainer(context.backbone, plan, context.data.metric, context.data.outputs, on_step=lambda _: times.append(time.perf_counter()))
+    trainer = Trainer(context.backbone, plan, context.data.metric, context.data.outputs, on_step=lambda _: times.append(clock()))
     trainer.train(runs, until=min(STEPS, plan.steps))
     taken = [after - before for before, after in pairwise(times)]
     step = statistics.median(taken[1:] or taken) / len(runs)

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tests.tiny import FAMILIES, random_ids, tiny_backbone
 
 from pelt_automl.backbones import architecture_of
 from pelt_automl.backbones.loading import compute_dtype, load_backbone
 from pelt_automl.backbones.sources import MINILM_SHA256, find_model
 from pelt_automl.errors import BackboneError
 from pelt_automl.modifications import Pack, PackTrial, check_supported
+from tests.tiny import FAMILIES, random_ids, tiny_backbone
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
 

@@ -27,7 +27,7 @@ def perturbed(pack: Pack) -> Pack:
     with torch.no_grad():
         for parameter in pack.parameters():
             if parameter.requires_grad:
-                parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     return pack
 
 

@@ -1,6 +1,7 @@
 """What a time limit allows."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_what_is_allowed_fits_into_the_time(left):
 
 def test_less_time_never_allows_more():
     given = [allowed(left) for left in (2000.0, 1000.0, 500.0, 250.0, 120.0)]
-    for more, less in zip(given, given[1:], strict=False):
+    for more, less in pairwise(given):
         assert (more.steps, more.finalists) >= (less.steps, less.finalists)
     assert given[-1].steps < 200
     assert "instead of 200 steps" in given[-1].message
