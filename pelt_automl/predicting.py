@@ -29,10 +29,15 @@ def predict_file(selection: Path, input_file: Path, output_file: Path, text_colu
     predictor = pelt_automl.load(selection)
     columns = tuple(text_columns) or tuple(predictor.config.text_columns)
     _check(table, columns, len(predictor.config.text_columns))
-    texts = [tuple(str(row[column]).strip() for column in columns) for row in table.rows]
-    predictions = predictor.predict(texts)
-    writer(output_file, [row | {COLUMN: prediction} for row, prediction in zip(table.rows, predictions, strict=True)])
+    predictions = predictor.predict([tuple(_text(row, column) for column in columns) for row in table.rows])
+    whole = [{column: row.get(column) for column in table.columns} for row in table.rows]  # a JSON line may lack some
+    writer(output_file, [row | {COLUMN: prediction} for row, prediction in zip(whole, predictions, strict=True)])
     return len(predictions)
+
+
+def _text(row: dict[str, Any], column: str) -> str:
+    value = row.get(column)
+    return "" if value is None else str(value).strip()
 
 
 def _check(table: Table, columns: Sequence[str], wanted: int) -> None:
@@ -44,7 +49,7 @@ def _check(table: Table, columns: Sequence[str], wanted: int) -> None:
             f"{table.name} has no column {', '.join(missing)}; it has {', '.join(table.columns)}. "
             "Name those with the text in the order of training: --text-columns a,b"
         )
-    empty = [index for index, row in enumerate(table.rows) if any(not str(row[column] or "").strip() for column in columns)]
+    empty = [index for index, row in enumerate(table.rows) if not all(_text(row, column) for column in columns)]
     if empty:
         raise SelectionError(f"{table.name}: no text in {table.where(empty)}")
 

@@ -93,7 +93,7 @@ class Planned(Event):
     """Predicted for a full training in a pack."""
     message: str = ""
     numbers: dict[str, float] = field(default_factory=dict)
-    """What it was planned from and for: ``step_seconds`` (a trial's step), ``example_seconds``, ``finalists``, ``report_examples``."""
+    """What it was planned from and for: ``step_seconds`` (a trial's step), ``example_seconds``, ``finalists``."""
     time: float = field(default_factory=clock.time)
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
 POOL = "pelt"
+DATA_DIR = "PELT_AUTOML_DATA_DIR"
 PATIENCE = 120.0
 """Seconds that a service may take until it answers, and a command until it ends."""
 MARK = "# Written by `make up`, removed by `make down`: lets the prefect command in this folder find the server.\n"
@@ -239,6 +240,8 @@ def up(stack: Stack) -> None:
                 print(f"Starting the {service.name} ...", flush=True)
                 started.append(service.name)
                 start(stack, service)
+                if service.name == "worker":
+                    data_file(stack).write_text(os.environ.get(DATA_DIR, ""), encoding="utf-8")
     except BaseException:
         for name in reversed(started):
             stop(stack, name)
@@ -259,17 +262,33 @@ def with_running_ports(stack: Stack) -> Stack:
     return stack
 
 
+def data_file(stack: Stack) -> Path:
+    """Where it stands which data folder the worker was started with."""
+    return stack.folder / "data-dir.txt"
+
+
+def data_folder(stack: Stack) -> str:
+    """The folder that the running worker reads from, in words; what the caller asks for may be another one."""
+    there = data_file(stack).read_text(encoding="utf-8") if data_file(stack).is_file() else ""
+    wanted = os.environ.get(DATA_DIR) or there
+    if wanted != there:
+        return f"still {there or 'none'}: the worker runs already; for {wanted}: make down; {DATA_DIR}={wanted} make up"
+    return there or f"none; for tasks from files: make down; {DATA_DIR}=DIR make up"
+
+
 def instructions(stack: Stack) -> str:
     """Where everything is and what to type next."""
-    data = os.environ.get("PELT_AUTOML_DATA_DIR") or "none; for tasks from files: make down; PELT_AUTOML_DATA_DIR=DIR make up"
+    commands = Path(sys.executable).parent
     return f"""
 Prefect's UI   http://{HOST}:{stack.prefect_port}
 MLflow's UI    {stack.mlflow}
 State          {stack.home} (logs in {stack.folder})
-Data folder    {data}
+Data folder    {data_folder(stack)}
 
 Next, in this folder:
-  {Path(sys.executable).parent / "prefect"} deployment run select-pelt/default --param task=pydoc-match --param k=200 --watch
+  {commands / "prefect"} deployment run select-pelt/default --param task=pydoc-match --param k=200 --param seconds=240 --watch
+What comes of it (the verdict, or why it failed) stands on the run's page in Prefect's UI and at the end of
+  {log_of(stack, "worker")}
 From another folder, say first: export PREFECT_API_URL={stack.api}
 The end: make down"""
 

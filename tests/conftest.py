@@ -3,6 +3,10 @@
 import pytest
 import torch
 
+from tests.tiny_world import finished, without_mlflow, world
+
+__all__ = ["finished", "without_mlflow", "world"]
+
 torch.set_num_threads(1)  # tiny tensors: a second thread only costs
 
 

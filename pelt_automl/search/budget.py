@@ -13,7 +13,7 @@ FEWEST_FINALISTS = 3
 """Below this many finalists trainings are shortened, not the list."""
 
 FEWEST_REPORT = 500
-"""Examples of the report split that are scored at least, if it has as many."""
+"""Examples of the report split that time is kept for, if it has as many."""
 
 EVIDENCE_EXAMPLES = 200
 """Examples of select on which gates are measured and submodules switched off."""
@@ -72,9 +72,7 @@ class Allowance:
     steps: int
     """Optimizer steps of a full training."""
     finalists: int
-    """Configurations that are confirmed."""
-    report_examples: int
-    """Examples of the report split that are scored."""
+    """Configurations that can be confirmed; decided anew when the search has ended."""
     message: str
 
 
@@ -97,12 +95,11 @@ def allowance(
     """Shorten what has to be shortened so that the search's defaults and the finalists fit into `left` seconds.
 
     `wanted`: steps of an unshortened training; `candidates`: finalists without a limit; `sizes`: examples in select and report.
-    First the trainings get shorter (down to half), then the list of finalists, then the trainings again; the report split is scored
-    on as many examples as fit into a quarter of the finalists' time.
+    First the trainings get shorter (down to half), then the list of finalists, then the trainings again.
     """
     select_size, report_size = sizes
     if math.isinf(left):
-        return Allowance(wanted, candidates, report_size, "no time limit")
+        return Allowance(wanted, candidates, "no time limit")
     final = max(left * search.finalist_share - WRITING, 1.0)
     seeds = search.finalist_seeds
     evidence = min(select_size, EVIDENCE_EXAMPLES) * seeds * 5 * speed.example
@@ -118,17 +115,13 @@ def allowance(
     ways += [(max(shortest, math.ceil(wanted / 2)), count) for count in range(candidates - 1, FEWEST_FINALISTS - 1, -1)]
     ways += [(steps, min(FEWEST_FINALISTS, candidates)) for steps in lengths if steps < wanted / 2]
     steps, finalists = next((way for way in ways if fits(*way)), (shortest, min(2, candidates)))
-    room = 0.25 * final / max(finalists * seeds * speed.example, 1e-9)
-    scored = min(report_size, max(FEWEST_REPORT, int(room)))
-    return Allowance(steps, finalists, scored, _message(wanted, candidates, report_size, Allowance(steps, finalists, scored, "")))
+    return Allowance(steps, finalists, _message((steps, wanted), (finalists, candidates)))
 
 
-def _message(wanted: int, candidates: int, report_size: int, given: Allowance) -> str:
+def _message(steps: tuple[int, int], finalists: tuple[int, int]) -> str:
     shortened = []
-    if given.steps < wanted:
-        shortened.append(f"trainings of {given.steps} instead of {wanted} steps")
-    if given.finalists < candidates:
-        shortened.append(f"{given.finalists} instead of {candidates} finalists")
-    if given.report_examples < report_size:
-        shortened.append(f"{given.report_examples} of {report_size} report examples scored")
+    if steps[0] < steps[1]:
+        shortened.append(f"trainings of {steps[0]} instead of {steps[1]} steps")
+    if finalists[0] < finalists[1]:
+        shortened.append(f"about {finalists[0]} instead of {finalists[1]} finalists")
     return f"the time limit allows {', '.join(shortened)}" if shortened else "the time limit allows everything"

@@ -23,7 +23,8 @@ def wanted_finalists(methods: Sequence[str]) -> int:
 def choose_finalists(trials: Sequence[TrialEnded], most: int, *, greater_is_better: bool) -> Finalists:
     """The best configuration of each method, and the fixed defaults, whatever they scored.
 
-    Trials trained in full come before stopped ones. With room for `most` only, the fixed defaults and the best methods stay.
+    Trials trained in full come before stopped ones. With room for `most` only, the leader, one fixed default and the runner-up come
+    first, then the other fixed default and the other methods in their order.
     """
     usable = [trial for trial in trials if trial.stage == "search" and trial.state != "failed" and trial.select_score is not None]
     sign = 1 if greater_is_better else -1
@@ -33,11 +34,11 @@ def choose_finalists(trials: Sequence[TrialEnded], most: int, *, greater_is_bett
 
     ranked = sorted(usable, key=rank)
     best = {trial.method: trial for trial in reversed(ranked)}
-    defaults = [trial for trial in ranked if trial.is_default and trial.method in FIXED_DEFAULTS]
+    defaults = [trial for method in FIXED_DEFAULTS for trial in ranked if trial.is_default and trial.method == method]
     reasons = {trial.trial: f"best of {trial.method} on select" for trial in best.values()}
     reasons |= {d.trial: "fixed default" + (f" and {reasons[d.trial]}" if d.trial in reasons else "") for d in defaults}
-    leader = ranked[:1]
-    order = [*leader, *defaults, *sorted(best.values(), key=rank)]
+    contenders = sorted(best.values(), key=rank)
+    order = [*contenders[:1], *defaults[:1], *contenders[1:2], *defaults[1:], *contenders[2:]]
     unique = list({trial.trial: trial for trial in order}.values())
     chosen = sorted(unique[:most], key=rank)
     decisions = [_decision("finalist", trial, reasons[trial.trial]) for trial in chosen]

@@ -15,7 +15,8 @@ from pelt_automl.training.tokens import Tokens
 def explain(context: Context) -> None:
     """Write the gates, trained and at their start, and the scores without each submodule, on select, for each of its seeds."""
     runs = _best_gated(context)
-    if not runs or context.record.of(KnockedOut):
+    known = {(event.trial, event.submodule) for event in context.record.of(KnockedOut)}  # by an earlier start
+    if not runs or known >= {(run.trial, name) for run in runs for name in _submodules(run)}:
         return
     if context.clock.left < context.evidence_seconds() / 2:
         context.record.add(Decision("left out", "gate evidence", "the time left is too short for it", {"seconds_left": context.clock.left}))
@@ -27,13 +28,19 @@ def explain(context: Context) -> None:
     context.progress("evidence", 0, 3, "measuring gates")
     evaluations = evaluate(trained, sets)
     _write_gates(context, runs, evaluations, _starts(context, runs, sets))
-    submodules = sorted({gate.submodule for gate in evaluations[0].gates})
+    submodules = _submodules(runs[0])
     for done, submodule in enumerate(submodules):
         context.progress("evidence", 1 + done, 1 + len(submodules), f"switching {submodule} off")
         without = evaluate(trained, sets, frozenset({submodule}))
         for run, tokens, whole, less in zip(runs, sets, evaluations, without, strict=True):
+            if (run.trial, submodule) in known:
+                continue
             scores = [_score(context, run, tokens, evaluation) for evaluation in (whole, less)]
             context.record.add(KnockedOut(run.trial, run.candidate, run.number, submodule, *scores))
+
+
+def _submodules(run: TrialEnded) -> list[str]:
+    return sorted({modification.name for modification in METHODS[run.method].modifications(run.hyper_parameters) if modification.gate})
 
 
 def _best_gated(context: Context) -> list[TrialEnded]:
@@ -60,8 +67,11 @@ def _starts(context: Context, runs: Sequence[TrialEnded], sets: Sequence[Tokens]
 def _write_gates(
     context: Context, runs: Sequence[TrialEnded], evaluations: Sequence[Evaluation], starts: Sequence[Mapping[tuple[str, str, int], float]]
 ) -> None:
+    known = {(event.trial, event.submodule, event.site, event.layer) for event in context.record.of(GateMeasured)}
     for run, evaluation, start in zip(runs, evaluations, starts, strict=True):
         for gate in evaluation.gates:
+            if (run.trial, gate.submodule, gate.site, gate.layer) in known:
+                continue
             began = start[gate.submodule, gate.site, gate.layer]
             context.record.add(
                 GateMeasured(run.trial, run.candidate, run.number, gate.submodule, gate.site, gate.layer, gate.mean, gate.spread, began)

@@ -1,6 +1,5 @@
 """The finalists: trained anew on fresh paired seed triples, then scored on the report split, which is opened once."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ import numpy as np
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
 from pelt_automl.records import Decision, FinalistScored, ReportOpened, Seeds, TrialEnded
-from pelt_automl.search.finalists import choose_finalists
+from pelt_automl.search.budget import FEWEST_REPORT
+from pelt_automl.search.finalists import choose_finalists, wanted_finalists
 from pelt_automl.selection.context import Context
 from pelt_automl.training.checkpoints import load_tensors, save_tensors
 from pelt_automl.training.evaluation import LabelScale, evaluate, predictions_of, score_of
@@ -18,6 +18,9 @@ from pelt_automl.training.trials import TrialRun
 
 FEWEST_SCORED = 50
 """Examples of the report split that are scored however little time is left."""
+
+MARGIN = 0.8
+"""Share of the time left that scoring is planned for: the speed was measured, but on few examples."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,28 @@ def modifications_of(trial: TrialEnded) -> PackTrial:
 
 def _chosen(context: Context) -> list[TrialEnded]:
     trials = context.record.of(TrialEnded)
-    made = [d.subject for d in context.record.of(Decision) if d.what == "finalist"]
-    if made:  # by an earlier start
-        return [trial for trial in trials if trial.stage == "search" and trial.candidate in made]
-    most = int(context.planned.numbers["finalists"])
-    finalists = choose_finalists(trials, most, greater_is_better=context.data.metric.greater_is_better)
+    made = {(d.what, d.subject) for d in context.record.of(Decision)}
+    if any(trial.stage == "finalist" for trial in trials):  # an earlier start has chosen, and trained some of them
+        return [trial for trial in trials if trial.stage == "search" and ("finalist", trial.candidate) in made]
+    finalists = choose_finalists(trials, _affordable(context), greater_is_better=context.data.metric.greater_is_better)
     for decision in finalists.decisions:
-        context.record.add(decision)
+        if (decision.what, decision.subject) not in made:  # an earlier start may have been killed between them
+            context.record.add(decision)
     return finalists.chosen
+
+
+def _affordable(context: Context) -> int:
+    """How many finalists the time that is left allows, at the speed that the search has shown; never fewer than two."""
+    if context.clock.limit is None:
+        return wanted_finalists(context.methods)
+    left = context.clock.left - context.closing_seconds(0, 0)
+    one_run = context.seconds_a_training + _least_scored(context) * context.speed.example
+    return max(2, int(left / (context.settings.search.finalist_seeds * one_run)))
+
+
+def _least_scored(context: Context) -> int:
+    """Examples of the report split that time is kept for."""
+    return min(FEWEST_REPORT, len(context.data.report))
 
 
 def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
@@ -120,7 +137,7 @@ def _reserve(context: Context, seeds: int, finalists: int) -> float:
     """Seconds kept for scoring, evidence and writing."""
     if context.clock.limit is None:
         return 0.0
-    return context.closing_seconds(seeds * finalists, int(context.planned.numbers["report_examples"]))
+    return context.closing_seconds(seeds * finalists, _least_scored(context))
 
 
 def _open_report(context: Context) -> None:
@@ -153,13 +170,12 @@ def _examples(context: Context, runs: int) -> list[int]:
     """Which examples are scored: those of an earlier opening, all, or as many as the time allows, drawn once by the seed."""
     size = len(context.data.report)
     opened = context.record.of(ReportOpened)
-    count = min(size, int(context.planned.numbers["report_examples"]))
+    count = size
     if opened:
         count = opened[-1].examples
-    elif not math.isinf(context.clock.left):
-        left = context.clock.left - context.closing_seconds(0, 0)
-        affordable = int(left / (runs * context.speed.example))
-        count = min(count, max(affordable, min(FEWEST_SCORED, size)))
+    elif context.clock.limit is not None:
+        left = MARGIN * (context.clock.left - context.closing_seconds(0, 0))
+        count = min(size, max(FEWEST_SCORED, int(left / (runs * context.speed.example))))
     if count >= size:
         return list(range(size))
     order = np.random.default_rng(context.settings.search.seed).permutation(size)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pelt_automl.errors import NoTrialCompletedError, SelectionError
 from pelt_automl.methods import METHODS
+from pelt_automl.recommendation.decision import best_by_select_score
 from pelt_automl.records import CurvePoint, Decision, Seeds, TrialEnded
 from pelt_automl.search.promotion import promoted
 from pelt_automl.search.studies import Asked, MethodStudy, exclusive, open_storage
@@ -191,13 +192,11 @@ class _Search:
         trial.run.progress.best_weights = {}
 
     def _is_best(self, event: TrialEnded) -> bool:
-        sign = 1 if self.context.data.metric.greater_is_better else -1
-        others = [
-            sign * other.select_score
-            for other in self.context.record.of(TrialEnded)
-            if other.method == event.method and other.stage == "search" and other.select_score is not None
-        ]
-        return event.select_score is not None and all(sign * event.select_score > other for other in others)
+        """By the rule of a verdict without finalists, which recommends this trial and needs its weights."""
+        if event.state == "failed" or event.select_score is None:
+            return False
+        others = [other for other in self.context.record.of(TrialEnded) if other.method == event.method and other.stage == "search"]
+        return best_by_select_score([*others, event], self.context.data.metric.greater_is_better) is event
 
     def _tell(self, method: str, asked: Asked, event: TrialEnded) -> None:
         study = self.studies[method]

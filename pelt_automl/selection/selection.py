@@ -97,6 +97,8 @@ class Selection:
 
     def prepare(self) -> None:
         """Describe the data, load the model, measure its speed, and plan what the time limit allows."""
+        if self.finished:
+            return
         context = self.context
         with context.timed("data"):
             if not context.record.of(DataDescribed):
@@ -134,7 +136,6 @@ class Selection:
             "step_seconds": speed.step,
             "example_seconds": speed.example,
             "finalists": given.finalists,
-            "report_examples": given.report_examples,
         }
         seconds = training_seconds(given.steps, len(select), speed, search_settings, training)
         message = f"{given.message}; computing in {precision_name(context.backbone.dtype)}"
@@ -145,16 +146,22 @@ class Selection:
         chosen = tuple(methods) if methods else self.context.methods
         if unknown := [method for method in chosen if method not in self.context.methods]:
             raise SelectionError(f"{', '.join(unknown)} isn't part of this selection; it has {', '.join(self.context.methods)}")
+        if self.finished:
+            return
         with self.context.timed("search"):
             search(self.context, chosen)
 
     def confirm(self) -> None:
         """Train the finalists on fresh seeds and score them on the report split."""
+        if self.finished:
+            return
         with self.context.timed("finalists"):
             confirm(self.context)
 
     def explain(self) -> None:
         """Measure gates and switch submodules off."""
+        if self.finished:
+            return
         with self.context.timed("evidence"):
             explain(self.context)
 
@@ -167,11 +174,10 @@ class Selection:
 
     def run(self) -> Recommendation:
         """All phases."""
-        if not self.finished:
-            self.prepare()
-            self.search()
-            self.confirm()
-            self.explain()
+        self.prepare()
+        self.search()
+        self.confirm()
+        self.explain()
         return self.recommend()
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -19,21 +20,34 @@ STEPS = 5
 """The first one warms up thread pools, kernels and caches and doesn't count."""
 
 LARGEST_PACK = 4
-EXAMPLES = 64
+EXAMPLES, EVALUATIONS = 64, 4
+
+UNKNOWN = Speed(step=1.0, example=0.01)
+"""When no method can be trained: the search is going to record why, trial by trial."""
 
 
 def measure_speed(context: Context) -> Speed:
-    """Train a mixed pack of the selection's methods for a few steps, and evaluate a few examples."""
+    """Train a mixed pack of the selection's methods for a few steps, and evaluate a few examples; methods that fail are left out."""
     packable = [method for method in context.methods if METHODS[method].packable] or list(context.methods)
-    runs = [_run(context, method) for method in packable[-LARGEST_PACK:]]
+    methods = packable[-LARGEST_PACK:]
+    while methods:
+        runs = [_run(context, method) for method in methods]
+        step = _training(context, runs)
+        if all(run.progress.state != "failed" for run in runs):
+            return Speed(step * _slowdown(context), _evaluation(context, [run.modifications for run in runs]))
+        methods = [method for method, run in zip(methods, runs, strict=True) if run.progress.state != "failed"]
+    return UNKNOWN
+
+
+def _training(context: Context, runs: Sequence[TrialRun]) -> float:
+    """Seconds of one step of one trial; without meaning when some run fails."""
     clock = time.perf_counter
     times = [clock()]
     plan = replace(context.plan, evaluate_at=())
     trainer = Trainer(context.backbone, plan, context.data.metric, context.data.outputs, on_step=lambda _: times.append(clock()))
     trainer.train(runs, until=min(STEPS, plan.steps))
-    taken = [after - before for before, after in pairwise(times)]
-    step = statistics.median(taken[1:] or taken) / len(runs)
-    return Speed(step * _slowdown(context), _evaluation(context, [run.modifications for run in runs]))
+    taken = _between(times)
+    return statistics.median(taken[1:] or taken or [0.0]) / len(runs)
 
 
 def _run(context: Context, method: str) -> TrialRun:
@@ -43,16 +57,18 @@ def _run(context: Context, method: str) -> TrialRun:
 def _evaluation(context: Context, modifications: list[tuple[Modification, ...]]) -> float:
     select = context.splits(context.settings.search.seed)[1]
     sample = select.take(range(min(EXAMPLES, len(select))))
-    pack = Pack(
-        context.backbone, [PackTrial(own, 0) for own in modifications if not any(m.form == "full" for m in own)], context.data.outputs
-    )
-    if not pack.trials:
-        pack = Pack(context.backbone, [PackTrial((), 0)], context.data.outputs)
+    packable = [own for own in modifications if not any(m.form == "full" for m in own)]
+    pack = Pack(context.backbone, [PackTrial(own, 0) for own in packable or [()]], context.data.outputs)
     sets = [sample] * len(pack.trials)
-    evaluate(pack, sets)  # warm up
-    start = time.perf_counter()
-    evaluate(pack, sets)
-    return (time.perf_counter() - start) / (len(pack.trials) * len(sample))
+    times = [time.perf_counter()]
+    for _ in range(EVALUATIONS):
+        evaluate(pack, sets)
+        times.append(time.perf_counter())
+    return statistics.median(_between(times)[1:]) / (len(pack.trials) * len(sample))
+
+
+def _between(times: list[float]) -> list[float]:
+    return [after - before for before, after in pairwise(times)]
 
 
 def _slowdown(context: Context) -> float:

@@ -56,7 +56,7 @@ class TrainedConfig:
 
     @staticmethod
     def from_json(text: str) -> "TrainedConfig":
-        """The inverse of `to_json`. Raises `ValueError`, `KeyError` or `TypeError` for another file."""
+        """The inverse of `to_json`. Raises one of several built-in errors for another file; see `load_config`."""
         data = json.loads(text)
         modifications = tuple(modification_from_dict(entry) for entry in data.pop("modifications"))
         return TrainedConfig(modifications=modifications, scale=LabelScale(**data.pop("scale")), **data)
@@ -81,7 +81,7 @@ def load_config(folder: Path) -> TrainedConfig:
         return TrainedConfig.from_json((folder / CONFIG).read_text(encoding="utf-8"))
     except OSError as error:
         raise SelectionError(f"{folder} holds no trained method: {CONFIG} can't be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SelectionError(f"{folder / CONFIG} isn't a file that this version has written: {type(error).__name__}: {error}") from error
 
 

@@ -92,3 +92,12 @@ def test_the_services_know_nothing_of_another_prefect_server(stack, monkeypatch)
     environment = stack.environment()
     assert environment["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
     assert "PREFECT_API_KEY" not in environment
+
+
+def test_the_data_folder_named_is_the_one_that_the_running_worker_has(script, stack, monkeypatch):
+    monkeypatch.delenv("PELT_AUTOML_DATA_DIR", raising=False)
+    assert script.data_folder(stack) == "none; for tasks from files: make down; PELT_AUTOML_DATA_DIR=DIR make up"
+    script.data_file(stack).write_text("/data")
+    assert script.data_folder(stack) == "/data"
+    monkeypatch.setenv("PELT_AUTOML_DATA_DIR", "/other")
+    assert script.data_folder(stack) == ("still /data: the worker runs already; for /other: make down; PELT_AUTOML_DATA_DIR=/other make up")

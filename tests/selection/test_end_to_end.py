@@ -1,0 +1,202 @@
+"""One whole selection on a tiny encoder: what it leaves behind, and what it never does."""
+
+import json
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+import pelt_automl
+from pelt_automl.errors import SelectionError
+from pelt_automl.recommendation import load_recommendation
+from pelt_automl.records import (
+    Decision,
+    FinalistScored,
+    GateMeasured,
+    KnockedOut,
+    ReportOpened,
+    SelectionEnded,
+    SelectionStarted,
+    TrialEnded,
+    VerdictReached,
+)
+from pelt_automl.tasks.files import read_table
+from tests.tiny_world import CLASSES, Watcher, counted, of, records_of
+
+METHODS = ("lora", "unipelt-apl", "head")
+TRIPLES = [(1, 1001, 2001), (2, 1002, 2002), (3, 1003, 2003)]
+"""Of the finalists with seed 0: split, initialization, order."""
+
+
+@pytest.fixture(scope="module")
+def events(finished):
+    return records_of(finished.folder)
+
+
+def trials(events, stage):
+    return [trial for trial in of(events, TrialEnded) if trial.stage == stage]
+
+
+def test_the_recommendation_names_a_method_that_beats_chance_by_far(finished, events):
+    found = finished.recommendation
+    assert found.method in METHODS
+    assert found.report_metric == "accuracy"
+    assert found.report_score > 0.8
+    assert 0 < found.p_best <= 1
+    assert (found.k, found.protocol, found.task) == (60, "strict", "reviews")
+    assert found.candidate in found.tied
+    assert found.hyper_parameters["learning_rate"] > 0
+    assert {row.method for row in found.leaderboard} == set(METHODS)
+    assert found.parameters == min(row.parameters for row in found.leaderboard if row.tied)
+    (verdict,) = of(events, VerdictReached)
+    assert (verdict.method, verdict.candidate, verdict.report_score) == (found.method, found.candidate, found.report_score)
+
+
+def test_the_output_folder_has_what_was_promised_and_nothing_half_done(finished):
+    top = {path.name for path in finished.folder.iterdir()}
+    assert {"recommendation.json", "report.md", "report.html", "records.jsonl", "winner"} <= top
+    assert top.isdisjoint({"checkpoints", "finalists", "searched"})
+    winner = {path.name for path in (finished.folder / "winner").iterdir()}
+    assert winner == {"pelt_config.json", "weights.safetensors", "tokenizer"}
+    assert not [path for path in finished.folder.rglob("*") if path.suffix in (".part", ".unfinished", ".pkl", ".bin", ".pt")]
+    answer = json.loads((finished.folder / "recommendation.json").read_text())
+    assert {"method", "report_metric", "report_score"} <= answer.keys()
+    assert answer["report_score"] == finished.recommendation.report_score
+    html = (finished.folder / "report.html").read_text()
+    assert finished.recommendation.method in html
+    assert "<svg" in html
+
+
+def test_every_trial_asked_for_is_one_record_with_its_curve(events):
+    assert sorted(trial.trial for trial in trials(events, "search")) == sorted(
+        f"{method}-{number:04d}" for method in METHODS for number in range(3)
+    )
+    for trial in trials(events, "search"):
+        assert trial.state in ("completed", "stopped")
+        assert trial.curve
+        assert trial.select_score == max(point.select_score for point in trial.curve)
+        assert trial.steps == max(point.step for point in trial.curve)
+        assert trial.seconds > 0
+        assert trial.is_default == (trial.number == 0)
+        assert trial.parameters["kept"] == trial.parameters["pelt"] + trial.parameters["gates"] + trial.parameters["head"]
+
+
+def test_finalists_share_three_seed_triples_that_no_trial_of_the_search_has(events):
+    by_candidate = {}
+    for trial in trials(events, "finalist"):
+        by_candidate.setdefault(trial.candidate, []).append((trial.seeds.split, trial.seeds.initialization, trial.seeds.order))
+    assert {method for method in METHODS if any(name.startswith(method) for name in by_candidate)} == set(METHODS)
+    assert {"lora-0000", "unipelt-apl-0000"} <= by_candidate.keys(), "the fixed defaults are among them"
+    assert all(sorted(triples) == TRIPLES for triples in by_candidate.values())
+    seeds = [trial.seeds for trial in trials(events, "search")]
+    assert {seed.split for seed in seeds} | {seed.initialization for seed in seeds} | {seed.order for seed in seeds} == {0}
+
+
+def test_the_report_split_is_opened_once_after_all_trainings_and_read_by_nobody_before(finished, events):
+    (opened,) = of(events, ReportOpened)
+    assert (opened.openings, opened.examples, opened.of) == (1, 60, 60)
+    last_training = max(place for place, event in enumerate(events) if isinstance(event, TrialEnded))
+    assert events.index(opened) > last_training
+    report = {row["text"] for row in read_table(finished.world.test).rows}
+    read_at = [happened for texts, happened in finished.tokenized if texts & report]
+    assert read_at == [last_training + 1], "read once, after the last training was recorded and before anything else"
+
+
+def test_every_finalists_run_is_scored_on_the_same_examples(events):
+    (opened,) = of(events, ReportOpened)
+    scored = of(events, FinalistScored)
+    assert sorted(event.trial for event in scored) == sorted(trial.trial for trial in trials(events, "finalist"))
+    for event in scored:
+        assert len(event.predictions) == len(opened.labels)
+        right = np.mean(np.array(event.predictions) == np.array(opened.labels))
+        assert event.report_score == pytest.approx(right)
+
+
+def test_gates_and_knock_outs_are_recorded_for_each_seed_of_the_best_gated_finalist(events):
+    gates, without = of(events, GateMeasured), of(events, KnockedOut)
+    assert len({event.candidate for event in gates}) == 1
+    # 2 layers; the adapter after the feed-forward block, the prefix, LoRA at query and value
+    sites = {("adapter", "ffn"), ("prefix", "heads"), ("lora", "attention.query"), ("lora", "attention.value")}
+    expected = {(seed, *site, layer) for seed in range(3) for site in sites for layer in range(2)}
+    assert {(event.seed_index, event.submodule, event.site, event.layer) for event in gates} == expected
+    assert len(gates) == len(expected)
+    assert all(0 < event.mean < 1 and 0 <= event.spread < 0.5 for event in gates)
+    assert all(event.start == pytest.approx(0.5, abs=0.1) for event in gates)
+    assert any(abs(event.mean - event.start) > 1e-4 for event in gates)
+    assert {(event.seed_index, event.submodule) for event in without} == {
+        (seed, name) for seed in range(3) for name in ("adapter", "prefix", "lora")
+    }
+    runs = {trial.trial: trial for trial in trials(events, "finalist")}
+    assert all(event.score == pytest.approx(runs[event.trial].select_score) for event in without)
+
+
+def test_the_bill_adds_up_to_the_selections_seconds(events):
+    (ended,) = of(events, SelectionEnded)
+    assert ended.reason == "done"
+    assert {"data", "model", "search", "finalists", "evidence", "other"} <= ended.bill.keys()
+    assert sum(ended.bill.values()) == pytest.approx(ended.seconds, abs=1.0)
+
+
+def test_mlflow_has_one_parent_and_one_child_a_training(finished, events):
+    client = MlflowClient(f"sqlite:///{finished.home / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("reviews")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    (started,) = of(events, SelectionStarted)
+    parent = runs.pop(started.selection)
+    assert set(runs) == {trial.trial for trial in of(events, TrialEnded)}
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
+    assert parent.info.status == "FINISHED"
+    champion = client.get_model_version_by_alias("pelt-reviews", "champion")
+    assert champion.run_id == parent.info.run_id
+
+
+def test_the_loaded_winner_predicts_what_it_predicted_on_the_report_split(finished, events):
+    first, second = pelt_automl.load(finished.folder), pelt_automl.load(finished.folder / "winner")
+    texts = [row["text"] for row in read_table(finished.world.test).rows]
+    runs = [trial for trial in trials(events, "finalist") if trial.candidate == finished.recommendation.candidate]
+    best = max(runs, key=lambda trial: trial.select_score)
+    (scored,) = [event for event in of(events, FinalistScored) if event.trial == best.trial]
+    labels = first.config.labels
+    assert sorted(labels) == sorted(CLASSES[:2])
+    assert first.predict(texts) == [labels[int(index)] for index in scored.predictions]
+    np.testing.assert_array_equal(first.logits(texts), second.logits(texts))
+    assert first.probabilities(texts).sum(axis=1) == pytest.approx(np.ones(len(texts)))
+
+
+def test_the_same_call_again_answers_at_once_and_trains_nothing(finished, without_mlflow):
+    before = (finished.folder / "records.jsonl").read_bytes()
+    watcher = Watcher()
+    again = pelt_automl.select(output=finished.folder, display=watcher, **finished.world.options())
+    assert again == finished.recommendation == load_recommendation(finished.folder)
+    assert watcher.events == []
+    assert (finished.folder / "records.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"trials": 4}, {"methods": ["head"]}, {"k": 50}, {"epochs": 11}])
+def test_another_setting_in_the_same_folder_is_refused(finished, other, without_mlflow):
+    before = (finished.folder / "records.jsonl").read_bytes()
+    with pytest.raises(SelectionError, match=r"holds another selection .*choose another folder with --output"):
+        pelt_automl.select(output=finished.folder, **finished.world.options(**other))
+    assert (finished.folder / "records.jsonl").read_bytes() == before
+
+
+def test_other_data_in_the_same_folder_are_refused_and_the_same_data_elsewhere_are_not(finished, tmp_path, without_mlflow):
+    text = finished.world.train.read_text()
+    (tmp_path / "reviews.csv").write_text(text)
+    moved = pelt_automl.select(output=finished.folder, **finished.world.options(train=tmp_path / "reviews.csv"))
+    assert moved == finished.recommendation
+    (tmp_path / "reviews.csv").write_text(text.replace("word1 ", "word2 "))
+    with pytest.raises(SelectionError, match="holds another selection"):
+        pelt_automl.select(output=finished.folder, **finished.world.options(train=tmp_path / "reviews.csv"))
+
+
+def test_decisions_are_recorded_with_their_reasons(events):
+    decisions = of(events, Decision)
+    promoted = {decision.subject: decision.why for decision in decisions if decision.what == "promoted"}
+    assert counted([decision.subject for decision in decisions if decision.what == "promoted"]) == {}
+    assert all("published default" in promoted[f"{method}-0000"] for method in METHODS)
+    stopped = {trial.trial for trial in trials(events, "search") if trial.state == "stopped"}
+    assert stopped.isdisjoint(promoted)
+    assert {decision.subject for decision in decisions if decision.what == "finalist"} == {
+        trial.candidate for trial in trials(events, "finalist")
+    }

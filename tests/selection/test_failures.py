@@ -1,0 +1,119 @@
+"""What goes wrong in one place stays there."""
+
+import pytest
+
+import pelt_automl
+from pelt_automl.errors import BackboneError, NoTrialCompletedError, SelectionError, SettingsError, TaskError
+from pelt_automl.methods.method import PeltMethod
+from pelt_automl.recorders import RECORDERS, BackgroundRecorder, SafeRecorder
+from pelt_automl.records import SelectionEnded, TrialEnded, VerdictReached
+from pelt_automl.search.studies import exclusive
+from tests.tiny_world import of, records_of
+
+QUICK = {"trials": 2, "epochs": 4, "finalist_seeds": 1}
+
+
+def failing(monkeypatch, *methods):
+    """These methods raise whenever they are put into a pack, from the measurement of the speed on."""
+    modifications = PeltMethod.modifications
+
+    def broken(self, hyper_parameters):
+        made = modifications(self, hyper_parameters)
+        return tuple(_Exploding(m) for m in made) if self.name in methods else made
+
+    monkeypatch.setattr(PeltMethod, "modifications", broken)
+
+
+class _Exploding:
+    """A modification that can be counted, but not built."""
+
+    def __init__(self, modification):
+        self.modification = modification
+
+    def __getattr__(self, name):
+        if name == "insertion":
+            raise ArithmeticError("made to fail")
+        return getattr(self.modification, name)
+
+
+@pytest.mark.usefixtures("without_mlflow")
+def test_a_method_whose_every_trial_fails_does_not_end_the_selection(world, tmp_path, monkeypatch):
+    failing(monkeypatch, "lora")
+    found = pelt_automl.select(output=tmp_path / "out", **world.options(**QUICK, methods=["lora", "adapter", "head"]))
+    events = records_of(tmp_path / "out")
+    lora = [trial for trial in of(events, TrialEnded) if trial.method == "lora"]
+    assert [(trial.state, trial.cause, trial.select_score) for trial in lora] == [("failed", "ArithmeticError: made to fail", None)] * 2
+    others = [trial for trial in of(events, TrialEnded) if trial.method != "lora" and trial.stage == "search"]
+    assert len(others) == 4
+    assert {trial.state for trial in others} <= {"completed", "stopped"}
+    assert found.method in ("adapter", "head")
+    assert "made to fail" in (tmp_path / "out" / "report.md").read_text()
+
+
+@pytest.mark.usefixtures("without_mlflow")
+def test_all_methods_failing_is_an_error_that_names_the_causes_and_leaves_the_records(world, tmp_path, monkeypatch):
+    failing(monkeypatch, "lora", "adapter")
+    with pytest.raises(NoTrialCompletedError, match=r"adapter: ArithmeticError: made to fail; lora: ArithmeticError: made to fail"):
+        pelt_automl.select(output=tmp_path / "out", **world.options(**QUICK, methods=["lora", "adapter"]))
+    events = records_of(tmp_path / "out")
+    assert sorted(trial.trial for trial in of(events, TrialEnded)) == ["adapter-0000", "adapter-0001", "lora-0000", "lora-0001"]
+    assert of(events, VerdictReached) == []
+
+
+class _Broken:
+    """MLflow on a bad day."""
+
+    def __init__(self):
+        self.calls = []
+
+    def record(self, event):
+        self.calls.append(event)
+        raise ConnectionError("the server is away")
+
+    def publish(self, folder):
+        raise ConnectionError("the server is still away")
+
+    def close(self):
+        raise ConnectionError("nobody there")
+
+
+def test_a_recorder_that_raises_loses_nothing_and_is_reported(world, tmp_path, monkeypatch, caplog):
+    broken = _Broken()
+    monkeypatch.setitem(RECORDERS, "mlflow", lambda folder: BackgroundRecorder(SafeRecorder("MLflow", lambda: broken, pause=0.0)))
+    found = pelt_automl.select(output=tmp_path / "out", **world.options(**QUICK, methods=["lora", "head"]))
+    events = records_of(tmp_path / "out")
+    assert len([trial for trial in of(events, TrialEnded) if trial.stage == "search"]) == 4
+    assert len(of(events, VerdictReached)) == len(of(events, SelectionEnded)) == 1
+    assert len(broken.calls) == len(events), "it was tried with each"
+    assert found.report_score is not None
+    assert "the server is away" in caplog.text
+    assert "records.jsonl has everything" in caplog.text
+
+
+@pytest.mark.usefixtures("without_mlflow")
+def test_another_process_in_the_same_folder_is_refused(world, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with exclusive(folder / "head.lock"), pytest.raises(SelectionError, match="another process is searching head"):
+        pelt_automl.select(output=folder, **world.options(**QUICK, methods=["head"]))
+
+
+@pytest.mark.usefixtures("without_mlflow")
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"methods": ["loar"]}, SettingsError, r"unknown method 'loar' \(did you mean lora\?\)"),
+        ({"task": "qnli"}, SettingsError, "either a task's name or a train file"),
+        ({"label_column": "class"}, TaskError, "there is no column 'class'; its columns are: text, label"),
+        ({"k": "many"}, SettingsError, "expected a whole number or 'full'"),
+        ({"k": 4}, SettingsError, "k is 4; it must be at least 16"),
+        ({"k": 500}, SettingsError, "k is 500, but reviews has 120 labelled training examples"),
+        ({"model": "/nowhere/bert"}, BackboneError, "neither a folder, nor a Hub name"),
+        ({"no_such_option": 1}, SettingsError, "there is no option 'no_such_option'"),
+        ({"k": "many", "methods": "loar", "trials": 0}, SettingsError, r"the command has 3 problems:\n"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(world, tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        pelt_automl.select(output=tmp_path / "out", **world.options(**options))
+    assert not (tmp_path / "out").exists()

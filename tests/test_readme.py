@@ -1,0 +1,229 @@
+"""What README, CONTRIBUTING and docs/ say exists, as far as a machine can tell: commands, options, files, names, figures, quotations."""
+
+import ast
+import inspect
+import json
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+import pelt_automl
+from pelt_automl.backbones import SHAPES
+from pelt_automl.cli import app
+from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings
+from pelt_automl.design_space import count_all
+from pelt_automl.methods import METHODS
+from pelt_automl.recommendation import Recommendation
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {
+    name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "docs/reading-the-report.md", "docs/recommendation.md")
+}
+README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMANDS = typer.main.get_command(app).commands
+OPTIONS = {name: {text for parameter in command.params for text in parameter.opts} | {"--help"} for name, command in COMMANDS.items()}
+TARGETS = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+SOURCES = "\n".join(path.read_text() for folder in ("pelt_automl", "flows", "scripts") for path in (ROOT / folder).rglob("*.py"))
+SETTINGS = {field.name for kind in (TaskSettings, TrainingSettings, SearchSettings, SelectionSettings) for field in fields(kind)}
+EXAMPLES = {
+    "reviews.csv",
+    "reviews-test.csv",
+    "new.csv",
+    "predicted.csv",
+    "DIR/qnli/train.jsonl",
+    "DIR/qnli/validation.jsonl",
+    "DIR/glue/qnli",
+}
+"""Files of the reader's own."""
+
+every_page = pytest.mark.parametrize("page", list(PAGES))
+
+
+def blocks(page, *languages):
+    return [body for language, body in FENCE.findall(PAGES[page]) if language in languages]
+
+
+def inline_code(page):
+    return re.findall(r"`([^`\n]+)`", FENCE.sub("", PAGES[page]))
+
+
+def shell_lines():
+    """Each command of a shell block as words, without comments and leading variables."""
+    for page in PAGES:
+        for block in blocks(page, "sh"):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                while words and re.fullmatch(r"[A-Z_]+=\S+", words[0]):
+                    words = words[1:]
+                if words:
+                    yield tuple(words)
+
+
+def flow_parameters(entrypoint):
+    """The arguments of a flow, read off its file: importing Prefect takes seconds."""
+    path, name = entrypoint.split(":")
+    tree = ast.parse((ROOT / path).read_text())
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    return {argument.arg for argument in function.args.args}
+
+
+def flow_name(entrypoint):
+    return re.search(r'@flow\(name="([\w-]+)"', (ROOT / entrypoint.split(":")[0]).read_text())[1]
+
+
+def check_pelt_automl(words):
+    assert words[0] in COMMANDS, f"there is no command {words[0]}"
+    assert {word for word in words if word.startswith("-")} <= OPTIONS[words[0]]
+
+
+def check_prefect(words):
+    assert words[:2] == ("deployment", "run")
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    entrypoints = {f"{flow_name(entry['entrypoint'])}/{entry['name']}": entry["entrypoint"] for entry in deployments}
+    given = {words[index + 1].partition("=")[0] for index, word in enumerate(words) if word == "--param"}
+    assert given <= flow_parameters(entrypoints[words[2]])
+    assert {word for word in words if word.startswith("-")} <= {"--param", "--watch"}
+
+
+def test_the_pages_have_the_commands_to_check():
+    lines = list(shell_lines())
+    assert lines[0] == ("make", "demo")
+    assert lines[1] == ("make", "test")
+    assert {"pelt-automl", ".venv/bin/prefect", "source"} <= {words[0] for words in lines}
+
+
+@pytest.mark.parametrize("words", sorted(set(shell_lines())), ids=" ".join)
+def test_a_command_in_a_shell_block_exists_with_its_options(words):
+    if words[0] == "make":
+        assert set(words[1:]) <= TARGETS
+    elif words[0] == "pelt-automl":
+        check_pelt_automl(words[1:])
+    elif words[0] == ".venv/bin/prefect":
+        check_prefect(words[1:])
+    else:
+        assert words in {("source", ".venv/bin/activate"), (".ci/run",)}, f"what is {words[0]}?"
+
+
+@every_page
+def test_commands_options_and_variables_in_the_text_exist(page):
+    everything = set().union(*OPTIONS.values()) | {"--watch", "--strict"}
+    for code in inline_code(page):
+        if code.startswith("make "):
+            assert code.split()[1] in TARGETS, code
+        if code.startswith("pelt-automl ") and not code.startswith("pelt-automl --"):
+            check_pelt_automl(code.split()[1:])
+        assert set(re.findall(r"(?<!\S)--[a-z-]+", code)) <= everything, code
+        for variable in re.findall(r"(?:PELT_AUTOML|MLFLOW)_[A-Z_]+", code):
+            assert variable in SOURCES, f"nothing reads {variable}"
+
+
+@every_page
+def test_files_in_the_text_are_in_the_repository_or_written_by_the_program(page):
+    shape = re.compile(r"[\w./-]+(?:/|\.(?:py|ya?ml|toml|txt|md|html|jsonl?|csv|db|journal))")
+    for code in inline_code(page):
+        if shape.fullmatch(code) and code not in EXAMPLES:
+            nearby = [ROOT / code, ROOT / "pelt_automl" / code, (ROOT / page).parent / code]
+            known = any(path.exists() for path in nearby) or code.strip("/").split("/")[-1] in SOURCES
+            assert known, f"{page}: what is {code}?"
+
+
+@every_page
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\(([^)]+)\)", FENCE.sub("", PAGES[page]))
+    assert links
+    for link in links:
+        assert ((ROOT / page).parent / link).exists(), link
+
+
+@every_page
+def test_no_page_names_a_host(page):
+    assert not re.search(r"https?:|www\.|\.(?:org|com|io|ai)\b", PAGES[page])
+
+
+def python_blocks():
+    return [ast.parse(block) for page in ("README.md", "docs/recommendation.md") for block in blocks(page, "python")]
+
+
+def test_python_snippets_compile_and_use_what_there_is():
+    recommended = {field.name for field in fields(Recommendation)}
+    names = {"pelt_automl": {*pelt_automl.__all__}, "recommendation": recommended, "predictor": {*dir(pelt_automl.Predictor)}}
+    snippets = python_blocks()
+    assert len(snippets) >= 2
+    for node in (node for tree in snippets for node in ast.walk(tree)):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in names:
+            assert node.attr in names[ast.unparse(node.value)], ast.unparse(node)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pelt_automl.select":
+            assert {keyword.arg for keyword in node.keywords} <= SETTINGS | set(inspect.signature(pelt_automl.select).parameters)
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "answer":
+            assert ast.literal_eval(node.slice) in recommended
+
+
+def test_the_table_of_methods_is_what_the_command_prints():
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in re.findall(r"^\| `.*\| [\d,]+ \|$", README, re.MULTILINE)]
+    assert [row[0].strip("`") for row in rows] == list(METHODS)
+    for name, summary, sizes, parameters in rows:
+        method = METHODS[name.strip("`")]
+        assert summary == method.summary
+        assert parameters == f"{count_all(method.build(), SHAPES['bert-base']).pelt:,}"
+        published = [value for key, value in method.defaults.items() if key != "learning_rate" and not isinstance(value, (bool, str))]
+        assert [float(number) for number in re.findall(r"\d+", sizes)] == published
+
+
+def test_the_defaults_that_readme_states_are_the_programs():
+    training, search = TrainingSettings(), SearchSettings()
+    for statement in (
+        f"batch size {training.batch_size}, {training.max_length} tokens",
+        f"warm-up over {training.warmup:.0%}".replace("%", " %"),
+        f"at most {training.epochs:.0f} epochs or {training.max_steps:,} steps",
+        f"trained anew on {search.finalist_seeds} fresh triples",
+    ):
+        assert statement in " ".join(README.split()), statement
+    assert (training.weight_decay, training.dropout, search.equivalence, search.finalist_share) == (0.0, 0.0, 1.0, 0.5)
+    assert "--seconds 240" in (ROOT / "Makefile").read_text()
+    assert "limit of 240 seconds" in README
+    assert yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"][0]["parameters"] == {"seconds": 900}
+
+
+def test_quoted_files_are_quoted_truly():
+    quotes = re.findall(r"<!-- quoted: (\S+) -->\n```\w+\n(.*?)^```$", CONTRIBUTING, re.MULTILINE | re.DOTALL)
+    assert [path for path, _ in quotes] == ["pelt_automl/methods/bitfit.py", "search_spaces/bitfit.yaml", "tests/methods/test_bitfit.py"]
+    for path, text in quotes:
+        assert text == (ROOT / path).read_text(), f"CONTRIBUTING quotes an older {path}"
+    [(path, line)] = re.findall(r"<!-- quoted line: (\S+) -->\n```\w+\n(.*?\n)```", CONTRIBUTING)
+    assert line in (ROOT / path).read_text()
+
+
+def test_the_names_that_contributing_points_at_are_where_it_says():
+    for path, names in {
+        "pelt_automl/methods/__init__.py": ["METHODS"],
+        "pelt_automl/modifications/pack.py": ["BY_LAYER", "WHOLE", "_ORDER"],
+        "pelt_automl/modifications/stacked.py": ["HookedModule", "add_weights", "attach"],
+        "pelt_automl/design_space.py": ["class Form", "class Site", "def count("],
+        "tests/modifications/test_identity_and_padding.py": ["EXACT_IDENTITY"],
+        "tests/training/test_packing.py": ["MIXED"],
+    }.items():
+        text = (ROOT / path).read_text()
+        assert all(name in text for name in names), path
+
+
+def test_the_house_in_contributing_is_the_one_that_stands():
+    [tree] = [block for block in blocks("CONTRIBUTING.md", "") if block.startswith("flows/")]
+    drawn = {word for line in tree.splitlines() for word in re.findall(r"(?:^|\s)([a-z_]+(?:/|\.py))", line)}
+    package = {path.name + "/" * path.is_dir() for path in (ROOT / "pelt_automl").iterdir() if not path.name.startswith(("_", "py.", "."))}
+    assert drawn == package | {"flows/", "pelt_automl/", "search_spaces/", "tests/"}
+
+
+def test_the_changelog_has_this_version():
+    assert f"## [{pelt_automl.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_field_of_the_schema_is_described():
+    schema = json.loads((ROOT / "docs/recommendation.schema.json").read_text())
+    described = set(re.findall(r"`(\w+)`", FENCE.sub("", PAGES["docs/recommendation.md"])))
+    assert set(schema["properties"]) | set(schema["$defs"]["standing"]["properties"]) <= described

@@ -1,0 +1,96 @@
+"""Tokens, the order of batches, and padding."""
+
+import numpy as np
+import pytest
+import torch
+
+from pelt_automl.tasks import Examples
+from pelt_automl.training.tokens import BatchOrder, Tokens, collate, tokenize
+from tests.tiny import VOCABULARY
+
+LENGTHS = np.array([3, 9, 4, 12, 5, 7, 3, 11, 6, 8, 10], dtype=np.int64)
+
+
+class Words:
+    """Splits at spaces; a token is its word's length. Pairs as [9, first, 8, second], cut on the longer side."""
+
+    def __call__(self, first, second=None, *, truncation, max_length, padding):
+        assert truncation
+        assert not padding
+        rows = []
+        for i, text in enumerate(first):
+            parts = [text.split(), second[i].split() if second else []]
+            while len(parts[0]) + len(parts[1]) + 2 > max_length:
+                max(parts, key=len).pop()
+            rows.append([9, *map(len, parts[0]), 8, *map(len, parts[1])])
+        return {"input_ids": rows, "token_type_ids": [[0] * len(row) for row in rows]}
+
+
+def tokens(*rows, types=None, labels=None):
+    return Tokens([list(row) for row in rows], types, np.array(labels or range(len(rows)), dtype=np.float64))
+
+
+def test_sentences_and_pairs_are_tokenized_with_their_labels():
+    single = tokenize(Examples((("a bb",), ("ccc",)), (1, 0)), Words(), max_length=8)
+    assert single.input_ids == [[9, 1, 2, 8], [9, 3, 8]]
+    assert single.labels.tolist() == [1.0, 0.0]
+    assert single.lengths.tolist() == [4, 3]
+    pair = tokenize(Examples((("a bb", "ccc"),), (0.25,)), Words(), max_length=8)
+    assert pair.input_ids == [[9, 1, 2, 8, 3]]
+    assert pair.labels.tolist() == [0.25]
+
+
+def test_the_longer_text_of_a_pair_is_cut_first():
+    pair = tokenize(Examples((("a a a a a a", "bb bb"),), (0,)), Words(), max_length=6)
+    assert pair.input_ids == [[9, 1, 1, 8, 2, 2]]
+
+
+def test_take_keeps_texts_types_and_labels_together():
+    some = tokens([1], [2, 2], [3, 3, 3], types=[[0], [0, 1], [0, 0, 1]], labels=[5, 6, 7]).take([2, 0])
+    assert (some.input_ids, some.token_type_ids, some.labels.tolist()) == ([[3, 3, 3], [1]], [[0, 0, 1], [0]], [7.0, 5.0])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 11, 50])
+def test_every_epoch_shows_every_example_once_in_batches_of_about_equal_size(batch_size):
+    order = BatchOrder(LENGTHS, batch_size, seed=1)
+    for epoch in range(3):
+        steps = range(epoch * order.batches_an_epoch, (epoch + 1) * order.batches_an_epoch)
+        batches = [order.batch(step) for step in steps]
+        assert sorted(np.concatenate(batches).tolist()) == list(range(11))
+        sizes = [len(batch) for batch in batches]
+        assert max(sizes) <= batch_size
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_batches_depend_on_the_seed_and_the_step_alone():
+    def composition(order, steps):
+        return [sorted(order.batch(step).tolist()) for step in steps]
+
+    one, same, other = BatchOrder(LENGTHS, 3, seed=1), BatchOrder(LENGTHS, 3, seed=1), BatchOrder(LENGTHS, 3, seed=2)
+    assert composition(one, range(12)) == composition(same, reversed(range(12)))[::-1], "going back doesn't matter"
+    assert composition(one, range(12)) != composition(other, range(12))
+    assert composition(one, range(4)) != composition(one, range(4, 8)), "epochs differ"
+
+
+def test_trials_of_a_pack_meet_batches_of_similar_length_at_the_same_step():
+    lengths = np.arange(4, 104, dtype=np.int64)
+    one, other = BatchOrder(lengths, 10, seed=1), BatchOrder(lengths, 10, seed=2)
+    means = np.array([[lengths[order.batch(step)].mean() for order in (one, other)] for step in range(30)])
+    assert np.corrcoef(means.T)[0, 1] > 0.95
+    widths = [np.ptp(lengths[one.batch(step)]) for step in range(10)]
+    assert np.mean(widths) < 40, "a batch at random spans about 80"
+
+
+def test_collate_pads_to_the_longest_and_marks_what_is_missing():
+    batch = collate([tokens([5, 6, 7], [8], labels=[1, 0]), tokens([9, 9], labels=[2])], pad_id=3, device=torch.device("cpu"))
+    assert batch.inputs["input_ids"].tolist() == [[[5, 6, 7], [8, 3, 3]], [[9, 9, 3], [3, 3, 3]]]
+    assert batch.inputs["attention_mask"].tolist() == [[[1, 1, 1], [1, 0, 0]], [[1, 1, 0], [1, 0, 0]]]
+    assert batch.labels.tolist() == [[1.0, 0.0], [2.0, 0.0]]
+    assert batch.weights.tolist() == [[1.0, 1.0], [1.0, 0.0]]
+    assert "token_type_ids" not in batch.inputs
+
+
+def test_collate_keeps_token_types_where_the_model_has_them():
+    batch = collate([tokens([5, 6, 7], [8, 8], types=[[0, 0, 1], [0, 1]])], pad_id=0, device=torch.device("cpu"))
+    assert batch.inputs["token_type_ids"].tolist() == [[[0, 0, 1], [0, 1, 0]]]
+    assert VOCABULARY > int(batch.inputs["input_ids"].max())
