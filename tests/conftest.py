@@ -1,5 +1,9 @@
 """What all tests share."""
 
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # it is read when the library is imported
+
 import pytest
 import torch
 
@@ -15,4 +19,3 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """No test reads or writes the user's state, or looks for a hub."""
     monkeypatch.setenv("PELT_AUTOML_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.delenv("PELT_AUTOML_DATA_DIR", raising=False)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")

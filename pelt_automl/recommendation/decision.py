@@ -9,7 +9,7 @@ from pelt_automl.evidence.gates import mean
 from pelt_automl.methods import FIXED_DEFAULTS
 from pelt_automl.recommendation.standings import Comparison, Difference
 from pelt_automl.recommendation.statement import fallback_statement, statement
-from pelt_automl.recommendation.warnings import all_warnings
+from pelt_automl.recommendation.warnings import all_warnings, no_better_than_guessing
 from pelt_automl.recommendation.wording import ERRORS
 from pelt_automl.records import DataDescribed, Event, Standing, TrialEnded, VerdictReached, of_kind
 
@@ -54,7 +54,7 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
         p_best=winner.p_best,
         statement=statement(winner, standings, leads, data, equivalence, prefer, len(labels)),
         margins={name: difference.value for name, difference in leads.items()},
-        warnings=all_warnings(events, comparison.shared),
+        warnings=[*no_better_than_guessing(winner, data, labels), *all_warnings(events, comparison.shared)],
     )
 
 

@@ -1,13 +1,14 @@
 """What a reader of the verdict has to know: failed runs, constant predictions, few seeds, few examples."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from pelt_automl.evidence.finalists import report_labels, scored_runs
 from pelt_automl.evidence.statistics import SharedSeeds
-from pelt_automl.recommendation.wording import candidate_names, counted, listed
-from pelt_automl.records import Event, FinalistScored, ReportOpened, TrialEnded, of_kind
+from pelt_automl.recommendation.wording import Unit, candidate_names, counted, listed
+from pelt_automl.records import DataDescribed, Event, FinalistScored, ReportOpened, Standing, TrialEnded, of_kind
+from pelt_automl.tasks.metrics import METRICS
 
 FEW_SEEDS = 3
 FEW_EXAMPLES = 200
@@ -21,6 +22,26 @@ def all_warnings(events: Sequence[Event], shared: SharedSeeds | None) -> list[st
     if shared is not None:
         warnings += [*_left_out(events, shared, names), *_seeds(shared), *_examples(events)]
     return warnings
+
+
+def no_better_than_guessing(winner: Standing, data: DataDescribed, labels: Sequence[float]) -> list[str]:
+    """A warning when the recommended configuration's interval holds what a prediction that is always the same would score."""
+    if len(set(labels)) < 2:  # nothing to guess
+        return []
+    guess = _best_guess(data, labels)
+    low, high = winner.report_interval
+    if low > guess if data.greater_is_better else high < guess:
+        return []
+    always = "the most frequent class" if data.kind == "classification" else "the mean"
+    than = f"always predicting {always} ({Unit(data.metric).number(guess)})"
+    return [
+        f"No evidence that it is better than {than}: before the choice of a method matters, more examples, time or another model are needed."
+    ]
+
+
+def _best_guess(data: DataDescribed, labels: Sequence[float]) -> float:
+    constant = Counter(labels).most_common(1)[0][0] if data.kind == "classification" else sum(labels) / len(labels)
+    return METRICS[data.metric].score(list(labels), [constant] * len(labels))
 
 
 def _failed_finalists(events: Sequence[Event], names: dict[str, str]) -> list[str]:

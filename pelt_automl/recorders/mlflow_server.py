@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -57,10 +58,25 @@ def make_client(uri: str) -> "MlflowClient":
     """A client without global state. Creates the SQLite file and its tables where there are none (1 to 2 seconds)."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if file := sqlite_file(uri):
-        file.parent.mkdir(parents=True, exist_ok=True)
     from mlflow import MlflowClient
 
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
+    file = sqlite_file(uri)
+    if file and not file.exists():
+        _make_database(file)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _make_database(file: Path) -> None:
+    """Make the tables under another name: a kill in the middle would leave half of them, which MLflow never mends."""
+    from mlflow import MlflowClient
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
+    other = f"sqlite:///{unfinished}"
+    MlflowClient(tracking_uri=other, registry_uri=other).search_experiments(max_results=1)
+    with suppress(FileExistsError):  # another process was first: its file stays
+        os.link(unfinished, file)
+    unfinished.unlink()

@@ -77,7 +77,7 @@ def test_a_config_knows_its_number_of_outputs(kind, labels, outputs):
 
 @every_method
 def test_saved_and_loaded_weights_give_equal_logits(method, tmp_path):
-    run, trainer = trained(method)
+    run, _ = trained(method)
     save_trained(tmp_path / "winner", config_of(method), run.progress.best_weights, Tokenizer())
     config = load_config(tmp_path / "winner")
     first, second = (trained_pack(config, tiny_backbone(), tmp_path / "winner" / WEIGHTS) for _ in range(2))
@@ -173,5 +173,3 @@ def test_weights_of_another_configuration_are_refused(tmp_path):
     larger = without_reparameterization(METHODS["lora"].modifications({"rank": 3}))
     with pytest.raises(SelectionError, match="doesn't fit its configuration"):
         trained_pack(config_of("lora", modifications=larger), tiny_backbone(), tmp_path / WEIGHTS)
-
-

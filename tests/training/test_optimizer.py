@@ -42,6 +42,12 @@ def packed(indices, decay, clip=0.5):
     return pack, norms
 
 
+def assert_close(own, other, name):
+    """As whole tensors: Adam blows the rounding of single gradients near 0 up."""
+    distance = float((own - other).norm() / other.norm().clamp_min(1e-2))
+    assert distance < 5e-5, f"{name}: {distance:.1e}"
+
+
 def is_bias(name):
     return name.endswith("bias")
 
@@ -66,7 +72,7 @@ def test_for_one_trial_it_is_torchs_adamw_after_clipping(index, decay):
         optimizer.step()
         optimizer.zero_grad()
     for name, own in ours.trained_weights(0).items():
-        torch.testing.assert_close(own, pack.trained_weights(0)[name], rtol=1e-5, atol=1e-6, msg=name)
+        assert_close(own, pack.trained_weights(0)[name], name)
 
 
 def test_the_trials_of_these_tests_are_clipped_and_not_clipped():
@@ -82,8 +88,7 @@ def test_a_trial_in_a_pack_is_updated_as_if_it_were_alone(decay):
         alone, own_norms = packed([index], decay)
         torch.testing.assert_close(torch.stack(norms)[:, index], torch.stack(own_norms)[:, 0], rtol=1e-4, atol=1e-6)
         for name, own in together.trained_weights(index).items():
-            distance = (own - alone.trained_weights(0)[name]).norm()
-            assert distance < 1e-5 * alone.trained_weights(0)[name].norm().clamp_min(1e-2), name
+            assert_close(own, alone.trained_weights(0)[name], name)
 
 
 def test_full_fine_tuning_decays_matrices_and_neither_biases_nor_layer_norms():
@@ -114,8 +119,7 @@ def test_a_trial_that_moves_to_another_pack_takes_its_moments_and_step_count_alo
         backward(second, [2], step)
         optimizer.step(torch.tensor([RATES[2] * (1 - step / STEPS)]), 0.5)
     for name, own in second.trained_weights(0).items():
-        distance = (own - through.trained_weights(0)[name]).norm()
-        assert distance < 1e-5 * through.trained_weights(0)[name].norm().clamp_min(1e-2), name
+        assert_close(own, through.trained_weights(0)[name], name)
 
 
 def test_without_a_gradient_nothing_moves():

@@ -1,0 +1,282 @@
+"""The command line as it is typed: what it prints, where, and the exit code."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pelt_automl import cli
+from tests.tiny_world import CLASSES
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "transformers", "datasets", "pandas", "numpy", "sklearn", "scipy", "optuna", "mlflow", "prefect", "matplotlib", "jinja2")
+COMMANDS = ("select", "methods", "tasks", "spaces", "report", "predict")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Types a command; its exit code, stdout and stderr."""
+
+    def typed(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pelt-automl", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    return typed
+
+
+@pytest.fixture
+def refused(run):
+    """Types a command that can't be carried out; its one message."""
+
+    def typed(*arguments):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert "Traceback" not in err
+        assert err.startswith("error: ")
+        assert err.count("error: ") == 1
+        return err
+
+    return typed
+
+
+# ---------------------------------------------------------------- help
+
+
+def test_help_answers_in_under_half_a_second():
+    def seconds():
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "pelt_automl.cli", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert all(command in done.stdout for command in COMMANDS)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["select", "--help"], ["--version"], ["predict", "--help"]])
+def test_nothing_heavy_is_imported_for_help(arguments):
+    script = (
+        "import sys\n"
+        "from pelt_automl.cli import main\n"
+        f"sys.argv = ['pelt-automl', *{arguments}]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print('LOADED', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    script = f"import sys, pelt_automl, pelt_automl.methods; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# ---------------------------------------------------------------- lists
+
+
+def test_methods_as_json_count_as_the_paper_does(run):
+    code, out, _ = run("methods", "--shape", "bert-base", "--json")
+    assert code == 0
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert {name: row["trainable_parameters"] for name, row in rows.items()} == {
+        "full": 109_482_240,
+        "head": 0,
+        "bitfit": 102_912,
+        "lora": 294_912,
+        "adapter": 894_528,
+        "prefix": 184_320,
+        "unipelt-ap": 1_078_848,
+        "unipelt-apl": 1_373_760,
+    }
+    assert {row["head_parameters"] for row in rows.values()} == {2 * 768 + 2}
+    assert rows["unipelt-apl"]["gate_parameters"] == 12 * 4 * 769
+    assert rows["lora"]["gate_parameters"] == 0
+    assert rows["lora"]["defaults"] == {"learning_rate": 0.0005, "rank": 8, "alpha": 16.0}
+
+
+def test_methods_in_a_table_and_an_unknown_shape(run, refused):
+    code, out, _ = run("methods")
+    assert code == 0
+    assert "294,912" in out
+    assert refused("methods", "--shape", "bert-huge").startswith("error: unknown shape 'bert-huge'; there are bert-base, ")
+
+
+def test_tasks_are_listed_with_their_metric(run):
+    code, out, _ = run("tasks")
+    assert code == 0
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert {"pydoc-match", "pydoc-topic", "qnli", "sst2", "cola", "stsb", "boolq", "cb", "wic"} <= lines.keys()
+    assert "mcc" in lines["cola"]
+    assert "embedded" in lines["pydoc-topic"]
+    code, out, _ = run("tasks", "--json")
+    assert {row["name"] for row in json.loads(out)} == lines.keys()
+
+
+def test_an_embedded_task_is_shown_with_its_sizes_and_two_baselines(run):
+    code, out, _ = run("tasks", "pydoc-topic", "--k", "100")
+    assert code == 0
+    sizes = re.search(r"^examples: 70 train, 30 select, (\d+) report$", out, re.MULTILINE)
+    assert sizes
+    assert int(sizes[1]) > 100
+    scores = dict(re.findall(r"^(majority|bag of words) +(0\.\d{3}) accuracy", out, re.MULTILINE))
+    assert 0 < float(scores["majority"]) < float(scores["bag of words"]) < 0.9
+
+
+def test_the_search_spaces_are_printed_with_their_defaults(run, refused, tmp_path):
+    code, out, _ = run("spaces")
+    assert code == 0
+    assert "unipelt-apl (version 1)" in out
+    assert any(line.split()[0] == "rank" and line.endswith("default 8") for line in out.splitlines() if line.strip())
+    (tmp_path / "lora.yaml").write_text("method: lora\nversion: 1\nhyper_parameters:\n  learning_rate: {type: float, low: 1, high: 0}\n")
+    assert "lora.yaml" in refused("spaces", "--spaces", tmp_path)
+
+
+# ---------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--task", "qnlii"], "there is no task 'qnlii'; did you mean qnli"),
+        (["--task", "pydoc-topic", "--methods", "lora,adaptor"], "unknown method 'adaptor' (did you mean adapter?)"),
+        (["--task", "pydoc-topic", "--train", "TRAIN"], "give either a task's name or a train file"),
+        ([], "give either a task's name or a train file"),
+        (
+            ["--train", "TRAIN", "--text-columns", "sentence", "--label-column", "label"],
+            "there is no column 'sentence'; its columns are: text",
+        ),
+        (["--train", "TRAIN", "--label-column", "label"], "name one or two text columns (--text-columns a,b)"),
+        (["--train", "nowhere.csv", "--text-columns", "text", "--label-column", "label"], "nowhere.csv: there is no such file"),
+        (["--task", "pydoc-topic", "--k", "lots"], "k is 'lots': expected a whole number or 'full'"),
+        (["--task", "pydoc-topic", "--k", "3"], "k is 3; it must be at least 16"),
+        (["--task", "pydoc-topic", "--k", "64", "--model", "/no/such/model"], "'/no/such/model' is neither a folder, nor a Hub name"),
+        (["--task", "pydoc-topic", "--seconds", "-5"], "seconds is -5.0; it must be above 0"),
+        (["--task", "pydoc-topic", "--precision", "fp8"], "precision is 'fp8'; it must be auto, bf16 or fp32"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(refused, world, tmp_path, arguments, message):
+    typed = [str(world.train) if argument == "TRAIN" else argument for argument in arguments]
+    said = refused("select", *typed, "--output", tmp_path / "out")
+    assert message in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_the_hub_would_have_is_said_how_to_get(run, world, tmp_path):
+    columns = ["--text-columns", "text", "--label-column", "label"]
+    code, _, err = run("select", "--train", world.train, *columns, "--model", "nobody/no-such-bert", "--output", tmp_path / "out")
+    assert code == 2
+    assert "Traceback" not in err
+    *_, last = err.splitlines()  # behind what the display says of the data
+    assert last.startswith("error: the model 'nobody/no-such-bert' can't be loaded")
+    assert "Give a local folder (--model /path/to/model)" in last
+
+
+def test_a_wrong_option_is_clicks_own_message(run):
+    code, _, err = run("select", "--tsak", "qnli")
+    assert code == 2
+    assert "No such option" in err
+    assert "Traceback" not in err
+
+
+# ---------------------------------------------------------------- select, report
+
+
+def test_select_prints_the_verdict_and_where_everything_is(run, world, tmp_path, without_mlflow, monkeypatch):
+    columns = ["--text-columns", "text", "--label-column", "label"]
+    few = ["--k", "60", "--methods", "lora,head", "--trials", "1", "--epochs", "4", "--finalist-seeds", "1", "--precision", "fp32"]
+    command = ["select", "--train", world.train, "--test", world.test, *columns, "--model", world.model, *few, "--output", tmp_path / "out"]
+    code, out, _ = run(*command)
+    assert code == 0
+    answer = json.loads((tmp_path / "out" / "recommendation.json").read_text())
+    assert answer["method"] in out
+    assert f"Report:   {tmp_path / 'out' / 'report.html'}" in out
+    assert "mlflow ui --host 127.0.0.1" in out
+    code, again, _ = run(*command)
+    assert code == 0
+    assert "has finished before" in again
+    assert answer["statement"].split(":")[0] in " ".join(again.split())
+
+
+def test_interrupted_it_says_how_to_go_on(run, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupt)
+    code, _, err = run("select")
+    assert code == 130
+    assert "the same command goes on where it stood" in err
+
+
+def test_report_builds_everything_anew_from_the_records_alone(run, finished, tmp_path):
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    (folder / "records.jsonl").write_bytes((finished.folder / "records.jsonl").read_bytes())
+    code, out, _ = run("report", folder)
+    assert code == 0
+    assert finished.recommendation.method in out
+    for name in ("recommendation.json", "report.md"):
+        assert (folder / name).read_text() == (finished.folder / name).read_text().replace(str(finished.folder), str(folder)), name
+    assert (folder / "report.html").stat().st_size > 10_000
+
+
+def test_a_selection_in_the_programs_home_is_found_by_its_name_alone(run, finished, monkeypatch):
+    monkeypatch.setenv("PELT_AUTOML_HOME", str(finished.home))
+    before = (finished.folder / "recommendation.json").read_text()
+    code, out, _ = run("report", "reviews")
+    assert code == 0
+    assert str(finished.folder / "report.html") in out
+    assert (finished.folder / "recommendation.json").read_text() == before
+
+
+@pytest.mark.parametrize("name", ["../selections/reviews", "..", "no-such", "reviews/../reviews", "./../reviews"])
+def test_a_selections_name_never_leaves_the_home(refused, finished, monkeypatch, name, tmp_path):
+    monkeypatch.setenv("PELT_AUTOML_HOME", str(finished.home))
+    monkeypatch.chdir(tmp_path)
+    if name == "..":
+        assert "isn't a selection" in refused("report", name), "a folder, but not a selection's"
+        return
+    said = refused("report", name)
+    assert f"there is no selection '{name}': give its folder or its name" in said
+    assert said.rstrip().endswith("there are reviews")
+
+
+def test_an_unfinished_selection_has_no_report(refused, finished, tmp_path):
+    lines = (finished.folder / "records.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "records.jsonl").write_text("".join(lines[:6]))
+    assert "isn't finished; run the same command again" in refused("report", tmp_path)
+
+
+# ---------------------------------------------------------------- predict
+
+
+def test_predict_writes_all_columns_and_the_prediction(run, finished, tmp_path):
+    code, out, _ = run("predict", finished.folder, "--input", finished.world.test, "--output", tmp_path / "out.csv")
+    assert code == 0
+    assert out == f"60 predictions written to {tmp_path / 'out.csv'}\n"
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["text", "label", "prediction"]
+    assert {row["prediction"] for row in rows} <= set(CLASSES)
+    right = sum(row["label"] == row["prediction"] for row in rows) / len(rows)
+    assert right > 0.7
+
+
+def test_predict_takes_columns_by_other_names_and_says_what_is_missing(run, refused, finished, tmp_path):
+    (tmp_path / "in.csv").write_text("id,review\n1,good word1\n2,bad word2\n")
+    said = refused("predict", finished.folder, "--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv")
+    assert "has no column text; it has id, review" in said
+    assert "--text-columns" in said
+    assert not (tmp_path / "out.csv").exists()
+    code, _, _ = run(
+        "predict", finished.folder, "--input", tmp_path / "in.csv", "--output", tmp_path / "out.csv", "--text-columns", "review"
+    )
+    assert code == 0
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
