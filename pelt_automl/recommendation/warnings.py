@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pelt_automl.evidence.finalists import report_labels, scored_runs
 from pelt_automl.evidence.statistics import SharedSeeds
 from pelt_automl.recommendation.wording import Unit, candidate_names, counted, listed
-from pelt_automl.records import DataDescribed, Event, FinalistScored, ReportOpened, Standing, TrialEnded, of_kind
+from pelt_automl.records import DataDescribed, Event, FinalistScored, Planned, ReportOpened, Standing, TrialEnded, of_kind
 from pelt_automl.tasks.metrics import METRICS
 
 FEW_SEEDS = 3
@@ -18,7 +18,7 @@ FEW_EXAMPLES = 200
 def all_warnings(events: Sequence[Event], shared: SharedSeeds | None) -> list[str]:
     """One sentence or two each. `shared` is None when no finalist was scored."""
     names = candidate_names(of_kind(events, TrialEnded))
-    warnings = [*_failed_finalists(events, names), *_constant(events, names)]
+    warnings = [*_failed_finalists(events, names), *_cut_off(events, names), *_constant(events, names)]
     if shared is not None:
         warnings += [*_left_out(events, shared, names), *_seeds(shared), *_examples(events)]
     return warnings
@@ -34,9 +34,7 @@ def no_better_than_guessing(winner: Standing, data: DataDescribed, labels: Seque
         return []
     always = "the most frequent class" if data.kind == "classification" else "the mean"
     than = f"always predicting {always} ({Unit(data.metric).number(guess)})"
-    return [
-        f"No evidence that it is better than {than}: before the choice of a method matters, more examples, time or another model are needed."
-    ]
+    return [f"No evidence that it is better than {than}: more examples, more time or another model before the choice of a method matters."]
 
 
 def _best_guess(data: DataDescribed, labels: Sequence[float]) -> float:
@@ -56,6 +54,17 @@ def _failed_finalists(events: Sequence[Event], names: dict[str, str]) -> list[st
         f"{counted(len(why), 'finalist run')} of {names.get(name, name)} failed: {'; '.join(sorted(set(why)))}."
         for name, why in causes.items()
     ]
+
+
+def _cut_off(events: Sequence[Event], names: dict[str, str]) -> list[str]:
+    planned = of_kind(events, Planned)
+    cut = [trial for trial in of_kind(events, TrialEnded) if trial.stage == "finalist" and trial.state == "stopped"]
+    if not cut or not planned:
+        return []
+    who = listed(sorted({names.get(trial.candidate, trial.candidate) for trial in cut}))
+    shortest = min(trial.steps for trial in cut)
+    runs = counted(len(cut), "finalist run")
+    return [f"{runs} cut off by the time limit, the shortest after {shortest} of {planned[-1].steps} steps ({who}): give more time."]
 
 
 def _constant(events: Sequence[Event], names: dict[str, str]) -> list[str]:

@@ -12,6 +12,7 @@ from pelt_automl.methods import METHODS
 
 _PARTS: dict[str, type] = {"task": TaskSettings, "training": TrainingSettings, "search": SearchSettings}
 _PATHS = {"data_dir", "train", "validation", "test", "spaces"}
+_NUMBERS = {field.name for kind in _PARTS.values() for field in fields(kind) if field.type in (float, float | None)}
 _LISTS = {"text_columns", "methods"}
 
 
@@ -55,6 +56,8 @@ def _converted(name: str, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else tuple(value)
     if name == "k":
         return _k(value)
+    if name in _NUMBERS:  # 60 and 60.0 are the same limit, and the same selection
+        return float(value)
     return value
 
 

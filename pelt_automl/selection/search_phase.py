@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pelt_automl.errors import NoTrialCompletedError, SelectionError
@@ -17,6 +17,9 @@ from pelt_automl.training.trials import TrialRun
 
 JOURNAL = "studies.journal"
 TIME_LIMIT = "time limit"
+
+LAST_RESERVE = 0.15
+"""Share of the time limit that is kept for the end even when no trial has a score yet."""
 
 
 @dataclass
@@ -42,7 +45,9 @@ def search(context: Context, methods: Sequence[str]) -> None:
     trials = [trial for trial in context.record.of(TrialEnded) if trial.method in methods]
     if all(trial.state == "failed" or trial.select_score is None for trial in trials):
         causes = "; ".join(sorted({f"{trial.method}: {trial.cause or TIME_LIMIT}" for trial in trials})[:8])
-        raise NoTrialCompletedError(f"no trial got as far as its first evaluation ({causes or TIME_LIMIT}); give more --seconds")
+        raise NoTrialCompletedError(
+            f"no trial got as far as its first evaluation ({causes or TIME_LIMIT}); give more --seconds, with a new --output"
+        )
 
 
 class _Search:
@@ -50,15 +55,24 @@ class _Search:
 
     def __init__(self, context: Context, methods: Sequence[str]) -> None:
         self.context, self.methods = context, methods
+        self.under_way: Sequence[_SearchTrial] = ()
         search, data = context.settings.search, context.data
         storage = open_storage(context.folder / JOURNAL)
         self.studies = {
             method: MethodStudy(storage, method, context.spaces[method], search.seed, greater_is_better=data.metric.greater_is_better)
             for method in methods
         }
-        limit = context.clock.limit
-        self.reserve = 0.0 if limit is None else limit * search.finalist_share
-        self.trainer = context.trainer("search", self._total_steps(), reserve=self.reserve)
+        self.limit = context.clock.limit or 0.0
+        self.reserve = self.limit * search.finalist_share
+        self.scored = False
+        self.trainer = replace(context.trainer("search", self._total_steps(), reserve=0.0), expired=self._expired)
+
+    def _expired(self) -> bool:
+        """Whether the search's share of the time is used; until there is a first score, it may use most of the finalists' too."""
+        if self.context.clock.limit is None:
+            return False
+        self.scored = self.scored or any(trial.run.progress.curve for trial in self.under_way)
+        return self.context.clock.left <= (self.reserve if self.scored else LAST_RESERVE * self.limit)
 
     def _total_steps(self) -> float:
         search, plan = self.context.settings.search, self.context.plan
@@ -128,6 +142,7 @@ class _Search:
         return self.context.folder / "checkpoints" / f"{name}.safetensors"
 
     def _round(self, trials: Sequence[_SearchTrial]) -> None:
+        self.under_way = trials
         size = self.context.pack_size
         for start in range(0, len(trials), size):
             self.trainer.train([trial.run for trial in trials[start : start + size]], until=self.context.plan.rung_steps)

@@ -7,8 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import torch
-
 from pelt_automl.backbones.loading import load_backbone
 from pelt_automl.backbones.sources import find_model
 from pelt_automl.config import SelectionSettings, home
@@ -27,7 +25,7 @@ from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
-from pelt_automl.selection.speed import measure_speed
+from pelt_automl.selection.speed import choose_threads, measure_speed
 from pelt_automl.tasks import TaskData, load_task
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.schedule import make_plan, wanted_steps
@@ -69,9 +67,7 @@ class Selection:
 
     def _start(self, *, resumed: bool) -> None:
         settings = self.context.settings
-        if settings.training.threads:
-            torch.set_num_threads(settings.training.threads)
-        found = environment() | {"threads": torch.get_num_threads()}
+        found = environment()
         self.context.record.add(
             SelectionStarted(
                 self.name,
@@ -110,12 +106,14 @@ class Selection:
             planned = context.record.of(Planned)
             if planned:
                 context.ready(backbone, planned[-1].steps)
+                choose_threads(context)
                 return
             context.ready(backbone, wanted_steps(len(context.data.split(context.settings.search.seed)[0]), training))
             context.progress("model", 0.5, 1, "measuring its speed")
-            self._plan(measure_speed(context))
+            threads = choose_threads(context)
+            self._plan(measure_speed(context), threads)
 
-    def _plan(self, speed: Speed) -> None:
+    def _plan(self, speed: Speed, threads: int) -> None:
         context = self.context
         search_settings, training = context.settings.search, context.settings.training
         train, select = context.data.split(search_settings.seed)
@@ -138,7 +136,7 @@ class Selection:
             "finalists": given.finalists,
         }
         seconds = training_seconds(given.steps, len(select), speed, search_settings, training)
-        message = f"{given.message}; computing in {precision_name(context.backbone.dtype)}"
+        message = f"{given.message}; computing in {precision_name(context.backbone.dtype)}, threads: {threads}"
         context.record.add(Planned(plan.steps, plan.rung_steps, len(plan.evaluate_at), seconds, message, numbers))
 
     def search(self, methods: Sequence[str] | None = None) -> None:

@@ -1,10 +1,13 @@
 """How fast this machine trains and evaluates, with this backbone and these texts: a few throwaway steps."""
 
+import os
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+
+import torch
 
 from pelt_automl.design_space import Modification
 from pelt_automl.methods import METHODS
@@ -19,11 +22,34 @@ from pelt_automl.training.trials import TrialRun
 STEPS = 5
 """The first one warms up thread pools, kernels and caches and doesn't count."""
 
+BUSY = 0.5
+"""Load (the last minute's mean of running processes) over cores from which on others are taken to use the processor."""
+
 LARGEST_PACK = 4
 EXAMPLES, EVALUATIONS = 64, 4
 
 UNKNOWN = Speed(step=1.0, example=0.01)
 """When no method can be trained: the search is going to record why, trial by trial."""
+
+
+def choose_threads(context: Context) -> int:
+    """Torch's threads for this selection: the user's, else all cores, or one where that is faster.
+
+    On a processor that other programs keep busy, threads that wait for each other can be far slower than one alone.
+    """
+    cores = torch.get_num_threads()
+    wanted = context.settings.training.threads
+    if wanted or context.backbone.device.type != "cpu" or cores == 1 or os.getloadavg()[0] < BUSY * cores:
+        torch.set_num_threads(wanted or cores)
+        return wanted or cores
+    method = next((method for method in reversed(context.methods) if METHODS[method].packable), context.methods[0])
+    seconds: dict[int, float] = {}
+    for threads in (cores, 1):
+        torch.set_num_threads(threads)
+        seconds[threads] = _training(context, [_run(context, method)])
+    fastest = min(seconds, key=lambda threads: seconds[threads])
+    torch.set_num_threads(fastest)
+    return fastest
 
 
 def measure_speed(context: Context) -> Speed:

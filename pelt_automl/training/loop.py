@@ -53,10 +53,8 @@ class Trainer:
                 run.end("completed")
 
     def _train_or_halve(self, runs: list[TrialRun], until: int) -> None:
-        alone = [run for run in runs if _is_alone(run)]
-        packs = [[run] for run in alone] if len(runs) > 1 else []
-        packed = [run for run in runs if run not in alone] if len(runs) > 1 else runs
-        for pack in [*packs, packed]:
+        packed = [run for run in runs if not _is_alone(run)]
+        for pack in [packed, *([run] for run in runs if _is_alone(run))]:
             if pack:
                 self._try(pack, until)
 

@@ -258,3 +258,29 @@ def test_every_registered_recorder_takes_a_whole_selection(name, tmp_path, uri, 
     assert len(kept) == len(events()) - 1
     assert [type(event) for event in kept].count(TrialEnded) == 4
     assert [event.report_score for event in kept if isinstance(event, FinalistScored)] == [0.8]
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_kill_while_mlflow_makes_its_tables_leaves_no_half_made_database(tmp_path, monkeypatch, killed):
+    """MLflow refuses a database with half of its tables for good."""
+
+    class Client:
+        def __init__(self, tracking_uri, registry_uri):
+            self.file = tmp_path / tracking_uri.rpartition("/")[2]
+
+        def search_experiments(self, max_results):
+            self.file.write_bytes(b"half")
+            if killed:
+                raise KeyboardInterrupt
+            self.file.write_bytes(b"all")
+
+    monkeypatch.setattr("mlflow.MlflowClient", Client)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    if killed:
+        with pytest.raises(KeyboardInterrupt):
+            make_client(uri)
+        assert not (tmp_path / "mlflow.db").exists()
+    else:
+        make_client(uri)
+        assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+        assert (tmp_path / "mlflow.db").read_bytes() == b"all"
