@@ -71,7 +71,7 @@ def search_method(
     check_methods(search_methods)
     settings = checked_settings(**{name: value for name, value in locals().items() if name != "search_methods"})
     tag_this_run(run_tags(settings))
-    with tags(*run_tags(settings)), Selection.open(settings, display=LogDisplay(get_run_logger())) as selection:
+    with tags(*run_tags(settings)), Selection.open(settings, display=LogDisplay(get_run_logger()), joining=True) as selection:
         prepare(selection)
         search(selection, search_methods)
         return {"selection": selection.name, "folder": str(selection.folder), "searched": search_methods}

@@ -135,7 +135,10 @@ class _Search:
         run = self.context.run(name, method, asked.hyper_parameters, Seeds(seed, seed, seed))
         checkpoint = self._checkpoint(name)
         if checkpoint.is_file():
-            run.progress = load_progress(checkpoint)
+            try:
+                run.progress = load_progress(checkpoint)
+            except SelectionError as error:
+                self.context.record.add(Decision("started anew", name, f"its checkpoint can't be read: {error}"))
         return _SearchTrial(method, asked, run)
 
     def _checkpoint(self, name: str) -> Path:

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ from pelt_automl.records import DataDescribed, Event, Planned, Recorder, Selecti
 from pelt_automl.search.budget import Clock, Speed, allowance, seconds_used, training_seconds
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.spaces import load_spaces
+from pelt_automl.search.studies import exclusive
 from pelt_automl.selection.context import Context, Record
 from pelt_automl.selection.environment import environment, key_of, settings_as_json
 from pelt_automl.selection.evidence_phase import explain
@@ -30,23 +32,26 @@ from pelt_automl.tasks import TaskData, load_task
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.schedule import make_plan, wanted_steps
 
-RECORDS = "records.jsonl"
+RECORDS, LOCK = "records.jsonl", "selection.lock"
 
 
 class Selection:
     """A selection in its folder. Phases are called in their order; what an earlier start has finished isn't done again."""
 
-    def __init__(self, context: Context, name: str, key: str) -> None:
-        """Use `Selection.open`."""
-        self.context, self.name, self.key = context, name, key
+    def __init__(self, context: Context, name: str, key: str, held: ExitStack) -> None:
+        """Use `Selection.open`. `held` is let go at the end: the folder's lock."""
+        self.context, self.name, self.key, self._held = context, name, key, held
 
     @staticmethod
-    def open(settings: SelectionSettings, folder: Path | None = None, display: Recorder | None = None) -> "Selection":
+    def open(
+        settings: SelectionSettings, folder: Path | None = None, display: Recorder | None = None, *, joining: bool = False
+    ) -> "Selection":
         """Check settings, search spaces and data, and start a selection, or take it up where an earlier start left it.
 
-        `folder`: None for one in the program's home. `display` is told of every event, progress included.
+        `folder`: None for one in the program's home. `display` is told of every event, progress included. `joining` is for workers that
+        search methods of a selection which another process may have open.
         Raises `TaskError`, `SettingsError`, `BackboneError`, `SearchSpaceError` for what can't be used, and `SelectionError` when the
-        folder holds another selection. All of this happens before a model is loaded.
+        folder holds another selection or another process works in it. All of this happens before a model is loaded.
         """
         started = time.monotonic()
         methods = settings.search.methods or tuple(METHODS)
@@ -56,11 +61,15 @@ class Selection:
         key = key_of(settings, data.data_hash, {method: space.version for method, space in spaces.items()})
         name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', data.name)}-{key[:8]}"
         folder = (folder or home() / "selections" / name).expanduser().absolute()
-        events = _earlier_events(folder, key)
-        clock = Clock(settings.search.seconds, used=seconds_used(events), started=started)
-        record = Record(events, [make(folder) for make in RECORDERS.values()], display)
-        context = Context(settings, folder, methods, spaces, data, record, clock)
-        selection = Selection(context, name, key)
+        _make(folder)
+        with ExitStack() as lock:
+            if not joining and not lock.enter_context(exclusive(folder / LOCK)):
+                raise SelectionError(f"another process is working on this selection in {folder}; wait for it, or choose another --output")
+            events = _earlier_events(folder, key)
+            clock = Clock(settings.search.seconds, used=seconds_used(events), started=started)
+            record = Record(events, [make(folder) for make in RECORDERS.values()], display)
+            context = Context(settings, folder, methods, spaces, data, record, clock)
+            selection = Selection(context, name, key, lock.pop_all())
         if not selection.finished:
             selection._start(resumed=bool(events))
         return selection
@@ -182,12 +191,20 @@ class Selection:
         """Let the recorders write what they hold back."""
         for recorder in self.context.record.recorders:
             recorder.close()
+        self._held.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SelectionError(f"the folder {folder} can't be made ({error.strerror}); choose another --output") from error
 
 
 def _earlier_events(folder: Path, key: str) -> list[Event]:

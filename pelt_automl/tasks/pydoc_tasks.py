@@ -13,7 +13,7 @@ In both, a module is either in train or in report, and no summary occurs twice.
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -93,8 +93,7 @@ def _match_rows(modules: Sequence[list[Callable]]) -> list[Row]:
     rows: list[Row] = []
     couples = 0
     for members in modules:
-        shuffled = sorted(members, key=lambda item: digest([item.name, item.summary]))
-        for one, other in zip(shuffled[::2], shuffled[1::2], strict=False):
+        for one, other in _couples(members):
             label = couples % 2
             couples += 1
             names = names_of(one) | names_of(other)
@@ -104,6 +103,22 @@ def _match_rows(modules: Sequence[list[Callable]]) -> list[Row]:
                 for item, summary in zip((one, other), told, strict=True)
             ]
     return rows
+
+
+def _couples(members: Sequence[Callable]) -> Iterator[tuple[Callable, Callable]]:
+    """A module's callables two by two, each with the one left that shares the fewest words with it: `set_x` and `get_x` fit each other's
+    summaries, so that swapping those would make no wrong pair.
+    """
+    left = sorted(members, key=lambda item: digest([item.name, item.summary]))
+    while len(left) > 1:
+        one = left.pop(0)
+        other = min(left, key=lambda item: len(_words(one) & _words(item)))
+        left.remove(other)
+        yield one, other
+
+
+def _words(item: Callable) -> set[str]:
+    return set(re.findall(r"[a-z]+", f"{item.name} {item.summary}".lower()))
 
 
 def names_of(item: Callable) -> frozenset[str]:
