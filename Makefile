@@ -22,7 +22,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $(INSTALLED)
 
 demo: install  ## a complete selection for an embedded task with the embedded encoder, under 5 minutes
-	@$(BIN)/pelt-automl select --task pydoc-match --model minilm --k 200 --seconds 240
+	@$(BIN)/pelt-automl select --task pydoc-match --model minilm --k 1000 --methods head,lora,adapter,unipelt-apl --trials 4 --seconds 270
 
 test: install  ## run the tests
 	@$(BIN)/python -m pytest -q

@@ -1,5 +1,6 @@
 """Loading a pretrained encoder: frozen, on one device, in one precision, with its tokenizer."""
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pelt_automl.backbones.prefix_attention import ATTENTION, register_attention
 from pelt_automl.backbones.sources import ModelSource, find_model, sha256_of
 from pelt_automl.design_space import BackboneShape
 from pelt_automl.errors import BackboneError
+from pelt_automl.hub import is_reachable
 
 Precision = Literal["auto", "bf16", "fp32"]
 
@@ -111,11 +113,21 @@ def load_config_shape(name: str) -> BackboneShape:
     return shape_of(_config(source), _pooling(source))
 
 
+def _where(source: ModelSource) -> dict[str, bool]:
+    """Look in the Hub's cache only where that is all there is; otherwise its library tries for half a minute."""
+    return {"local_files_only": True} if not source.is_local and _hub_is_away() else {}
+
+
+@functools.cache
+def _hub_is_away() -> bool:
+    return not is_reachable()
+
+
 def _config(source: ModelSource) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(source.location, trust_remote_code=False)
+        return AutoConfig.from_pretrained(source.location, trust_remote_code=False, **_where(source))
     except (OSError, ValueError) as error:
         raise BackboneError(_unreachable(source, error)) from error
 
@@ -139,9 +151,9 @@ def _load(source: ModelSource, config: Any, dtype: torch.dtype, pooling: Pooling
     options = {} if config.model_type in ("electra", "distilbert") else {"add_pooling_layer": pooling == "pooler"}
     try:
         model = AutoModel.from_pretrained(
-            source.location, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
+            source.location, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False, **_where(source), **options
         )
-        return model, AutoTokenizer.from_pretrained(source.location, trust_remote_code=False)
+        return model, AutoTokenizer.from_pretrained(source.location, trust_remote_code=False, **_where(source))
     except (OSError, ValueError) as error:
         raise BackboneError(_unreachable(source, error)) from error
     finally:
@@ -155,7 +167,8 @@ def _file(source: ModelSource, name: str) -> Path | None:
         return path if path.is_file() else None
     from transformers.utils.hub import cached_file
 
-    found = cached_file(source.location, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
+    quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    found = cached_file(source.location, name, **quiet, **_where(source))
     return Path(found) if found else None
 
 

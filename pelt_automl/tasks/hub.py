@@ -4,11 +4,7 @@
 """
 
 import logging
-import os
 import re
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +12,11 @@ from typing import Any
 
 from pelt_automl.config import TaskSettings
 from pelt_automl.errors import TaskError
+from pelt_automl.hub import endpoint, is_reachable
 from pelt_automl.tasks.checks import Columns, check_tables
 from pelt_automl.tasks.examples import RawTask
 from pelt_automl.tasks.files import Table
 
-PATIENCE = 4.0
-"""Seconds that the Hub may take to answer."""
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})(?::(?P<config>[A-Za-z0-9][A-Za-z0-9_.-]{{0,94}}))?")
 
@@ -136,37 +131,9 @@ def _explain(name: HubName, error: Exception, *, online: bool) -> str:
     if online:
         return f"the Hub's data set {name} can't be loaded: {type(error).__name__}: {first}"
     return (
-        f"{name} is not in the cache, and the Hub ({_endpoint()}) can't be reached; set --data-dir (or PELT_AUTOML_DATA_DIR) to a folder "
+        f"{name} is not in the cache, and the Hub ({endpoint()}) can't be reached; set --data-dir (or PELT_AUTOML_DATA_DIR) to a folder "
         "with the data, HF_HUB_CACHE (or HF_HOME) to a cache that has it, or HF_ENDPOINT to a mirror"
     )
-
-
-def _endpoint() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-
-
-def is_reachable() -> bool:
-    """Whether the Hub answers within `PATIENCE` seconds; proxies of the environment are used, offline mode is respected."""
-    if os.environ.get("HF_HUB_OFFLINE", os.environ.get("HF_DATASETS_OFFLINE", "0")).upper() in ("1", "TRUE", "YES", "ON"):
-        return False
-    answers: list[bool] = []
-    # In a thread, since no time limit holds for the look-up of a host's name.
-    asking = threading.Thread(target=lambda: answers.append(_answers(_endpoint())), daemon=True)
-    asking.start()
-    asking.join(PATIENCE)
-    return bool(answers and answers[0])
-
-
-def _answers(endpoint: str) -> bool:
-    if not endpoint.startswith(("https://", "http://")):
-        return False
-    try:
-        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=PATIENCE):  # noqa: S310  # checked above
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
 
 
 @contextmanager
