@@ -95,7 +95,7 @@ class TrainingSettings:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """``auto``: bf16 where the processor has bf16 arithmetic, else fp32."""
     pack_size: int | None = None
-    """Trials trained in one forward and backward pass at most; None: 16 on a GPU, 8 on a processor, whose caches hold no more."""
+    """Trials trained in one forward and backward pass at most; None: 16 on a GPU, 4 on a processor, whose caches hold no more."""
     threads: int | None = None
     """Threads for torch on a CPU; None: the number of cores."""
 

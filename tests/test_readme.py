@@ -185,8 +185,8 @@ def test_the_defaults_that_readme_states_are_the_programs():
     ):
         assert statement in " ".join(README.split()), statement
     assert (training.weight_decay, training.dropout, search.equivalence, search.finalist_share) == (0.0, 0.0, 1.0, 0.5)
-    assert "--seconds 240" in (ROOT / "Makefile").read_text()
-    assert "limit of 240 seconds" in README
+    [limit] = re.findall(r"the demo's selection has a limit of (\d+) seconds", " ".join(README.split()))
+    assert f"--seconds {limit}\n" in (ROOT / "Makefile").read_text()
     assert yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"][0]["parameters"] == {"seconds": 900}
 
 

@@ -85,8 +85,8 @@ class Pack(nn.Module):
         for trial in trials:
             check_supported(trial.modifications, backbone)
         self.stacks = nn.ModuleList(_stacks(backbone, trials))
-        placeholder = Modification("head", Site.EVERYTHING, Form.LINEAR)
-        self.head = Head([Member(slot, placeholder, trial.seed) for slot, trial in enumerate(trials)], backbone, outputs)
+        unsized = Modification("head", Site.EVERYTHING, Form.LINEAR)
+        self.head = Head([Member(slot, unsized, trial.seed) for slot, trial in enumerate(trials)], backbone, outputs)
         self.to(backbone.device)
 
     def hooked(self) -> list[HookedModule]:

@@ -89,7 +89,7 @@ class Context:
     @property
     def pack_size(self) -> int:
         """Trials in one forward pass at most."""
-        return self.settings.training.pack_size or (8 if self.backbone.device.type == "cpu" else 16)
+        return self.settings.training.pack_size or (4 if self.backbone.device.type == "cpu" else 16)
 
     @property
     def planned(self) -> Planned:

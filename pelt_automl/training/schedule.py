@@ -8,7 +8,7 @@ from pelt_automl.config import TrainingSettings
 EVALUATION_COST = 0.5
 """Seconds to evaluate an example over seconds to train on one: forward against forward and backward through a frozen backbone."""
 
-LARGEST_SHARE = 0.5
+LARGEST_SHARE = 0.25
 """Evaluation's cost as a share of the training's, at most."""
 
 MOST_EVALUATIONS = 8
@@ -38,7 +38,7 @@ def wanted_steps(train_size: int, settings: TrainingSettings) -> int:
 
 
 def make_plan(steps: int, rung: float, select_size: int, settings: TrainingSettings) -> TrainingPlan:
-    """A plan for full trainings of `steps` steps, evaluated as often as costs at most half the training, at least twice."""
+    """A plan for full trainings of `steps` steps, evaluated as often as costs at most a quarter of the training, at least twice."""
     trained = steps * settings.batch_size
     affordable = math.floor(LARGEST_SHARE * trained / (EVALUATION_COST * max(select_size, 1)))
     count = max(2, min(MOST_EVALUATIONS, affordable, steps))
