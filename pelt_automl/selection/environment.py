@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pelt_automl
 from pelt_automl.config import SelectionSettings
+from pelt_automl.search.spaces import SearchSpace
 
 LIBRARIES = ("pelt-automl", "torch", "transformers", "datasets", "optuna", "mlflow", "prefect", "scikit-learn", "numpy")
 
@@ -35,16 +37,17 @@ def settings_as_json(settings: SelectionSettings) -> dict[str, Any]:
     return plain
 
 
-def key_of(settings: SelectionSettings, data_hash: str, space_versions: dict[str, int]) -> str:
+def key_of(settings: SelectionSettings, data_hash: str, spaces: Mapping[str, SearchSpace]) -> str:
     """The same for the same command on the same data with the same version: 16 hex digits.
 
-    The number of threads isn't part of it, nor where files lie: the data's hash says it better.
+    The number of threads isn't part of it, nor where files lie: the data's hash and the spaces themselves say it better.
     """
     plain = settings_as_json(settings)
     plain["training"].pop("threads")
     for path in ("data_dir", "train", "validation", "test"):
         plain["task"].pop(path)
-    everything = [plain, data_hash, space_versions, pelt_automl.__version__]
+    plain["search"].pop("spaces")
+    everything = [plain, data_hash, {method: asdict(space) for method, space in spaces.items()}, pelt_automl.__version__]
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -89,7 +89,7 @@ def _least_scored(context: Context) -> int:
 
 
 def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
-    """Train one seed's runs, all in one pack, so that they stay paired. False when there is no time for it."""
+    """Train one seed's runs of all finalists, so that they stay paired. False when there is no time for it."""
     ended = {trial.trial for trial in context.record.of(TrialEnded)}
     todo = [run for run in runs if run.name not in ended]
     if not todo:

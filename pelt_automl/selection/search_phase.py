@@ -80,7 +80,7 @@ class _Search:
         return len(self.methods) * (in_full * plan.steps + (search.trials - in_full) * plan.rung_steps)
 
     def run_rounds(self) -> None:
-        """Take up what a killed process left, then the defaults, then rounds as large as a pack."""
+        """Take up what a killed process left, then the defaults, then rounds of equally many trials a method."""
         self._round(self._left_over())
         while trials := self._next_round():
             self._round(trials)

@@ -58,7 +58,7 @@ class Selection:
         spaces = load_spaces(settings.search.spaces, methods)
         find_model(settings.model)
         data = load_task(settings.task)
-        key = key_of(settings, data.data_hash, {method: space.version for method, space in spaces.items()})
+        key = key_of(settings, data.data_hash, spaces)
         name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', data.name)}-{key[:8]}"
         folder = (folder or home() / "selections" / name).expanduser().absolute()
         _make(folder)
