@@ -3,9 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PARITY := .venv-parity
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format up down clean
+.PHONY: help install demo test parity lint format up down clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -27,6 +28,15 @@ demo: install  ## a complete selection for an embedded task with the embedded en
 test: install  ## run the tests
 	@$(BIN)/python -m pytest -q
 
+# `adapters` pins an older transformers, so it can't live in .venv; tests/parity/README.md says what is compared.
+parity: $(PARITY)/.installed  ## write the reference tensors of tests/parity anew, with AdapterHub's adapters
+	@$(PARITY)/bin/python tests/parity/make_references.py
+
+$(PARITY)/.installed: tests/parity/requirements.txt
+	@test -x $(PARITY)/bin/python || $(PYTHON) -m venv $(PARITY)
+	@$(PARITY)/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
 lint: install  ## linter, formatter, types, import contract
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -44,5 +54,5 @@ down:  ## stop what make up started
 	@test ! -x $(BIN)/python || $(BIN)/python scripts/stack.py down
 
 clean:  ## remove the environment and caches; pelt-home with your selections stays
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	@rm -rf .venv .venv-parity .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,14 +9,41 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from pelt_automl.backbones.architectures import Architecture, Pooling, architecture_of, shape_of
-from pelt_automl.backbones.prefix_attention import ATTENTION, register_attention
+from pelt_automl.backbones.architectures import Architecture, Part, Pooling, Stack, architecture_of
+from pelt_automl.backbones.head_attention import ATTENTION, register_attention
+from pelt_automl.backbones.shapes import shape_of
 from pelt_automl.backbones.sources import ModelSource, find_model, sha256_of
-from pelt_automl.design_space import BackboneShape
+from pelt_automl.design_space import BackboneShape, Site
 from pelt_automl.errors import BackboneError
 from pelt_automl.hub import is_reachable
 
 Precision = Literal["auto", "bf16", "fp32"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One Transformer layer, or the cross-attention of a decoder layer, with its sites."""
+
+    module: nn.Module
+    stack: Stack
+
+    def at(self, path: str) -> nn.Module:
+        """A module of the layer by its path."""
+        return self.module.get_submodule(path)
+
+    def projection(self, site: Site) -> tuple[nn.Module, Part | None]:
+        """The linear map at a site, and which part of it the site is; None for all of it."""
+        place = self.stack.sites[site]
+        return (self.at(place.path), place) if isinstance(place, Part) else (self.at(place), None)
+
+    def norm(self, sublayer: Site) -> nn.Module:
+        """The layer norm that stands before or after a sublayer."""
+        return self.at(str(self.stack.sites[sublayer]))
+
+    @property
+    def attention(self) -> nn.Module:
+        """The module that calls the attention function."""
+        return self.at(str(self.stack.sites[Site.HEADS]))
 
 
 @dataclass(frozen=True)
@@ -41,11 +68,21 @@ class Backbone:
         """Where the weights lie."""
         return next(self.model.parameters()).device
 
-    def layers(self) -> nn.ModuleList:
-        """The Transformer layers, lowest first."""
-        found = self.model.get_submodule(self.architecture.layers)
-        assert isinstance(found, nn.ModuleList)
-        return found
+    def layers(self) -> list[Layer]:
+        """The Transformer layers, lowest first: an encoder's, then a decoder's, then the decoder's cross-attentions."""
+        return [Layer(module, stack) for stack in self.architecture.stacks for module in _members(self.model, stack.layers.split("."))]
+
+    def embeddings(self) -> nn.Module:
+        """The token embedding, the encoder's where there are two."""
+        return self.model.get_submodule(self.architecture.embeddings)
+
+
+def _members(module: nn.Module, path: list[str]) -> list[nn.Module]:
+    """The members of the list at a path; a star goes into every member of a list on the way."""
+    if not path:
+        return list(module.children())
+    children = module.children() if path[0] == "*" else [module.get_submodule(path[0])]
+    return [member for child in children for member in _members(child, path[1:])]
 
 
 def best_device() -> torch.device:
@@ -73,7 +110,7 @@ def wrap(model: nn.Module, tokenizer: Any, *, name: str, pooling: Pooling | None
     config: Any = model.config
     register_attention()
     config._attn_implementation = ATTENTION
-    table = architecture_of(config.model_type)
+    table = architecture_of(config)
     model.requires_grad_(requires_grad=False)
     return Backbone(
         name=name,
@@ -97,20 +134,26 @@ def load_backbone(name: str, *, precision: Precision = "auto", dropout: float = 
     source = find_model(name)
     device = device or best_device()
     config = _config(source)
-    table = architecture_of(config.model_type)
+    table = architecture_of(config)
     for entry in table.dropout_names:
-        setattr(config, entry, dropout)
-    pooling = _pooling(source) or table.pooling
+        if hasattr(config, entry):
+            setattr(config, entry, dropout)
+    pooling = _pooling(source, table) or table.pooling
     model, tokenizer = _load(source, config, compute_dtype(precision, device), pooling)
     return wrap(
         model.to(device), tokenizer, name=name, pooling=pooling, location=source.location, sha256=_checked_sha256(source)
     )  # fmt: skip
 
 
-def load_config_shape(name: str) -> BackboneShape:
-    """The shape of a model by alias, folder or Hub name, from its configuration alone."""
+def load_outline(name: str) -> tuple[Architecture, BackboneShape]:
+    """Table and shape of a model by alias, folder or Hub name, from its configuration alone.
+
+    Raises `BackboneError` when it isn't known, can't be reached or has no table.
+    """
     source = find_model(name)
-    return shape_of(_config(source), _pooling(source))
+    config = _config(source)
+    table = architecture_of(config)
+    return table, shape_of(config, _pooling(source, table))
 
 
 def _where(source: ModelSource) -> dict[str, bool]:
@@ -148,7 +191,7 @@ def _load(source: ModelSource, config: Any, dtype: torch.dtype, pooling: Pooling
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # heads of the pretraining that we don't load are no news
-    options = {} if config.model_type in ("electra", "distilbert") else {"add_pooling_layer": pooling == "pooler"}
+    options = {"add_pooling_layer": pooling == "pooler"} if architecture_of(config).pooling_layer_option else {}
     try:
         model = AutoModel.from_pretrained(
             source.location, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False, **_where(source), **options
@@ -172,9 +215,9 @@ def _file(source: ModelSource, name: str) -> Path | None:
     return Path(found) if found else None
 
 
-def _pooling(source: ModelSource) -> Pooling | None:
-    """What a sentence-transformers model says of its pooling; None for a model without that file."""
-    path = _file(source, "1_Pooling/config.json")
+def _pooling(source: ModelSource, table: Architecture) -> Pooling | None:
+    """What a sentence-transformers model says of its pooling; None for a model without that file, or with a decoder."""
+    path = None if table.pooling == "last" else _file(source, "1_Pooling/config.json")
     if path is None:
         return None
     says = json.loads(path.read_text(encoding="utf-8"))

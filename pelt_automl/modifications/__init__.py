@@ -1,5 +1,6 @@
 """The torch modules that carry out Modifications: one file a functional form, and the gate; each with a leading trial dimension."""
 
-from pelt_automl.modifications.pack import Pack, PackOutput, PackTrial, check_supported, without_reparameterization
+from pelt_automl.modifications.pack import Pack, PackOutput, PackTrial
+from pelt_automl.modifications.support import check_supported, needs_own_pack, why_not, without_reparameterization
 
-__all__ = ["Pack", "PackOutput", "PackTrial", "check_supported", "without_reparameterization"]
+__all__ = ["Pack", "PackOutput", "PackTrial", "check_supported", "needs_own_pack", "why_not", "without_reparameterization"]

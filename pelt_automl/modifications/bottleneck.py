@@ -1,59 +1,72 @@
-"""The non-linear form after a sublayer, before the layer norm that ends it: Pfeiffer's adapter."""
+"""The linear and the relu form at a whole sublayer: adapters, in sequence and in parallel."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from pelt_automl.backbones.loading import Backbone
-from pelt_automl.modifications.gate import gate_values
-from pelt_automl.modifications.stacked import HookedModule, Member, Run, normal, project
+from pelt_automl.backbones.loading import Backbone, Layer
+from pelt_automl.design_space import Insertion
+from pelt_automl.modifications.projections import Projections
+from pelt_automl.modifications.stacked import Run
 
 
-class Bottleneck(HookedModule):
-    """Pfeiffer's adapter in a post-norm layer: ``LN(s + G up(relu(down(LN(s)))))`` with ``s`` the sublayer's output plus its input.
+class Bottleneck(Projections):
+    """Adapters, in sequence with a sublayer or parallel to it.
 
-    Pfeiffer et al. 2021; UniPELT's gate ``G`` multiplies the up-projection's output and reads the adapter's input ``LN(s)``
-    (released code, adapters/modeling.py). Weights start at N(0, 0.02), biases at 0: near the identity, not exactly it.
+    With ``x`` the sublayer's input on the residual stream, ``f(x)`` its output and ``d`` the two projections:
+
+    - in sequence, norm last (BERT): ``LN(s + G d(LN(s)))`` with ``s = f(x) + x`` (Pfeiffer et al. 2021; UniPELT's gate reads ``LN(s)``);
+    - in sequence, norm first (Llama): ``s + G d(s)`` with ``s = x + f(LN(x))``;
+    - in parallel: ``f(x) + x + s d(x)`` before the norm, or ``x + f(LN(x)) + s d(LN(x))``: it reads what the sublayer's maps read
+      (He et al. 2022, table 1).
     """
 
-    size_dims: ClassVar[Mapping[str, int]] = {"down": 1, "down_bias": 1, "up": 2}
-
-    def __init__(self, label: str, members: Sequence[Member], backbone: Backbone, layers: Sequence[int]) -> None:
-        """`layers` are the indices of the changed layers."""
-        super().__init__(label, members)
-        self.layers = tuple(layers)
-        first = members[0].modification
-        self.site, self.gate = first.site, first.gate
-        hidden, count = backbone.shape.hidden, len(self.layers)
-        self.add_weights("down", lambda width, g: normal(count, width, hidden)(g))
-        self.add_weights("down_bias", lambda width, _: torch.zeros(count, width))
-        self.add_weights("up", lambda width, g: normal(count, hidden, width)(g))
-        self.add_weights("up_bias", lambda _, __: torch.zeros(count, hidden))
-        if self.gate:
-            self.add_weights("gate_weight", lambda _, g: normal(count, hidden)(g))
-            self.add_weights("gate_bias", lambda _, __: torch.zeros(count))
-        self.scale: Tensor
-        self.register_buffer("scale", torch.tensor([member.modification.scale for member in members]), persistent=False)
-
     def attach(self, backbone: Backbone, run: Run) -> Iterator[RemovableHandle]:
-        """Recompute the layer norm that ends the sublayer, with the change added to what it normalizes."""
-        weights = {name: parameter.to(backbone.dtype).unbind(1) for name, parameter in self.named_parameters()}
-        mask = run.mask.index_select(0, self.slots)
-        path = backbone.architecture.sites[self.site]
+        """Add each trial's change to what its sublayers put on the residual stream."""
         for index, layer in enumerate(self.layers):
+            yield from _Place(self, backbone, run, index, backbone.layers()[layer]).hooks()
 
-            def hook(norm: nn.Module, inputs: tuple[Any, ...], output: Tensor, index: int = index, layer: int = layer) -> Tensor:
-                states = self.pick(output, run)
-                low = torch.relu(project(states, weights["down"][index]) + weights["down_bias"][index][:, None, None, :])
-                change = project(low, weights["up"][index]) + weights["up_bias"][index][:, None, None, :]
-                change = change * self.scale.to(change.dtype)[:, None, None, None]
-                if self.gate:
-                    opened = gate_values(states, weights["gate_weight"][index], weights["gate_bias"][index], mask, self.gate.token_mean)
-                    run.gates[self.members[0].modification.name, self.site.value, layer] = (self.slots, opened)
-                    change = change * opened.to(change.dtype)[:, :, None, None]
-                return self.replaced(output, norm.forward(self.pick(inputs[0], run) + change), run)
 
-            yield backbone.layers()[layer].get_submodule(path).register_forward_hook(hook)
+class _Place:
+    """One sublayer of one forward pass."""
+
+    def __init__(self, module: Bottleneck, backbone: Backbone, run: Run, index: int, layer: Layer) -> None:
+        self.module, self.run, self.index, self.layer = module, run, index, layer
+        self.weights = module.weights(backbone.dtype)
+        self.sequential = module.modification.insertion is Insertion.SEQUENTIAL
+        self.seen: Tensor
+
+    def hooks(self) -> Iterator[RemovableHandle]:
+        norm, stack, site = self.layer.norm(self.module.site), self.layer.stack, self.module.site
+        if not self.sequential:
+            yield self.layer.at(stack.input_of(site)).register_forward_pre_hook(self.see)
+        elif stack.norm_first:
+            yield norm.register_forward_pre_hook(self.see)
+        if stack.norm_first:
+            yield self.layer.at(stack.output_of(site)).register_forward_hook(self.after_sublayer)
+        else:
+            yield norm.register_forward_pre_hook(self.before_norm)
+
+    def see(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Keep the sublayer's input, or the residual stream before it."""
+        self.seen = inputs[0]
+
+    def after_sublayer(self, _: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Norm first: add to the sublayer's output, the residual connection follows."""
+        return self.changed(output, self.seen.view_as(output) + output if self.sequential else self.seen)
+
+    def before_norm(self, norm: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Norm last: add to what is about to be normalized."""
+        if not self.sequential:
+            return (self.changed(inputs[0], self.seen), *inputs[1:])
+        states = norm.forward(self.module.pick(inputs[0], self.run))
+        return (self.module.added(inputs[0], self.change(states), self.run), *inputs[1:])
+
+    def changed(self, states: Tensor, reads: Tensor) -> Tensor:
+        return self.module.added(states, self.change(self.module.pick(reads, self.run)), self.run)
+
+    def change(self, states: Tensor) -> Tensor:
+        opened = self.module.opened(self.weights, self.index, states, self.run)
+        return self.module.change(self.weights, self.index, states, opened)

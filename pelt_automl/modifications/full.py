@@ -13,6 +13,8 @@ from pelt_automl.modifications.stacked import HookedModule, Member, Run
 class FullCopy(HookedModule):
     """A trainable fp32 copy of the backbone. Its weights have no trial dimension: such a trial is alone in its pack."""
 
+    stacked = False
+
     def __init__(self, label: str, members: Sequence[Member], backbone: Backbone) -> None:
         """Copies the weights; the frozen backbone stays as it is."""
         super().__init__(label, members)
@@ -29,6 +31,6 @@ class FullCopy(HookedModule):
         return stacked
 
 
-def full_copy_of(modules: Sequence[nn.Module]) -> nn.Module | None:
-    """The trainable copy among a pack's modules, if there is one."""
+def copy_of(modules: Sequence[nn.Module]) -> nn.Module | None:
+    """The model to run instead of the frozen backbone, if one of a pack's modules has a copy of its own."""
     return next((module.model for module in modules if isinstance(module, FullCopy)), None)

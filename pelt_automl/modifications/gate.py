@@ -1,21 +1,92 @@
-"""UniPELT's gate, for a stack of trials."""
+"""Gates: from the states of an example's tokens to one scalar, for a stack of trials."""
 
-from typing import Literal
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from pelt_automl.design_space import Gate
+from pelt_automl.modifications.stacked import StackedModule, normal, project, uniform
 
-def gate_values(states: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, token_mean: Literal["masked", "paper"] = "masked") -> Tensor:
-    """``G = mean_t sigmoid(w x_t + b)``, one scalar an example (Mao et al. 2022, section 3; sigmoid first, as in the released code).
 
-    `states` ``(n, B, T, H)``, `weight` ``(n, H)``, `bias` ``(n,)``, `mask` ``(n, B, T)``; the result is ``(n, B)`` in fp32.
-    Departs from the paper: padding is left out of the mean unless `token_mean` is ``paper``.
+def add_gate(module: StackedModule, gate: Gate, networks: int, wide_in: int, outputs: int) -> None:
+    """Give a module the weights of `networks` gate networks; scores start near 0, so gates near 0.5 (or 1/M where M compete)."""
+    w, n = gate.width, networks
+    if gate.network == "mlp":
+        _add_affine(module, "hidden", n, w, wide_in)
+    if gate.network == "gru":
+        _add_affine(module, "input", n, 3 * w, wide_in)
+        _add_affine(module, "state", n, 3 * w, w)
+    if gate.network == "transformer":
+        _add_affine(module, "hidden", n, w, wide_in)
+        for name in ("query", "key", "value", "output"):
+            _add_affine(module, name, n, w, w)
+    read = wide_in if gate.network == "linear" else w
+    module.add_weights("gate_weight", lambda _, g: normal(n, outputs, read)(g))
+    module.add_weights("gate_bias", lambda _, __: torch.zeros(n, outputs))
+
+
+def _add_affine(module: StackedModule, name: str, networks: int, wide_out: int, wide_in: int) -> None:
+    module.add_weights(f"gate_{name}", lambda _, g: uniform(networks, wide_out, wide_in, fan_in=wide_in)(g))
+    module.add_weights(f"gate_{name}_bias", lambda _, __: torch.zeros(networks, wide_out))
+
+
+def gate_values(gate: Gate, weights: Mapping[str, Tensor], states: Tensor, mask: Tensor) -> Tensor:
+    """Gates of each example, ``(n, B, O)`` in fp32.
+
+    Sigmoid first, then the mean over tokens (Mao et al. 2022, section 3, as in the released code). `states` ``(n, B, T, H)``, `mask`
+    ``(n, B, T)``; `weights` of one network, ``(n, ...)`` each. Departs from the paper: padding is left out unless the gate's token
+    mean is ``paper``.
     """
-    n, b, t, h = states.shape
-    scores = torch.bmm(states.reshape(n, b * t, h), weight.to(states.dtype).unsqueeze(2)).view(n, b, t).float()
-    opened = torch.sigmoid(scores + bias.float()[:, None, None])
-    if token_mean == "paper":
-        return opened.mean(dim=2)
-    weights = mask.to(opened.dtype)
-    return (opened * weights).sum(dim=2) / weights.sum(dim=2).clamp_min(1.0)
+    scores = (_affine(weights, "gate_weight", "gate_bias", _read(gate, weights, states, mask))).float()
+    if gate.squashing == "central":
+        return torch.softmax(_mean(scores.relu(), mask, gate) / gate.temperature, dim=-1)
+    scores = scores / gate.temperature
+    opened = torch.sigmoid(scores) if gate.squashing == "sigmoid" else torch.softmax(scores, dim=-1)
+    return _mean(opened, mask, gate)
+
+
+def _mean(values: Tensor, mask: Tensor, gate: Gate) -> Tensor:
+    if gate.token_mean == "paper":
+        return values.mean(dim=2)
+    counted = mask.to(values.dtype).unsqueeze(3)
+    return (values * counted).sum(dim=2) / counted.sum(dim=2).clamp_min(1.0)
+
+
+def _read(gate: Gate, weights: Mapping[str, Tensor], states: Tensor, mask: Tensor) -> Tensor:
+    """What the last linear map of a gate network reads, ``(n, B, T, w)``."""
+    if gate.network == "linear":
+        return states
+    if gate.network == "gru":
+        return _recurrent(weights, states, mask)
+    hidden = torch.tanh(_affine(weights, "gate_hidden", "gate_hidden_bias", states))
+    return _attended(weights, hidden, mask) if gate.network == "transformer" else hidden
+
+
+def _affine(weights: Mapping[str, Tensor], weight: str, bias: str, states: Tensor) -> Tensor:
+    return project(states, weights[weight].to(states.dtype)) + weights[bias].to(states.dtype)[:, None, None, :]
+
+
+def _recurrent(weights: Mapping[str, Tensor], states: Tensor, mask: Tensor) -> Tensor:
+    """A GRU over tokens (Cho et al. 2014, as in `torch.nn.GRU`) that stands still on padding."""
+    reset_in, update_in, new_in = _affine(weights, "gate_input", "gate_input_bias", states).chunk(3, dim=-1)
+    n, b, tokens, w = new_in.shape
+    hidden, counted, found = new_in.new_zeros(n, b, 1, w), mask.to(states.dtype), []
+    for t in range(tokens):
+        reset_h, update_h, new_h = _affine(weights, "gate_state", "gate_state_bias", hidden).chunk(3, dim=-1)
+        reset = torch.sigmoid(reset_in[:, :, t : t + 1] + reset_h)
+        update = torch.sigmoid(update_in[:, :, t : t + 1] + update_h)
+        new = torch.tanh(new_in[:, :, t : t + 1] + reset * new_h)
+        moved = (1 - update) * (new - hidden)
+        hidden = hidden + moved * counted[:, :, t, None, None]
+        found.append(hidden)
+    return torch.cat(found, dim=2)
+
+
+def _attended(weights: Mapping[str, Tensor], states: Tensor, mask: Tensor) -> Tensor:
+    """One self-attention block with a residual connection (Vaswani et al. 2017), one head, blind to padding and without positions."""
+    query, key, value = (_affine(weights, f"gate_{name}", f"gate_{name}_bias", states) for name in ("query", "key", "value"))
+    scores = torch.matmul(query, key.transpose(2, 3)) / states.shape[-1] ** 0.5
+    scores = scores.masked_fill(~mask.bool()[:, :, None, :], torch.finfo(scores.dtype).min)
+    mixed = torch.matmul(torch.softmax(scores, dim=-1), value)
+    return states + _affine(weights, "gate_output", "gate_output_bias", mixed)

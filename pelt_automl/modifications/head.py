@@ -25,25 +25,32 @@ class Head(StackedModule):
             self.add_weights("dense", lambda _, g: normal(hidden, hidden)(g))
             self.add_weights("dense_bias", lambda _, __: torch.zeros(hidden))
         self.add_weights("weight", lambda _, g: normal(outputs, hidden)(g))
-        self.add_weights("bias", lambda _, __: torch.zeros(outputs))
+        if backbone.shape.head_bias:
+            self.add_weights("bias", lambda _, __: torch.zeros(outputs))
 
     def forward(self, pooled: Tensor) -> Tensor:
         """``(N, B, H)`` to logits ``(N, B, C)``, in fp32."""
         states = pooled.float()
         if self.activation:
             states = self.activation(_affine(states, self.get_parameter("dense"), self.get_parameter("dense_bias")))
-        return _affine(states, self.get_parameter("weight"), self.get_parameter("bias"))
+        weight = self.get_parameter("weight")
+        bias = dict(self.named_parameters()).get("bias")
+        return torch.bmm(states, weight.transpose(1, 2)) if bias is None else _affine(states, weight, bias)
 
 
 def _affine(states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(1), states, weight.transpose(1, 2))
 
 
-def pool(last_hidden: Tensor, pooler_output: Tensor | None, mask: Tensor, pooling: Pooling) -> Tensor:
-    """One vector an example, ``(N*B, H)``, from ``(N*B, T, H)``; padding never counts."""
+def pool(last_hidden: Tensor, pooler_output: Tensor | None, mask: Tensor, pooling: Pooling, first: Tensor, last: Tensor) -> Tensor:
+    """One vector an example, ``(N*B, H)``, from ``(N*B, T, H)``; padding never counts.
+
+    `first` and `last`, ``(N*B,)``: where the text's first token stands (a prompt comes before it), and its last.
+    """
     if pooling == "pooler" and pooler_output is not None:
         return pooler_output
     if pooling == "mean":
         weights = mask.unsqueeze(2).float()
         return (last_hidden.float() * weights).sum(1) / weights.sum(1).clamp_min(1.0)
-    return last_hidden[:, 0]
+    rows = torch.arange(len(last_hidden), device=last_hidden.device)
+    return last_hidden[rows, last if pooling == "last" else first]

@@ -1,41 +1,42 @@
 """A pack: many trials on one frozen backbone, in one forward and backward pass."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pelt_automl.backbones.head_attention import changed_heads
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.backbones.prefix_attention import prefixes
-from pelt_automl.design_space import Form, Insertion, Modification, Site
-from pelt_automl.errors import BackboneError
+from pelt_automl.design_space import PROJECTIONS, SUBLAYERS, Form, Modification, Site, gate_groups, group_layers, group_outputs
 from pelt_automl.modifications.bias import BiasShift
 from pelt_automl.modifications.bottleneck import Bottleneck
-from pelt_automl.modifications.full import FullCopy, full_copy_of
+from pelt_automl.modifications.by_layer import LayerModule, SharedGate
+from pelt_automl.modifications.full import FullCopy, copy_of
 from pelt_automl.modifications.head import Head, pool
+from pelt_automl.modifications.heads import Heads
 from pelt_automl.modifications.low_rank import LowRank
-from pelt_automl.modifications.prefix import Prefix
+from pelt_automl.modifications.prompt import Prompt, make_room
+from pelt_automl.modifications.scaling import Scaling
 from pelt_automl.modifications.stacked import HookedModule, Member, Run, StackedModule
+from pelt_automl.modifications.support import check_supported
 
-LINEAR_SITES = (
-    Site.ATTENTION_QUERY, Site.ATTENTION_KEY, Site.ATTENTION_VALUE, Site.ATTENTION_OUTPUT, Site.FFN_UP, Site.FFN_DOWN,
-)  # fmt: skip
-
-BY_LAYER: dict[tuple[Form, Site, Insertion], type[LowRank | Bottleneck | Prefix]] = {
-    **{(Form.LINEAR, site, Insertion.PARALLEL): LowRank for site in LINEAR_SITES},
-    (Form.RELU, Site.FFN, Insertion.SEQUENTIAL): Bottleneck,
-    (Form.RELU, Site.ATTENTION, Insertion.SEQUENTIAL): Bottleneck,
-    (Form.SOFTMAX, Site.HEADS, Insertion.PARALLEL): Prefix,
+BY_LAYER: dict[tuple[Form, Site], type[LayerModule]] = {
+    **{(form, site): LowRank for form in (Form.LINEAR, Form.RELU) for site in PROJECTIONS},
+    **{(form, site): Bottleneck for form in (Form.LINEAR, Form.RELU) for site in SUBLAYERS},
+    **{(form, Site.HEADS): Heads for form in (Form.LINEAR, Form.RELU, Form.SOFTMAX)},
+    **{(Form.SCALE, site): Scaling for site in (*PROJECTIONS, *SUBLAYERS)},
 }
 """Which module carries out a modification of single layers."""
 
-WHOLE: dict[Form, type[BiasShift | FullCopy]] = {Form.BIAS: BiasShift, Form.FULL: FullCopy}
+WHOLE: dict[Form, Callable[[str, Sequence[Member], Backbone], HookedModule]] = {
+    Form.BIAS: BiasShift,
+    Form.FULL: FullCopy,
+    Form.PROMPT: Prompt,
+}
 """Which module carries out a modification of the whole backbone."""
-
-_ORDER = {Form.FULL: 0, Form.SOFTMAX: 1, Form.LINEAR: 1, Form.RELU: 2, Form.BIAS: 3}
-"""A bottleneck recomputes the layer norm that it hooks, so a shift of that norm's bias has to come after it."""
 
 
 @dataclass(frozen=True)
@@ -57,23 +58,6 @@ class PackOutput:
     """By submodule, site and layer: the slots ``(n,)`` of the trials with this gate, and its values ``(n, B)``."""
 
 
-def check_supported(modifications: Sequence[Modification], backbone: Backbone) -> None:
-    """Raises `BackboneError` naming every modification that can't be carried out, and what can."""
-    problems = [
-        f"{m.form} form at {m.site}, {m.insertion}"
-        for m in modifications
-        if m.form not in WHOLE and ((m.form, m.site, m.insertion) not in BY_LAYER or m.site not in backbone.architecture.sites)
-    ]
-    if problems:
-        there = ", ".join(f"{form} at {site}, {insertion}" for form, site, insertion in BY_LAYER)
-        raise BackboneError(f"{backbone.architecture.family} has no module for {'; '.join(problems)}. There are: {there}.")
-
-
-def without_reparameterization(modifications: Sequence[Modification]) -> tuple[Modification, ...]:
-    """The form in which trained modifications are kept: prefixes as such, without the MLP that made them."""
-    return tuple(replace(modification, reparameterization=0) for modification in modifications)
-
-
 class Pack(nn.Module):
     """Trained weights of N trials, and the forward pass that applies each trial's own to its part of the batch."""
 
@@ -83,7 +67,7 @@ class Pack(nn.Module):
         self.backbone = backbone
         self.trials = tuple(trials)
         for trial in trials:
-            check_supported(trial.modifications, backbone)
+            check_supported(trial.modifications, backbone.architecture, backbone.shape)
         self.stacks = nn.ModuleList(_stacks(backbone, trials))
         unsized = Modification("head", Site.EVERYTHING, Form.LINEAR)
         self.head = Head([Member(slot, unsized, trial.seed) for slot, trial in enumerate(trials)], backbone, outputs)
@@ -101,29 +85,59 @@ class Pack(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None, without: frozenset[str] = frozenset()
     ) -> PackOutput:
         """Each trial on its own examples: all inputs ``(N, B, T)``. Submodules named in `without` are truly switched off."""
-        run = Run(input_ids.shape[0], input_ids.shape[1], attention_mask)
-        inputs = {"input_ids": input_ids.flatten(0, 1), "attention_mask": attention_mask.flatten(0, 1)}
+        active = [module for module in self.hooked() if module.submodule not in without]
+        ids, mask, source = self._with_room(active, input_ids, attention_mask)
+        masks = {part.shape[2]: part for part in (attention_mask, mask)}
+        run = Run(input_ids.shape[0], input_ids.shape[1], masks)
+        inputs = {"input_ids": ids.flatten(0, 1), "attention_mask": mask.flatten(0, 1)}
         if token_type_ids is not None:
-            inputs["token_type_ids"] = token_type_ids.flatten(0, 1)
-        full = full_copy_of(self.hooked())
+            inputs["token_type_ids"] = token_type_ids.gather(2, source).flatten(0, 1)
+        if self.backbone.architecture.counts_positions:
+            inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp_min(0)
+        if self.backbone.architecture.encoder_decoder:
+            inputs["decoder_input_ids"] = shifted_right(self.backbone.model, input_ids.flatten(0, 1), attention_mask.flatten(0, 1))
+        output = self._run(active, run, inputs)
+        return PackOutput(self.head(run.split(self._pool(output, input_ids, attention_mask, mask))), run.gates)
+
+    def _with_room(self, active: Sequence[HookedModule], ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        lengths = {slot: length for module in active if isinstance(module, Prompt) for slot, length in module.lengths.items()}
+        if not lengths:
+            return ids, mask, torch.arange(ids.shape[2], device=ids.device).expand(ids.shape)
+        pad = getattr(self.backbone.model.config, "pad_token_id", None) or 0
+        return make_room([lengths.get(slot, 0) for slot in range(len(self.trials))], ids, mask, pad)
+
+    def _run(self, active: Sequence[HookedModule], run: Run, inputs: dict[str, Tensor]) -> Any:
         with ExitStack() as stack:
-            for module in self.hooked():
-                if module.members[0].modification.name not in without:
-                    for handle in module.attach(self.backbone, run):
-                        stack.callback(handle.remove)
-            stack.enter_context(prefixes(run.prefixes))
-            if full is not None and self.backbone.dtype is not torch.float32:
+            for module in active:
+                for handle in module.attach(self.backbone, run):
+                    stack.callback(handle.remove)
+            stack.enter_context(changed_heads(run.heads))
+            own = copy_of(active)
+            if own is not None and self.backbone.dtype is not torch.float32:
                 stack.enter_context(torch.autocast(self.backbone.device.type, self.backbone.dtype))
-            output = (full if full is not None and "full" not in without else self.backbone.model)(**inputs)
-        pooled = pool(output.last_hidden_state, getattr(output, "pooler_output", None), inputs["attention_mask"], self.backbone.pooling)
-        return PackOutput(self.head(run.split(pooled)), run.gates)
+            return (own or self.backbone.model)(**inputs)
+
+    def _pool(self, output: Any, ids: Tensor, mask: Tensor, wide_mask: Tensor) -> Tensor:
+        """``(N*B, H)``: what the head reads. An encoder-decoder's states are its decoder's, which has no prompt."""
+        decoded = self.backbone.architecture.encoder_decoder
+        first = (wide_mask.sum(2) - mask.sum(2)).flatten() * (not decoded)
+        end = mask
+        eos = getattr(self.backbone.model.config, "eos_token_id", None)
+        if decoded and eos is not None:  # as in transformers: the end of the text, which in mBART a language code follows
+            is_end = (ids == eos) & mask.bool()
+            end = torch.where(is_end.any(dim=2, keepdim=True), is_end.to(mask.dtype), mask)
+        positions = torch.arange(ids.shape[2], device=ids.device)
+        last = (end * positions).argmax(dim=2).flatten() + first
+        pooling = self.backbone.pooling
+        counted = (mask if decoded else wide_mask).flatten(0, 1)
+        return pool(output.last_hidden_state, getattr(output, "pooler_output", None), counted, pooling, first, last)
 
     def trainable(self) -> list[tuple[Tensor, Tensor | None]]:
         """Every trained tensor with the slots of its rows; None for the slots where it has no trial dimension."""
         found: list[tuple[Tensor, Tensor | None]] = []
         for module in self.stacked():
-            slots = None if isinstance(module, FullCopy) else module.slots
-            found += [(parameter, slots) for parameter in module.parameters()]
+            slots = module.slots if module.stacked else None
+            found += [(parameter, slots) for parameter in module.parameters() if parameter.requires_grad]
         return found
 
     def _rows(self, slot: int) -> Iterator[tuple[StackedModule, int]]:
@@ -154,20 +168,46 @@ class Pack(nn.Module):
                 own.copy_(weights[name])
 
 
+def shifted_right(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+    """What a decoder reads when the text itself is its target, ``(N*B, T)``: the start token, then the text without its last token.
+
+    As `transformers`' own sequence classification does it; mBART starts with the text's language code, its last token.
+    """
+    config: Any = model.config
+    start = getattr(config, "decoder_start_token_id", None)
+    if config.model_type == "mbart":
+        last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(dim=1, keepdim=True)
+        first = ids.gather(1, last)
+    else:
+        first = torch.full_like(ids[:, :1], start if start is not None else config.pad_token_id)
+    return torch.cat([first, ids[:, :-1]], dim=1)
+
+
 def _stacks(backbone: Backbone, trials: Sequence[PackTrial]) -> list[HookedModule]:
     """One module for each kind of modification that some trial has, over all trials that have it."""
-    groups: dict[tuple[object, ...], list[Member]] = {}
+    groups: dict[Modification, list[Member]] = {}
     for slot, trial in enumerate(trials):
-        for m in trial.modifications:
-            key = (_ORDER[m.form], m.name, m.site, m.form, m.insertion, m.gate, m.layers, m.reparameterization)
-            groups.setdefault(key, []).append(Member(slot, m, trial.seed))
-    return [_module(backbone, groups[key]) for key in sorted(groups, key=str)]
+        for modification in trial.modifications:
+            alike = replace(modification, size=0, scale=1.0)
+            groups.setdefault(alike, []).append(Member(slot, modification, trial.seed))
+    return _shared_gates(backbone, trials) + [_module(backbone, groups[kind]) for kind in sorted(groups, key=str)]
 
 
 def _module(backbone: Backbone, members: Sequence[Member]) -> HookedModule:
     m = members[0].modification
-    label = f"{m.name}.{m.site}"
-    if m.form in WHOLE:
-        return WHOLE[m.form](label, members, backbone)
-    layers = range(backbone.shape.layers) if m.layers is None else m.layers
-    return BY_LAYER[m.form, m.site, m.insertion](label, members, backbone, tuple(layers))
+    kind = WHOLE.get(m.form) or BY_LAYER[m.form, m.site]
+    return kind(f"{m.name}.{m.site}", members, backbone)
+
+
+def _shared_gates(backbone: Backbone, trials: Sequence[PackTrial]) -> list[HookedModule]:
+    """One module for each kind of gate that several modifications of a trial share."""
+    kinds: dict[tuple[Any, ...], list[tuple[Member, Sequence[Member]]]] = {}
+    for slot, trial in enumerate(trials):
+        for gate, shared in gate_groups(trial.modifications).items():
+            kind = (gate, group_outputs(gate, shared), group_layers(shared, backbone.shape))
+            members = [Member(slot, modification, trial.seed) for modification in shared]
+            kinds.setdefault(kind, []).append((members[0], members))
+    return [
+        SharedGate(f"gate.{kind[0].group}", [first for first, _ in kinds[kind]], backbone, kinds[kind][0][1])
+        for kind in sorted(kinds, key=str)
+    ]

@@ -15,9 +15,10 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
+from pelt_automl.backbones.architectures import Part
+from pelt_automl.backbones.head_attention import HeadChanges
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.backbones.prefix_attention import PrefixStates
-from pelt_automl.design_space import Modification
+from pelt_automl.design_space import Gate, Modification
 
 Initializer = Callable[[int, Generator], Tensor]
 """From a trial's own size (rank, width, length) and its generator to its own, unpadded tensor."""
@@ -44,19 +45,43 @@ class Run:
     trials: int
     examples: int
     """A trial (B)."""
-    mask: Tensor
-    """Shape ``(N, B, T)``: 1 for tokens, 0 for padding."""
+    masks: dict[int, Tensor]
+    """By number of tokens: ``(N, B, T)``, 1 for tokens, 0 for padding. Prompts make an encoder's sequences longer than a decoder's."""
     gates: dict[tuple[str, str, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
     """By submodule, site and layer: slots ``(n,)`` and gate values ``(n, B)``."""
-    prefixes: dict[nn.Module, PrefixStates] = field(default_factory=dict)
+    shared_gates: dict[tuple[Gate, str, int], Tensor] = field(default_factory=dict)
+    """Values ``(N, B)`` of the gates that several modifications share, by gate, submodule (empty: all) and layer."""
+    heads: dict[nn.Module, HeadChanges] = field(default_factory=dict)
+    """What attention modules are to change in their next call."""
 
     def split(self, states: Tensor) -> Tensor:
-        """``(N*B, ...)`` as ``(N, B, ...)``."""
-        return states.view(self.trials, self.examples, *states.shape[1:])
+        """``(N*B, ...)`` as ``(N, B, ...)``, also where a model has flattened examples and tokens, ``(N*B*T, H)``.
+
+        What has no example dimension at all (DeBERTa's relative positions) belongs to the one trial of its pack.
+        """
+        together = self.trials * self.examples
+        if states.shape[0] == together:
+            return states.view(self.trials, self.examples, *states.shape[1:])
+        if states.dim() == 2 and states.shape[0] % together == 0:
+            return states.view(self.trials, self.examples, -1, states.shape[1])
+        return states.view(self.trials, states.shape[0] // self.trials, *states.shape[1:])
+
+    def mask_of(self, states: Tensor) -> Tensor | None:
+        """The mask ``(N, B, T)`` of states ``(n, B, T, H)``; None if they aren't those of tokens."""
+        return self.masks.get(states.shape[2]) if states.dim() == 4 and states.shape[1] == self.examples else None
+
+    def record_gate(self, submodule: str, site: str, layer: int, slots: Tensor, values: Tensor) -> None:
+        """Keep a gate's values ``(n, B)``; a layer that is applied again and again (ALBERT) counts each time."""
+        while (submodule, site, layer) in self.gates:
+            layer += 1
+        self.gates[submodule, site, layer] = (slots, values)
 
 
 class StackedModule(nn.Module):
     """Trained weights of `n` trials for one kind of modification, at all of its layers at once."""
+
+    stacked: ClassVar[bool] = True
+    """Whether the weights have the leading trial dimension; modules without one are alone in their pack."""
 
     size_dims: ClassVar[Mapping[str, int]] = {}
     """By tensor: the dimension of a trial's own tensor that is as long as its size, and padded here."""
@@ -115,21 +140,28 @@ class StackedModule(nn.Module):
         split = run.split(states)
         return split if self.everyone(run) else split.index_select(0, self.slots)
 
-    def added(self, states: Tensor, change: Tensor, run: Run) -> Tensor:
-        """``(N*B, ...)`` states with the ``(n, B, ...)`` change added to this module's trials."""
+    def added(self, states: Tensor, change: Tensor, run: Run, part: Part | None = None) -> Tensor:
+        """``(N*B, ...)`` states with the ``(n, B, ...)`` change added to this module's trials, to a part of the last dimension if given."""
+        if part:
+            width = states.shape[-1] // part.of
+            change = functional.pad(change, (part.index * width, (part.of - 1 - part.index) * width))
         split = run.split(states)
         whole = split + change if self.everyone(run) else split.index_add(0, self.slots, change.to(states.dtype))
         return whole.view_as(states)
 
-    def replaced(self, states: Tensor, new: Tensor, run: Run) -> Tensor:
-        """``(N*B, ...)`` states with this module's trials taken from `new`, shape ``(n, B, ...)``."""
-        if self.everyone(run):
-            return new.reshape(states.shape)
-        return run.split(states).index_copy(0, self.slots, new.to(states.dtype)).view_as(states)
+
+def part_of(states: Tensor, part: Part | None) -> Tensor:
+    """The part of the last dimension that belongs to one of several projections; all of it without one."""
+    return states if part is None else states.chunk(part.of, dim=-1)[part.index]
 
 
 class HookedModule(StackedModule):
     """Trained weights that change hidden states inside the backbone."""
+
+    @property
+    def submodule(self) -> str:
+        """The name under which it can be switched off; a gate network isn't one of these."""
+        return self.members[0].modification.name
 
     @abstractmethod
     def attach(self, backbone: Backbone, run: Run) -> Iterator[RemovableHandle]:
@@ -154,6 +186,11 @@ def uniform(*shape: int, fan_in: int) -> Callable[[Generator], Tensor]:
 
 
 def project(states: Tensor, weight: Tensor) -> Tensor:
-    """``(n, B, T, in)`` times each trial's own ``(n, out, in)``, as one batched product: ``(n, B, T, out)``."""
-    n, b, t, _ = states.shape
-    return torch.bmm(states.reshape(n, b * t, -1), weight.transpose(1, 2)).view(n, b, t, -1)
+    """``(n, ..., in)`` times each trial's own ``(n, out, in)``, as one batched product: ``(n, ..., out)``."""
+    return torch.bmm(states.flatten(1, -2), weight.transpose(1, 2)).view(*states.shape[:-1], -1)
+
+
+def across(values: Tensor, states: Tensor) -> Tensor:
+    """Values ``(n, ...)`` of each trial, shaped to go with states ``(n, ..., H)``: ``(n, w)`` by their last dimension, ``(n,)`` for all."""
+    inner = [1] * (states.dim() - 1 - (values.dim() - 1))
+    return values.view(values.shape[0], *inner, *values.shape[1:])

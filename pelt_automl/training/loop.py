@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.modifications import Pack, PackTrial
+from pelt_automl.modifications import Pack, PackTrial, needs_own_pack
 from pelt_automl.records import CurvePoint
 from pelt_automl.tasks import Metric
 from pelt_automl.training.evaluation import Evaluation, evaluate, is_constant, pad_id_of, predictions_of, score_of
@@ -53,8 +53,10 @@ class Trainer:
                 run.end("completed")
 
     def _train_or_halve(self, runs: list[TrialRun], until: int) -> None:
-        packed = [run for run in runs if not _is_alone(run)]
-        for pack in [packed, *([run] for run in runs if _is_alone(run))]:
+        packed, alone = list[TrialRun](), list[TrialRun]()
+        for run in runs:
+            (alone if needs_own_pack(run.modifications, self.backbone.architecture) else packed).append(run)
+        for pack in [packed, *([run] for run in alone)]:
             if pack:
                 self._try(pack, until)
 
@@ -72,10 +74,6 @@ class Trainer:
             half = len(runs) // 2
             self._try(runs[:half], until)
             self._try(runs[half:], until)
-
-
-def _is_alone(run: TrialRun) -> bool:
-    return any(modification.form == "full" for modification in run.modifications)
 
 
 class _PackTraining:

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from transformers import XLNetConfig
 
 from pelt_automl.backbones import architecture_of
+from pelt_automl.backbones.architectures import Part
 from pelt_automl.backbones.loading import compute_dtype, load_backbone
 from pelt_automl.backbones.sources import MINILM_SHA256, find_model
 from pelt_automl.errors import BackboneError
@@ -16,10 +18,10 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 @every_family
 def test_every_site_of_the_table_is_there_in_every_layer(family):
     backbone = tiny_backbone(family)
-    assert len(backbone.layers()) == backbone.shape.layers == 2
+    assert len(backbone.layers()) == backbone.shape.layers + backbone.shape.cross_layers
     for layer in backbone.layers():
-        for site, path in backbone.architecture.sites.items():
-            assert layer.get_submodule(path) is not None, site
+        for site, place in layer.stack.sites.items():
+            assert layer.at(place.path if isinstance(place, Part) else place) is not None, site
 
 
 @every_family
@@ -37,15 +39,16 @@ def test_the_backbone_is_frozen(family):
 
 def test_an_architecture_without_a_table_says_where_to_add_one():
     with pytest.raises(BackboneError, match=r"no table for the architecture 'xlnet'.*architectures\.py"):
-        architecture_of("xlnet")
+        architecture_of(XLNetConfig())
 
 
 def test_a_modification_without_a_module_is_refused_with_what_there_is():
     from pelt_automl.design_space import Form, Insertion, Modification, Site
 
     odd = Modification("odd", Site.HEADS, Form.LINEAR, Insertion.SEQUENTIAL, size=2)
-    with pytest.raises(BackboneError, match="bert has no module for linear form at heads, sequential"):
-        check_supported([odd], tiny_backbone())
+    backbone = tiny_backbone()
+    with pytest.raises(BackboneError, match="linear at heads, sequential: a head's change reads the query"):
+        check_supported([odd], backbone.architecture, backbone.shape)
 
 
 @pytest.mark.parametrize(

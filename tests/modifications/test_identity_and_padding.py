@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.design_space import count_all
+from pelt_automl.design_space import Gate, count_all
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
+from pelt_automl.modifications.gate import gate_values
 from tests.tiny import FAMILIES, random_ids, tiny_backbone
 
 EXACT_IDENTITY = ("full", "head", "bitfit", "lora")
@@ -111,10 +112,9 @@ def test_the_gates_of_apl_are_four_a_layer_and_start_near_one_half(family: str) 
 
 
 def test_a_gate_is_the_mean_of_sigmoids_over_the_tokens_that_count() -> None:
-    from pelt_automl.modifications.gate import gate_values
-
     states = torch.tensor([[[[0.0], [2.0], [100.0]]]])  # one trial, one example, three tokens of width 1, the last of them padding
-    values = gate_values(states, torch.tensor([[1.0]]), torch.tensor([0.0]), torch.tensor([[[1, 1, 0]]]))
+    weights = {"gate_weight": torch.tensor([[[1.0]]]), "gate_bias": torch.tensor([[0.0]])}
+    values = gate_values(Gate(), weights, states, torch.tensor([[[1, 1, 0]]]))
     assert values.item() == pytest.approx((0.5 + 0.880797) / 2, abs=1e-6)  # sigmoid(0), sigmoid(2)
 
 

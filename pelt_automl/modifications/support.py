@@ -1,0 +1,53 @@
+"""What an architecture can't offer, and what trials can't share. No torch."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pelt_automl.backbones.architectures import Architecture
+from pelt_automl.design_space import WHOLE_SITES, BackboneShape, Form, Modification, Site, nonsense
+from pelt_automl.errors import BackboneError, all_problems
+
+OWN_PACK = (Form.FULL, Form.PEFT)
+"""Forms that need a copy of the backbone, so that such a trial is alone in its pack."""
+
+
+def why_not(modification: Modification, architecture: Architecture, shape: BackboneShape) -> str | None:
+    """Why a modification can't be carried out on an architecture; None if it can. Nothing has to be loaded to know."""
+    m = modification
+    if reason := nonsense(m.form, m.site, m.insertion):
+        return f"{m.form} at {m.site}, {m.insertion}: {reason}"
+    if m.form is Form.BIAS and not shape.biases:
+        return f"{architecture.family} has no bias terms"
+    if m.site in architecture.missing:
+        return f"{architecture.family} has no site {m.site}: {architecture.missing[m.site]}"
+    if m.site not in architecture.sites and m.site not in WHOLE_SITES.values():
+        return f"{architecture.family} has no site {m.site}"
+    if m.gate and m.form in WHOLE_SITES:
+        return f"a gate multiplies a change in a layer; the {m.form} form has none"
+    return _wrong_layers(m, shape)
+
+
+def _wrong_layers(modification: Modification, shape: BackboneShape) -> str | None:
+    last = shape.layers_with(modification.site) - 1
+    wrong = [layer for layer in modification.layers or () if not 0 <= layer <= last]
+    return f"{modification.site} is at the layers 0 to {last}, not at {', '.join(map(str, wrong))}" if wrong else None
+
+
+def check_supported(modifications: Sequence[Modification], architecture: Architecture, shape: BackboneShape) -> None:
+    """Raises `BackboneError` with every modification that can't be carried out, the reasons, and the sites that there are."""
+    problems = [reason for m in modifications if (reason := why_not(m, architecture, shape))]
+    labels = [(m.name, m.site) for m in modifications]
+    problems += [f"two modifications are called {name} at {site}" for name, site in sorted({x for x in labels if labels.count(x) > 1})]
+    if problems:
+        there = ", ".join(site for site in Site if site in architecture.sites and site not in architecture.missing)
+        raise BackboneError(f"{all_problems(f'not possible on {architecture.family}', problems)}\nIts sites: {there}.")
+
+
+def needs_own_pack(modifications: Sequence[Modification], architecture: Architecture) -> bool:
+    """Whether a trial can't share a forward pass with others."""
+    return not architecture.packs or any(m.form in OWN_PACK for m in modifications)
+
+
+def without_reparameterization(modifications: Sequence[Modification]) -> tuple[Modification, ...]:
+    """The form in which trained modifications are kept: prefixes as such, without the MLP that made them."""
+    return tuple(replace(modification, reparameterization=0) for modification in modifications)
