@@ -10,7 +10,7 @@ import typer
 
 from pelt_automl import __version__
 from pelt_automl.config import SearchSettings, TrainingSettings, home
-from pelt_automl.errors import PeltError, SelectionError, SettingsError
+from pelt_automl.errors import PeltError, SelectionError
 
 app = typer.Typer(
     name="pelt-automl",
@@ -120,41 +120,26 @@ def _print_verdict(folder: Path) -> None:
 
 @app.command()
 def methods(
-    shape: Annotated[str, typer.Option(help="Shape of the backbone that parameters are counted for.")] = "bert-base",
+    model: Annotated[str | None, typer.Option(help="A Hub name, a local folder, or minilm: what it supports, and the sizes on it.")] = None,
+    shape: Annotated[str, typer.Option(help="Without a model: the shape that parameters are counted for.")] = "bert-base",
+    matrix: Annotated[bool, typer.Option("--matrix", help="Which architecture supports which method, with the reasons.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List every method with its published defaults and its trainable parameters."""
-    from pelt_automl.backbones import SHAPES
-    from pelt_automl.design_space import count_all
-    from pelt_automl.methods import METHODS
+    """List every method with its published defaults and trainable parameters, and what a model supports. Nothing is loaded."""
+    from pelt_automl import listing
 
-    if shape not in SHAPES:
-        raise SettingsError(f"unknown shape {shape!r}; there are {', '.join(SHAPES)}")
-    rows: list[dict[str, Any]] = []
-    for method in METHODS.values():
-        count = count_all(method.build(), SHAPES[shape])
-        rows.append(
-            {
-                "name": method.name,
-                "summary": method.summary,
-                "source": method.source,
-                "defaults": method.defaults,
-                "trainable_parameters": count.pelt,
-                "gate_parameters": count.gates,
-                "head_parameters": count.head,
-                "training_only_parameters": count.training_only,
-                "shape": shape,
-            }
-        )
-    if as_json:
-        print(json.dumps(rows, indent=2))
+    if matrix:
+        found = listing.support_matrix()
+        print(json.dumps(vars(found), indent=2) if as_json else listing.matrix_text(found))
         return
-    print(f"{'method':<12} {'parameters':>12} {'gates':>8} {'head':>7}   on {shape}; the head for two classes")
-    for row in rows:
-        defaults = ", ".join(f"{name}={value}" for name, value in row["defaults"].items())
-        counts = f"{row['trainable_parameters']:>12,} {row['gate_parameters']:>8,} {row['head_parameters']:>7,}"
-        print(f"{row['name']:<12} {counts}   {row['summary']}")
-        print(f"{'':<42}   {defaults}")
+    architecture, sizes = listing.outline_of(model, shape)
+    rows = listing.method_rows(architecture, sizes)
+    if as_json:
+        print(json.dumps([vars(row) | {"shape": model or shape} for row in rows], indent=2))
+        return
+    print(listing.methods_text(rows, model or shape))
+    if model:
+        print(listing.sites_text(architecture))
 
 
 @app.command()
@@ -209,9 +194,12 @@ def spaces(
 
     for method, space in load_spaces(folder, tuple(METHODS)).items():
         print(f"{method} (version {space.version})")
+        first = space.default()
         for parameter in space.parameters:
-            default = METHODS[method].defaults[parameter.name]
-            print(f"  {parameter.name:<20} {parameter.described():<32} default {default}")
+            notes = [f"default {first[parameter.name]}" if parameter.name in first else "", parameter.condition()]
+            print(f"  {parameter.name:<20} {parameter.described():<32} {', '.join(note for note in notes if note)}")
+        for why, what in space.excluded().items():
+            print(f"  left out: {'; '.join(what)}\n    because {why}")
 
 
 @app.command()
@@ -237,6 +225,19 @@ def predict(
     columns = tuple(part.strip() for part in text_columns.split(",")) if text_columns else ()
     count = predict_file(_folder(selection), input_file, output_file, columns)
     print(f"{count} predictions written to {output_file}")
+
+
+@app.command()
+def export(
+    selection: SelectionName,
+    output: Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")],
+    merged: Annotated[bool, typer.Option("--merged", help="A plain transformers folder, the method folded into the weights.")] = False,
+    peft: Annotated[bool, typer.Option("--peft", help="A folder of HF peft.")] = False,
+) -> None:
+    """Write the recommended method for programs without this package."""
+    from pelt_automl.export import export_winner
+
+    print(export_winner(_folder(selection), output, merged=merged, peft=peft).described())
 
 
 def _folder(selection: str) -> Path:

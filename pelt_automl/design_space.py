@@ -73,6 +73,9 @@ SUBLAYERS = (Site.ATTENTION, Site.FFN)
 WHOLE_SITES = {Form.BIAS: Site.BIASES, Form.PROMPT: Site.EMBEDDINGS, Form.FULL: Site.EVERYTHING, Form.PEFT: Site.EVERYTHING}
 """Forms that change the model as a whole, with the one site that they have."""
 
+OWN_COPY = (Form.FULL, Form.PEFT)
+"""Forms that need a copy of the backbone, so that such a trial can't share a pack."""
+
 
 def nonsense(form: Form, site: Site, insertion: Insertion) -> str | None:
     """Why a point of the design space makes no sense; None for one that does.
@@ -178,6 +181,8 @@ class BackboneShape:
     """Of the whole backbone."""
     biases: int
     """Bias terms of the whole backbone, those of its layer norms included."""
+    positions: int | None = None
+    """Tokens that the model can tell the positions of, where they have embeddings; None where there is no such limit."""
     cross_layers: int = 0
     """Decoder layers that attend to an encoder."""
     pooler: bool = False
@@ -186,11 +191,14 @@ class BackboneShape:
     """Whether the classification head has a hidden layer of its own (RoBERTa, ELECTRA, DistilBERT, BART, T5)."""
     head_bias: bool = True
     """Whether the head's last linear map has a bias; decoders' have none."""
+    head_input: int | None = None
+    """Width of what the head reads; None for the hidden width (all but OPT-350m, which projects its last hidden states)."""
 
     def head_parameters(self, outputs: int) -> int:
         """Number of parameters of the classification head with `outputs` classes (1 for regression)."""
-        dense = self.hidden * self.hidden + self.hidden if self.dense_head else 0
-        return dense + self.hidden * outputs + (outputs if self.head_bias else 0)
+        width = self.head_input or self.hidden
+        dense = width * width + width if self.dense_head else 0
+        return dense + width * outputs + (outputs if self.head_bias else 0)
 
     def layers_with(self, site: Site) -> int:
         """How many layers have a site; the cross-attention of a decoder layer counts as a layer with attention alone."""

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = {"torch", "transformers", "optuna", "mlflow", "prefect", "pandas", "sklearn", "scipy", "datasets", "matplotlib", "jinja2"}
+HEAVY = {"torch", "transformers", "optuna", "mlflow", "prefect", "pandas", "sklearn", "scipy", "datasets", "matplotlib", "jinja2", "peft"}
 SOURCES = sorted(path for folder in ("pelt_automl", "flows", "scripts", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py"))
 YAMLS = sorted(
     path

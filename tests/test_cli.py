@@ -9,13 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
+import transformers
 
 from pelt_automl import cli
+from pelt_automl.backbones import ARCHITECTURES
+from pelt_automl.methods import METHODS, STANDARD
 from tests.tiny_world import CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "datasets", "pandas", "numpy", "sklearn", "scipy", "optuna", "mlflow", "prefect", "matplotlib", "jinja2")
-COMMANDS = ("select", "methods", "tasks", "spaces", "report", "predict")
+COMMANDS = ("select", "methods", "tasks", "spaces", "report", "predict", "export")
 
 
 @pytest.fixture
@@ -86,20 +89,21 @@ def test_methods_as_json_count_as_the_paper_does(run):
     code, out, _ = run("methods", "--shape", "bert-base", "--json")
     assert code == 0
     rows = {row["name"]: row for row in json.loads(out)}
-    assert {name: row["trainable_parameters"] for name, row in rows.items()} == {
+    assert {name: rows[name]["trainable_parameters"] for name in STANDARD} == {
         "full": 109_482_240,
         "head": 0,
         "bitfit": 102_912,
         "lora": 294_912,
         "adapter": 894_528,
         "prefix": 184_320,
+        "mam": 12 * (2 * 30 * 768 + 2 * 512 * 768 + 512 + 768),
         "unipelt-ap": 1_078_848,
         "unipelt-apl": 1_373_760,
     }
     assert {row["head_parameters"] for row in rows.values()} == {2 * 768 + 2}
     assert rows["unipelt-apl"]["gate_parameters"] == 12 * 4 * 769
     assert rows["lora"]["gate_parameters"] == 0
-    assert rows["lora"]["defaults"] == {"learning_rate": 0.0005, "rank": 8, "alpha": 16.0}
+    assert rows["lora"]["defaults"] == {"learning_rate": 0.0005, "rank": 8, "alpha": 16.0, "targets": "query-value"}
 
 
 def test_methods_in_a_table_and_an_unknown_shape(run, refused):
@@ -107,6 +111,32 @@ def test_methods_in_a_table_and_an_unknown_shape(run, refused):
     assert code == 0
     assert "294,912" in out
     assert refused("methods", "--shape", "bert-huge").startswith("error: unknown shape 'bert-huge'; there are bert-base, ")
+
+
+def test_methods_of_a_model_say_what_it_refuses_and_why_without_loading_it(run, refused, tmp_path, monkeypatch):
+    config = transformers.LlamaConfig(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, vocab_size=60)
+    config.save_pretrained(tmp_path / "llama")  # no weights are there at all
+    code, out, _ = run("methods", "--model", tmp_path / "llama")
+    assert code == 0
+    assert re.search(r"^bitfit +not possible: llama has no bias terms$", out, re.MULTILINE)
+    assert re.search(r"^lora +4,096 ", out, re.MULTILINE)  # 2 layers, query and value, rank 8: 2 * 2 * 8 * (64 + 64)
+    assert re.search(r"^  ffn.gate +yes$", out, re.MULTILINE)
+    transformers.XLNetConfig().save_pretrained(tmp_path / "xlnet")
+    assert refused("methods", "--model", tmp_path / "xlnet").startswith("error: no table for the architecture 'xlnet'; there are ")
+
+
+def test_the_matrix_has_every_method_and_family_with_a_reason_for_each_gap(run):
+    code, out, _ = run("methods", "--matrix")
+    assert code == 0
+    rows = dict(line.split(maxsplit=1) for line in out.splitlines() if line.split(maxsplit=1)[:1] and line.split()[0] in METHODS)
+    assert set(rows) == set(METHODS)
+    assert {len(marks.split()) for marks in rows.values()} == {len(ARCHITECTURES)}
+    letters = {mark for marks in rows.values() for mark in marks.split()} - {"+"}
+    assert letters
+    assert all(re.search(rf"^{letter}: \w+", out, re.MULTILINE) for letter in letters)
+    families = list(ARCHITECTURES)
+    assert rows["bitfit"].split()[families.index("llama")] != "+"
+    assert set(rows["lora"].split()) == {"+"}
 
 
 def test_tasks_are_listed_with_their_metric(run):

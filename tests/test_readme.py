@@ -17,12 +17,13 @@ from pelt_automl.backbones import SHAPES
 from pelt_automl.cli import app
 from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings
 from pelt_automl.design_space import count_all
-from pelt_automl.methods import METHODS
+from pelt_automl.methods import METHODS, STANDARD
 from pelt_automl.recommendation import Recommendation
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
-    name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "docs/reading-the-report.md", "docs/recommendation.md")
+    name: (ROOT / name).read_text()
+    for name in ("README.md", "CONTRIBUTING.md", "docs/reading-the-report.md", "docs/recommendation.md", "docs/exporting.md")
 }
 README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -166,13 +167,19 @@ def test_python_snippets_compile_and_use_what_there_is():
 
 def test_the_table_of_methods_is_what_the_command_prints():
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in re.findall(r"^\| `.*\| [\d,]+ \|$", README, re.MULTILINE)]
-    assert [row[0].strip("`") for row in rows] == list(METHODS)
+    assert [row[0].strip("`") for row in rows] == list(STANDARD)
     for name, summary, sizes, parameters in rows:
         method = METHODS[name.strip("`")]
         assert summary == method.summary
         assert parameters == f"{count_all(method.build(), SHAPES['bert-base']).pelt:,}"
         published = [value for key, value in method.defaults.items() if key != "learning_rate" and not isinstance(value, (bool, str))]
         assert [float(number) for number in re.findall(r"\d+", sizes)] == published
+
+
+def test_the_page_of_methods_names_every_method_with_its_summary_and_source():
+    page = (ROOT / "docs/methods.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in re.findall(r"^\| \**`.*\|$", page, re.MULTILINE)]
+    assert rows == [[f"**`{name}`**" if name in STANDARD else f"`{name}`", m.summary, m.source] for name, m in METHODS.items()]
 
 
 def test_the_defaults_that_readme_states_are_the_programs():
@@ -202,7 +209,7 @@ def test_quoted_files_are_quoted_truly():
 def test_the_names_that_contributing_points_at_are_where_it_says():
     for path, names in {
         "pelt_automl/methods/__init__.py": ["METHODS"],
-        "pelt_automl/modifications/pack.py": ["BY_LAYER", "WHOLE", "_ORDER"],
+        "pelt_automl/modifications/pack.py": ["BY_LAYER", "WHOLE"],
         "pelt_automl/modifications/stacked.py": ["HookedModule", "add_weights", "attach"],
         "pelt_automl/design_space.py": ["class Form", "class Site", "def count("],
         "tests/modifications/test_identity_and_padding.py": ["EXACT_IDENTITY"],

@@ -19,7 +19,8 @@ def test_a_shipped_space_loads_holds_its_default_and_always_searches_the_learnin
     space = load_space(path)
     assert space.method == path.stem
     assert "learning_rate" in [parameter.name for parameter in space.parameters]
-    assert all(parameter.holds(space.default()[parameter.name]) for parameter in space.parameters)
+    assert all(parameter.holds(space.default()[parameter.name]) for parameter in space.parameters if parameter.name in space.default())
+    assert METHODS[path.stem].modifications(space.configuration(space.default())) == METHODS[path.stem].build()
 
 
 def written(folder, text, name="lora.yaml"):
@@ -38,11 +39,14 @@ BAD = [
     ("learning_rate: {type: float, low: 1.0e-5}", "high is missing"),
     ("learning_rate: {type: float, lo: 1.0e-5, low: 1.0e-5, high: 1.0}", "unknown key 'lo'"),
     ("learning_rate: {type: real, low: 1.0e-5, high: 1.0}", "one of float, int, categorical"),
-    ("rnak: {type: int, low: 1, high: 8}", "lora has no hyper-parameter 'rnak'"),
+    ("rnak: {type: int, low: 1, high: 8}", "lora has no hyper-parameter rnak; it has learning_rate, rank, alpha"),
     ("rank: {type: int, low: 1.5, high: 8}", "low is 1.5; it must be a whole number"),
     ("rank: {type: int, low: true, high: 8}", "low is True; it must be a whole number"),
     ("alpha: {type: categorical, choices: [8.0, 1e1]}", "the choice '1e1' is text to YAML"),
     ("alpha: {type: categorical, choices: []}", "at least one entry"),
+    ("alpha: {type: categorical, choices: [16.0, wide]}", "alpha is 'wide'; it must be a number"),
+    ("targets: {type: categorical, choices: [query-value, qury]}", "targets is 'qury'; there are attention, ffn, all-linear"),
+    ("rank: {type: float, low: 1.0, high: 8.5}", "rank is 1.0; it must be a whole number"),
 ]
 
 

@@ -25,8 +25,8 @@ QUICK = {"precision": "fp32", "threads": 1, "batch_size": 8, "epochs": 10, "seed
 """Options of selections that take seconds."""
 
 
-def write_model(folder: Path) -> Path:
-    """A tiny BERT whose first token has seen the signal words, in the files that `save_pretrained` writes."""
+def word_tokenizer() -> Any:
+    """One token a word of the tiny vocabulary, between BERT's special tokens."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -36,7 +36,7 @@ def write_model(folder: Path) -> Path:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    fast = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="[PAD]",
         unk_token="[UNK]",
@@ -44,10 +44,14 @@ def write_model(folder: Path) -> Path:
         sep_token="[SEP]",
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
+
+
+def write_model(folder: Path) -> Path:
+    """A tiny BERT whose first token has seen the signal words, in the files that `save_pretrained` writes."""
     model = tiny_model("bert")
     _pretrain(model)
     model.save_pretrained(folder)
-    fast.save_pretrained(folder)
+    word_tokenizer().save_pretrained(folder)
     return folder
 
 

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-ATTENTION = "pelt_sdpa"
-"""The name under which the function is registered."""
+ATTENTION = "pelt_attention"
+"""The name under which the function is registered; one with sdpa in it is refused to Gemma 2."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,10 @@ def _widened(position_bias: Tensor | None, prefix: PrefixStates) -> Tensor | Non
 def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]) -> Tensor:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    if _written_out_is_faster(query, key, value) and mask is not None and not options.get("dropout"):
+    capped = options.get("softcap") is not None  # Gemma 2; PyTorch's fused attention can't
+    if capped or (_written_out_is_faster(query, key, value) and mask is not None and not options.get("dropout")):
         key, value = (_repeated(part, query.shape[1]) for part in (key, value))
-        return _written_out(query, key, value, mask, options.get("scaling"), options.get("position_bias"))
+        return _written_out(query, key, value, mask, options)
     output, _ = sdpa_attention_forward(module, query, key, value, mask, **options)
     return output
 
@@ -147,13 +148,17 @@ def _written_out_is_faster(query: Tensor, key: Tensor, value: Tensor) -> bool:
     return trained and query.device.type == "cpu" and key.shape[2] <= LONGEST_WRITTEN_OUT
 
 
-def _written_out(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None, bias: Tensor | None) -> Tensor:
+def _written_out(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]) -> Tensor:
     """The same, product by product: on a processor the backward pass of PyTorch's fused attention is several times slower."""
-    scores = torch.matmul(query * (scaling or query.shape[-1] ** -0.5), key.transpose(2, 3))
-    if bias is not None:
+    scores = torch.matmul(query * (options.get("scaling") or query.shape[-1] ** -0.5), key.transpose(2, 3))
+    if (cap := options.get("softcap")) is not None:
+        scores = cap * torch.tanh(scores / cap)
+    if (bias := options.get("position_bias")) is not None:
         scores = scores + bias
-    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min) if mask.dtype is torch.bool else scores + mask
-    return torch.matmul(torch.softmax(scores, dim=-1), value).transpose(1, 2).contiguous()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min) if mask.dtype is torch.bool else scores + mask
+    weights = nn.functional.dropout(torch.softmax(scores, dim=-1), options.get("dropout") or 0.0)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous()
 
 
 def _always_a_mask(*arguments: Any, **options: Any) -> Tensor | None:

@@ -108,10 +108,8 @@ def _has_bf16(device: torch.device) -> bool:
 def wrap(model: nn.Module, tokenizer: Any, *, name: str, pooling: Pooling | None = None, **where: Any) -> Backbone:
     """A `Backbone` from a base model that is at hand (tests build tiny ones from a configuration)."""
     config: Any = model.config
-    register_attention()
-    config._attn_implementation = ATTENTION
     table = architecture_of(config)
-    model.requires_grad_(requires_grad=False)
+    _prepare(model, table)
     return Backbone(
         name=name,
         location=where.get("location", name),
@@ -125,6 +123,17 @@ def wrap(model: nn.Module, tokenizer: Any, *, name: str, pooling: Pooling | None
     )
 
 
+def _prepare(model: nn.Module, table: Architecture) -> None:
+    """Freeze a model, let its attention call our function, and keep no keys and values for a generation that never comes."""
+    model.requires_grad_(requires_grad=False)
+    register_attention()
+    configs: dict[int, Any] = {id(own): own for module in model.modules() if (own := getattr(module, "config", None)) is not None}
+    for own in configs.values():  # T5's encoder and decoder have copies of their own
+        own.use_cache = False
+        if Site.HEADS not in table.missing:
+            own._attn_implementation = ATTENTION
+
+
 def load_backbone(name: str, *, precision: Precision = "auto", dropout: float = 0.0, device: torch.device | None = None) -> Backbone:
     """Load and freeze a pretrained encoder by alias, folder or Hub name; from safetensors only, never with remote code.
 
@@ -135,9 +144,8 @@ def load_backbone(name: str, *, precision: Precision = "auto", dropout: float = 
     device = device or best_device()
     config = _config(source)
     table = architecture_of(config)
-    for entry in table.dropout_names:
-        if hasattr(config, entry):
-            setattr(config, entry, dropout)
+    for entry, rate in [*((entry, dropout) for entry in table.dropout_names), *((entry, 0.0) for entry in table.layer_drop_names)]:
+        setattr(config, entry, rate)
     pooling = _pooling(source, table) or table.pooling
     model, tokenizer = _load(source, config, compute_dtype(precision, device), pooling)
     return wrap(

@@ -4,34 +4,51 @@ from typing import Any
 
 from pelt_automl.backbones.architectures import Architecture, Pooling, architecture_of
 from pelt_automl.design_space import BackboneShape
+from pelt_automl.errors import BackboneError
+
+POSITION_TABLES = ("position_embeddings", "wpe", "embed_positions")
 
 
 def shape_of(config: Any, pooling: Pooling | None = None) -> BackboneShape:
     """The sizes in a transformers configuration; `pooling` overrides the family's own.
 
-    Parameters are counted on a model without storage (torch's meta device), so nothing is loaded or initialized.
+    Parameters are counted on a model without storage (torch's meta device), so nothing is loaded or initialized. Raises `BackboneError`
+    for an architecture without a table, and for an encoder and a decoder of unequal width.
     """
     table = architecture_of(config)
     pooling = pooling or table.pooling
+    _check_both_sides(config)
     hidden, heads = table.entry(config, "hidden_size"), table.entry(config, "num_attention_heads")
     head_width = getattr(config, "head_dim", None) or getattr(config, "d_kv", None) or hidden // heads
-    parameters, biases = _totals(config, table, pooling)
+    output = table.entry(config, "output_size")
+    model = _weightless(config, table, pooling)
+    own = dict(model.named_parameters())
     return BackboneShape(
         family=table.family,
         layers=_own_layers(config, table),
         hidden=hidden,
-        ffn=table.entry(config, "intermediate_size"),
+        ffn=table.entry(config, "intermediate_size") or 4 * hidden,  # GPT-2 leaves it out
         heads=heads,
         query_width=heads * head_width,
         kv_width=(getattr(config, "num_key_value_heads", None) or heads) * head_width,
-        embedding=getattr(config, "embedding_size", None) or hidden,
-        parameters=parameters,
-        biases=biases,
+        embedding=table.entry(config, "embedding_size") or hidden,
+        parameters=sum(p.numel() for p in own.values()),
+        biases=sum(p.numel() for name, p in own.items() if name.endswith("bias") and p.dim() == 1),
+        positions=_positions(model),
         cross_layers=_decoder_layers(config) if table.encoder_decoder else 0,
         pooler=pooling == "pooler",
-        dense_head=pooling in ("cls", "last") and table.head_activation is not None,
+        dense_head=pooling == table.pooling and table.head_activation is not None,
         head_bias=table.head_bias,
+        head_input=output if output != hidden else None,
     )
+
+
+def _check_both_sides(config: Any) -> None:
+    """One width serves encoder and decoder here. Raises `BackboneError` where a configuration has two."""
+    for name in ("ffn_dim", "attention_heads"):
+        sides = [getattr(config, f"{side}_{name}", None) for side in ("encoder", "decoder")]
+        if sides[0] != sides[1]:
+            raise BackboneError(f"{config.model_type}: encoder_{name} is {sides[0]}, decoder_{name} is {sides[1]}; they have to be equal")
 
 
 def _own_layers(config: Any, table: Architecture) -> int:
@@ -47,16 +64,23 @@ def _decoder_layers(config: Any) -> int:
     return int(getattr(config, "decoder_layers", None) or config.num_decoder_layers)
 
 
-def _totals(config: Any, table: Architecture, pooling: Pooling) -> tuple[int, int]:
-    """Parameters and bias terms of the base model."""
+def _weightless(config: Any, table: Architecture, pooling: Pooling) -> Any:
+    """The base model on torch's meta device."""
     import torch
     from transformers import AutoModel
 
     options = {"add_pooling_layer": pooling == "pooler"} if table.pooling_layer_option else {}
     with torch.device("meta"):
-        model = AutoModel.from_config(config, trust_remote_code=False, **options)  # type: ignore[no-untyped-call]
-    own = dict(model.named_parameters())
-    return sum(p.numel() for p in own.values()), sum(p.numel() for name, p in own.items() if name.endswith("bias") and p.dim() == 1)
+        return AutoModel.from_config(config, trust_remote_code=False, **options)  # type: ignore[no-untyped-call]
+
+
+def _positions(model: Any) -> int | None:
+    """The longest sequence that has an embedding for each of its positions; some tables keep their first rows for other uses."""
+    tables = [
+        module for name, module in model.named_modules() if name.split(".")[-1] in POSITION_TABLES and hasattr(module, "num_embeddings")
+    ]
+    kept = [table.offset if hasattr(table, "offset") else 0 if table.padding_idx is None else table.padding_idx + 1 for table in tables]
+    return min((table.num_embeddings - first for table, first in zip(tables, kept, strict=True)), default=None)
 
 
 def _encoder(family: str, layers: int, hidden: int, vocabulary: int, **other: Any) -> BackboneShape:
@@ -77,15 +101,21 @@ def _encoder(family: str, layers: int, hidden: int, vocabulary: int, **other: An
         embedding=embedding,
         parameters=words + projection + layers * layer + (hidden * hidden + hidden if pooler else 0),
         biases=embedding + (hidden if projection else 0) + layers * (7 * hidden + ffn) + (hidden if pooler else 0),
+        positions=512,
         pooler=pooler,
         dense_head=family != "bert",
     )
 
 
-def _seq2seq(family: str, layers: int, hidden: int, ffn: int, heads: int, parameters: int, biases: int) -> BackboneShape:
+def _base(family: str, layers: int, ffn: int, parameters: int, biases: int, **other: Any) -> BackboneShape:
+    """A model of width 768 with 12 heads."""
+    return BackboneShape(family, layers, 768, ffn, 12, 768, 768, parameters=parameters, biases=biases, **({"embedding": 768} | other))
+
+
+def _seq2seq(family: str, layers: int, hidden: int, ffn: int, heads: int, parameters: int, biases: int, **other: Any) -> BackboneShape:
     """`layers` of the encoder, and as many of the decoder."""
     return BackboneShape(
-        family, 2 * layers, hidden, ffn, heads, heads * 64, heads * 64, hidden, parameters, biases, cross_layers=layers, dense_head=True
+        family, 2 * layers, hidden, ffn, heads, heads * 64, heads * 64, hidden, parameters, biases, cross_layers=layers, dense_head=True, **other
     )  # fmt: skip
 
 
@@ -97,8 +127,14 @@ SHAPES: dict[str, BackboneShape] = {
     "electra-small": _encoder("electra", 12, 256, 30522, embedding=128, heads=4),
     "electra-base": _encoder("electra", 12, 768, 30522),
     "distilbert-base": _encoder("distilbert", 6, 768, 30522, token_types=0),
+    "xlm-roberta-base": _encoder("xlm-roberta", 12, 768, 250002, positions=514, token_types=1),
+    "albert-base": _base("albert", 1, 3072, parameters=11_683_584, biases=10_112, embedding=128, pooler=True, positions=512),
+    "deberta-v3-base": _base("deberta-v2", 12, 3072, parameters=183_831_552, biases=102_912, dense_head=True),
+    "modernbert-base": _base("modernbert", 22, 1152, parameters=149_014_272, biases=0, dense_head=True),
+    "mpnet-base": _base("mpnet", 12, 3072, parameters=108_895_872, biases=102_144, dense_head=True, positions=512),
+    "gpt2": _base("gpt2", 12, 3072, parameters=124_439_808, biases=102_144, head_bias=False, positions=1024),
     "minilm": _encoder("bert", 6, 384, 30522, heads=12),
-    "bart-large": _seq2seq("bart", 12, 1024, 4096, 16, parameters=406_291_456, biases=333_824),
+    "bart-large": _seq2seq("bart", 12, 1024, 4096, 16, parameters=406_291_456, biases=333_824, positions=1024),
     "t5-base": _seq2seq("t5", 12, 768, 3072, 12, parameters=222_903_552, biases=0),
 }
 """Shapes of well-known models by name, for parameter counts without loading anything."""

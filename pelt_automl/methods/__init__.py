@@ -1,6 +1,24 @@
 """PELT methods, by name: each turns its hyper-parameters into Modifications. No torch."""
 
-from pelt_automl.methods import adapter, bitfit, full, head, lora, prefix, unipelt
+from pelt_automl.methods import (
+    adapter,
+    bitfit,
+    custom,
+    design_point,
+    full,
+    head,
+    houlsby,
+    ia3,
+    lora,
+    mam,
+    multi_head_adapter,
+    parallel_adapter,
+    prefix,
+    prompt,
+    scaled_parallel_adapter,
+    unipelt,
+)
+from pelt_automl.methods.bridged import BRIDGED
 from pelt_automl.methods.method import LEARNING_RATE, PeltMethod
 
 METHODS: dict[str, PeltMethod] = {
@@ -9,12 +27,28 @@ METHODS: dict[str, PeltMethod] = {
     "bitfit": bitfit.METHOD,
     "lora": lora.METHOD,
     "adapter": adapter.METHOD,
+    "houlsby": houlsby.METHOD,
+    "parallel-adapter": parallel_adapter.METHOD,
+    "scaled-parallel-adapter": scaled_parallel_adapter.METHOD,
+    "multi-head-adapter": multi_head_adapter.METHOD,
+    "ia3": ia3.METHOD,
+    "prompt": prompt.METHOD,
     "prefix": prefix.METHOD,
+    "mam": mam.METHOD,
     "unipelt-ap": unipelt.AP,
     "unipelt-apl": unipelt.APL,
+    "unipelt": unipelt.ANY,
+    "design-space": design_point.METHOD,
+    "custom": custom.METHOD,
+    **BRIDGED,
 }
+
+STANDARD = ("full", "head", "bitfit", "lora", "adapter", "prefix", "mam", "unipelt-ap", "unipelt-apl")
+"""What a selection compares when the user names no methods: UniPELT's table 1 (full fine-tuning, BitFit, its three submodules and their
+two unions), the best of He et al. (MAM), and the floor (the head alone). The others are variants of these; every method more takes its
+share of the search's time from all, so variants are compared when they are named."""
 
 FIXED_DEFAULTS = ("lora", "unipelt-apl")
 """The methods whose published defaults are among the finalists whatever the search found."""
 
-__all__ = ["FIXED_DEFAULTS", "LEARNING_RATE", "METHODS", "PeltMethod"]
+__all__ = ["FIXED_DEFAULTS", "LEARNING_RATE", "METHODS", "STANDARD", "PeltMethod"]

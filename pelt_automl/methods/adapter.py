@@ -1,17 +1,14 @@
 """Pfeiffer's bottleneck adapter after the feed-forward sublayer."""
 
-from pelt_automl.design_space import Form, Gate, Insertion, Modification, Site
+from typing import Literal
+
+from pelt_automl.design_space import Form, Insertion, Modification, Site
 from pelt_automl.methods.method import PeltMethod
 
 
-def build(bottleneck: int = 48) -> tuple[Modification, ...]:
-    """``h + up(relu(down(LN(h + x))))`` on the feed-forward output ``h`` with the sublayer's input ``x``, before the layer norm."""
-    return gated(bottleneck, gate=None)
-
-
-def gated(bottleneck: int, gate: Gate | None) -> tuple[Modification, ...]:
-    """The adapter inside UniPELT: the gate multiplies the up-projection's output."""
-    return (Modification("adapter", Site.FFN, Form.RELU, Insertion.SEQUENTIAL, size=bottleneck, gate=gate),)
+def build(bottleneck: int = 48, activation: Literal["relu", "gelu", "tanh", "silu"] = "relu") -> tuple[Modification, ...]:
+    """``h + up(f(down(LN(h + x))))`` on the feed-forward output ``h`` with the sublayer's input ``x``, before the layer norm."""
+    return (Modification("adapter", Site.FFN, Form.RELU, Insertion.SEQUENTIAL, size=bottleneck, activation=activation),)
 
 
 METHOD = PeltMethod(

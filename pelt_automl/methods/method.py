@@ -1,12 +1,14 @@
 """What a PELT method is: hyper-parameters in, Modifications out. No torch."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
-from pelt_automl.design_space import Form, Modification
-from pelt_automl.errors import SettingsError
+from pelt_automl.design_space import OWN_COPY, Modification
+from pelt_automl.errors import SettingsError, all_problems
+from pelt_automl.methods.values import wrong_value
 from pelt_automl.records import HyperParameters
 
 LEARNING_RATE = "learning_rate"
@@ -17,7 +19,8 @@ LEARNING_RATE = "learning_rate"
 class PeltMethod:
     """One PELT method.
 
-    `build` takes the method's structural hyper-parameters as keyword arguments; its defaults are the published ones.
+    `build` takes the method's structural hyper-parameters as keyword arguments; its defaults are the published ones, its annotations
+    say which values there are. It raises `SettingsError` with the reason for a combination that makes no sense.
     """
 
     name: str
@@ -30,23 +33,63 @@ class PeltMethod:
     build: Callable[..., tuple[Modification, ...]]
     slow_starter: bool = False
     """Whether it needs a longer grace before it can be judged (prefix, prompt)."""
+    readers: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    """By hyper-parameter, where the annotation can't say which values there are: makes the plain value for the records of what a search
+    space gives (a list, say), or raises `SettingsError`."""
+    unpublished: frozenset[str] = frozenset()
+    """Hyper-parameters without a published value, so that a search space needn't hold the default: its first choice is tried first."""
 
     @property
     def defaults(self) -> dict[str, Any]:
         """The published configuration: every hyper-parameter by name, the learning rate included."""
-        structure = {name: parameter.default for name, parameter in inspect.signature(self.build).parameters.items()}
+        structure = {name: _as_text(parameter.default) for name, parameter in inspect.signature(self.build).parameters.items()}
         return {LEARNING_RATE: self.learning_rate} | structure
 
     @property
     def packable(self) -> bool:
-        """Whether it can share the frozen backbone with other trials."""
-        return all(modification.form is not Form.FULL for modification in self.build())
+        """Whether its published configuration can share the frozen backbone with other trials."""
+        return all(modification.form not in OWN_COPY for modification in self.build())
+
+    def unknown(self, names: Iterable[str]) -> list[str]:
+        """What is wrong with names of hyper-parameters: a line for those that this method doesn't have."""
+        missing = sorted(set(names) - set(self.defaults))
+        return [f"{self.name} has no hyper-parameter {', '.join(missing)}; it has {', '.join(self.defaults)}"] if missing else []
+
+    def plain(self, name: str, value: Any) -> Any:
+        """A hyper-parameter's value as the records hold it. Raises `SettingsError` for one that it can't take."""
+        if name in self.readers:
+            return self.readers[name](value)
+        annotation = float if name == LEARNING_RATE else inspect.signature(self.build).parameters[name].annotation
+        if wrong := wrong_value(annotation, value):
+            raise SettingsError(f"{name} is {wrong}")
+        return value
 
     def modifications(self, hyper_parameters: HyperParameters) -> tuple[Modification, ...]:
         """The changes that these hyper-parameters stand for; those left out take the published default.
 
-        Raises `SettingsError` for a name that this method doesn't have.
+        Raises `SettingsError` for names and values that this method doesn't have, and for combinations that make no sense.
         """
-        if unknown := sorted(set(hyper_parameters) - set(self.defaults)):
-            raise SettingsError(f"{self.name} has no hyper-parameter {', '.join(unknown)}; it has {', '.join(self.defaults)}")
-        return self.build(**{name: value for name, value in hyper_parameters.items() if name != LEARNING_RATE})
+        if unknown := self.unknown(hyper_parameters):
+            raise SettingsError(unknown[0])
+        values, problems = dict[str, Any](), list[str]()
+        for name, value in hyper_parameters.items():
+            try:
+                values[name] = self.plain(name, value)
+            except SettingsError as error:
+                problems.append(str(error))
+        if problems:
+            raise SettingsError(all_problems(self.name, problems))
+        values.pop(LEARNING_RATE, None)
+        return self.build(**values)
+
+    def refusal(self, hyper_parameters: HyperParameters) -> str | None:
+        """Why a configuration makes no sense, as ``what: why``; None for one that does."""
+        try:
+            self.modifications(hyper_parameters)
+        except SettingsError as error:
+            return str(error)
+        return None
+
+
+def _as_text(default: Any) -> Any:
+    return str(default) if isinstance(default, StrEnum) else default

@@ -1,21 +1,23 @@
 """Prefix tuning: trained keys and values before those of every attention head."""
 
-from pelt_automl.design_space import Form, Gate, Modification, Site
+from typing import Literal
+
+from pelt_automl.design_space import Form, Modification, Site
 from pelt_automl.methods.method import PeltMethod
 
 MLP_WIDTH = 512
 """Width of the reparameterization's hidden layer (`mid_dim` in UniPELT's code)."""
 
 
-def build(prefix_length: int = 10, reparameterization: bool = True) -> tuple[Modification, ...]:
-    """``softmax(Q [P_K; K]^T) [P_V; V]``; with `reparameterization` the prefixes come from an MLP that is dropped after the training."""
-    return gated(prefix_length, reparameterization, gate=None)
+def build(prefix_length: int = 10, reparameterization: bool = True, softmax_gating: bool = True) -> tuple[Modification, ...]:
+    """``softmax(Q [P_K; K]^T) [P_V; V]``; with `reparameterization` the prefixes come from an MLP that is dropped after the training.
 
-
-def gated(prefix_length: int, reparameterization: bool, gate: Gate | None) -> tuple[Modification, ...]:
-    """The prefix inside UniPELT: one gate a layer multiplies both prefix keys and prefix values."""
+    One softmax over prefix and text is a gate between them, ``(1 - l) h + l dh`` (He et al. 2022, equation 8); without `softmax_gating`
+    the prefix has a softmax of its own: ``h + softmax(Q P_K^T) P_V`` (equation 9).
+    """
     mlp = MLP_WIDTH if reparameterization else 0
-    return (Modification("prefix", Site.HEADS, Form.SOFTMAX, size=prefix_length, gate=gate, reparameterization=mlp),)
+    composition: Literal["gated", "add"] = "gated" if softmax_gating else "add"
+    return (Modification("prefix", Site.HEADS, Form.SOFTMAX, size=prefix_length, reparameterization=mlp, composition=composition),)
 
 
 METHOD = PeltMethod(

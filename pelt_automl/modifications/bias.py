@@ -18,7 +18,7 @@ class BiasShift(HookedModule):
         super().__init__(label, members)
         for path, _, bias in self._with_bias(backbone):
             width = bias.shape[0]
-            self.add_weights(_tensor_name(path), lambda _, __, width=width: torch.zeros(width))  # type: ignore[misc]
+            self.add_weights(tensor_name(path), lambda _, __, width=width: torch.zeros(width))  # type: ignore[misc]
 
     @staticmethod
     def _with_bias(backbone: Backbone) -> Iterator[tuple[str, nn.Module, Tensor]]:
@@ -30,7 +30,9 @@ class BiasShift(HookedModule):
     def attach(self, backbone: Backbone, run: Run) -> Iterator[RemovableHandle]:
         """Add each trial's shift to the output of every module with a bias."""
         for path, module, _ in self._with_bias(backbone):
-            shift = self.get_parameter(_tensor_name(path)).to(backbone.dtype)
+            shift = self.get_parameter(tensor_name(path)).to(backbone.dtype)
+            if isinstance(module, nn.Conv1d):  # DeBERTa-v2-xlarge's puts out (N*B, H, T)
+                shift = shift.unsqueeze(-1)
 
             def hook(_: nn.Module, __: object, output: Tensor, shift: Tensor = shift) -> Tensor:
                 own = self.pick(output, run)
@@ -39,6 +41,6 @@ class BiasShift(HookedModule):
             yield module.register_forward_hook(hook)
 
 
-def _tensor_name(path: str) -> str:
+def tensor_name(path: str) -> str:
     """A module's path as a parameter's name, which can't hold dots."""
     return path.replace(".", "__")

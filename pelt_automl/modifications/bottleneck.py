@@ -8,6 +8,7 @@ from torch.utils.hooks import RemovableHandle
 
 from pelt_automl.backbones.loading import Backbone, Layer
 from pelt_automl.design_space import Insertion
+from pelt_automl.modifications.by_layer import Weights
 from pelt_automl.modifications.projections import Projections
 from pelt_automl.modifications.stacked import Run
 
@@ -25,16 +26,16 @@ class Bottleneck(Projections):
 
     def attach(self, backbone: Backbone, run: Run) -> Iterator[RemovableHandle]:
         """Add each trial's change to what its sublayers put on the residual stream."""
+        weights, layers = self.weights(backbone.dtype), backbone.layers()
         for index, layer in enumerate(self.layers):
-            yield from _Place(self, backbone, run, index, backbone.layers()[layer]).hooks()
+            yield from _Place(self, weights, run, index, layers[layer]).hooks()
 
 
 class _Place:
     """One sublayer of one forward pass."""
 
-    def __init__(self, module: Bottleneck, backbone: Backbone, run: Run, index: int, layer: Layer) -> None:
-        self.module, self.run, self.index, self.layer = module, run, index, layer
-        self.weights = module.weights(backbone.dtype)
+    def __init__(self, module: Bottleneck, weights: Weights, run: Run, index: int, layer: Layer) -> None:
+        self.module, self.weights, self.run, self.index, self.layer = module, weights, run, index, layer
         self.sequential = module.modification.insertion is Insertion.SEQUENTIAL
         self.seen: Tensor
 

@@ -56,7 +56,7 @@ class LayerModule(HookedModule):
             values = gate_values(self.gate, network, states, mask.index_select(0, self.slots))
         for output in range(values.shape[2]):
             site = f"{self.site}.{('key', 'value')[output]}" if values.shape[2] > 1 else self.site.value
-            run.record_gate(name, site, layer, self.slots, values[:, :, output])
+            run.record_gate(self, name, site, layer, self.slots, values[:, :, output])
         return values
 
 

@@ -19,7 +19,7 @@ class Head(StackedModule):
     def __init__(self, members: Sequence[Member], backbone: Backbone, outputs: int) -> None:
         """`outputs`: number of classes, 1 for regression."""
         super().__init__("head", members)
-        hidden = backbone.shape.hidden
+        hidden = backbone.shape.head_input or backbone.shape.hidden
         self.activation = ACTIVATIONS[backbone.architecture.head_activation or "tanh"] if backbone.shape.dense_head else None
         if self.activation:
             self.add_weights("dense", lambda _, g: normal(hidden, hidden)(g))
@@ -42,13 +42,11 @@ def _affine(states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias.unsqueeze(1), states, weight.transpose(1, 2))
 
 
-def pool(last_hidden: Tensor, pooler_output: Tensor | None, mask: Tensor, pooling: Pooling, first: Tensor, last: Tensor) -> Tensor:
+def pool(last_hidden: Tensor, mask: Tensor, pooling: Pooling, first: Tensor, last: Tensor) -> Tensor:
     """One vector an example, ``(N*B, H)``, from ``(N*B, T, H)``; padding never counts.
 
     `first` and `last`, ``(N*B,)``: where the text's first token stands (a prompt comes before it), and its last.
     """
-    if pooling == "pooler" and pooler_output is not None:
-        return pooler_output
     if pooling == "mean":
         weights = mask.unsqueeze(2).float()
         return (last_hidden.float() * weights).sum(1) / weights.sum(1).clamp_min(1.0)

@@ -1,7 +1,7 @@
 """A pack: many trials on one frozen backbone, in one forward and backward pass."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import PROJECTIONS, SUBLAYERS, Form, Modification, Site, gate_groups, group_layers, group_outputs
 from pelt_automl.modifications.bias import BiasShift
 from pelt_automl.modifications.bottleneck import Bottleneck
+from pelt_automl.modifications.bridged_modules import bridged_module
 from pelt_automl.modifications.by_layer import LayerModule, SharedGate
 from pelt_automl.modifications.full import FullCopy, copy_of
 from pelt_automl.modifications.head import Head, pool
@@ -34,9 +35,14 @@ BY_LAYER: dict[tuple[Form, Site], type[LayerModule]] = {
 WHOLE: dict[Form, Callable[[str, Sequence[Member], Backbone], HookedModule]] = {
     Form.BIAS: BiasShift,
     Form.FULL: FullCopy,
+    Form.PEFT: bridged_module,
     Form.PROMPT: Prompt,
 }
 """Which module carries out a modification of the whole backbone."""
+
+
+STATE = "state/"
+"""Before the names of what a training needs to go on, beside weights and moments."""
 
 
 @dataclass(frozen=True)
@@ -85,28 +91,40 @@ class Pack(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None, without: frozenset[str] = frozenset()
     ) -> PackOutput:
         """Each trial on its own examples: all inputs ``(N, B, T)``. Submodules named in `without` are truly switched off."""
+        if not self.backbone.architecture.packs and input_ids.shape[1] == 1:
+            return self._twice(input_ids, attention_mask, token_type_ids, without)
         active = [module for module in self.hooked() if module.submodule not in without]
         ids, mask, source = self._with_room(active, input_ids, attention_mask)
         masks = {part.shape[2]: part for part in (attention_mask, mask)}
         run = Run(input_ids.shape[0], input_ids.shape[1], masks)
         inputs = {"input_ids": ids.flatten(0, 1), "attention_mask": mask.flatten(0, 1)}
-        if token_type_ids is not None:
+        if token_type_ids is not None and self.backbone.architecture.token_types:
             inputs["token_type_ids"] = token_type_ids.gather(2, source).flatten(0, 1)
         if self.backbone.architecture.counts_positions:
             inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp_min(0)
         if self.backbone.architecture.encoder_decoder:
             inputs["decoder_input_ids"] = shifted_right(self.backbone.model, input_ids.flatten(0, 1), attention_mask.flatten(0, 1))
-        output = self._run(active, run, inputs)
-        return PackOutput(self.head(run.split(self._pool(output, input_ids, attention_mask, mask))), run.gates)
+        with self._attached(active, run) as model:
+            output = model(**inputs)
+            pooled = self._pool(model, output.last_hidden_state, input_ids, attention_mask, mask)
+        return PackOutput(self.head(pooled.view(*input_ids.shape[:2], -1)), run.gates)
+
+    def _twice(self, ids: Tensor, mask: Tensor, types: Tensor | None, without: frozenset[str]) -> PackOutput:
+        """One example beside itself: DeBERTa's relative positions look like one example, so that they can't be mistaken for it."""
+        types = types.expand(-1, 2, -1) if types is not None else None
+        both = self(ids.expand(-1, 2, -1), mask.expand(-1, 2, -1), types, without)
+        return PackOutput(both.logits[:, :1], {place: (slots, values[:, :1]) for place, (slots, values) in both.gates.items()})
 
     def _with_room(self, active: Sequence[HookedModule], ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        lengths = {slot: length for module in active if isinstance(module, Prompt) for slot, length in module.lengths.items()}
+        lengths = {slot: length for module in active for slot, length in module.lengths.items()}
         if not lengths:
             return ids, mask, torch.arange(ids.shape[2], device=ids.device).expand(ids.shape)
         pad = getattr(self.backbone.model.config, "pad_token_id", None) or 0
         return make_room([lengths.get(slot, 0) for slot in range(len(self.trials))], ids, mask, pad)
 
-    def _run(self, active: Sequence[HookedModule], run: Run, inputs: dict[str, Tensor]) -> Any:
+    @contextmanager
+    def _attached(self, active: Sequence[HookedModule], run: Run) -> Iterator[nn.Module]:
+        """The model to run, with everything in its place for one forward pass."""
         with ExitStack() as stack:
             for module in active:
                 for handle in module.attach(self.backbone, run):
@@ -115,22 +133,22 @@ class Pack(nn.Module):
             own = copy_of(active)
             if own is not None and self.backbone.dtype is not torch.float32:
                 stack.enter_context(torch.autocast(self.backbone.device.type, self.backbone.dtype))
-            return (own or self.backbone.model)(**inputs)
+            yield own or self.backbone.model
 
-    def _pool(self, output: Any, ids: Tensor, mask: Tensor, wide_mask: Tensor) -> Tensor:
+    def _pool(self, model: nn.Module, states: Tensor, ids: Tensor, mask: Tensor, wide_mask: Tensor) -> Tensor:
         """``(N*B, H)``: what the head reads. An encoder-decoder's states are its decoder's, which has no prompt."""
         decoded = self.backbone.architecture.encoder_decoder
-        first = (wide_mask.sum(2) - mask.sum(2)).flatten() * (not decoded)
-        end = mask
-        eos = getattr(self.backbone.model.config, "eos_token_id", None)
+        counted = mask if decoded else wide_mask
+        first = (counted.sum(2) - mask.sum(2)).flatten().long()
+        end, eos = counted, getattr(self.backbone.model.config, "eos_token_id", None)
         if decoded and eos is not None:  # as in transformers: the end of the text, which in mBART a language code follows
-            is_end = (ids == eos) & mask.bool()
+            is_end = torch.isin(ids, torch.tensor(eos, device=ids.device)) & mask.bool()
             end = torch.where(is_end.any(dim=2, keepdim=True), is_end.to(mask.dtype), mask)
-        positions = torch.arange(ids.shape[2], device=ids.device)
-        last = (end * positions).argmax(dim=2).flatten() + first
-        pooling = self.backbone.pooling
-        counted = (mask if decoded else wide_mask).flatten(0, 1)
-        return pool(output.last_hidden_state, getattr(output, "pooler_output", None), counted, pooling, first, last)
+        last = (end * torch.arange(end.shape[2], device=ids.device)).argmax(dim=2).flatten()
+        pooled = pool(states, counted.flatten(0, 1), self.backbone.pooling, first, last)
+        for path in self.backbone.architecture.pooler if self.backbone.pooling == "pooler" else ():
+            pooled = model.get_submodule(path)(pooled)
+        return pooled
 
     def trainable(self) -> list[tuple[Tensor, Tensor | None]]:
         """Every trained tensor with the slots of its rows; None for the slots where it has no trial dimension."""
@@ -163,9 +181,31 @@ class Pack(nn.Module):
         Kept weights go into a pack of the modifications as `without_reparameterization` gives them.
         Raises `KeyError` when a tensor is missing and `RuntimeError` when a shape differs.
         """
-        with torch.no_grad():
-            for name, own in self.trained_weights(slot).items():
-                own.copy_(weights[name])
+        for module, row in self._rows(slot):
+            module.load(row, _without_prefix(weights, f"{module.label}."))
+
+    def begin(self, slot: int, steps: int, state: Mapping[str, Tensor]) -> None:
+        """Prepare one trial for a training of `steps` steps in all, or for the rest of one that `state` was taken from."""
+        for module, row in self._rows(slot):
+            module.begin(steps)
+            module.load_state(row, _without_prefix(state, f"{STATE}{module.label}."))
+
+    def state(self, slot: int) -> dict[str, Tensor]:
+        """What one trial needs beside weights and moments to go on with its training."""
+        return {f"{STATE}{module.label}.{name}": own for module, row in self._rows(slot) for name, own in module.state(row).items()}
+
+    def penalty(self) -> Tensor | float:
+        """What the trials' methods add to the sum of their losses."""
+        return sum(own for module in self.stacked() if (own := module.penalty()) is not None)
+
+    def after_step(self, step: int) -> None:
+        """Tell every module that the optimizer has made its step number `step`, counted from 1."""
+        for module in self.stacked():
+            module.after_step(step)
+
+
+def _without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def shifted_right(model: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:

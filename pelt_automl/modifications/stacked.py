@@ -49,32 +49,42 @@ class Run:
     """By number of tokens: ``(N, B, T)``, 1 for tokens, 0 for padding. Prompts make an encoder's sequences longer than a decoder's."""
     gates: dict[tuple[str, str, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
     """By submodule, site and layer: slots ``(n,)`` and gate values ``(n, B)``."""
+    recorded: set[tuple[nn.Module, str, str, int]] = field(default_factory=set)
+    """By module: which of them it has recorded."""
     shared_gates: dict[tuple[Gate, str, int], Tensor] = field(default_factory=dict)
     """Values ``(N, B)`` of the gates that several modifications share, by gate, submodule (empty: all) and layer."""
     heads: dict[nn.Module, HeadChanges] = field(default_factory=dict)
     """What attention modules are to change in their next call."""
 
     def split(self, states: Tensor) -> Tensor:
-        """``(N*B, ...)`` as ``(N, B, ...)``, also where a model has flattened examples and tokens, ``(N*B*T, H)``.
+        """``(N*B, ...)`` as ``(N, B, ...)``; ``(N*B*T, H)``, where a model has flattened examples and tokens, as ``(N, B, T, H)``.
 
         What has no example dimension at all (DeBERTa's relative positions) belongs to the one trial of its pack.
         """
         together = self.trials * self.examples
-        if states.shape[0] == together:
-            return states.view(self.trials, self.examples, *states.shape[1:])
         if states.dim() == 2 and states.shape[0] % together == 0:
             return states.view(self.trials, self.examples, -1, states.shape[1])
+        if states.shape[0] == together:
+            return states.view(self.trials, self.examples, *states.shape[1:])
         return states.view(self.trials, states.shape[0] // self.trials, *states.shape[1:])
 
     def mask_of(self, states: Tensor) -> Tensor | None:
         """The mask ``(N, B, T)`` of states ``(n, B, T, H)``; None if they aren't those of tokens."""
         return self.masks.get(states.shape[2]) if states.dim() == 4 and states.shape[1] == self.examples else None
 
-    def record_gate(self, submodule: str, site: str, layer: int, slots: Tensor, values: Tensor) -> None:
-        """Keep a gate's values ``(n, B)``; a layer that is applied again and again (ALBERT) counts each time."""
-        while (submodule, site, layer) in self.gates:
+    def record_gate(self, module: nn.Module, submodule: str, site: str, layer: int, slots: Tensor, values: Tensor) -> None:
+        """Keep the values ``(n, B)`` of a module's gate, beside those that other trials' modules have recorded at the same place.
+
+        A layer that is applied again and again (ALBERT) counts each time.
+        """
+        while (module, submodule, site, layer) in self.recorded:
             layer += 1
-        self.gates[submodule, site, layer] = (slots, values)
+        self.recorded.add((module, submodule, site, layer))
+        place = submodule, site, layer
+        if place in self.gates:
+            others = self.gates[place]
+            slots, values = torch.cat([others[0], slots]), torch.cat([others[1], values])
+        self.gates[place] = slots, values
 
 
 class StackedModule(nn.Module):
@@ -131,6 +141,29 @@ class StackedModule(nn.Module):
         """What of one trial's weights is needed after the training."""
         return self.trained(row)
 
+    @torch.no_grad()
+    def load(self, row: int, weights: Mapping[str, Tensor]) -> None:
+        """Set one trial's trained tensors. Raises `KeyError` when one is missing and `RuntimeError` when a shape differs."""
+        for name, own in self.trained(row).items():
+            own.copy_(weights[name])
+
+    def begin(self, steps: int) -> None:
+        """Told before the training, or before it goes on: of how many optimizer steps it consists from start to end."""
+
+    def penalty(self) -> Tensor | None:
+        """What is added to the loss, a scalar; None where the method has nothing to add."""
+        return None
+
+    def after_step(self, step: int) -> None:
+        """Told after the optimizer's step number `step`, counted from 1."""
+
+    def state(self, row: int) -> dict[str, Tensor]:  # noqa: ARG002 the interface's
+        """What one trial needs beside its trained tensors to go on with its training."""
+        return {}
+
+    def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:
+        """Take up what `state` gave."""
+
     def everyone(self, run: Run) -> bool:
         """Whether every trial of the pack takes part, in the pack's order, so that no rows have to be picked."""
         return len(self.members) == run.trials and all(member.slot == row for row, member in enumerate(self.members))
@@ -157,6 +190,11 @@ def part_of(states: Tensor, part: Part | None) -> Tensor:
 
 class HookedModule(StackedModule):
     """Trained weights that change hidden states inside the backbone."""
+
+    @property
+    def lengths(self) -> Mapping[int, int]:
+        """Tokens of the prompt that each trial puts before its text, by its slot."""
+        return {}
 
     @property
     def submodule(self) -> str:

@@ -1,14 +1,12 @@
 """What an architecture can't offer, and what trials can't share. No torch."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 from pelt_automl.backbones.architectures import Architecture
-from pelt_automl.design_space import WHOLE_SITES, BackboneShape, Form, Modification, Site, nonsense
+from pelt_automl.design_space import OWN_COPY, WHOLE_SITES, BackboneShape, Form, Modification, Site, nonsense
 from pelt_automl.errors import BackboneError, all_problems
-
-OWN_PACK = (Form.FULL, Form.PEFT)
-"""Forms that need a copy of the backbone, so that such a trial is alone in its pack."""
 
 
 def why_not(modification: Modification, architecture: Architecture, shape: BackboneShape) -> str | None:
@@ -24,6 +22,8 @@ def why_not(modification: Modification, architecture: Architecture, shape: Backb
         return f"{architecture.family} has no site {m.site}"
     if m.gate and m.form in WHOLE_SITES:
         return f"a gate multiplies a change in a layer; the {m.form} form has none"
+    if m.form is Form.PEFT:
+        return _why_not_peft(m, architecture, shape)
     return _wrong_layers(m, shape)
 
 
@@ -33,10 +33,20 @@ def _wrong_layers(modification: Modification, shape: BackboneShape) -> str | Non
     return f"{modification.site} is at the layers 0 to {last}, not at {', '.join(map(str, wrong))}" if wrong else None
 
 
+def _why_not_peft(modification: Modification, architecture: Architecture, shape: BackboneShape) -> str | None:
+    from pelt_automl.modifications.counting import bridged_refusal  # torch, and peft
+
+    return bridged_refusal(modification.peft, architecture, shape)
+
+
 def check_supported(modifications: Sequence[Modification], architecture: Architecture, shape: BackboneShape) -> None:
     """Raises `BackboneError` with every modification that can't be carried out, the reasons, and the sites that there are."""
     problems = [reason for m in modifications if (reason := why_not(m, architecture, shape))]
     labels = [(m.name, m.site) for m in modifications]
+    if len(modifications) > 1:
+        problems += [
+            f"{m.name} works on a copy of the backbone, so it can't be combined with others" for m in modifications if m.form in OWN_COPY
+        ]
     problems += [f"two modifications are called {name} at {site}" for name, site in sorted({x for x in labels if labels.count(x) > 1})]
     if problems:
         there = ", ".join(site for site in Site if site in architecture.sites and site not in architecture.missing)
@@ -45,9 +55,15 @@ def check_supported(modifications: Sequence[Modification], architecture: Archite
 
 def needs_own_pack(modifications: Sequence[Modification], architecture: Architecture) -> bool:
     """Whether a trial can't share a forward pass with others."""
-    return not architecture.packs or any(m.form in OWN_PACK for m in modifications)
+    return not architecture.packs or any(m.form in OWN_COPY for m in modifications)
 
 
 def without_reparameterization(modifications: Sequence[Modification]) -> tuple[Modification, ...]:
-    """The form in which trained modifications are kept: prefixes as such, without the MLP that made them."""
-    return tuple(replace(modification, reparameterization=0) for modification in modifications)
+    """The form in which trained modifications are kept: prefixes and prompts as such, without the network that made them."""
+    return tuple(replace(modification, reparameterization=0, peft=_without_network(modification.peft)) for modification in modifications)
+
+
+def _without_network(peft: str) -> str:
+    """A configuration of peft for what is kept of a trained prompt."""
+    given = json.loads(peft) if peft else {}
+    return json.dumps(given | {"inference_mode": True}, sort_keys=True) if given.get("peft_type") == "P_TUNING" else peft

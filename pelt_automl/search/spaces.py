@@ -1,68 +1,21 @@
 """Search spaces from YAML, in Optuna's own words, checked whole before anything is loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import yaml
 
 import pelt_automl
 from pelt_automl.errors import SearchSpaceError, all_problems
-from pelt_automl.methods import METHODS
+from pelt_automl.methods import METHODS, PeltMethod
+from pelt_automl.search.parameters import Parameter, Suggests, in_order
+from pelt_automl.search.space_checks import FILE_KEYS, file_problems, parameter_from
 
-FILE_KEYS = {"method", "version", "hyper_parameters"}
-PARAMETER_KEYS = {
-    "float": {"type", "low", "high", "log", "step"},
-    "int": {"type", "low", "high", "log", "step"},
-    "categorical": {"type", "choices"},
-}
-Number = int | float
-
-
-class Suggests(Protocol):
-    """The part of ``optuna.Trial`` that a space uses."""
-
-    def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> float:
-        """A number with a fraction."""
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """A whole number."""
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        """One of the choices."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One searched hyper-parameter."""
-
-    name: str
-    kind: Literal["float", "int", "categorical"]
-    low: Number = 0
-    high: Number = 0
-    log: bool = False
-    step: Number | None = None
-    choices: tuple[Any, ...] = ()
-
-    def suggest(self, trial: Suggests) -> Any:
-        """Draw a value."""
-        if self.kind == "categorical":
-            return trial.suggest_categorical(self.name, list(self.choices))
-        if self.kind == "int":
-            return trial.suggest_int(self.name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
-        return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
-
-    def described(self) -> str:
-        """For people: ``1e-04 to 1e-02 (log)``."""
-        if self.kind == "categorical":
-            return "one of " + ", ".join(str(choice) for choice in self.choices)
-        notes = [*(["log"] if self.log else []), *([f"step {self.step}"] if self.step else [])]
-        return f"{self.low:g} to {self.high:g}" + (f" ({', '.join(notes)})" if notes else "")
-
-    def holds(self, value: Any) -> bool:
-        """Whether the space contains `value`."""
-        return value in self.choices if self.kind == "categorical" else self.low <= value <= self.high
+MOST_COMBINATIONS = 10_000
+"""Combinations of choices that are looked at for those that make no sense."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +26,75 @@ class SearchSpace:
     version: int
     """Part of the study's name: a space that changes gets a new study."""
     parameters: tuple[Parameter, ...]
+    """Each after those that it depends on."""
+
+    @property
+    def _method(self) -> PeltMethod:
+        return METHODS[self.method]
 
     def suggest(self, trial: Suggests) -> dict[str, Any]:
-        """A configuration of the searched hyper-parameters."""
-        return {parameter.name: parameter.suggest(trial) for parameter in self.parameters}
+        """A configuration of the searched hyper-parameters, as far as they have a meaning beside each other."""
+        drawn: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.applies(drawn):
+                drawn[parameter.name] = parameter.suggest(trial)
+        return drawn
 
     def default(self) -> dict[str, Any]:
-        """The published configuration, as far as it is searched."""
-        defaults = METHODS[self.method].defaults
-        return {parameter.name: defaults[parameter.name] for parameter in self.parameters}
+        """The configuration to try first: the published one, as far as it is searched and has a meaning."""
+        drawn: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.applies(drawn):
+                drawn[parameter.name] = self._first(parameter)
+        return drawn
+
+    def _first(self, parameter: Parameter) -> Any:
+        """Its published value; where there is none, its first choice, or a value of its range."""
+        default = self._method.defaults.get(parameter.name)
+        if default is not None and parameter.name not in self._method.unpublished:
+            return default
+        if parameter.kind == "categorical":
+            return parameter.choices[0]
+        return default if default is not None and parameter.holds(default) else parameter.low
+
+    def configuration(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """All hyper-parameters of a trial: the drawn ones, and the published value of those that aren't searched.
+
+        A searched one that wasn't drawn has no meaning in this trial and is left out.
+        """
+        searched = {parameter.name for parameter in self.parameters}
+        fixed = {name: value for name, value in self._method.defaults.items() if name not in searched}
+        names = [name for name in self._method.defaults if name in drawn or name in fixed]
+        return {name: drawn.get(name, fixed.get(name)) for name in names} | dict(drawn)
+
+    def refusal(self, drawn: Mapping[str, Any]) -> str | None:
+        """Why a configuration makes no sense, as ``what: why``; None for one that does."""
+        return self._method.refusal(self.configuration(drawn))
+
+    def excluded(self) -> dict[str, list[str]]:
+        """What the search leaves out because it makes no sense, by reason; over the choices alone, all numbers at their default."""
+        found: dict[str, list[str]] = {}
+        for drawn in islice(self.combinations(), MOST_COMBINATIONS):
+            if reason := self.refusal(drawn):
+                what, _, why = reason.rpartition(": ")
+                known = found.setdefault(why, [])
+                known += [what] if what not in known else []
+        return found
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Every combination of choices that have a meaning beside each other, all numbers at the value to try first."""
+        return self._combinations({}, self.parameters)
+
+    def _combinations(self, drawn: dict[str, Any], left: tuple[Parameter, ...]) -> Iterator[dict[str, Any]]:
+        if not left:
+            yield drawn
+            return
+        first, *others = left
+        if not first.applies(drawn):
+            yield from self._combinations(drawn, tuple(others))
+            return
+        for value in first.choices or (self._first(first),):
+            yield from self._combinations({**drawn, first.name: value}, tuple(others))
 
 
 def shipped_spaces() -> Path:
@@ -122,107 +135,11 @@ def load_space(path: Path) -> SearchSpace:
         raise SearchSpaceError(f"{path}: {error}") from error
     if not isinstance(data, dict):
         raise SearchSpaceError(f"{path}: expected the keys {', '.join(sorted(FILE_KEYS))}, found {type(data).__name__}")
-    if problems := [*_file_problems(data), *_parameters_problems(data)]:
+    if problems := file_problems(data):
         raise SearchSpaceError(all_problems(str(path), problems))
-    parameters = [_parameter(name, entry) for name, entry in data["hyper_parameters"].items()]
-    return SearchSpace(data["method"], data["version"], tuple(parameters))
-
-
-def _parameter(name: str, entry: Mapping[str, Any]) -> Parameter:
-    return Parameter(
-        name=name,
-        kind=entry["type"],
-        low=entry.get("low", 0),
-        high=entry.get("high", 0),
-        log=entry.get("log", False),
-        step=entry.get("step"),
-        choices=tuple(entry.get("choices", ())),
-    )
-
-
-def _file_problems(data: Mapping[str, Any]) -> list[str]:
-    problems = [f"unknown key {key!r}; there are {', '.join(sorted(FILE_KEYS))}" for key in data if key not in FILE_KEYS]
-    problems += [f"the key {key!r} is missing" for key in sorted(FILE_KEYS - set(data))]
-    if "method" in data and data["method"] not in METHODS:
-        problems.append(f"method is {data['method']!r}; there are {', '.join(METHODS)}")
-    if "version" in data and not _is(data["version"], int):
-        problems.append(f"version is {data['version']!r}; it must be a whole number")
-    return problems
-
-
-def _parameters_problems(data: Mapping[str, Any]) -> list[str]:
-    parameters = data.get("hyper_parameters")
-    if parameters is None:
-        return []
-    if not isinstance(parameters, dict) or not parameters:
-        return ["hyper_parameters must be a mapping with at least one entry"]
-    method = METHODS.get(data.get("method", ""))
-    problems: list[str] = []
-    for name, entry in parameters.items():
-        if method and name not in method.defaults:
-            problems.append(f"{method.name} has no hyper-parameter {name!r}; it has {', '.join(method.defaults)}")
-            continue
-        own = _entry_problems(entry)
-        problems += [f"{name}: {problem}" for problem in own]
-        if method and not own and not _parameter(name, entry).holds(method.defaults[name]):
-            problems.append(f"{name}: the published default {method.defaults[name]!r} isn't in the space, so it couldn't be tried first")
-    return problems
-
-
-def _entry_problems(entry: Any) -> list[str]:
-    if not isinstance(entry, dict) or entry.get("type") not in PARAMETER_KEYS:
-        return [f"expected a mapping whose type is one of {', '.join(PARAMETER_KEYS)}, found {entry!r}"]
-    known = PARAMETER_KEYS[entry["type"]]
-    problems = [f"unknown key {key!r}; there are {', '.join(sorted(known))}" for key in entry if key not in known]
-    if entry["type"] == "categorical":
-        return problems + _choices_problems(entry.get("choices"))
-    return problems + _range_problems(entry)
-
-
-def _choices_problems(choices: Any) -> list[str]:
-    if not isinstance(choices, list) or not choices:
-        return [f"choices must be a list with at least one entry, found {choices!r}"]
-    numbers = [choice for choice in choices if isinstance(choice, str) and _looks_like_a_number(choice)]
-    return [f"the choice {choice!r} is text to YAML; write it with a point: {_with_point(choice)}" for choice in numbers]
-
-
-def _range_problems(entry: Mapping[str, Any]) -> list[str]:
-    wanted = int if entry["type"] == "int" else float
-    problems: list[str] = []
-    for key in ("low", "high", "step"):
-        value = entry.get(key)
-        if value is None:
-            problems += [f"{key} is missing"] if key != "step" else []
-        elif isinstance(value, str) and _looks_like_a_number(value):
-            problems.append(f"{key} is the text {value!r} to YAML; write it with a point: {_with_point(value)}")
-        elif not _is(value, wanted):
-            problems.append(f"{key} is {value!r}; it must be {'a whole number' if wanted is int else 'a number'}")
-    if not isinstance(entry.get("log", False), bool):
-        problems.append(f"log is {entry['log']!r}; it must be true or false")
-    if problems:
-        return problems
-    if entry["low"] >= entry["high"]:
-        problems.append(f"low {entry['low']} must be below high {entry['high']}")
-    if entry.get("log") and entry["low"] <= 0:
-        problems.append(f"low is {entry['low']}; on a log scale it must be above 0")
-    if entry.get("log") and entry.get("step") is not None:
-        problems.append("log and step can't be combined")
-    return problems
-
-
-def _is(value: Any, kind: type) -> bool:
-    """Whether a YAML value is a number of this kind; true and false are not, a whole number is a float too."""
-    return isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
-
-
-def _looks_like_a_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _with_point(text: str) -> str:
-    head, _, exponent = text.lower().partition("e")
-    return text if "." in head else f"{head}.0e{exponent}" if exponent else f"{head}.0"
+    method = METHODS[data["method"]]
+    ordered, _ = in_order([parameter_from(name, entry, method) for name, entry in data["hyper_parameters"].items()])
+    space = SearchSpace(method.name, data["version"], ordered)
+    if reason := space.refusal(space.default()):
+        raise SearchSpaceError(f"{path}: the configuration to try first makes no sense: {reason}")
+    return space

@@ -3,24 +3,31 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import optuna
-from optuna.samplers import TPESampler
+from optuna.samplers import RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock  # the base class of its lock_obj; Optuna exports only its own two
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from pelt_automl.methods import METHODS
+from pelt_automl.errors import SearchSpaceError
+from pelt_automl.records import HyperParameters
 from pelt_automl.search.spaces import SearchSpace
 
 STARTUP_TRIALS = 4
 """Configurations drawn at random, the default among them, before TPE takes over."""
+
+DRAWS_BY_TPE, MOST_DRAWS = 50, 1000
+"""Configurations in a row that make no sense: after the first number they are drawn at random, after the second there are none."""
+
+REFUSED = "refused"
+"""Optuna's user attribute with the reason why a configuration was never trained."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -31,7 +38,7 @@ class Asked:
 
     number: int
     hyper_parameters: dict[str, Any]
-    """All of the method's, those that aren't searched included."""
+    """All of the method's that have a meaning in it, those that aren't searched included."""
     is_default: bool
     """Whether this is the published configuration."""
 
@@ -82,9 +89,21 @@ def exclusive(path: Path) -> Iterator[bool]:
 class MethodStudy:
     """The search of one method. The first trial is the published default; TPE with a fixed seed follows."""
 
-    def __init__(self, storage: BaseStorage, name: str, space: SearchSpace, seed: int, *, greater_is_better: bool) -> None:
-        """`name` is unique in the storage; a study that is there already is taken up."""
-        self.space, self.seed, self.name = space, seed, name
+    def __init__(
+        self,
+        storage: BaseStorage,
+        name: str,
+        space: SearchSpace,
+        seed: int,
+        *,
+        greater_is_better: bool,
+        refusal: Callable[[HyperParameters], str | None] = lambda _: None,
+    ) -> None:
+        """`name` is unique in the storage; a study that is there already is taken up.
+
+        `refusal`: why a configuration can't be trained, beyond what makes no sense anywhere: the model lacks a site, say.
+        """
+        self.space, self.seed, self.name, self.refusal = space, seed, name, refusal
         self.study = optuna.create_study(
             study_name=f"{name}-v{space.version}",
             storage=storage,
@@ -93,41 +112,52 @@ class MethodStudy:
         )
 
     def ask(self) -> Asked:
-        """The next configuration; its trial is running from now on."""
-        number = len(self.study.get_trials(deepcopy=False))
-        if number == 0:
-            self.study.enqueue_trial(self.space.default())
-        self.study.sampler = self._sampler(number)
-        trial = self.study.ask()
-        self.space.suggest(trial)
-        return self._asked(trial.number, trial.params)
+        """The next configuration that makes sense; its trial is running from now on.
+
+        Others are drawn and refused without a training: their trials have failed for Optuna, with the reason in `REFUSED`.
+        Raises `SearchSpaceError` when there seems to be none that makes sense.
+        """
+        for drawn in range(MOST_DRAWS):
+            number = len(self.study.get_trials(deepcopy=False))
+            if number == 0:
+                self.study.enqueue_trial(self.space.default())
+            self.study.sampler = self._sampler(number) if drawn < DRAWS_BY_TPE else RandomSampler(self._seed(number))
+            if asked := self._accepted(self.study.ask()):
+                return asked
+        raise SearchSpaceError(f"{self.name}: {MOST_DRAWS} configurations in a row make no sense; see `pelt-automl spaces` for the reasons")
+
+    def _accepted(self, trial: Trial) -> Asked | None:
+        """A trial with all of its hyper-parameters; None if they make no sense."""
+        params = self.space.suggest(trial)
+        reason = self.space.refusal(params) or self.refusal(self.space.configuration(params))
+        if reason is None:
+            return Asked(trial.number, self.space.configuration(params), is_default=params == self.space.default())
+        trial.set_user_attr(REFUSED, reason)
+        self.study.tell(trial.number, state=TrialState.FAIL)
+        return None
 
     def _sampler(self, number: int) -> TPESampler:
-        """Seeded by the trial's number, so that a search that is taken up again goes on as it would have without the break."""
-        digest = hashlib.sha256(f"{self.seed}/{self.name}/{number}".encode()).digest()
-        return TPESampler(seed=int.from_bytes(digest[:4], "big"), n_startup_trials=STARTUP_TRIALS, constant_liar=True)
+        return TPESampler(seed=self._seed(number), n_startup_trials=STARTUP_TRIALS, constant_liar=True)
 
-    def _asked(self, number: int, params: dict[str, Any]) -> Asked:
-        defaults = METHODS[self.space.method].defaults
-        return Asked(number, defaults | params, is_default=params == self.space.default())
+    def _seed(self, number: int) -> int:
+        """From the trial's number, so that a search that is taken up again goes on as it would have without the break."""
+        digest = hashlib.sha256(f"{self.seed}/{self.name}/{number}".encode()).digest()
+        return int.from_bytes(digest[:4], "big")
 
     def unfinished(self) -> list[Asked]:
         """Trials that were asked for and never told: those of a process that was killed. Call it with the method's lock held."""
-        found = []
-        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if set(frozen.params) != {parameter.name for parameter in self.space.parameters}:
-                self.space.suggest(Trial(self.study, frozen._trial_id))
-                frozen = self._frozen(frozen.number)  # noqa: PLW2901
-            found.append(self._asked(frozen.number, frozen.params))
-        return found
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        trials = [Trial(self.study, frozen._trial_id) for frozen in running]  # what was drawn already is drawn again as it was
+        return [asked for trial in trials if (asked := self._accepted(trial))]
 
     def _frozen(self, number: int) -> FrozenTrial:
         return self.study.get_trials(deepcopy=False)[number]
 
     @property
     def asked(self) -> int:
-        """How many configurations have been asked for."""
-        return len(self.study.get_trials(deepcopy=False, states=tuple(s for s in TrialState if s != TrialState.WAITING)))
+        """How many configurations have been asked for; those that were refused don't count."""
+        asked = self.study.get_trials(deepcopy=False, states=tuple(s for s in TrialState if s != TrialState.WAITING))
+        return sum(REFUSED not in trial.user_attrs for trial in asked)
 
     def tell_completed(self, number: int, score: float) -> None:
         """The trial was trained in full."""

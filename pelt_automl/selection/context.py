@@ -1,7 +1,7 @@
 """What the phases of a selection share: settings, data, model, clock, and the record of what has happened."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +11,13 @@ import numpy as np
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.config import SelectionSettings
-from pelt_automl.design_space import count_all
+from pelt_automl.design_space import Modification
 from pelt_automl.methods import LEARNING_RATE, METHODS
-from pelt_automl.records import Event, Planned, Progress, Recorder, Seeds, TrialEnded, of_kind
+from pelt_automl.modifications import count_on, needs_own_pack
+from pelt_automl.records import Event, HyperParameters, Planned, Progress, Recorder, Seeds, TrialEnded, of_kind
 from pelt_automl.search.budget import EVIDENCE_EXAMPLES, WRITING, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
+from pelt_automl.selection.field import longest_text, refusals
 from pelt_automl.tasks import TaskData
 from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.loop import Trainer
@@ -24,6 +26,7 @@ from pelt_automl.training.tokens import BatchOrder, Tokens, tokenize
 from pelt_automl.training.trials import TrialRun
 
 E = TypeVar("E", bound=Event)
+C = TypeVar("C")
 
 
 @dataclass
@@ -75,6 +78,11 @@ class Context:
         return self._backbone
 
     @property
+    def max_length(self) -> int:
+        """Tokens that a text is cut to."""
+        return longest_text(self.settings.training.max_length, self.backbone.shape)
+
+    @property
     def plan(self) -> TrainingPlan:
         """The plan of every training, after `prepare`."""
         assert self._plan is not None, "prepare() comes first"
@@ -85,6 +93,27 @@ class Context:
         self._backbone = backbone
         select_size = len(self.data.split(self.settings.search.seed)[1])
         self._plan = make_plan(steps, self.settings.search.rung, select_size, self.settings.training)
+
+    def modifications(self, method: str, hyper_parameters: HyperParameters) -> tuple[Modification, ...]:
+        """What a configuration changes in the backbone."""
+        return METHODS[method].modifications(hyper_parameters)
+
+    def refusal(self, method: str, hyper_parameters: HyperParameters) -> str | None:
+        """Why the model can't carry out a configuration; None if it can."""
+        backbone = self.backbone
+        found = refusals(self.modifications(method, hyper_parameters), backbone.architecture, backbone.shape, self.max_length)
+        return "; ".join(found) or None
+
+    def packs(self, configurations: Sequence[C], of: Callable[[C], tuple[Modification, ...]]) -> list[list[C]]:
+        """Configurations in packs that fit, their Modifications given by `of`; those that can't share a pack stand alone, at the end."""
+        alone = [needs_own_pack(of(one), self.backbone.architecture) for one in configurations]
+        shared = [one for one, own in zip(configurations, alone, strict=True) if not own]
+        packs = [list(shared[start : start + self.pack_size]) for start in range(0, len(shared), self.pack_size)]
+        return packs + [[one] for one, own in zip(configurations, alone, strict=True) if own]
+
+    def shares_packs(self, method: str) -> bool:
+        """Whether a method's published configuration can train in one pack with others."""
+        return not needs_own_pack(self.modifications(method, METHODS[method].defaults), self.backbone.architecture)
 
     @property
     def pack_size(self) -> int:
@@ -112,20 +141,20 @@ class Context:
     def splits(self, seed: int) -> tuple[Tokens, Tokens]:
         """Tokenized train and select of a split seed."""
         if seed not in self._tokens:
-            train, select = (tokenize(part, self.backbone.tokenizer, self.settings.training.max_length) for part in self.data.split(seed))
+            train, select = (tokenize(part, self.backbone.tokenizer, self.max_length) for part in self.data.split(seed))
             self._tokens[seed] = (train, select)
         return self._tokens[seed]
 
     def report(self, indices: Sequence[int]) -> Tokens:
         """Tokenized examples of the report split."""
-        return tokenize(self.data.report.take(indices), self.backbone.tokenizer, self.settings.training.max_length)
+        return tokenize(self.data.report.take(indices), self.backbone.tokenizer, self.max_length)
 
     def run(self, name: str, method: str, hyper_parameters: dict[str, Any], seeds: Seeds) -> TrialRun:
         """A training that hasn't started."""
         train, select = self.splits(seeds.split)
         order = BatchOrder(train.lengths, self.plan.batch_size, seeds.order)
         scale = LabelScale.of(train.labels, regression=self.data.kind == "regression")
-        modifications = METHODS[method].modifications(hyper_parameters)
+        modifications = self.modifications(method, hyper_parameters)
         return TrialRun(name, modifications, hyper_parameters[LEARNING_RATE], seeds, train, select, scale, order)
 
     def trainer(self, phase: str, total_steps: float, *, reserve: float) -> Trainer:
@@ -159,7 +188,7 @@ class Context:
     ) -> TrialEnded:
         """The record of a training that has ended."""
         progress = run.progress
-        count = count_all(run.modifications, self.backbone.shape, self.data.outputs)
+        count = count_on(run.modifications, self.backbone, self.data.outputs)
         state: Any = progress.state
         return TrialEnded(
             trial=run.name,
@@ -192,7 +221,7 @@ class Context:
 
     def evidence_seconds(self) -> float:
         """What measuring gates and knocking submodules out is going to take; nothing without a gated method."""
-        if not any(m.gate for method in self.methods for m in METHODS[method].build()):
+        if not any(m.gate for method in self.methods for m in self.modifications(method, METHODS[method].defaults)):
             return 0.0
         select = min(EVIDENCE_EXAMPLES, len(self.data.split(self.settings.search.seed)[1]))
         return 5 * self.settings.search.finalist_seeds * select * self.speed.example

@@ -151,9 +151,7 @@ def _open_report(context: Context) -> None:
     tokens = context.report(indices)
     openings = len(context.record.of(ReportOpened)) + 1
     context.record.add(ReportOpened(openings, len(indices), len(context.data.report), tokens.labels.tolist()))
-    packed = [run for run in todo if METHODS[run.method].packable]
-    size = context.pack_size
-    packs = [packed[start : start + size] for start in range(0, len(packed), size)] + [[run] for run in todo if run not in packed]
+    packs = context.packs(todo, lambda run: context.modifications(run.method, run.hyper_parameters))
     for done, pack in enumerate(packs):
         context.progress("finalists", done, len(packs), "scoring on the report split")
         trained = Pack(context.backbone, [modifications_of(run) for run in pack], context.data.outputs)

@@ -9,6 +9,7 @@ from typing import Any
 from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.methods import METHODS
+from pelt_automl.selection.field import ALL
 
 _PARTS: dict[str, type] = {"task": TaskSettings, "training": TrainingSettings, "search": SearchSettings}
 _PATHS = {"data_dir", "train", "validation", "test", "spaces"}
@@ -71,11 +72,13 @@ def _k(value: Any) -> int | None:
 
 
 def _unknown_methods(names: Iterable[str]) -> list[str]:
+    if tuple(names) == (ALL,):
+        return []
     problems = []
     for name in names:
         if name not in METHODS:
             near = difflib.get_close_matches(name, METHODS, n=1)
             problems.append(
-                f"unknown method {name!r}" + (f" (did you mean {near[0]}?)" if near else "") + f"; there are {', '.join(METHODS)}"
+                f"unknown method {name!r}" + (f" (did you mean {near[0]}?)" if near else "") + f"; there are {', '.join(METHODS)}, or {ALL}"
             )
     return problems

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from pelt_automl.methods import METHODS
-from pelt_automl.modifications import without_reparameterization
+from pelt_automl.modifications import kept_form
 from pelt_automl.recommendation import Recommendation, load_recommendation, write_report
 from pelt_automl.recommendation.decision import decide
 from pelt_automl.records import Decision, FinalistScored, SelectionEnded, TrialEnded, VerdictReached
@@ -48,12 +48,12 @@ def save_winner(context: Context, verdict: VerdictReached) -> None:
     config = TrainedConfig(
         method=trial.method,
         hyper_parameters=trial.hyper_parameters,
-        modifications=without_reparameterization(METHODS[trial.method].modifications(trial.hyper_parameters)),
+        modifications=kept_form(METHODS[trial.method].modifications(trial.hyper_parameters), backbone),
         kind=data.kind,
         labels=list(data.labels),
         text_columns=list(data.text_columns),
         scale=LabelScale.of(train.labels, regression=data.kind == "regression"),
-        max_length=context.settings.training.max_length,
+        max_length=context.max_length,
         precision=precision_name(backbone.dtype),
         backbone=describe(backbone),
         task=data.name,

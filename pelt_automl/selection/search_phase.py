@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from pelt_automl.errors import NoTrialCompletedError, SelectionError
@@ -59,7 +60,14 @@ class _Search:
         search, data = context.settings.search, context.data
         storage = open_storage(context.folder / JOURNAL)
         self.studies = {
-            method: MethodStudy(storage, method, context.spaces[method], search.seed, greater_is_better=data.metric.greater_is_better)
+            method: MethodStudy(
+                storage,
+                method,
+                context.spaces[method],
+                search.seed,
+                greater_is_better=data.metric.greater_is_better,
+                refusal=partial(context.refusal, method),
+            )
             for method in methods
         }
         self.limit = context.clock.limit or 0.0

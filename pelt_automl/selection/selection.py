@@ -2,20 +2,18 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pelt_automl.backbones.loading import load_backbone
-from pelt_automl.backbones.sources import find_model
+from pelt_automl.backbones.loading import load_backbone, load_outline
 from pelt_automl.config import SelectionSettings, home
 from pelt_automl.errors import SelectionError
-from pelt_automl.methods import METHODS
 from pelt_automl.recommendation import Recommendation, load_recommendation
 from pelt_automl.recorders import RECORDERS
-from pelt_automl.records import DataDescribed, Event, Planned, Recorder, SelectionEnded, SelectionStarted, read
+from pelt_automl.records import DataDescribed, Decision, Event, Planned, Recorder, SelectionEnded, SelectionStarted, read
 from pelt_automl.search.budget import Clock, Speed, allowance, seconds_used, training_seconds
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.spaces import load_spaces
@@ -23,6 +21,7 @@ from pelt_automl.search.studies import exclusive
 from pelt_automl.selection.context import Context, Record
 from pelt_automl.selection.environment import environment, key_of, settings_as_json
 from pelt_automl.selection.evidence_phase import explain
+from pelt_automl.selection.field import field_of, longest_text
 from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.result_phase import publish, recommend
@@ -54,9 +53,9 @@ class Selection:
         folder holds another selection or another process works in it. All of this happens before a model is loaded.
         """
         started = time.monotonic()
-        methods = settings.search.methods or tuple(METHODS)
+        table, shape = load_outline(settings.model)
+        methods, left_out = field_of(settings.search.methods, table, shape, longest_text(settings.training.max_length, shape))
         spaces = load_spaces(settings.search.spaces, methods)
-        find_model(settings.model)
         data = load_task(settings.task)
         key = key_of(settings, data.data_hash, spaces)
         name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', data.name)}-{key[:8]}"
@@ -71,10 +70,10 @@ class Selection:
             context = Context(settings, folder, methods, spaces, data, record, clock)
             selection = Selection(context, name, key, lock.pop_all())
         if not selection.finished:
-            selection._start(resumed=bool(events))
+            selection._start(left_out, resumed=bool(events))
         return selection
 
-    def _start(self, *, resumed: bool) -> None:
+    def _start(self, left_out: Mapping[str, Sequence[str]], *, resumed: bool) -> None:
         settings = self.context.settings
         found = environment()
         self.context.record.add(
@@ -89,6 +88,9 @@ class Selection:
                 resumed,
             )
         )
+        if not resumed:
+            for method, reasons in left_out.items():
+                self.context.record.add(Decision("left out", method, f"not possible on {settings.model}: {'; '.join(reasons)}"))
 
     @property
     def folder(self) -> Path:

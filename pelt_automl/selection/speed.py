@@ -11,7 +11,7 @@ import torch
 
 from pelt_automl.design_space import Modification
 from pelt_automl.methods import METHODS
-from pelt_automl.modifications import Pack, PackTrial
+from pelt_automl.modifications import Pack, PackTrial, needs_own_pack
 from pelt_automl.records import Seeds
 from pelt_automl.search.budget import Speed
 from pelt_automl.selection.context import Context
@@ -42,7 +42,7 @@ def choose_threads(context: Context) -> int:
     if wanted or context.backbone.device.type != "cpu" or cores == 1 or os.getloadavg()[0] < BUSY * cores:
         torch.set_num_threads(wanted or cores)
         return wanted or cores
-    method = next((method for method in reversed(context.methods) if METHODS[method].packable), context.methods[0])
+    method = next((method for method in reversed(context.methods) if context.shares_packs(method)), context.methods[0])
     seconds: dict[int, float] = {}
     for threads in (cores, 1):
         torch.set_num_threads(threads)
@@ -54,8 +54,8 @@ def choose_threads(context: Context) -> int:
 
 def measure_speed(context: Context) -> Speed:
     """Train a mixed pack of the selection's methods for a few steps, and evaluate a few examples; methods that fail are left out."""
-    packable = [method for method in context.methods if METHODS[method].packable] or list(context.methods)
-    methods = packable[-LARGEST_PACK:]
+    sharing = [method for method in context.methods if context.shares_packs(method)]
+    methods = sharing[-LARGEST_PACK:] or list(context.methods[-1:])
     while methods:
         runs = [_run(context, method) for method in methods]
         step = _training(context, runs)
@@ -83,8 +83,8 @@ def _run(context: Context, method: str) -> TrialRun:
 def _evaluation(context: Context, modifications: list[tuple[Modification, ...]]) -> float:
     select = context.splits(context.settings.search.seed)[1]
     sample = select.take(range(min(EXAMPLES, len(select))))
-    packable = [own for own in modifications if not any(m.form == "full" for m in own)]
-    pack = Pack(context.backbone, [PackTrial(own, 0) for own in packable or [()]], context.data.outputs)
+    sharing = [own for own in modifications if not needs_own_pack(own, context.backbone.architecture)]
+    pack = Pack(context.backbone, [PackTrial(own, 0) for own in sharing or [()]], context.data.outputs)
     sets = [sample] * len(pack.trials)
     times = [time.perf_counter()]
     for _ in range(EVALUATIONS):
@@ -99,5 +99,5 @@ def _between(times: list[float]) -> list[float]:
 
 def _slowdown(context: Context) -> float:
     """Full fine-tuning also computes the gradients of the weights: about twice a packed trial's time, averaged over the methods."""
-    alone = sum(not METHODS[method].packable for method in context.methods)
+    alone = sum(not context.shares_packs(method) for method in context.methods)
     return 1 + alone / len(context.methods) if alone < len(context.methods) else 1.0

@@ -1,7 +1,7 @@
 """What is kept of a training, as safetensors and JSON; nothing is ever pickled."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.design_space import Modification, modification_from_dict, modification_to_dict
+from pelt_automl.design_space import Form, Modification, modification_from_dict, modification_to_dict
 from pelt_automl.errors import SelectionError
+from pelt_automl.modifications.bridged import ADAPTER_WEIGHTS, write_config
 from pelt_automl.records import CurvePoint
 from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.trials import TrialProgress
@@ -68,11 +69,40 @@ def describe(backbone: Backbone) -> dict[str, str]:
 
 
 def save_trained(folder: Path, config: TrainedConfig, weights: Mapping[str, Tensor], tokenizer: Any) -> None:
-    """Write config, weights and tokenizer into `folder`."""
+    """Write config, weights and tokenizer into `folder`; what peft has trained in peft's own format, the rest in ours."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_tensors(folder / WEIGHTS, weights)
+    rest = dict(weights)
+    for modification in bridged_ones(config.modifications):
+        prefix = _prefix(modification)
+        own = {name.removeprefix(prefix): rest.pop(name) for name in weights if name.startswith(prefix)}
+        save_tensors(folder / ADAPTER_WEIGHTS, own, {"format": "pt"})
+        write_config(folder, modification.peft, config.backbone["location"])
+    save_tensors(folder / WEIGHTS, rest)
     tokenizer.save_pretrained(str(folder / TOKENIZER))
     (folder / CONFIG).write_text(config.to_json() + "\n", encoding="utf-8")
+
+
+def load_trained(weights: Path, modifications: Sequence[Modification]) -> dict[str, Tensor]:
+    """The tensors that `save_trained` wrote: those in `weights`, and what stands beside it in peft's format.
+
+    A file of a training's own has all of them inside. Raises `SelectionError` when a file is missing or can't be read.
+    """
+    tensors, _ = load_tensors(weights)
+    for modification in bridged_ones(modifications):
+        prefix = _prefix(modification)
+        if not any(name.startswith(prefix) for name in tensors):
+            own, _ = load_tensors(weights.with_name(ADAPTER_WEIGHTS))
+            tensors |= {prefix + name: tensor for name, tensor in own.items()}
+    return tensors
+
+
+def bridged_ones(modifications: Sequence[Modification]) -> list[Modification]:
+    """Those that peft carries out: one at most, since it works on a copy of the backbone."""
+    return [modification for modification in modifications if modification.form is Form.PEFT]
+
+
+def _prefix(modification: Modification) -> str:
+    return f"{modification.name}.{modification.site}."
 
 
 def load_config(folder: Path) -> TrainedConfig:

@@ -92,6 +92,7 @@ class _PackTraining:
             if run.progress.continuation:
                 self.pack.load_weights(slot, run.progress.continuation)
                 self.optimizer.load(slot, run.progress.step, run.progress.continuation)
+            self.pack.begin(slot, self.plan.steps, run.progress.continuation)
         device = self.backbone.device
         self.peaks = torch.tensor([run.learning_rate for run in runs], device=device)
         self.losses = torch.zeros(len(runs), device=device)
@@ -114,11 +115,12 @@ class _PackTraining:
         parts = [run.train.take(run.order.batch(self.step)) for run in self.runs]
         batch = collate(parts, pad_id_of(self.pack), self.backbone.device)
         losses = self._losses(self.pack(**batch.inputs).logits, batch)
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        (losses.sum() + self.pack.penalty()).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step(self.peaks * learning_rate_share(self.step, self.plan), self.plan.clip)
         self.losses += losses.detach()
         self.steps_since += 1
         self.step += 1
+        self.pack.after_step(self.step)
         self.trainer.on_step(len(self.runs))
 
     def _losses(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -178,7 +180,9 @@ class _PackTraining:
         for slot, run in enumerate(self.runs):
             run.progress.step = self.step
             if self.step < self.plan.steps:
-                run.progress.continuation = _on_cpu(self.pack.trained_weights(slot) | self.optimizer.moments_of(slot))
+                run.progress.continuation = _on_cpu(
+                    self.pack.trained_weights(slot) | self.optimizer.moments_of(slot) | self.pack.state(slot)
+                )
 
     def _leave(self) -> None:
         """Go on with those that are still running."""

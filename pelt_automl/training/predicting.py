@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from pelt_automl.backbones.loading import Backbone, load_backbone
+from pelt_automl.backbones.loading import Backbone, Precision, load_backbone
 from pelt_automl.errors import BackboneError, SelectionError
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.tasks import Examples
-from pelt_automl.training.checkpoints import TOKENIZER, WEIGHTS, TrainedConfig, load_config, load_tensors
+from pelt_automl.training.checkpoints import TOKENIZER, WEIGHTS, TrainedConfig, load_config, load_trained
 from pelt_automl.training.evaluation import evaluate
 from pelt_automl.training.tokens import tokenize
 
@@ -52,18 +53,17 @@ class Predictor:
         return [float(value) for value in logits[:, 0] * self.config.scale.deviation + self.config.scale.mean]
 
 
-def load_predictor(folder: Path) -> Predictor:
+def load_predictor(folder: Path, precision: Precision | None = None, device: torch.device | None = None) -> Predictor:
     """Load what `save_trained` wrote, on the backbone that it was trained on.
 
-    Raises `SelectionError` when the folder holds no trained method or doesn't fit, `BackboneError` when the backbone can't be had or is
-    another one.
+    In the precision of the training and on the best device, unless others are given. Raises `SelectionError` when the folder holds no
+    trained method or doesn't fit, `BackboneError` when the backbone can't be had or is another one.
     """
     from transformers import AutoTokenizer
 
     config = load_config(folder)
-    precision = cast("Literal['bf16', 'fp32']", config.precision)
     name = config.backbone["name"] if config.backbone["name"] == "minilm" else config.backbone["location"]
-    backbone = load_backbone(name, precision=precision)
+    backbone = load_backbone(name, precision=precision or cast("Precision", config.precision), device=device)
     if backbone.sha256 != config.backbone["sha256"]:
         raise BackboneError(
             f"{folder} was trained on {config.backbone['name']} with the SHA-256 {config.backbone['sha256']}; "
@@ -75,7 +75,7 @@ def load_predictor(folder: Path) -> Predictor:
 
 def trained_pack(config: TrainedConfig, backbone: Backbone, weights: Path) -> Pack:
     """A pack of one with these trained weights."""
-    tensors, _ = load_tensors(weights)
+    tensors = load_trained(weights, config.modifications)
     pack = Pack(backbone, [PackTrial(config.modifications, seed=0)], config.outputs)
     try:
         pack.load_weights(0, tensors)

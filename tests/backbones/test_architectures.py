@@ -4,13 +4,14 @@ import pytest
 import torch
 from transformers import XLNetConfig
 
-from pelt_automl.backbones import architecture_of
+from pelt_automl.backbones import ARCHITECTURES, architecture_of
 from pelt_automl.backbones.architectures import Part
 from pelt_automl.backbones.loading import compute_dtype, load_backbone
 from pelt_automl.backbones.sources import MINILM_SHA256, find_model
+from pelt_automl.design_space import PROJECTIONS, Form, Insertion, Modification, Site
 from pelt_automl.errors import BackboneError
 from pelt_automl.modifications import Pack, PackTrial, check_supported
-from tests.tiny import FAMILIES, random_ids, tiny_backbone
+from tests.tiny import CONFIGS, FAMILIES, random_ids, tiny_backbone
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -24,12 +25,21 @@ def test_every_site_of_the_table_is_there_in_every_layer(family):
             assert layer.at(place.path if isinstance(place, Part) else place) is not None, site
 
 
+GATED = {"modernbert", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "flan-t5", "mt5", "umt5"}
+
+
 @every_family
-def test_the_shape_counts_the_models_parameters_and_biases(family):
-    backbone = tiny_backbone(family)
-    own = dict(backbone.model.named_parameters())
-    assert sum(parameter.numel() for parameter in own.values()) == backbone.shape.parameters
-    assert sum(parameter.numel() for name, parameter in own.items() if name.endswith("bias")) == backbone.shape.biases
+def test_families_differ_in_the_gating_projection_and_in_whether_their_heads_can_be_changed(family):
+    table = tiny_backbone(family).architecture
+    assert (Site.FFN_GATE in table.sites) is (family in GATED)
+    assert (Site.HEADS in table.sites) is (family not in ("deberta-v3", "deberta-v2-conv", "mpnet"))
+    assert (Site.HEADS in table.missing) is (Site.HEADS not in table.sites)
+    assert set(PROJECTIONS) - {Site.FFN_GATE} <= table.sites
+    assert table.packs is not family.startswith("deberta")
+
+
+def test_there_is_a_tiny_model_of_every_family_that_has_a_table():
+    assert {CONFIGS[family][0] for family in FAMILIES} == set(ARCHITECTURES)
 
 
 @every_family
@@ -38,13 +48,11 @@ def test_the_backbone_is_frozen(family):
 
 
 def test_an_architecture_without_a_table_says_where_to_add_one():
-    with pytest.raises(BackboneError, match=r"no table for the architecture 'xlnet'.*architectures\.py"):
+    with pytest.raises(BackboneError, match=r"no table for the architecture 'xlnet'; there are albert, bart, .*encoders\.py that .*heads"):
         architecture_of(XLNetConfig())
 
 
 def test_a_modification_without_a_module_is_refused_with_what_there_is():
-    from pelt_automl.design_space import Form, Insertion, Modification, Site
-
     odd = Modification("odd", Site.HEADS, Form.LINEAR, Insertion.SEQUENTIAL, size=2)
     backbone = tiny_backbone()
     with pytest.raises(BackboneError, match="linear at heads, sequential: a head's change reads the query"):

@@ -1,157 +1,255 @@
-"""What holds of every method on every architecture, before and after some training."""
+"""What holds of every method on every family that doesn't refuse it: its start, padding, what is kept, its gates."""
+
+import functools
 
 import pytest
 import torch
+from torch.nn.functional import pad
 
-from pelt_automl.backbones.loading import Backbone
-from pelt_automl.design_space import Gate, count_all
+from pelt_automl.backbones import shape_of
+from pelt_automl.backbones.architectures import architecture_of
+from pelt_automl.design_space import Form, Gate, count_all
+from pelt_automl.errors import BackboneError
 from pelt_automl.methods import METHODS
-from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
+from pelt_automl.modifications import Pack, PackTrial, check_supported, needs_own_pack, without_reparameterization
 from pelt_automl.modifications.gate import gate_values
-from tests.tiny import FAMILIES, random_ids, tiny_backbone
+from pelt_automl.modifications.stacked import generator_for
+from tests.tiny import FAMILIES, random_ids, shared_backbone, tiny_config
 
-EXACT_IDENTITY = ("full", "head", "bitfit", "lora")
-"""Methods whose papers start at the backbone's own output; an adapter starts near it, a prefix draws attention from the start."""
+EXACT_IDENTITY = ("full", "head", "bitfit", "lora", "ia3")
+"""Methods whose papers start at the backbone's own output; how near the others start: tests/conformance/test_starts.py."""
 
+DECODERS = ("gpt2", "opt", "opt-norm-last", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3")
+
+
+def refusal(method, family):
+    """Why the family refuses a method; empty if it doesn't. Nothing is built for it."""
+    config = tiny_config(family)
+    try:
+        check_supported(METHODS[method].modifications({}), architecture_of(config), _shape(family))
+    except BackboneError as error:
+        return str(error)
+    return ""
+
+
+@functools.cache
+def _shape(family):
+    return shape_of(tiny_config(family))
+
+
+BRIDGED = [name for name, method in METHODS.items() if any(m.form is Form.PEFT for m in method.modifications({}))]
+BRIDGED_ON = ("bert", "gpt2", "t5", "deberta-v3")
+"""One family of each kind is enough for what peft computes inside its own modules."""
+
+PAIRS = [(family, method) for family in FAMILIES for method in METHODS if method not in BRIDGED and not refusal(method, family)]
+BRIDGED_PAIRS = [(family, method) for family in BRIDGED_ON for method in BRIDGED if not refusal(method, family)]
+every_pair = pytest.mark.parametrize(("family", "method"), PAIRS)
 every_family = pytest.mark.parametrize("family", FAMILIES)
-every_method = pytest.mark.parametrize("method", list(METHODS))
 
 
-def pack_of(backbone: Backbone, *methods: str) -> Pack:
+def methods_on(family):
+    return [method for name, method in PAIRS + BRIDGED_PAIRS if name == family]
+
+
+def pack_of(family, *methods):
     trials = [PackTrial(METHODS[name].modifications({}), seed=3) for name in methods]
-    return Pack(backbone, trials, outputs=3)
+    return Pack(shared_backbone(family), trials, outputs=3)
 
 
-def perturbed(pack: Pack) -> Pack:
-    """As after some training: nothing is at its neutral start."""
-    generator = torch.Generator().manual_seed(1)
+def perturbed(pack):
+    """As after some training: nothing is at its neutral start. A trial's weights are the same in any pack."""
     with torch.no_grad():
-        for parameter in pack.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+        for slot in range(len(pack.trials)):
+            for name, own in pack.trained_weights(slot).items():
+                own.add_(0.1 * torch.randn(own.shape, generator=generator_for(1, name)).to(own.dtype))
     return pack
 
 
-@every_family
-@every_method
-def test_a_method_starts_as_the_identity_where_its_paper_says_so(family: str, method: str) -> None:
-    backbone, ids = tiny_backbone(family), random_ids(1, 5, 7)
-    ours = pack_of(backbone, method)(ids, torch.ones_like(ids)).logits
-    plain = pack_of(backbone, "head")(ids, torch.ones_like(ids)).logits
-    distance = (ours - plain).abs().max()
-    if method in EXACT_IDENTITY:
-        assert distance < 1e-6
-    else:
-        assert 0 < distance < 0.2 * plain.abs().max()
+def packs_on(family):
+    """All methods of a family in as few packs as can be: those that share the backbone, and each of the others."""
+    backbone, names = shared_backbone(family), methods_on(family)
+    alone = [name for name in names if needs_own_pack(METHODS[name].modifications({}), backbone.architecture)]
+    shared = tuple(name for name in names if name not in alone)
+    return ([shared] if shared else []) + [(name,) for name in alone]
 
 
-@every_family
-def test_without_modifications_the_output_is_transformers_own(family: str) -> None:
-    backbone, ids = tiny_backbone(family), random_ids(1, 5, 7)
+def a_batch(trials):
+    """Four texts for each trial, the second padded on the right by four tokens."""
+    ids = random_ids(1, 4, 9).expand(trials, -1, -1)
     mask = torch.ones_like(ids)
-    mask[0, 2, 4:] = 0
-    pack = pack_of(backbone, "head")
-    output = backbone.model(input_ids=ids[0], attention_mask=mask[0])
-    pooled = output.pooler_output if backbone.pooling == "pooler" else output.last_hidden_state[:, 0]
-    torch.testing.assert_close(pack(ids, mask).logits[0], pack.head(pooled.unsqueeze(0))[0])
+    mask[:, 1, 5:] = 0
+    return ids, mask
+
+
+@functools.cache
+def outcomes(family):
+    """By method: logits and gates on the same texts as they are, with more padding on the right, and with padding on the left."""
+    found = {}
+    for names in packs_on(family):
+        pack, (ids, mask) = perturbed(pack_of(family, *names)), a_batch(len(names))
+        on_the_left = [part.clone() for part in (ids, mask)]
+        for part in on_the_left:
+            part[:, 1] = part[:, 1].roll(4, dims=-1)
+        batches = [(ids, mask), (pad(ids, (0, 6), value=7), pad(mask, (0, 6)))]
+        if family in DECODERS:
+            batches.append(tuple(pad(part, (3, 0)) for part in on_the_left))
+        with torch.no_grad():
+            runs = [pack(*batch) for batch in batches]
+        for slot, name in enumerate(names):
+            found[name] = [(run.logits[slot], _gates_of(run, slot)) for run in runs]
+    return found
+
+
+def _gates_of(output, slot):
+    return {place: values[slots.tolist().index(slot)] for place, (slots, values) in output.gates.items() if slot in slots.tolist()}
+
+
+def assert_same(ours, theirs):
+    torch.testing.assert_close(ours[0], theirs[0], rtol=1e-4, atol=1e-5)
+    assert ours[1].keys() == theirs[1].keys()
+    for place, opened in ours[1].items():
+        torch.testing.assert_close(opened, theirs[1][place], rtol=1e-5, atol=1e-6)
+
+
+NO_HEADS = "no site heads: its attention adds terms of the relative positions"
+NO_BIASES = "has no bias terms"
+WITH_HEADS = ("multi-head-adapter", "prefix", "mam", "unipelt-ap", "unipelt-apl", "unipelt")
+WITHOUT_BIASES = ("modernbert", "llama", "mistral", "qwen3", "gemma", "gemma2", "gemma3", "t5", "flan-t5", "mt5", "umt5")
+REFUSED = {
+    **dict.fromkeys(("deberta-v3", "deberta-v2-conv", "mpnet"), (WITH_HEADS, NO_HEADS)),
+    **dict.fromkeys(WITHOUT_BIASES, (("bitfit",), NO_BIASES)),
+}
+"""By family: the methods of the papers that it refuses, and the reason's words."""
 
 
 @every_family
-@every_method
-def test_padding_moves_neither_a_logit_nor_a_gate(family: str, method: str) -> None:
-    pack, ids = perturbed(pack_of(tiny_backbone(family), method)), random_ids(1, 4, 9)
-    mask = torch.ones_like(ids)
-    mask[0, 1, 5:] = 0
-    wide_ids, wide_mask = (torch.nn.functional.pad(tensor, (0, 6)) for tensor in (ids, mask))
-    narrow, wide = pack(ids, mask), pack(wide_ids, wide_mask)
-    torch.testing.assert_close(narrow.logits, wide.logits, rtol=1e-4, atol=1e-5)
-    assert narrow.gates.keys() == wide.gates.keys()
-    for key, (_, opened) in narrow.gates.items():
-        torch.testing.assert_close(opened, wide.gates[key][1], rtol=1e-5, atol=1e-6)
+def test_what_a_family_refuses_and_why(family):
+    methods, reason = REFUSED.get(family, ((), ""))
+    papers = ("full", "head", "bitfit", "lora", "adapter", "houlsby", "parallel-adapter", "scaled-parallel-adapter", "multi-head-adapter")
+    papers += ("ia3", "prompt", "prefix", "mam", "unipelt-ap", "unipelt-apl", "unipelt")
+    assert tuple(name for name in papers if refusal(name, family)) == methods
+    assert all(reason in refusal(name, family) for name in methods)
 
 
-def test_the_papers_token_mean_does_let_padding_move_a_gate() -> None:
+def test_a_refusal_names_the_sites_that_there_are():
+    assert refusal("prefix", "mpnet").endswith(
+        "Its sites: attention.query, attention.key, attention.value, attention.output, attention, ffn.up, ffn.down, ffn."
+    )
+
+
+@pytest.mark.parametrize(("family", "method"), [pair for pair in PAIRS if pair[1] in EXACT_IDENTITY])
+def test_a_method_starts_as_the_identity_where_its_paper_says_so(family, method):
+    ids, mask = a_batch(1)
+    ours, plain = pack_of(family, method)(ids, mask).logits, pack_of(family, "head")(ids, mask).logits
+    assert (ours - plain).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("family", "method"), PAIRS + BRIDGED_PAIRS)
+def test_padding_on_the_right_moves_neither_a_logit_nor_a_gate(family, method):
+    narrow, wide, *_ = outcomes(family)[method]
+    assert_same(narrow, wide)
+    assert (narrow[0][0] - narrow[0][2]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(("family", "method"), [pair for pair in PAIRS + BRIDGED_PAIRS if pair[0] in DECODERS])
+def test_padding_on_the_left_gives_a_decoder_the_same_logits_and_gates(family, method):
+    right, _, left = outcomes(family)[method]
+    assert_same(right, left)
+
+
+@every_pair
+def test_a_method_in_a_mixed_pack_computes_what_it_computes_alone(family, method):
+    pack, (ids, mask) = perturbed(pack_of(family, method)), a_batch(1)
+    with torch.no_grad():
+        output = pack(ids, mask)
+    assert_same(outcomes(family)[method][0], (output.logits[0], _gates_of(output, 0)))
+
+
+def test_the_papers_token_mean_does_let_padding_move_a_gate():
     modifications = METHODS["unipelt-apl"].modifications({"token_mean": "paper"})
-    pack = perturbed(Pack(tiny_backbone(), [PackTrial(modifications, seed=3)], outputs=2))
+    pack = perturbed(Pack(shared_backbone(), [PackTrial(modifications, seed=3)], outputs=2))
     ids = random_ids(1, 4, 9)
-    wide_ids, wide_mask = (torch.nn.functional.pad(tensor, (0, 6)) for tensor in (ids, torch.ones_like(ids)))
+    wide_ids, wide_mask = (pad(tensor, (0, 6)) for tensor in (ids, torch.ones_like(ids)))
     narrow, wide = pack(ids, torch.ones_like(ids)), pack(wide_ids, wide_mask)
     assert max((narrow.gates[key][1] - wide.gates[key][1]).abs().max() for key in narrow.gates) > 1e-3
 
 
-@every_family
-@every_method
-def test_kept_weights_give_equal_logits_and_number_as_counted(family: str, method: str) -> None:
-    backbone, ids = tiny_backbone(family), random_ids(1, 4, 9)
-    pack = perturbed(pack_of(backbone, method))
+ATTENTIONS = {  # attention modules with weights of their own, and the width of all their key heads
+    **dict.fromkeys(FAMILIES, (2, 16)),
+    "albert": (1, 16),
+    "modernbert": (4, 16),
+    "llama": (2, 2 * 4),
+    "mistral": (2, 2 * 4),
+    "qwen2": (2, 2 * 4),
+    "qwen3": (2, 2 * 6),
+    "gemma": (2, 2 * 6),
+    "gemma2": (2, 2 * 6),
+    "gemma3": (6, 2 * 6),
+    **dict.fromkeys(("t5", "flan-t5", "mt5", "umt5", "bart", "mbart"), (2 + 2 + 2, 16)),  # encoder, decoder, cross-attention
+}
+
+
+@every_pair
+def test_kept_weights_give_equal_logits_and_number_as_counted(family, method):
+    pack, (ids, mask) = perturbed(pack_of(family, method)), a_batch(1)
     kept = pack.kept_weights(0)
-    deployed = Pack(backbone, [PackTrial(without_reparameterization(pack.trials[0].modifications), seed=8)], outputs=3)
+    modifications = pack.trials[0].modifications
+    deployed = Pack(pack.backbone, [PackTrial(without_reparameterization(modifications), seed=8)], outputs=3)
     deployed.load_weights(0, kept)
-    torch.testing.assert_close(deployed(ids, torch.ones_like(ids)).logits, pack(ids, torch.ones_like(ids)).logits)
-    counted = count_all(pack.trials[0].modifications, backbone.shape, outputs=3)
+    with torch.no_grad():
+        torch.testing.assert_close(deployed(ids, mask).logits[0], outcomes(family)[method][0][0], rtol=1e-4, atol=1e-5)
+    counted = count_all(modifications, pack.backbone.shape, outputs=3)
     assert sum(tensor.numel() for tensor in kept.values()) == counted.kept
+    attentions, width = ATTENTIONS[family]
+    prefixes = sum(m.size * attentions * 2 * width for m in modifications if m.reparameterization)  # keys and values
     trained = sum(tensor.numel() for tensor in pack.trained_weights(0).values())
-    prefixes = sum(
-        m.size * 2 * 2 * 16 for m in pack.trials[0].modifications if m.reparameterization
-    )  # 2 layers of keys and values, width 16
     assert trained == counted.kept - prefixes + counted.training_only
 
 
-@every_family
-def test_the_gates_of_apl_are_four_a_layer_and_start_near_one_half(family: str) -> None:
+GATED_LAYERS = {  # feed-forward sublayers and attentions that are passed through
+    **dict.fromkeys(FAMILIES, (2, 2)),
+    "albert": (4, 4),
+    "albert-two-groups": (4, 4),
+    "modernbert": (4, 4),
+    "gemma3": (6, 6),
+    **dict.fromkeys(("t5", "flan-t5", "mt5", "umt5", "bart", "mbart"), (4, 6)),
+}
+
+
+@pytest.mark.parametrize("family", [family for family, method in PAIRS if method == "unipelt-apl"])
+def test_the_gates_of_apl_are_one_a_submodule_and_layer_and_start_near_one_half(family):
     ids = random_ids(1, 6, 8)
-    output = pack_of(tiny_backbone(family), "unipelt-apl")(ids, torch.ones_like(ids))
+    output = pack_of(family, "unipelt-apl")(ids, torch.ones_like(ids))
+    sublayers, attentions = GATED_LAYERS[family]
     assert sorted(output.gates) == [
         (name, site, layer)
-        for name, site in [("adapter", "ffn"), ("lora", "attention.query"), ("lora", "attention.value"), ("prefix", "heads")]
-        for layer in (0, 1)
+        for name, site, layers in [
+            ("adapter", "ffn", sublayers),
+            ("lora", "attention.query", attentions),
+            ("lora", "attention.value", attentions),
+            ("prefix", "heads", attentions),
+        ]
+        for layer in range(layers)
     ]
     for _, opened in output.gates.values():
         assert opened.shape == (1, 6)
         assert (opened - 0.5).abs().max() < 0.1
 
 
-def test_a_gate_is_the_mean_of_sigmoids_over_the_tokens_that_count() -> None:
+def test_a_gate_is_the_mean_of_sigmoids_over_the_tokens_that_count():
     states = torch.tensor([[[[0.0], [2.0], [100.0]]]])  # one trial, one example, three tokens of width 1, the last of them padding
     weights = {"gate_weight": torch.tensor([[[1.0]]]), "gate_bias": torch.tensor([[0.0]])}
     values = gate_values(Gate(), weights, states, torch.tensor([[[1, 1, 0]]]))
     assert values.item() == pytest.approx((0.5 + 0.880797) / 2, abs=1e-6)  # sigmoid(0), sigmoid(2)
 
 
-def test_switching_every_submodule_off_gives_the_backbone_and_one_alone_does_not() -> None:
-    backbone, ids = tiny_backbone(), random_ids(1, 4, 9)
+def test_switching_every_submodule_off_gives_the_backbone_and_one_alone_does_not():
+    ids = random_ids(1, 4, 9)
     mask = torch.ones_like(ids)
-    pack = perturbed(pack_of(backbone, "unipelt-apl"))
-    head = pack_of(backbone, "head")
+    pack = perturbed(pack_of("bert", "unipelt-apl"))
+    head = pack_of("bert", "head")
     head.load_weights(0, pack.trained_weights(0))
     everything = frozenset({"adapter", "prefix", "lora"})
     torch.testing.assert_close(pack(ids, mask, without=everything).logits, head(ids, mask).logits)
     for name in everything:
         assert not torch.allclose(pack(ids, mask, without=frozenset({name})).logits, pack(ids, mask).logits)
-
-
-def test_gated_and_plain_prefixes_share_a_pack() -> None:
-    backbone, ids = tiny_backbone(), random_ids(1, 4, 9)
-    methods = ("prefix", "unipelt-ap", "unipelt-apl", "lora")
-    together = pack_of(backbone, *methods)(ids.expand(4, -1, -1), torch.ones(4, 4, 9)).logits
-    for slot, method in enumerate(methods):
-        torch.testing.assert_close(together[slot], pack_of(backbone, method)(ids, torch.ones_like(ids)).logits[0])
-
-
-def test_a_prefix_is_attention_over_its_keys_and_values_beside_the_layers_own() -> None:
-    """Against the formula of Li and Liang written out for one layer: softmax(q [P_K; K]^T / sqrt(d)) [P_V; V]."""
-    backbone, ids = tiny_backbone(), random_ids(1, 1, 5)
-    modifications = METHODS["prefix"].modifications({"prefix_length": 2, "reparameterization": False})
-    pack = perturbed(Pack(backbone, [PackTrial(modifications, seed=0)], outputs=2))
-    attention = backbone.model.encoder.layer[0].attention.self
-    seen = {}
-    attention.register_forward_hook(lambda _, inputs, output: seen.update(states=inputs[0], output=output[0]))
-    pack(ids, torch.ones_like(ids))
-    kept = pack.kept_weights(0)
-    states = seen["states"][0]
-    heads = [part.view(-1, 4, 4).transpose(0, 1) for part in (attention.query(states), attention.key(states), attention.value(states))]
-    query, key, value = heads
-    key = torch.cat([kept["prefix.heads.key"][0].view(2, 4, 4).transpose(0, 1), key], dim=1)
-    value = torch.cat([kept["prefix.heads.value"][0].view(2, 4, 4).transpose(0, 1), value], dim=1)
-    expected = torch.softmax(query @ key.transpose(1, 2) / 2, dim=-1) @ value
-    torch.testing.assert_close(seen["output"][0], expected.transpose(0, 1).reshape(5, 16))

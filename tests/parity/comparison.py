@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone, wrap
 from pelt_automl.design_space import Modification
-from pelt_automl.modifications import Pack, PackTrial
+from pelt_automl.modifications import Pack, PackOutput, PackTrial
 from tests.tiny import FakeTokenizer
 
 TOLERANCE = 1e-5
@@ -121,25 +122,37 @@ def run_ours(
     model: Any, modifications: Sequence[Modification], weights: Mapping[str, Tensor], inputs: Mapping[str, Tensor], probe: Tensor
 ) -> Outcome:
     """The modifications with these weights on one batch, as the only trial of a pack. `inputs` are ``(B, T)``, `probe` ``(B, T, H)``."""
+    pack = pack_with(model, modifications, weights)
+    hidden, output = forward(pack, inputs)
+    (hidden * probe).sum().backward()
+    slopes = pack.trained_weights(0, beside={p: torch.zeros_like(p) if p.grad is None else p.grad for p in pack.parameters()})
+    return Outcome(
+        hidden=hidden.detach(),
+        gradients={name: slope for name, slope in slopes.items() if not name.startswith("head.")},
+        gates={place: values[0].detach() for place, (_, values) in output.gates.items()},
+    )
+
+
+def pack_with(model: Any, modifications: Sequence[Modification], weights: Mapping[str, Tensor]) -> Pack:
+    """A pack of one trial with these weights, which have to be all that it has beside its head."""
     pack = Pack(backbone_of(model), [PackTrial(tuple(modifications), seed=0)], outputs=2)
     own = pack.trained_weights(0)
     head = {name: tensor for name, tensor in own.items() if name.startswith("head.")}
     assert set(own) - set(head) == set(weights), f"only here: {set(own) - set(head) - set(weights)}, only there: {set(weights) - set(own)}"
     pack.load_weights(0, {**head, **weights})
+    return pack
+
+
+def forward(pack: Pack, inputs: Mapping[str, Tensor]) -> tuple[Tensor, PackOutput]:
+    """The last hidden state of the text, ``(B, T, H)``, and what the pack itself returns."""
     hidden: list[Tensor] = []
-    handle = model.register_forward_hook(lambda _, __, output: hidden.append(output.last_hidden_state))
-    try:
+    base = pack.backbone.model
+    with ExitStack() as stack:
+        for model in (base, *(module for module in pack.modules() if type(module) is type(base))):  # of a copy and the backbone one runs
+            handle = model.register_forward_hook(lambda _, __, output: hidden.append(output.last_hidden_state))
+            stack.callback(handle.remove)
         output = pack(**{name: tensor.unsqueeze(0) for name, tensor in inputs.items()})
-    finally:
-        handle.remove()
-    last = of_the_text(hidden[0], inputs)
-    (last * probe).sum().backward()
-    slopes = pack.trained_weights(0, beside={p: torch.zeros_like(p) if p.grad is None else p.grad for p in pack.parameters()})
-    return Outcome(
-        hidden=last.detach(),
-        gradients={name: slope for name, slope in slopes.items() if name not in head},
-        gates={place: values[0].detach() for place, (_, values) in output.gates.items()},
-    )
+    return of_the_text(hidden[0], inputs), output
 
 
 def of_the_text(hidden: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ Everything is drawn from fixed seeds, so that a second run writes the same bytes
 
 import argparse
 import json
+import logging
 import sys
 import zlib
 from dataclasses import dataclass
@@ -56,12 +57,21 @@ ARCHITECTURES: dict[str, tuple[type[nn.Module], Any]] = {
     "gpt2": (
         GPT2Model,
         GPT2Config(
-            **SIZES, n_embd=16, n_layer=2, n_head=4, n_inner=24, n_positions=40, attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0, use_cache=False
+            **SIZES,
+            n_embd=16,
+            n_layer=2,
+            n_head=4,
+            n_inner=24,
+            n_positions=40,
+            attn_pdrop=0.0,
+            embd_pdrop=0.0,
+            resid_pdrop=0.0,
+            use_cache=False,
         ),
     ),
     # Two heads of keys and values for four of queries.
     "llama": (LlamaModel, LlamaConfig(**SIZES, **LAYERED, num_key_value_heads=2, attention_dropout=0.0, use_cache=False)),
-}  # fmt: skip
+}
 
 
 def _prefix(**options: Any) -> PrefixTuningConfig:
@@ -128,6 +138,7 @@ CASES = (
     Case("bart", "prefix", _prefix()),
     Case("bart", "prefix-unpadded", _prefix(), padded=False),
     Case("bart", "lora", _lora()),
+    Case("bart", "unipelt-apl", _unipelt()),
     Case("bart", "mam", MAMConfig(_prefix(), _parallel(scaling=4.0))),
     Case("bart", "pfeiffer", _pfeiffer()),
     Case("gpt2", "pfeiffer", _pfeiffer()),
@@ -135,10 +146,14 @@ CASES = (
     Case("gpt2", "prefix", _prefix()),
     Case("gpt2", "prefix-unpadded", _prefix(), padded=False),
     Case("gpt2", "parallel-adapter", _parallel()),
+    Case("gpt2", "lora", _lora()),
+    Case("gpt2", "unipelt-apl", _unipelt()),
     Case("llama", "pfeiffer", _pfeiffer()),
     Case("llama", "houlsby", _houlsby()),
     Case("llama", "prefix", _prefix()),
     Case("llama", "prefix-unpadded", _prefix(), padded=False),
+    Case("llama", "lora", _lora()),
+    Case("llama", "unipelt-apl", _unipelt()),
 )
 
 
@@ -175,6 +190,14 @@ def batch(name: str, *, padded: bool) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": mask}
 
 
+def positions(case: Case, mask: Tensor) -> dict[str, Tensor]:
+    """Position ids counted from the mask, as this package gives them to decoders.
+
+    Without them only padding would stand elsewhere; but a gate's mean over all positions reads padding, too.
+    """
+    return {"position_ids": (mask.cumsum(1) - 1).clamp_min(0)} if case.architecture in ("gpt2", "llama") else {}
+
+
 def with_method(case: Case) -> Any:
     """The backbone with the case's method added by `adapters`, active, and every tensor of it drawn from N(0, 0.3)."""
     model = build_backbone(case.architecture)
@@ -194,7 +217,7 @@ def reference(case: Case) -> dict[str, Tensor]:
     padding, whose states mean nothing.
     """
     model, inputs = with_method(case), batch(case.architecture, padded=case.padded)
-    output = model(**inputs, output_adapter_gating_scores=True)
+    output = model(**inputs, **positions(case, inputs["attention_mask"]), output_adapter_gating_scores=True)
     hidden = output.last_hidden_state
     real = inputs["attention_mask"].unsqueeze(2)
     probe = torch.randn(hidden.shape, generator=_generator(f"{case.architecture} probe")) * real / real.sum()
@@ -240,6 +263,7 @@ def main() -> None:
     arguments.add_argument("names", nargs="*", help="architectures and cases; all of them without a name")
     wanted = set(arguments.parse_args().names)
     torch.set_num_threads(1)
+    logging.disable(logging.WARNING)  # `adapters` makes a pass when a method is added, and warns that it isn't active yet
     FOLDER.mkdir(exist_ok=True)
     for architecture, (_, config) in ARCHITECTURES.items():
         if not wanted or architecture in wanted:

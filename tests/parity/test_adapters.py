@@ -3,7 +3,6 @@
 Same weights in; the last hidden state, every gate, and the gradient of every trained tensor out.
 """
 
-import functools
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,14 +15,27 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from pelt_automl.design_space import Form, Gate, Insertion, Modification, Site
-from tests.parity.comparison import REFERENCES, TOLERANCE, Difference, Outcome, difference, of_the_text, run_ours, stored, stored_model
+from tests.parity.comparison import (
+    REFERENCES,
+    TOLERANCE,
+    Difference,
+    Outcome,
+    difference,
+    forward,
+    of_the_text,
+    pack_with,
+    run_ours,
+    stored,
+    stored_model,
+)
 from tests.parity.translation import gates_in_our_names, weights_in_our_names
 
 PREFIX_LENGTH = 3
 PREFIX = Modification("prefix", Site.HEADS, Form.SOFTMAX, size=PREFIX_LENGTH)
 PFEIFFER = Modification("adapter", Site.FFN, Form.RELU, Insertion.SEQUENTIAL, size=4)
 HOULSBY = tuple(
-    Modification("adapter", site, Form.RELU, Insertion.SEQUENTIAL, size=4, activation="silu") for site in (Site.ATTENTION_OUTPUT, Site.FFN_DOWN)
+    Modification("adapter", site, Form.RELU, Insertion.SEQUENTIAL, size=4, activation="silu")
+    for site in (Site.ATTENTION_OUTPUT, Site.FFN_DOWN)
 )
 """Houlsby et al. change a sublayer's output before its residual connection, Pfeiffer et al. after it."""
 PARALLEL = Modification("adapter", Site.FFN, Form.RELU, size=8)
@@ -66,15 +78,15 @@ CASES = {path.stem: METHODS[path.stem.split("-", 1)[1]] for path in sorted(REFER
 CASES["bart-houlsby"] = (replace(HOULSBY[0], layers=(0, 1, 2, 3)), HOULSBY[1])  # `adapters` leaves the cross-attention out by default
 
 
-def _in_our_names(name: str) -> functools.partial[dict[str, Tensor]]:
-    about = stored(name).about
-    config = stored(about["architecture"]).about["config"]
-    return functools.partial(
-        weights_in_our_names,
-        layers=config.get("encoder_layers") or config.get("n_layer") or config["num_hidden_layers"],
-        length=PREFIX_LENGTH,
-        before_residual=about["method"].get("original_ln_before") is False and not about["method"]["is_parallel"],
-    )
+def _layers(name: str) -> int:
+    config = stored(stored(name).about["architecture"]).about["config"]
+    return config.get("encoder_layers") or config.get("n_layer") or config["num_hidden_layers"]
+
+
+def _in_our_names(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    method = stored(name).about["method"]
+    before_residual = method.get("original_ln_before") is False and not method["is_parallel"]
+    return weights_in_our_names(tensors, _layers(name), PREFIX_LENGTH, before_residual=before_residual)
 
 
 def _inputs(name: str) -> dict[str, Tensor]:
@@ -84,14 +96,23 @@ def _inputs(name: str) -> dict[str, Tensor]:
 def theirs(name: str) -> Outcome:
     """The stored outcome."""
     case = stored(name)
-    return Outcome(case.tensors["last_hidden_state"], _in_our_names(name)(case.part("gradient/")), gates_in_our_names(case.part("gate/")))
+    gates = gates_in_our_names(case.part("gate/"), _layers(name))
+    return Outcome(case.tensors["last_hidden_state"], _in_our_names(name, case.part("gradient/")), gates)
 
 
 def ours(name: str, modifications: tuple[Modification, ...]) -> Outcome:
     """Our forward and backward pass with the stored weights."""
     case = stored(name)
-    weights = _in_our_names(name)(case.part("weight/"))
+    weights = _in_our_names(name, case.part("weight/"))
     return run_ours(stored_model(case.about["architecture"]), modifications, weights, _inputs(name), case.tensors["probe"])
+
+
+def ours_without_gradients(name: str, modifications: tuple[Modification, ...]) -> Tensor:
+    """Our last hidden state as predictions are made: with PyTorch's fused attention."""
+    case = stored(name)
+    with torch.no_grad():
+        pack = pack_with(stored_model(case.about["architecture"]), modifications, _in_our_names(name, case.part("weight/")))
+        return forward(pack, _inputs(name))[0]
 
 
 def compare(name: str, modifications: tuple[Modification, ...]) -> Difference:
@@ -102,6 +123,11 @@ def compare(name: str, modifications: tuple[Modification, ...]) -> Difference:
 @pytest.mark.parametrize("name", CASES)
 def test_outputs_gates_and_gradients_are_those_of_adapters(name):
     assert compare(name, CASES[name]).largest < TOLERANCE
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_outputs_are_the_same_without_gradients(name):
+    assert (ours_without_gradients(name, CASES[name]) - theirs(name).hidden).abs().max() < TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -156,7 +182,7 @@ def _parallel_adapters_by_hand(model: Any, weights: Mapping[str, Tensor], inputs
 
 def test_a_parallel_adapter_before_a_pre_norm_reads_what_the_sublayer_reads_and_that_of_adapters_the_stream():
     case = stored(OWN_WAY)
-    weights = _in_our_names(OWN_WAY)(case.part("weight/"))
+    weights = _in_our_names(OWN_WAY, case.part("weight/"))
     by_hand = {
         normalized: _parallel_adapters_by_hand(stored_model("gpt2"), weights, _inputs(OWN_WAY), normalized=normalized)
         for normalized in (True, False)

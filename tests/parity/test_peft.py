@@ -1,5 +1,6 @@
 """Parity with HF peft in our own environment: the same tiny models, the same weights; outputs and gradients agree to 1e-5."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -93,6 +94,11 @@ def _prefix_turned(tensors: Tensors) -> dict[str, Tensor]:
     return found | {"prefix.heads.key": turned.flatten(2)}
 
 
+def _bridged(tensors: Tensors) -> dict[str, Tensor]:
+    """A method that peft itself carries out here keeps peft's names."""
+    return {f"dora.everything.{name}": tensor for name, tensor in tensors.items()}
+
+
 def _linear(size: int, scale: float) -> tuple[Modification, ...]:
     return tuple(Modification("lora", site, Form.LINEAR, size=size, scale=scale) for site in LORA_SITES)
 
@@ -102,10 +108,14 @@ PROMPT = (Modification("prompt", Site.EMBEDDINGS, Form.PROMPT, size=LENGTH),)
 IA3 = tuple(Modification("ia3", site, Form.SCALE, Insertion.SEQUENTIAL) for site in IA3_SITES)
 VIRTUAL = {"task_type": "FEATURE_EXTRACTION", "num_virtual_tokens": LENGTH}
 LORA_CONFIG = {"lora_alpha": 6, "target_modules": _paths(*LORA_SITES)}
+DORA_SITES = (Site.ATTENTION_QUERY, Site.ATTENTION_VALUE)
+DORA_CONFIG = {"r": 3, "lora_alpha": 6, "use_dora": True, "target_modules": _paths(*DORA_SITES)}
+DORA = Modification("dora", Site.EVERYTHING, Form.PEFT, peft=json.dumps({"peft_type": "LORA", **DORA_CONFIG}))
 
 CASES = (
     Case("lora", ("LoraConfig", {"r": 3, **LORA_CONFIG}), _linear(3, 2.0), _lora),
     Case("rslora", ("LoraConfig", {"r": 4, "use_rslora": True, **LORA_CONFIG}), _linear(4, 3.0), _lora),
+    Case("dora", ("LoraConfig", DORA_CONFIG), (DORA,), _bridged),
     Case(
         "ia3",
         ("IA3Config", {"target_modules": _paths(*IA3_SITES), "feedforward_modules": _paths(Site.FFN_DOWN)}),
@@ -179,3 +189,27 @@ def compare(case: Case) -> Difference:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_outputs_and_gradients_are_those_of_peft(case):
     assert compare(case).largest < TOLERANCE
+
+
+def test_dora_of_peft_is_the_formula_of_the_paper():
+    """Liu et al. 2024, equation 5: ``m (W + s B A) / ||W + s B A||``; the backward pass takes the norms for constants (section 4.3)."""
+    hidden, weights, gradients = run_peft(with_peft(next(case for case in CASES if case.name == "dora")))
+    own = {name: weight.clone().requires_grad_() for name, weight in weights.items()}
+    model = stored_model("bert")
+    replaced = {}
+    for layer in range(LAYERS):
+        for site in DORA_SITES:
+            path = f"encoder.layer.{layer}.{LINEAR_MAPS[site]}"
+            down, up, magnitude = (
+                own[f"base_model.model.{path}.{name}.default.weight"] for name in ("lora_A", "lora_B", "lora_magnitude_vector")
+            )
+            direction = model.get_parameter(f"{path}.weight").detach() + 2.0 * up @ down
+            replaced[f"{path}.weight"] = magnitude[:, None] * direction / direction.norm(dim=1, keepdim=True).detach()
+    output = torch.func.functional_call(model, replaced, kwargs=batch())
+    by_hand = of_the_text(output.last_hidden_state, batch())
+    (by_hand * _probe()).sum().backward()
+    found = difference(
+        Outcome(by_hand.detach(), {name: weight.grad for name, weight in own.items()}),
+        Outcome(hidden, gradients),
+    )
+    assert found.largest < TOLERANCE

@@ -1,4 +1,7 @@
-"""What `adapters` 1.3.0 calls its tensors and gates, in this package's names: ``{modification}.{site}.{tensor}``, all layers in one."""
+"""What `adapters` 1.3.0 calls its tensors and gates, in this package's names: ``{modification}.{site}.{tensor}``, all layers in one.
+
+Layers are counted as this package counts them: the encoder's, then the decoder's, then the decoder's cross-attentions.
+"""
 
 import re
 from collections import defaultdict
@@ -10,24 +13,32 @@ from torch import Tensor
 METHOD = "method"
 """The name that make_references.py gives the method inside the model."""
 
-PLACES = {
-    "attention.output.adapters": "adapter.attention",
-    "attention_adapters.adapters": "adapter.attention",
-    "cross_attention_adapters.adapters": "adapter.attention",
-    "output.adapters": "adapter.ffn",
-    "output_adapters.adapters": "adapter.ffn",
-    "attention.self.query.loras": "lora.attention.query",
-    "attention.self.key.loras": "lora.attention.key",
-    "attention.self.value.loras": "lora.attention.value",
-    "intermediate.dense.loras": "lora.ffn.up",
-    "output.dense.loras": "lora.ffn.down",
-    "attention.self.prefix_tuning.prefix_gates": "prefix.heads",
-    "self_attn.q_proj.loras": "lora.attention.query",
-    "self_attn.v_proj.loras": "lora.attention.value",
-    "encoder_attn.q_proj.loras": "lora.attention.query",
-    "encoder_attn.v_proj.loras": "lora.attention.value",
+_Q, _V = "lora.attention.query", "lora.attention.value"
+
+PLACES: dict[str, tuple[str, ...]] = {
+    # BERT
+    "attention.output.adapters": ("adapter.attention",),
+    "output.adapters": ("adapter.ffn",),
+    "attention.self.query.loras": (_Q,),
+    "attention.self.key.loras": ("lora.attention.key",),
+    "attention.self.value.loras": (_V,),
+    "intermediate.dense.loras": ("lora.ffn.up",),
+    "output.dense.loras": ("lora.ffn.down",),
+    "attention.self.prefix_tuning.prefix_gates": ("prefix.heads",),
+    # BART, GPT-2, Llama
+    "attention_adapters.adapters": ("adapter.attention",),
+    "cross_attention_adapters.adapters": ("adapter.attention",),
+    "output_adapters.adapters": ("adapter.ffn",),
+    "self_attn.q_proj.loras": (_Q,),
+    "self_attn.v_proj.loras": (_V,),
+    "encoder_attn.q_proj.loras": (_Q,),
+    "encoder_attn.v_proj.loras": (_V,),
+    "attn.c_attn.loras": (_Q, _V),
+    "self_attn.prefix_tuning.prefix_gates": ("prefix.heads",),
+    "encoder_attn.prefix_tuning.prefix_gates": ("prefix.heads",),
+    "attn.prefix_tuning.prefix_gates": ("prefix.heads",),
 }
-"""What is trained in each layer, by its path inside the layer (BERT's names, then BART's, GPT-2's and Llama's)."""
+"""What is trained in each layer, by its path inside the layer. A fused map holds the LoRAs of its parts one after the other."""
 
 BEFORE_RESIDUAL = {"adapter.attention": "adapter.attention.output", "adapter.ffn": "adapter.ffn.down"}
 """Where an adapter stands that reads a sublayer's output before its residual connection: on the sublayer's last linear map."""
@@ -47,7 +58,7 @@ TENSORS = {
 """What a place trains; the last two are a prefix's gate, which is a linear map by itself."""
 
 POOLS = ("encoder_prefix", "self_prefix", "cross_prefix")
-"""Groups of prefixes, in the order in which this package counts layers."""
+"""Groups of prefixes, in the order of their layers."""
 
 _IN_LAYER = re.compile(rf"(?:(encoder|decoder)\.)?(?:layers?|h)\.(\d+)\.(.+)\.{METHOD}\.(.+)")
 _IN_POOL = re.compile(rf".*\.prefix_tunings\.{METHOD}\.({'|'.join(POOLS)})\.(.+)")
@@ -64,20 +75,20 @@ def weights_in_our_names(tensors: Mapping[str, Tensor], layers: int, length: int
         if pool := _IN_POOL.fullmatch(name):
             pools[pool[1]][pool[2]] = tensor
             continue
-        stack, index, place, own = _parts(name)
-        # This package counts the encoder's layers first, then the decoder's, then the decoder's cross-attentions.
-        cross = "encoder_attn" in place or "cross" in place
-        layer = int(index) + layers * ((stack == "decoder") + cross)
-        site = BEFORE_RESIDUAL.get(PLACES[place], PLACES[place]) if before_residual else PLACES[place]
-        by_layer[f"{site}.{TENSORS[own]}"][layer] = tensor
+        layer, place, own = _layer_place_tensor(name, layers)
+        for site, part in zip(PLACES[place], tensor.chunk(len(PLACES[place])), strict=True):
+            site_there = BEFORE_RESIDUAL.get(site, site) if before_residual else site
+            by_layer[f"{site_there}.{TENSORS[own]}"][layer] = part
     stacked = {name: torch.stack([found[layer] for layer in sorted(found)]) for name, found in by_layer.items()}
     return stacked | _prefixes([pools[pool] for pool in POOLS if pool in pools], length)
 
 
-def _parts(name: str) -> tuple[str, ...]:
+def _layer_place_tensor(name: str, layers: int) -> tuple[int, str, str]:
     match = _IN_LAYER.fullmatch(name)
     assert match, f"{name} has no known place"
-    return match.groups()
+    stack, index, place, own = match.groups()
+    is_cross = place.startswith(("encoder_attn", "cross_attention"))
+    return int(index) + layers * ((stack == "decoder") + is_cross), place, own
 
 
 def _prefixes(pools: list[dict[str, Tensor]], length: int) -> dict[str, Tensor]:
@@ -85,48 +96,50 @@ def _prefixes(pools: list[dict[str, Tensor]], length: int) -> dict[str, Tensor]:
     if not pools:
         return {}
     if "control_trans" not in pools[0]:
-        return {f"prefix.heads.{name}": tensor for name, tensor in _mlp(**{k.replace(".", "_"): v for k, v in pools[0].items()}).items()}
-    # Flat: for each position, layer after layer, first its key, then its value (adapters/methods/prefix_tuning.py:117-130).
+        return _mlp(pools[0])
+    # Flat: for each position, layer after layer, first its key, then its value (methods/prefix_tuning.py, FlatPrefixTuning.forward).
     per_layer = [pool["control_trans"].view(length, 2, 2, -1).permute(2, 1, 0, 3) for pool in pools]
-    keys_values = torch.cat(per_layer, dim=1)
-    return {"prefix.heads.key": keys_values[0], "prefix.heads.value": keys_values[1]}
+    keys, values = torch.cat(per_layer, dim=1)
+    return {"prefix.heads.key": keys, "prefix.heads.value": values}
 
 
-def _mlp(
-    wte_weight: Tensor, control_trans_0_weight: Tensor, control_trans_0_bias: Tensor, control_trans_2_weight: Tensor, control_trans_2_bias: Tensor
-) -> dict[str, Tensor]:
+def _mlp(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The reparameterization of two layers; its outputs stand layer by layer there, all keys before all values here."""
 
     def regrouped(outputs: Tensor) -> Tensor:
         return outputs.view(2, 2, -1, *outputs.shape[1:]).transpose(0, 1).reshape(outputs.shape)
 
     return {
-        "embedding": wte_weight,
-        "mlp_in": control_trans_0_weight.T,
-        "mlp_in_bias": control_trans_0_bias,
-        "mlp_out": regrouped(control_trans_2_weight).T,
-        "mlp_out_bias": regrouped(control_trans_2_bias),
+        "prefix.heads.embedding": tensors["wte.weight"],
+        "prefix.heads.mlp_in": tensors["control_trans.0.weight"].T,
+        "prefix.heads.mlp_in_bias": tensors["control_trans.0.bias"],
+        "prefix.heads.mlp_out": regrouped(tensors["control_trans.2.weight"]).T,
+        "prefix.heads.mlp_out_bias": regrouped(tensors["control_trans.2.bias"]),
     }
 
 
-GATES = {
-    "output_adapter": (("adapter", "ffn"),),
-    "selfattn_lora": (("lora", "attention.query"), ("lora", "attention.value")),
-    "self_prefix": (("prefix", "heads"),),
-    "self_prefix of two": (("prefix", "heads.key"), ("prefix", "heads.value")),
-}
-"""By location: whose gates stand in its columns, in the order in which the forward pass meets them."""
+Place = tuple[str, str, int]
+"""Submodule, site and layer of a gate."""
 
 
-def gates_in_our_names(scores: Mapping[str, Tensor]) -> dict[tuple[str, str, int], Tensor]:
-    """Gate scores ``{layer}/{location}`` of shape ``(B, columns)`` by submodule, site and layer, each ``(B,)``."""
-    return dict(_gates(scores))
+def gates_in_our_names(scores: Mapping[str, Tensor], layers: int) -> dict[Place, Tensor]:
+    """Gate scores ``{layer}/{location}`` of shape ``(B, columns)``, each column ``(B,)`` by itself; `layers` of the encoder."""
+    return dict(_gates(scores, layers))
 
 
-def _gates(scores: Mapping[str, Tensor]) -> Iterator[tuple[tuple[str, str, int], Tensor]]:
+def _gates(scores: Mapping[str, Tensor], layers: int) -> Iterator[tuple[Place, Tensor]]:
     for name, columns in scores.items():
-        layer, location = name.split("/")
-        if location == "self_prefix" and columns.shape[1] == 2:
-            location = "self_prefix of two"
-        for (submodule, site), column in zip(GATES[location], columns.unbind(1), strict=True):
-            yield (submodule, site, int(layer)), column
+        index, location = name.split("/")
+        places = _places(location, int(index), columns.shape[1], layers)
+        yield from zip(places, columns.unbind(1), strict=True)
+
+
+def _places(location: str, layer: int, columns: int, layers: int) -> list[Place]:
+    """Whose gates stand in the columns of a location, in the order in which the forward pass meets them."""
+    if location == "output_adapter":
+        return [("adapter", "ffn", layer)]
+    if location == "selfattn_lora":  # a decoder layer's cross-attention comes after its self-attention, under the same location
+        found = [layer, layer + layers] if columns == 4 else [layer]
+        return [("lora", site, index) for index in found for site in ("attention.query", "attention.value")]
+    layer += layers * (location == "cross_prefix")
+    return [("prefix", site, layer) for site in (("heads",) if columns == 1 else ("heads.key", "heads.value"))]

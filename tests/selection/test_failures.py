@@ -4,7 +4,7 @@ import pytest
 
 import pelt_automl
 from pelt_automl.errors import BackboneError, NoTrialCompletedError, SelectionError, SettingsError, TaskError
-from pelt_automl.methods.method import PeltMethod
+from pelt_automl.modifications import pack
 from pelt_automl.recorders import RECORDERS, BackgroundRecorder, SafeRecorder
 from pelt_automl.records import SelectionEnded, TrialEnded, VerdictReached
 from pelt_automl.search.studies import exclusive
@@ -15,25 +15,12 @@ QUICK = {"trials": 2, "epochs": 4, "finalist_seeds": 1}
 
 def failing(monkeypatch, *methods):
     """These methods raise whenever they are put into a pack, from the measurement of the speed on."""
-    modifications = PeltMethod.modifications
 
-    def broken(self, hyper_parameters):
-        made = modifications(self, hyper_parameters)
-        return tuple(_Exploding(m) for m in made) if self.name in methods else made
-
-    monkeypatch.setattr(PeltMethod, "modifications", broken)
-
-
-class _Exploding:
-    """A modification that can be counted, but not built."""
-
-    def __init__(self, modification):
-        self.modification = modification
-
-    def __getattr__(self, name):
-        if name == "insertion":
+    def broken(modifications, *_):
+        if {modification.name for modification in modifications} & set(methods):
             raise ArithmeticError("made to fail")
-        return getattr(self.modification, name)
+
+    monkeypatch.setattr(pack, "check_supported", broken)
 
 
 @pytest.mark.usefixtures("without_mlflow")

@@ -91,7 +91,7 @@ def test_saved_and_loaded_weights_give_equal_logits(method, tmp_path):
 
 def _weights_of(method, tmp_path):
     run, _ = trained(method, steps=2, until=2)
-    run.progress.best_weights = {name: torch.zeros_like(own) for name, own in run.progress.best_weights.items()}
+    run.progress.best_weights = {name: torch.full_like(own, 0.1) for name, own in run.progress.best_weights.items()}
     save_tensors(tmp_path / "zeros.safetensors", run.progress.best_weights)
     return tmp_path / "zeros.safetensors"
 

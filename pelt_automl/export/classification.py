@@ -1,0 +1,114 @@
+"""`transformers`' own classification model with a trained head: what plain folders and peft's folders have in common."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pelt_automl.backbones.loading import Backbone
+from pelt_automl.errors import BackboneError
+from pelt_automl.modifications import Pack
+from pelt_automl.training.checkpoints import TrainedConfig
+
+_READS = {
+    "cls": "the first token",
+    "pooler": "the first token through the pretrained pooler",
+    "mean": "the mean over the tokens",
+    "last": "the last token",
+}
+
+
+def why_no_head(trained: TrainedConfig, backbone: Backbone) -> list[str]:
+    """Why `transformers`' classification model can't take the trained head: every reason."""
+    table, found = backbone.architecture, []
+    if not table.head_names:
+        found.append(f"transformers' classification model of {table.family} has another kind of head than the one that was trained")
+    elif backbone.pooling != table.pooling:
+        found.append(
+            f"the trained head reads {_READS[backbone.pooling]}; transformers' classification model of {table.family} "
+            f"reads {_READS[table.pooling]}"
+        )
+    if trained.kind == "regression" and trained.scale.mean and not table.head_bias:
+        found.append(
+            f"regression trains on standardized labels, and the head of {table.family} has no bias that could hold "
+            f"their mean ({trained.scale.mean:g})"
+        )
+    return found
+
+
+def classification_config(config: Any, trained: TrainedConfig, backbone: Backbone) -> Any:
+    """A configuration of the backbone's model, as a classification model of these labels has it.
+
+    A decoder's model tells a text from its padding by the token itself, so it gets the tokenizer's padding token.
+    """
+    own = copy.deepcopy(config)
+    own.num_labels = trained.outputs
+    own.problem_type = "regression" if trained.kind == "regression" else "single_label_classification"
+    if trained.labels:
+        own.id2label = dict(enumerate(trained.labels))
+        own.label2id = {label: index for index, label in enumerate(trained.labels)}
+    if own.pad_token_id is None or backbone.architecture.counts_positions:
+        own.pad_token_id = _padding_token(backbone.tokenizer, own)
+    if own.is_encoder_decoder and getattr(own, "decoder_start_token_id", None) is None:
+        own.decoder_start_token_id = own.pad_token_id  # what the training started with
+    return own
+
+
+def _padding_token(tokenizer: Any, config: Any) -> int:
+    """Id of the token that pads: the tokenizer's, the model's, or the one that ends a text (GPT-2 has no other)."""
+    candidates = (getattr(tokenizer, "pad_token_id", None), config.pad_token_id, getattr(tokenizer, "eos_token_id", None))
+    return next((int(candidate) for candidate in candidates if candidate is not None), 0)
+
+
+def plain_model(backbone: Backbone, config: Any) -> Any:
+    """`transformers`' classification model with the backbone's weights, in fp32 and ready to predict; its head isn't trained.
+
+    Raises `BackboneError` when that model has weights that the backbone doesn't have.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32, trust_remote_code=False)  # type: ignore[no-untyped-call]
+    missing, _ = base_of(model).load_state_dict(backbone.model.state_dict(), strict=False)
+    if missing:
+        raise BackboneError(f"the classification model of {backbone.architecture.family} has weights that the backbone lacks: {missing}")
+    return model.eval()
+
+
+def base_of(model: Any) -> nn.Module:
+    """The backbone inside a classification model."""
+    inside: nn.Module = getattr(model, model.base_model_prefix)
+    return inside
+
+
+def inside(model: Any, backbone: Backbone) -> Backbone:
+    """The backbone inside a classification model, with the sites of the one that it was made from."""
+    return replace(backbone, model=base_of(model))
+
+
+def head_tensors(pack: Pack, trained: TrainedConfig) -> dict[str, Tensor]:
+    """The trained head by `transformers`' names. Regression predicts in the labels' unit: the last map takes up their scale."""
+    names, own, scale = pack.backbone.architecture.head_names, pack.head.kept(0), trained.scale
+    found = {f"{names['out']}.weight": own["weight"] * scale.deviation}
+    if "bias" in own:
+        found[f"{names['out']}.bias"] = own["bias"] * scale.deviation + scale.mean
+    if "dense" in own:
+        found |= {f"{names['dense']}.weight": own["dense"], f"{names['dense']}.bias": own["dense_bias"]}
+    return found
+
+
+@torch.no_grad()
+def set_head(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Write the trained head into a classification model."""
+    for name, tensor in tensors.items():
+        model.get_parameter(name).copy_(tensor)
+
+
+def save_tokenizer(tokenizer: Any, trained: TrainedConfig, config: Any, folder: str) -> None:
+    """Write the tokenizer so that it cuts texts as the training did, and pads where every architecture may be padded."""
+    own = copy.copy(tokenizer)
+    own.model_max_length, own.padding_side = trained.max_length, "right"
+    if getattr(own, "pad_token_id", None) is None:
+        own.pad_token_id = config.pad_token_id
+    own.save_pretrained(folder)

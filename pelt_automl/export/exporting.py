@@ -1,0 +1,113 @@
+"""From a selection's folder to a folder that other programs load: refused as a whole, or written as a whole."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from pelt_automl.backbones.loading import Backbone
+from pelt_automl.errors import SettingsError, all_problems
+from pelt_automl.export.folding import is_prompt
+from pelt_automl.export.merged import why_not_merged, write_merged
+from pelt_automl.export.peft_folder import why_not_peft, write_peft
+from pelt_automl.export.quiet import quiet
+from pelt_automl.modifications import Pack
+from pelt_automl.training.checkpoints import TrainedConfig
+from pelt_automl.training.predicting import Predictor, load_predictor
+
+Kind = Literal["merged", "peft"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of folder."""
+
+    why_not: Callable[[TrainedConfig, Backbone], list[str]]
+    """Every reason why a trained winner can't be written so."""
+    write: Callable[[Pack, TrainedConfig, Any, Path], float]
+    """Writes it, and gives the largest difference of an output after reading it again."""
+
+
+FORMATS: dict[Kind, Format] = {"merged": Format(why_not_merged, write_merged), "peft": Format(why_not_peft, write_peft)}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    kind: Kind
+    folder: Path
+    trained: TrainedConfig
+    difference: float
+    """Largest difference of an output between the trained method and what was read again, in the labels' unit for regression."""
+
+    def described(self) -> str:
+        """What it is, how exact it is, and how to load it."""
+        t = self.trained
+        note = "" if t.precision == "fp32" else f" The training computed in {t.precision}, so that predictions may differ in its rounding."
+        if self.kind == "peft" and any(map(is_prompt, t.modifications)):
+            note += (
+                " With a prompt of peft the model doesn't see padding: give it one text at a time, or texts of the same number of tokens."
+            )
+        return (
+            f"{t.method} on {t.backbone['name']} written to {self.folder}, in fp32. Read again, it gives the same outputs on random "
+            f"tokens (largest difference {self.difference:.1g}).{note}\nLoad it with:\n\n{self._snippet()}"
+        )
+
+    def _snippet(self) -> str:
+        if self.kind == "merged":
+            return (
+                "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
+                f"model = AutoModelForSequenceClassification.from_pretrained({str(self.folder)!r})\n"
+                f"tokenizer = AutoTokenizer.from_pretrained({str(self.folder)!r})"
+            )
+        return (
+            "from peft import PeftModel\n"
+            "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
+            f"tokenizer = AutoTokenizer.from_pretrained({str(self.folder)!r})\n"
+            f"base = AutoModelForSequenceClassification.from_pretrained({self.trained.backbone['location']!r}, "
+            f"num_labels={self.trained.outputs}, pad_token_id=tokenizer.pad_token_id, dtype='float32')\n"
+            f"model = PeftModel.from_pretrained(base, {str(self.folder)!r})"
+        )
+
+
+def export_winner(selection: Path, output: Path, *, merged: bool, peft: bool) -> Exported:
+    """Write the winner of a selection (its folder, or its ``winner`` folder) as one of `FORMATS` into the new folder `output`.
+
+    Weights are read and written in fp32, whatever the training computed in. Raises `SettingsError` with everything that is in the
+    way, and the errors of `load_predictor`; nothing is written then.
+    """
+    if merged == peft:
+        raise SettingsError("say what to write: --merged (a plain transformers folder) or --peft (a folder of HF peft), one of the two")
+    kind: Kind = "merged" if merged else "peft"
+    winner = selection / "winner"
+    predictor = load_predictor(winner if winner.is_dir() else selection, precision="fp32", device=torch.device("cpu"))
+    trained, backbone = predictor.config, predictor.pack.backbone
+    if problems := _why_not_there(output) + FORMATS[kind].why_not(trained, backbone):
+        raise SettingsError(all_problems(f"export of {trained.method} on {backbone.name} with --{kind} to {output}", problems))
+    with quiet():
+        return Exported(kind, output, trained, _write(predictor, FORMATS[kind], output))
+
+
+def _why_not_there(output: Path) -> list[str]:
+    if output.is_dir():
+        return ["the folder isn't empty; name a new one"] if any(output.iterdir()) else []
+    return ["there is a file of that name; name a new folder"] if output.exists() else []
+
+
+def _write(predictor: Predictor, form: Format, output: Path) -> float:
+    """Write beside the place, and move it there when it has proved right: what is there is whole."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(predictor.pack.backbone.location, trust_remote_code=False, local_files_only=True)
+    parent = output.absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=parent) as place:
+        unfinished = Path(place) / output.name
+        unfinished.mkdir()
+        difference = form.write(predictor.pack, predictor.config, config, unfinished)
+        unfinished.replace(output)
+    return difference

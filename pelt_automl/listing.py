@@ -1,0 +1,143 @@
+"""What `pelt-automl methods` shows: methods with their sizes, and which model supports which method."""
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pelt_automl.backbones import ARCHITECTURES, SHAPES, Architecture, shape_of
+from pelt_automl.design_space import WHOLE_SITES, BackboneShape, Site
+from pelt_automl.errors import SettingsError
+from pelt_automl.methods import METHODS
+from pelt_automl.modifications.counting import count_of
+from pelt_automl.selection.field import refusals
+
+LONGEST_VALUE = 60
+"""Characters of a default that are printed."""
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """A method on a model of one shape."""
+
+    name: str
+    summary: str
+    source: str
+    defaults: dict[str, Any]
+    trainable_parameters: int | None
+    """Of the published configuration, without gates and head; None where the model doesn't support it."""
+    gate_parameters: int | None
+    head_parameters: int
+    training_only_parameters: int | None
+    refused: list[str]
+    """Why the model doesn't support it; empty if it does."""
+
+
+def method_rows(architecture: Architecture, shape: BackboneShape) -> list[MethodRow]:
+    """Every method of the registry on a model."""
+    rows = []
+    for method in METHODS.values():
+        refused = refusals(method.build(), architecture, shape)
+        count = None if refused else count_of(method.build(), architecture, shape)
+        rows.append(
+            MethodRow(
+                method.name,
+                method.summary,
+                method.source,
+                dict(method.defaults),
+                count.pelt if count else None,
+                count.gates if count else None,
+                shape.head_parameters(2),
+                count.training_only if count else None,
+                refused,
+            )
+        )
+    return rows
+
+
+def outline_of(model: str | None, shape: str) -> tuple[Architecture, BackboneShape]:
+    """Table and sizes of a model, or of a well-known shape. Raises `BackboneError` or `SettingsError` for one that isn't known."""
+    if model is not None:
+        from pelt_automl.backbones.loading import load_outline
+
+        return load_outline(model)
+    if shape not in SHAPES:
+        raise SettingsError(f"unknown shape {shape!r}; there are {', '.join(SHAPES)}; or give a --model")
+    return ARCHITECTURES[SHAPES[shape].family], SHAPES[shape]
+
+
+def methods_text(rows: Sequence[MethodRow], where: str) -> str:
+    """The table that is printed, what the model refuses at its end."""
+    lines = [f"{'method':<24} {'parameters':>12} {'gates':>8} {'head':>7}   on {where}; the head for two classes"]
+    for row in rows:
+        if not row.refused:
+            defaults = ", ".join(f"{name}={_short(value)}" for name, value in row.defaults.items())
+            counts = f"{row.trainable_parameters:>12,} {row.gate_parameters:>8,} {row.head_parameters:>7,}"
+            lines += [f"{row.name:<24} {counts}   {row.summary}", f"{'':<54}   {defaults}"]
+    refused = [f"{row.name:<24} not possible: {'; '.join(row.refused)}" for row in rows if row.refused]
+    return "\n".join(lines + refused)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+
+
+def sites_text(architecture: Architecture) -> str:
+    """The sites of single layers, each with whether the architecture has it."""
+    lines = [f"\nsites of {architecture.family}:"]
+    for site in Site:
+        if site not in WHOLE_SITES.values():
+            reason = architecture.missing.get(site, "" if site in architecture.sites else "not in this architecture")
+            lines.append(f"  {site:<17} {'no: ' + reason if reason else 'yes'}")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Which architecture supports which method."""
+
+    families: list[str]
+    refused: dict[str, dict[str, list[str]]]
+    """By method and family: the reasons, where it is refused."""
+
+
+def support_matrix() -> Matrix:
+    """Every method on a model of every family, from configurations alone."""
+    outlines = {family: (table, _small_shape(family)) for family, table in ARCHITECTURES.items()}
+    refused = {
+        name: {family: reasons for family, outline in outlines.items() if (reasons := refusals(method.build(), *outline))}
+        for name, method in METHODS.items()
+    }
+    return Matrix(list(outlines), refused)
+
+
+def _small_shape(family: str) -> BackboneShape:
+    """The shape of the family's standard configuration with two layers: what is supported doesn't depend on how many there are."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model(family)
+    for name in ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers"):
+        if getattr(config, name, None):
+            setattr(config, name, 2)
+    return shape_of(config)
+
+
+def matrix_text(matrix: Matrix) -> str:
+    """The matrix: a column a family, its name from top to bottom; ``+`` for what is possible, else a letter for the reason below."""
+    notes: dict[str, str] = {}
+    for by_family in matrix.refused.values():
+        for family, reasons in by_family.items():
+            notes.setdefault(_reason(family, reasons), string.ascii_letters[len(notes)])
+    height = max(len(family) for family in matrix.families)
+    names = [family.rjust(height) for family in matrix.families]
+    lines = [" " * 24 + " ".join(name[row] for name in names) for row in range(height)]
+    for method, by_family in matrix.refused.items():
+        marks = (notes[_reason(family, by_family[family])] if family in by_family else "+" for family in matrix.families)
+        lines.append(method.ljust(24) + " ".join(marks))
+    return "\n".join([*lines, "", "+: possible", *(f"{mark}: {reason}" for reason, mark in notes.items())])
+
+
+def _reason(family: str, reasons: Sequence[str]) -> str:
+    """Why a method isn't possible, without the family's name, so that families with the same reason share its letter."""
+    return "; ".join(reason.removeprefix(f"{family} ") for reason in reasons)

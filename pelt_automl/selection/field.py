@@ -1,0 +1,48 @@
+"""Which methods a selection compares, and why others that were meant are left out."""
+
+from collections.abc import Iterable
+
+from pelt_automl.backbones import Architecture
+from pelt_automl.design_space import BackboneShape, Form, Modification
+from pelt_automl.errors import BackboneError, all_problems
+from pelt_automl.methods import METHODS, STANDARD
+from pelt_automl.modifications import why_not
+
+ALL = "all"
+"""In place of methods' names: every method that the model supports."""
+
+
+def longest_text(wanted: int, shape: BackboneShape) -> int:
+    """Tokens that a text is cut to: `wanted`, or what the model can read where that is less."""
+    return min(wanted, shape.positions or wanted)
+
+
+def refusals(modifications: Iterable[Modification], architecture: Architecture, shape: BackboneShape, max_length: int = 0) -> list[str]:
+    """Why a configuration can't be carried out on a model with texts of `max_length` tokens; empty if it can."""
+    modifications = tuple(modifications)
+    found = {reason for modification in modifications if (reason := why_not(modification, architecture, shape))}
+    prompt = sum(modification.size for modification in modifications if modification.form is Form.PROMPT)
+    if prompt and shape.positions and prompt + max_length > shape.positions:
+        found.add(f"a prompt of {prompt} and texts of {max_length} tokens are more than the {shape.positions} that the model reads")
+    return sorted(found)
+
+
+def field_of(
+    asked: tuple[str, ...], architecture: Architecture, shape: BackboneShape, max_length: int = 0
+) -> tuple[tuple[str, ...], dict[str, list[str]]]:
+    """The methods to compare, and those that are left out with the reasons.
+
+    `asked`: names, or ``all``, or nothing for the standard ones. Only what nobody has named can be left out: raises `BackboneError` for
+    named methods that the model doesn't support, with all reasons and what it does support.
+    """
+
+    def why_not_method(method: str) -> list[str]:
+        return refusals(METHODS[method].build(), architecture, shape, max_length)
+
+    meant = tuple(METHODS) if asked == (ALL,) else asked or STANDARD
+    out = {method: reasons for method in meant if (reasons := why_not_method(method))}
+    if out and asked not in ((), (ALL,)):
+        supported = [method for method in METHODS if not why_not_method(method)]
+        problems = [f"{method}: {'; '.join(reasons)}" for method, reasons in out.items()]
+        raise BackboneError(f"{all_problems(f'{architecture.family} models do not support', problems)}\nThey do: {', '.join(supported)}.")
+    return tuple(method for method in meant if method not in out), out
