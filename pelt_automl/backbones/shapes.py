@@ -115,7 +115,8 @@ def _base(family: str, layers: int, ffn: int, parameters: int, biases: int, **ot
 def _seq2seq(family: str, layers: int, hidden: int, ffn: int, heads: int, parameters: int, biases: int, **other: Any) -> BackboneShape:
     """`layers` of the encoder, and as many of the decoder."""
     return BackboneShape(
-        family, 2 * layers, hidden, ffn, heads, heads * 64, heads * 64, hidden, parameters, biases, cross_layers=layers, dense_head=True, **other
+        family, 2 * layers, hidden, ffn, heads, heads * 64, heads * 64, hidden, parameters, biases,
+        cross_layers=layers, dense_head=True, **other
     )  # fmt: skip
 
 
