@@ -42,6 +42,8 @@ class Form(StrEnum):
     """Attention over trained keys and values (prefix tuning)."""
     SCALE = "scale"
     """Every component times its own factor ((IA)3)."""
+    SUBSPACE = "subspace"
+    """A change within a low-rank subspace, towards a learned point of it (ReFT)."""
     BIAS = "bias"
     PROMPT = "prompt"
     FULL = "full"
@@ -89,6 +91,8 @@ def nonsense(form: Form, site: Site, insertion: Insertion) -> str | None:
         return f"a change of the {form} form belongs to one place in a layer; {site} is none"
     if form is Form.SOFTMAX and site is not Site.HEADS:
         return "a softmax runs over the keys of an attention head, so its site is heads"
+    if form is Form.SUBSPACE and (site, insertion) != (Site.FFN, Insertion.SEQUENTIAL):
+        return "an intervention replaces a part of what a layer puts out, so it is at ffn, in sequence"
     if form is Form.SCALE and site is Site.HEADS:
         return "the factors scale what a linear map or a sublayer puts out; for a head that is attention.value"
     if form is Form.SCALE and insertion is Insertion.PARALLEL:
@@ -148,6 +152,8 @@ class Modification:
     then the decoder layers' cross-attention."""
     reparameterization: int = 0
     """Width of the MLP that makes a prefix while it is trained (0: none). Dropped after the training."""
+    positions: int = 0
+    """Of the subspace form: how many of a text's first tokens are changed, and of its last; 0 for all."""
     activation: Literal["relu", "gelu", "tanh", "silu"] = "relu"
     """The non-linearity of the relu form."""
     composition: Literal["gated", "add"] = "gated"
@@ -254,7 +260,7 @@ def _count_in_a_layer(modification: Modification, shape: BackboneShape) -> int:
     if site is Site.HEADS:
         return 2 * size * (shape.kv_width if modification.form is Form.SOFTMAX else shape.query_width)
     wide_in, wide_out = input_width(modification, shape), shape.widths(site)[1]
-    biases = size + wide_out if modification.form is Form.RELU else 0
+    biases = {Form.RELU: size + wide_out, Form.SUBSPACE: size}.get(modification.form, 0)
     return size * (wide_in + wide_out) + biases
 
 

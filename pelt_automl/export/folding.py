@@ -23,6 +23,8 @@ def why_not_folded(modification: Modification, backbone: Backbone) -> str | None
         return "its gate opens for each example anew, and a weight is the same for all"
     if is_prompt(m):
         return "trained embeddings in front of the text are no weights of the model; --peft can keep them"
+    if m.form is Form.SUBSPACE:
+        return "it changes the hidden states of some tokens alone, and a weight acts on all"
     if m.form not in FOLDS:
         return "attention over trained keys and values is no change of a weight"
     if m.form is Form.LINEAR and m.site is Site.HEADS:

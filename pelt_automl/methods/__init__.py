@@ -15,6 +15,7 @@ from pelt_automl.methods import (
     parallel_adapter,
     prefix,
     prompt,
+    reft,
     scaled_parallel_adapter,
     unipelt,
 )
@@ -33,6 +34,7 @@ METHODS: dict[str, PeltMethod] = {
     "multi-head-adapter": multi_head_adapter.METHOD,
     "ia3": ia3.METHOD,
     "prompt": prompt.METHOD,
+    "reft": reft.METHOD,
     "prefix": prefix.METHOD,
     "mam": mam.METHOD,
     "unipelt-ap": unipelt.AP,

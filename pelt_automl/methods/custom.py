@@ -13,10 +13,11 @@ from pelt_automl.methods.values import wrong_value
 
 BOTTLENECKS = (Form.LINEAR, Form.RELU)
 FORMS: dict[str, tuple[Form, ...]] = {
-    "size": (*BOTTLENECKS, Form.SOFTMAX, Form.PROMPT),
+    "size": (*BOTTLENECKS, Form.SOFTMAX, Form.SUBSPACE, Form.PROMPT),
     "scale": (*BOTTLENECKS, Form.SOFTMAX, Form.SCALE),
-    "gate": (*BOTTLENECKS, Form.SOFTMAX, Form.SCALE),
-    "layers": (*BOTTLENECKS, Form.SOFTMAX, Form.SCALE),
+    "gate": (*BOTTLENECKS, Form.SOFTMAX, Form.SCALE, Form.SUBSPACE),
+    "layers": (*BOTTLENECKS, Form.SOFTMAX, Form.SCALE, Form.SUBSPACE),
+    "positions": (Form.SUBSPACE,),
     "initialization": (*BOTTLENECKS, Form.SOFTMAX, Form.PROMPT),
     "reparameterization": (*BOTTLENECKS, Form.SOFTMAX),
     "activation": (Form.RELU,),

@@ -22,12 +22,14 @@ from pelt_automl.modifications.low_rank import LowRank
 from pelt_automl.modifications.prompt import Prompt, make_room
 from pelt_automl.modifications.scaling import Scaling
 from pelt_automl.modifications.stacked import HookedModule, Member, Run, StackedModule
+from pelt_automl.modifications.subspace import Subspace
 from pelt_automl.modifications.support import check_supported
 
 BY_LAYER: dict[tuple[Form, Site], type[LayerModule]] = {
     **{(form, site): LowRank for form in (Form.LINEAR, Form.RELU) for site in PROJECTIONS},
     **{(form, site): Bottleneck for form in (Form.LINEAR, Form.RELU) for site in SUBLAYERS},
     **{(form, Site.HEADS): Heads for form in (Form.LINEAR, Form.RELU, Form.SOFTMAX)},
+    (Form.SUBSPACE, Site.FFN): Subspace,
     **{(Form.SCALE, site): Scaling for site in (*PROJECTIONS, *SUBLAYERS)},
 }
 """Which module carries out a modification of single layers."""

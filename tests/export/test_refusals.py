@@ -45,6 +45,7 @@ MERGED = [
     ("bert", PREFIX, "attention over trained keys and values is no change of a weight"),
     ("bert", one(Site.HEADS, Form.RELU), "a non-linearity stands between its two maps"),
     ("bert", one(Site.HEADS, Form.LINEAR), "past the attention to the output; there is no weight on that way"),
+    ("bert", METHODS["reft"].build(), "it changes the hidden states of some tokens alone, and a weight acts on all"),
     ("bert", PROMPT, "trained embeddings in front of the text are no weights of the model"),
     (
         "gemma2",

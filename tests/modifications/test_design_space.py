@@ -19,11 +19,11 @@ POINTS = [
     for form, site, insertion in product(Form, Site, Insertion)
     if nonsense(form, site, insertion) is None and form not in (Form.FULL, Form.PEFT)
 ]
-"""50: two forms at 9 sites in two insertions, three forms at the heads, 9 scales, the biases, a prompt. Without the forms that need a copy
-of the backbone, which have tests of their own."""
+"""51: two forms at 9 sites in two insertions, three forms at the heads, 9 scales, a subspace, the biases, a prompt. Without the
+forms that need a copy of the backbone, which have tests of their own."""
 
-HOW_MANY = {"bert": 45, "llama": 49, "gpt2": 45, "bart": 45, "t5": 44, "flan-t5": 49}
-"""Of the 50: 5 fewer where the network has no gating projection, 1 fewer where there are no bias terms."""
+HOW_MANY = {"bert": 46, "llama": 50, "gpt2": 46, "bart": 46, "t5": 45, "flan-t5": 50}
+"""Of the 51: 5 fewer where the network has no gating projection, 1 fewer where there are no bias terms."""
 
 every_kind = pytest.mark.parametrize("family", list(HOW_MANY))
 
@@ -60,7 +60,7 @@ def distances(family, points):
 
 @every_kind
 def test_every_point_that_makes_sense_is_there_where_the_architecture_has_the_site(family):
-    assert len(POINTS) == 50
+    assert len(POINTS) == 51
     assert len(points_of(family)) == HOW_MANY[family]
     assert len(pack_of(family, points_of(family)).stacks) == HOW_MANY[family]
 
@@ -73,8 +73,9 @@ def test_parameters_are_as_many_as_counted_at_every_point(family):
 
 
 @every_kind
-def test_linear_forms_scales_and_biases_start_as_the_identity_and_bottlenecks_near_it(family):
-    exact = [point for point in points_of(family) if point.form in (Form.LINEAR, Form.SCALE, Form.BIAS) and point.site is not Site.HEADS]
+def test_linear_forms_scales_subspaces_and_biases_start_as_the_identity_and_bottlenecks_near_it(family):
+    forms = (Form.LINEAR, Form.SCALE, Form.SUBSPACE, Form.BIAS)
+    exact = [point for point in points_of(family) if point.form in forms and point.site is not Site.HEADS]
     assert {name: share for name, share in distances(family, exact).items() if share > 1e-6} == {}
     near = [point for point in points_of(family) if point.form is Form.RELU or (point.form is Form.LINEAR and point.site is Site.HEADS)]
     assert {name: share for name, share in distances(family, near).items() if share > 0.25} == {}
