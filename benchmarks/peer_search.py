@@ -1,0 +1,266 @@
+"""The peer of a whole selection: one Optuna study (TPE, MedianPruner) over methods and their hyper-parameters, each trial by HF Trainer.
+
+Run by time_to_answer.py in a process of its own: ``python -m benchmarks.peer_search OPTIONS`` with the selection's options as JSON. It has
+the selection's own data, splits, tokens, search spaces, published defaults (asked first), steps, batch, schedule, clipping and patience.
+One study over all methods, its samples grouped by method: of the two sensible choices the one that is better for the peer, since its
+pruner then stops weak methods by the others' scores. Made as a careful user would: the model is read once, padding is dynamic and texts
+are batched by length, nothing is saved (the best weights stay in memory), an evaluation comes once an epoch and is reported to the pruner.
+"""
+
+import copy
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measuring import hand_over
+from benchmarks.our_steps import Work
+from benchmarks.peer import BY_FLAGS, BY_PEFT, PeerPrecision, by_trainer, trainer_arguments, tuned
+from pelt_automl.backbones.loading import best_device
+from pelt_automl.backbones.sources import find_model
+from pelt_automl.evidence.statistics import interval, paired_bootstrap
+from pelt_automl.methods import LEARNING_RATE, METHODS
+from pelt_automl.search.spaces import SearchSpace, load_spaces
+from pelt_automl.selection.options import settings_from
+from pelt_automl.tasks import TaskData, load_task
+from pelt_automl.training.evaluation import LabelScale, score_of
+from pelt_automl.training.schedule import wanted_steps
+from pelt_automl.training.tokens import Tokens, tokenize
+
+METHODS_OF_BOTH = (*BY_PEFT, *BY_FLAGS)
+EVALUATION_BATCH = 64
+
+Example = dict[str, Any]
+
+
+@dataclass
+class _Best:
+    """The best evaluation so far of a trial, or of all trials."""
+
+    score: float | None = None
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    method: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class _Prefixed:
+    """An Optuna trial whose parameters carry their method's name, so that methods don't share learning rates."""
+
+    def __init__(self, trial: Any, method: str) -> None:
+        self._trial, self._method = trial, method
+
+    def suggest_float(self, name: str, low: float, high: float, **more: Any) -> Any:
+        return self._trial.suggest_float(f"{self._method}.{name}", low, high, **more)
+
+    def suggest_int(self, name: str, low: int, high: int, **more: Any) -> Any:
+        return self._trial.suggest_int(f"{self._method}.{name}", low, high, **more)
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return self._trial.suggest_categorical(f"{self._method}.{name}", choices)
+
+
+class PeerSearch:
+    """The whole search."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        """`options` as of `pelt_automl.select`."""
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        self.settings = settings_from(**options)
+        self.methods = self.settings.search.methods
+        self.spaces: dict[str, SearchSpace] = load_spaces(self.settings.search.spaces, self.methods)
+        self.data: TaskData = load_task(self.settings.task)
+        self.device = best_device()
+        location = find_model(self.settings.model).location
+        self.tokenizer = AutoTokenizer.from_pretrained(location)
+        self.base = AutoModelForSequenceClassification.from_pretrained(
+            location, num_labels=self.data.outputs, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+        ).to(self.device)
+        train, select = self.data.split(self.settings.search.seed)
+        self.scale = LabelScale.of(np.asarray(train.labels, dtype=np.float64), regression=self.data.kind == "regression")
+        self.train, self.select, self.report = (self._examples(part) for part in (train, select, self.data.report))
+        self.steps = wanted_steps(len(self.train), self.settings.training)
+        self.precision: PeerPrecision = "fp32"
+        self.best = _Best()
+        self.taken = 0
+        """Optimizer steps of all trials."""
+
+    def _examples(self, part: Any) -> list[Example]:
+        tokens: Tokens = tokenize(part, self.tokenizer, self.settings.training.max_length)
+        columns: dict[str, Any] = {"input_ids": tokens.input_ids}
+        if tokens.token_type_ids:
+            columns["token_type_ids"] = tokens.token_type_ids
+        columns["labels"] = self._labels(tokens)
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def _labels(self, tokens: Tokens) -> list[Any]:
+        if self.data.kind == "regression":
+            return [float(label) for label in (tokens.labels - self.scale.mean) / self.scale.deviation]
+        return [int(label) for label in tokens.labels]
+
+    def choose_precision(self, steps: int = 4) -> dict[str, float]:
+        """bf16 autocast where it is faster, by LoRA's median step. Returns the seconds of each; they don't count as the peer's."""
+        found: dict[str, float] = {}
+        chosen: tuple[PeerPrecision, ...] = ("fp32", "bf16 autocast")
+        for precision in chosen:
+            marks: list[float] = []
+            model = tuned(copy.deepcopy(self.base), "lora", METHODS["lora"].defaults)
+            longest = max(len(example["input_ids"]) for example in self.train)
+            padded = self.tokenizer.pad(
+                {name: [example[name] for example in self.train[:64]] for name in self.train[0]}, padding="max_length", max_length=longest
+            )
+            examples = [{name: torch.tensor(column[i]) for name, column in padded.items()} for i in range(len(padded["labels"]))]
+            work = Work(self.settings.training.batch_size, longest, steps, 1)
+            by_trainer(model, examples, work, self.device, precision, lambda marks=marks: marks.append(time.perf_counter()))
+            found[precision] = statistics.median(np.diff(marks).tolist())
+        self.precision = min(chosen, key=lambda name: found[name])
+        return found
+
+    def run(self) -> None:
+        """The study: every method's published default, then as many trials a method as the selection's."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # TPE's groups
+        sampler = optuna.samplers.TPESampler(seed=self.settings.search.seed, multivariate=True, group=True)
+        direction: Any = "maximize" if self.data.metric.greater_is_better else "minimize"
+        self.study = optuna.create_study(direction=direction, sampler=sampler, pruner=optuna.pruners.MedianPruner())
+        for method in self.methods:
+            self.study.enqueue_trial({"method": method} | {f"{method}.{k}": v for k, v in self.spaces[method].default().items()})
+        self.study.optimize(self._objective, n_trials=self.settings.search.trials * len(self.methods))
+
+    def _objective(self, trial: Any) -> float:
+        import optuna
+
+        method = trial.suggest_categorical("method", list(self.methods))
+        space = self.spaces[method]
+        values = space.configuration(space.suggest(_Prefixed(trial, method)))
+        best, pruned = self._train(trial, method, values)
+        if best.score is None:
+            raise optuna.TrialPruned
+        if self.best.score is None or self._better(best.score, self.best.score):
+            self.best = best
+        if pruned:
+            raise optuna.TrialPruned
+        return best.score
+
+    def _better(self, score: float, than: float) -> bool:
+        return score > than if self.data.metric.greater_is_better else score < than
+
+    def _train(self, trial: Any, method: str, values: dict[str, Any]) -> tuple[_Best, bool]:
+        from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+        search, best, scores = self, _Best(method=method, values=values), list[float]()
+
+        class Watch(TrainerCallback):  # one report an epoch; pruning; the selection's own patience
+            pruned = False
+
+            def on_evaluate(self, _: Any, state: Any, control: Any, metrics: dict[str, float], model: nn.Module, **__: Any) -> None:
+                scores.append(metrics["eval_score"])
+                trial.report(scores[-1], len(scores))
+                if best.score is None or not search._better(best.score, scores[-1]):
+                    best.score, best.weights = scores[-1], _trained(model)
+                since = len(scores) - 1 - scores.index(max(scores, key=lambda s: s if search.data.metric.greater_is_better else -s))
+                self.pruned = trial.should_prune()
+                out_of_patience = since >= search.settings.training.patience and state.global_step >= search.steps / 2
+                control.should_training_stop |= self.pruned or out_of_patience
+
+        training, watch = self.settings.training, Watch()
+        arguments = trainer_arguments(
+            self.device,
+            self.precision,
+            per_device_train_batch_size=training.batch_size,
+            per_device_eval_batch_size=EVALUATION_BATCH,
+            max_steps=self.steps,
+            learning_rate=values[LEARNING_RATE],
+            lr_scheduler_type="linear",
+            warmup_steps=round(training.warmup * self.steps),
+            max_grad_norm=training.clip,
+            weight_decay=training.weight_decay,
+            eval_strategy="epoch",
+            train_sampling_strategy="group_by_length",
+            label_names=["labels"],
+            seed=self.settings.search.seed,
+        )
+        trainer = Trainer(
+            tuned(copy.deepcopy(self.base), method, values),
+            TrainingArguments(**arguments),
+            train_dataset=self.train,
+            eval_dataset=self.select,
+            data_collator=DataCollatorWithPadding(self.tokenizer),
+            compute_metrics=lambda outcome: {"score": self._score(outcome.predictions, outcome.label_ids)},
+            callbacks=[watch],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        self.taken += trainer.state.global_step
+        return best, watch.pruned
+
+    def _predictions(self, logits: Any) -> Any:
+        logits = np.asarray(logits[0] if isinstance(logits, tuple) else logits, dtype=np.float64)
+        if self.data.kind == "regression":
+            return logits.reshape(-1) * self.scale.deviation + self.scale.mean
+        return logits.argmax(axis=1).astype(np.float64)
+
+    def _score(self, logits: Any, labels: Any) -> float:
+        true = np.asarray(labels, dtype=np.float64).reshape(-1)
+        if self.data.kind == "regression":
+            true = true * self.scale.deviation + self.scale.mean
+        return score_of(self.data.metric, true, self._predictions(logits))
+
+    def reported(self) -> tuple[float, tuple[float, float]]:
+        """The winner's score on the report split with its 95 % interval over examples (it has one seed)."""
+        from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
+
+        model = tuned(copy.deepcopy(self.base), self.best.method, self.best.values)
+        model.load_state_dict(self.best.weights, strict=False)
+        arguments = trainer_arguments(self.device, self.precision, per_device_eval_batch_size=EVALUATION_BATCH, label_names=["labels"])
+        collator = DataCollatorWithPadding(self.tokenizer)
+        trainer = Trainer(model, TrainingArguments(**arguments), data_collator=collator)
+        trainer.remove_callback(PrinterCallback)
+        predictions = self._predictions(trainer.predict(self.report).predictions)
+        labels = np.asarray(self.data.report.labels, dtype=np.float64)
+        draws = paired_bootstrap(labels, predictions[None, None], self.data.metric.name)
+        return score_of(self.data.metric, labels, predictions), interval(draws[:, 0])
+
+
+def _trained(model: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.detach().to("cpu", copy=True) for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Search, score the winner, and hand over what came out."""
+    search = PeerSearch(json.loads(arguments[0]))
+    start = time.perf_counter()
+    seconds = search.choose_precision()
+    probing = time.perf_counter() - start
+    search.run()
+    score, around = search.reported()
+    states = [trial.state.name.lower() for trial in search.study.trials]
+    hand_over(
+        {
+            "method": search.best.method,
+            "hyper_parameters": search.best.values,
+            "select_score": search.best.score,
+            "report_score": score,
+            "report_interval": around,
+            "metric": search.data.metric.name,
+            "trials": {state: states.count(state) for state in sorted(set(states))},
+            "examples_trained": search.taken * search.settings.training.batch_size,
+            "not_counted_seconds": probing,
+            "precision": search.precision,
+            "step_seconds": seconds,
+        }
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

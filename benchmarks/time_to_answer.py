@@ -1,0 +1,148 @@
+"""Seconds to a recommendation: the program's whole selection beside Optuna + HF Trainer + peft doing the same search.
+
+    python benchmarks/time_to_answer.py --task qnli --data-dir DATA --k 1000 --output results
+    python benchmarks/time_to_answer.py --train own.csv --text-columns text --label-column label --trials 2 --repeats 1
+
+Both run in fresh processes, one after the other, in turn, with a seed of its own each turn; a process's seconds include its imports, the
+model and the score on the report split. Ours is `pelt_automl.select` with all that it does: rungs, finalists on fresh seeds, evidence,
+report, MLflow. The peer's search is in peer_search.py; the time in which it finds out whether bf16 is faster isn't counted. Both use all
+cores, the same methods (those that both have), trials, epochs, splits and search spaces. The peer's interval is over examples, since it
+trains its winner once; ours is over seeds and examples.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.common import Report, Table, add_selection_options, names, parser, say, selection_options
+from benchmarks.measuring import Ended, ProcessError, Spread, TimeLimit, in_turn, ratios, run_process
+
+BOTH = ("lora", "bitfit", "prompt", "ia3", "full")
+"""Methods that our program and the peer have."""
+
+RUNS = ("turn", "who", "seconds", "peak GB", "method", "metric", "report score", "interval", "examples trained", "trials", "precision")
+RESULT = ("who", "seconds", "lowest", "highest", "report score", "lowest score", "highest score")
+
+OURS, PEER = "pelt-automl", "Optuna + HF Trainer + peft"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, write."""
+    options = _options(arguments)
+    report = Report("time_to_answer", {name: str(value) for name, value in vars(options).items()})
+    methods = _with_spaces(names(options.methods), report)
+    selection = selection_options(options) | {"methods": ",".join(methods)}
+    runs, totals = Table("Runs", RUNS), Table("Seconds to a recommendation", RESULT)
+    report.tables += [totals, runs]
+    ended: dict[str, list[tuple[Ended, dict[str, Any]]]] = {OURS: [], PEER: []}
+    with tempfile.TemporaryDirectory() as folder:
+        commands = _commands(selection, Path(folder))
+        measures = {who: _measure(who, command, ended[who], runs) for who, command in commands.items()}
+        try:
+            seconds = in_turn(measures, options.repeats, TimeLimit(options.seconds))
+        except ProcessError as error:
+            report.left_out.append(f"the comparison: {error}")
+            seconds = {}
+    for who, values in seconds.items():
+        totals.add(**_total(who, values, [result for _, result in ended[who]]))
+    if seconds:
+        gain = ratios(seconds[PEER], seconds[OURS])
+        report.notes.append(f"ours is {gain} times as fast, over {gain.repeats} turns")
+        if gain.repeats < options.repeats:
+            report.left_out.append(f"{options.repeats - gain.repeats} of {options.repeats} turns: the limit of {options.seconds:.0f} s")
+    report.data["runs"] = {who: [_plain(process, result) for process, result in found] for who, found in ended.items()}
+    report.write(options.output)
+
+
+def _with_spaces(methods: Sequence[str], report: Report) -> list[str]:
+    """Those that the program has and has a search space for; the others are named in the report."""
+    from pelt_automl.errors import SearchSpaceError
+    from pelt_automl.search.spaces import load_spaces
+
+    found = []
+    for method in methods:
+        try:
+            load_spaces(None, (method,))
+        except SearchSpaceError as error:
+            report.left_out.append(f"{method}: {error}")
+            continue
+        if method in BOTH:
+            found.append(method)
+        else:
+            report.left_out.append(f"{method}: the peer doesn't have it; both have {', '.join(BOTH)}")
+    return found
+
+
+Command = Callable[[int], tuple[list[str], Mapping[str, str]]]
+"""From the turn to Python's arguments and the environment's variables."""
+
+
+def _commands(selection: Mapping[str, Any], folder: Path) -> dict[str, Command]:
+    """What is run in each turn; the seed is the turn's own, the same for both."""
+
+    def options(turn: int) -> str:
+        return json.dumps(dict(selection) | {"seed": int(selection.get("seed") or 0) + turn})
+
+    def ours(turn: int) -> tuple[list[str], Mapping[str, str]]:
+        home = folder / f"home-{turn}"  # a new user's: nothing of an earlier turn is there
+        return ["-m", "benchmarks.our_selection", str(folder / f"ours-{turn}"), options(turn)], {"PELT_AUTOML_HOME": str(home)}
+
+    def peer(turn: int) -> tuple[list[str], Mapping[str, str]]:
+        return ["-m", "benchmarks.peer_search", options(turn)], {}
+
+    return {OURS: ours, PEER: peer}
+
+
+def _measure(who: str, command: Command, ended: list[tuple[Ended, dict[str, Any]]], runs: Table) -> Callable[[], float]:
+    def measure() -> float:
+        turn = len(ended)
+        say(f"turn {turn + 1}: {who}")
+        process = run_process(*command(turn))
+        result: dict[str, Any] = process.result
+        ended.append((process, result))
+        seconds: float = process.seconds - result["not_counted_seconds"]
+        runs.add(**{
+            "turn": turn + 1, "who": who, "seconds": seconds, "peak GB": process.peak_bytes / 1e9, "method": result["method"],
+            "metric": result["metric"], "report score": result["report_score"], "interval": _interval(result["report_interval"]),
+            "examples trained": result["examples_trained"], "precision": result["precision"],
+            "trials": ", ".join(f"{count} {state}" for state, count in result["trials"].items()),
+        })  # fmt: skip
+        return seconds
+
+    return measure
+
+
+def _total(who: str, seconds: list[float], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    spread = Spread.of(seconds)
+    scores = Spread.of([result["report_score"] for result in results if result["report_score"] is not None] or [float("nan")])
+    return {
+        "who": who, "seconds": spread.median, "lowest": spread.low, "highest": spread.high,
+        "report score": scores.median, "lowest score": scores.low, "highest score": scores.high,
+    }  # fmt: skip
+
+
+def _interval(bounds: Sequence[float] | None) -> str | None:
+    return f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else None
+
+
+def _plain(process: Ended, result: Mapping[str, Any]) -> dict[str, Any]:
+    return {"seconds": process.seconds, "peak_bytes": process.peak_bytes, **result}
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    made = parser(__doc__)
+    made.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_selection_options(made, task="pydoc-match", model="minilm", methods=",".join(BOTH), k="1000", trials=6, seed=0)
+    made.add_argument("--repeats", type=int, default=3, help="turns (default: 3)")
+    made.add_argument("--seconds", type=float, default=24 * 3600.0, help="no turn is begun that wouldn't end within so many")
+    return made.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
