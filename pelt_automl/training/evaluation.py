@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pelt_automl.modifications import Pack
 from pelt_automl.tasks import Metric
+from pelt_automl.training.padding import passes
 from pelt_automl.training.tokens import Tokens, collate
 
 Predictions = NDArray[np.float64]
@@ -56,16 +57,14 @@ def evaluate(pack: Pack, sets: Sequence[Tokens], without: frozenset[str] = froze
     pack.backbone.model.eval()
     pack.eval()
     orders = [np.argsort(tokens.lengths, kind="stable") for tokens in sets]
-    batch_size = max(1, EXAMPLES_A_PASS.get(pack.backbone.device.type, 64) // len(sets))
+    ordered = [tokens.take(order) for tokens, order in zip(sets, orders, strict=True)]
+    device = pack.backbone.device.type
     logits: list[list[Any]] = [[] for _ in sets]
     gates: list[dict[tuple[str, str, int], list[Any]]] = [{} for _ in sets]
-    for start in range(0, max(len(order) for order in orders), batch_size):
-        parts = [tokens.take(order[start : start + batch_size]) for tokens, order in zip(sets, orders, strict=True)]
-        if any(len(part) == 0 for part in parts):  # sets may differ in size: those that are done repeat one example
-            parts = [part if len(part) else tokens.take([0]) for part, tokens in zip(parts, sets, strict=True)]
+    for positions in passes(ordered, device, max(1, EXAMPLES_A_PASS.get(device, 64) // len(sets))):
+        parts = [tokens[positions] for tokens in ordered]  # sets may differ in size: those that are done have none left
         batch = collate(parts, pad_id_of(pack), pack.backbone.device)
-        output = pack(**batch.inputs, without=without)
-        _gather(output, [len(order[start : start + batch_size]) for order in orders], logits, gates)
+        _gather(pack(**batch.inputs, without=without), [len(part) for part in parts], logits, gates)
     pack.backbone.model.train(was_training)
     pack.train(was_training)
     return [

@@ -17,6 +17,7 @@ from pelt_automl.records import CurvePoint
 from pelt_automl.tasks import Metric
 from pelt_automl.training.evaluation import Evaluation, evaluate, is_constant, pad_id_of, predictions_of, score_of
 from pelt_automl.training.optimizer import PackedAdamW
+from pelt_automl.training.padding import by_length, passes
 from pelt_automl.training.schedule import TrainingPlan, learning_rate_share
 from pelt_automl.training.tokens import Batch, collate
 from pelt_automl.training.trials import TrialRun
@@ -112,19 +113,23 @@ class _PackTraining:
 
     def _one_step(self) -> None:
         self.pack.train()
-        parts = [run.train.take(run.order.batch(self.step)) for run in self.runs]
-        batch = collate(parts, pad_id_of(self.pack), self.backbone.device)
-        losses = self._losses(self.pack(**batch.inputs).logits, batch)
-        (losses.sum() + self.pack.penalty()).backward()  # type: ignore[no-untyped-call]
+        parts = [by_length(run.train.take(run.order.batch(self.step))) for run in self.runs]
+        sizes = torch.tensor([len(part) for part in parts], device=self.backbone.device)
+        penalty = self.pack.penalty()
+        for positions in passes(parts, self.backbone.device.type, self.plan.batch_size):
+            batch = collate([part[positions] for part in parts], pad_id_of(self.pack), self.backbone.device)
+            losses = self._losses(self.pack(**batch.inputs).logits, batch) / sizes
+            (losses.sum() + penalty).backward()  # type: ignore[no-untyped-call]
+            self.losses += losses.detach()
+            penalty = 0.0  # once a step
         self.optimizer.step(self.peaks * learning_rate_share(self.step, self.plan), self.plan.clip)
-        self.losses += losses.detach()
         self.steps_since += 1
         self.step += 1
         self.pack.after_step(self.step)
         self.trainer.on_step(len(self.runs))
 
     def _losses(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Mean loss of each trial, ``(N,)``: cross-entropy, or squared error of standardized labels."""
+        """Sum of each trial's losses, ``(N,)``: cross-entropy, or squared error of standardized labels."""
         if logits.shape[2] == 1:
             scales = [run.scale for run in self.runs]
             means = torch.tensor([scale.mean for scale in scales], device=logits.device)[:, None]
@@ -132,7 +137,7 @@ class _PackTraining:
             each = (logits[:, :, 0] - (batch.labels - means) / deviations).square()
         else:
             each = functional.cross_entropy(logits.transpose(1, 2), batch.labels.long(), reduction="none")
-        return (each * batch.weights).sum(1) / batch.weights.sum(1)
+        return (each * batch.weights).sum(1)
 
     def _evaluate(self) -> None:
         evaluations = evaluate(self.pack, [run.select for run in self.runs])

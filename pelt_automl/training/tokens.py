@@ -33,6 +33,11 @@ class Tokens:
         """Tokens in each example."""
         return np.array([len(ids) for ids in self.input_ids], dtype=np.int64)
 
+    def __getitem__(self, positions: slice) -> "Tokens":
+        """A run of examples."""
+        types = self.token_type_ids
+        return Tokens(self.input_ids[positions], types[positions] if types else types, self.labels[positions])
+
     def take(self, indices: Sequence[int] | Indices) -> "Tokens":
         """The examples at `indices`, in that order."""
         types = self.token_type_ids
