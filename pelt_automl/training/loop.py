@@ -16,6 +16,7 @@ from pelt_automl.modifications import Pack, PackTrial, needs_own_pack
 from pelt_automl.records import CurvePoint
 from pelt_automl.tasks import Metric
 from pelt_automl.training.evaluation import Evaluation, evaluate, is_constant, pad_id_of, predictions_of, score_of
+from pelt_automl.training.memory import give_back
 from pelt_automl.training.optimizer import PackedAdamW
 from pelt_automl.training.padding import by_length, passes
 from pelt_automl.training.schedule import TrainingPlan, learning_rate_share
@@ -60,6 +61,7 @@ class Trainer:
         for pack in [packed, *([run] for run in alone)]:
             if pack:
                 self._try(pack, until)
+                give_back()
 
     def _try(self, runs: list[TrialRun], until: int) -> None:
         before = [copy.copy(run.progress) for run in runs]
