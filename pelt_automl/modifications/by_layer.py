@@ -42,16 +42,14 @@ class LayerModule(HookedModule):
 
         None where there is no gate to open: an ungated modification, or states that aren't those of tokens.
         """
-        if self.gate is None:
+        mask = run.mask_of(states)
+        if self.gate is None or mask is None:
             return None
         layer, name = self.layers[index], self.modification.name
         if self.gate.group:
             whole = run.shared_gates[self.gate, name if self.gate.competing else "", layer]
             values = whole.index_select(0, self.slots).unsqueeze(2)
         else:
-            mask = run.mask_of(states)
-            if mask is None:
-                return None
             network = {key: own[0 if self.gate.across_layers else index] for key, own in weights.items() if key.startswith("gate_")}
             values = gate_values(self.gate, network, states, mask.index_select(0, self.slots))
         for output in range(values.shape[2]):

@@ -280,3 +280,20 @@ def test_a_network_across_layers_opens_each_layers_gate_from_that_layers_states(
     for layer, states in enumerate(seen):
         opened = torch.sigmoid(states @ weights["adapter.ffn.gate_weight"][0, 0] + weights["adapter.ffn.gate_bias"][0, 0])
         torch.testing.assert_close(output.gates["adapter", "ffn", layer][1][0], (opened * mask).sum(1) / mask.sum(1))
+
+
+@pytest.mark.parametrize("family", ["deberta-v3", "deberta-v2-conv", "mpnet"])
+def test_every_kind_of_gate_is_blind_to_padding_where_heads_cannot_be_changed_and_positions_go_through_the_query(family):
+    ids, mask = a_batch(1)
+    for name, gate in KINDS.items():
+        if gate.split:
+            continue
+        modifications = tuple(m for m in union(gate) if m.form is not Form.SOFTMAX)
+        pack = moved(Pack(backbone_of(family), [PackTrial(modifications, seed=3)], outputs=3))
+        with torch.no_grad():
+            output, wide, ungated = pack(ids, mask), pack(*widened(ids, mask, right=4)), pack(ids, mask, without=frozenset({"lora"}))
+        torch.testing.assert_close(output.logits, wide.logits, rtol=1e-4, atol=1e-5, msg=name)
+        assert (output.logits - ungated.logits).abs().max() > 1e-4, name
+        assert output.gates.keys() == wide.gates.keys()
+        for place, values in gates_of(output, 0).items():
+            torch.testing.assert_close(values, gates_of(wide, 0)[place], rtol=1e-4, atol=1e-5, msg=f"{name} {place}")

@@ -65,7 +65,7 @@ def check(seen, output, expected):
 
 
 @torch.no_grad()
-def test_bert():
+def test_berts_attention_reads_the_prefix_before_its_own_keys_and_values():
     path = "encoder.layer.1.attention.self"
     seen = Seen("bert", states=f"{path}.query", output="encoder.layer.1.attention.output.dense")
     attention, [states] = seen.module(path), seen.inputs["states"]
