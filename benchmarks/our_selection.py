@@ -9,6 +9,9 @@ from typing import Any
 
 from benchmarks.measuring import hand_over
 
+PARTS = {"search": "search", "finalists": "finalist"}
+"""Phases on the bill that train, and the stage of their trainings."""
+
 
 def main(arguments: Sequence[str]) -> None:
     """Run it and hand over its recommendation, what it tried, and its own bill."""
@@ -40,9 +43,12 @@ def _from_records(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     return {
         "select_score": max((trial.select_score for trial in trials if trial.select_score is not None), default=None),
         "trials": dict(Counter(f"{trial.stage}, {trial.state}" for trial in trials)),
-        "examples_trained": sum(trial.steps for trial in trials) * batch,
+        "parts": {
+            part: {"seconds": ended.bill[part], "examples": sum(trial.steps for trial in trials if trial.stage == stage) * batch}
+            for part, stage in PARTS.items()
+        },
         "steps_a_training": planned[-1].steps if planned else None,
-        "precision": planned[-1].message.rpartition("; ")[2] if planned else "",
+        "precision": next((part for part in planned[-1].message.split("; ") if part.startswith("computing in")), "") if planned else "",
         "selection_seconds": ended.seconds,
         "bill": ended.bill,
         "not_counted_seconds": 0.0,

@@ -158,7 +158,7 @@ def _space(name: str) -> SearchSpace | None:
 
 def time_pack(backbone: Backbone, trials: Sequence[Configuration], work: Work) -> Timing:
     """Train a pack for a few steps. Raises `DidNotRun` when it fails, or fits into memory in halves only."""
-    plan = TrainingPlan(NEVER, NEVER, (), work.batch, warmup=0.1, clip=1.0, weight_decay=0.0, patience=4)
+    plan = TrainingPlan(NEVER, (), (), work.batch, warmup=0.1, clip=1.0, weight_decay=0.0, patience=4)
     runs = [_run(trial, index, work) for index, trial in enumerate(trials)]
     clock, packs, ends = StepClock(backbone.device), set[int](), list[float]()
 

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"unknown methods {', '.join(unknown)}; there are {', '.join(METHODS)}")
     report = Report("packing", {name: str(value) for name, value in vars(options).items()})
     bench = Bench(options, report, TimeLimit(options.seconds), Work(options.batch, options.tokens, options.steps, options.warmup))
-    report.tables += [bench.gains, bench.speeds]
+    report.tables += [bench.gains, bench.memory, bench.speeds]
     for library in ("trainer", "peft"):
         if why := missing(library):
             report.notes.append(f"the peer's {library} is missing ({why}); see the column 'how' for what stands in")
@@ -61,6 +61,11 @@ def run(bench: Bench, shapes: Sequence[Shape]) -> None:
     for shape in shapes:
         say(f"{shape.name}: mixed packs of {bench.options.packs}")
         shape.curve(MIXED, bench.options.packs)
+    counts = bench.options.packs if bench.options.memory is None else bench.options.memory
+    for shape in shapes if counts else ():
+        for what in (MIXED, methods[0]):
+            say(f"{shape.name}: memory of packs of {what} trials")
+            shape.remember(what, counts)
     for shape in shapes:
         for method in methods:
             say(f"{shape.name}: {method}")
@@ -96,6 +101,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--methods", type=names, default=["lora", "adapter", "prefix", "bitfit", "ia3", "mam", "unipelt-apl"])
     made.add_argument("--reference", type=int, help="pack size that the peers are compared with (default: 16 on a GPU, 4 on a CPU)")
     made.add_argument("--processes", type=numbers, default=[2, 4, 8], help="peers that share the device (default: 2,4,8)")
+    made.add_argument("--memory", type=numbers, help="pack sizes whose memory is predicted and measured (default: as --packs)")
     made.add_argument("--batch", type=int, default=16)
     made.add_argument("--tokens", type=int, default=128)
     made.add_argument("--steps", type=int, default=8, help="timed steps (default: 8)")

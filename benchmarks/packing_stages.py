@@ -8,21 +8,27 @@ from typing import Any
 
 from benchmarks.common import Report, Table, say
 from benchmarks.flops import trial_flops
-from benchmarks.measuring import Spread, TimeLimit, in_turn, ratios
+from benchmarks.measuring import ProcessError, Spread, TimeLimit, in_turn, ratios
 from benchmarks.our_steps import SHAPES, Configuration, DidNotRun, Work, bert_config, configurations, time_pack
+from benchmarks.pack_memory import PROBED, STEPS, measure, predict
 from benchmarks.peer import Peer, PeerPrecision, how_trained
 from benchmarks.peer_processes import PeerProcesses, setting_for
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.methods import METHODS
+from pelt_automl.training.memory import usable_bytes
 
 MIXED = "mixed"
 COLUMNS = (
     "shape", "trials of", "who", "at once", "trial-steps/s", "lowest", "highest", "ms a step",
     "share of ceiling", "GPU GB added", "setup s", "how",
 )  # fmt: skip
+MEMORY = ("shape", "trials of", "pack of", "predicted GB", "measured GB", "error %")
 RATIOS = ("shape", "trials of", "ours, pack of", "peer", "times faster", "lowest", "highest", "repeats")
 
 Measure = Callable[[], float]
+
+FRESH_PROCESS = 10.0
+"""Seconds that a process takes for its imports and a model."""
 
 
 @dataclass
@@ -35,6 +41,7 @@ class Bench:
     work: Work
     ceiling: float = 0.0
     speeds: Table = field(default_factory=lambda: Table("Speed", COLUMNS))
+    memory: Table = field(default_factory=lambda: Table("Memory of a pack beside the backbone", MEMORY))
     gains: Table = field(default_factory=lambda: Table("Ours against the peers", RATIOS))
 
     def left_out(self, what: str, why: object) -> None:
@@ -178,6 +185,35 @@ class Shape:
                 self.bench.left_out(f"{self.name}, {what}, pack of {count}", error)
                 continue
             self.row(what, "ours", count, found["ours"], self.trials(what, count), "one pack, training.loop.Trainer", seen[count])
+
+    def remember(self, what: str, counts: Sequence[int]) -> None:
+        """Memory of packs of several sizes, predicted as a selection of these methods does (from its last ones) and measured."""
+        size, methods = PROBED[self.backbone.device.type], self.bench.options.methods if what == MIXED else [what]
+        try:
+            line = predict(self.name, self.backbone, configurations(methods[-size:], size), self.bench.options.precision, self.bench.work)
+        except (DidNotRun, ProcessError) as error:
+            self.bench.left_out(f"{self.name}, {what}, memory", error)
+            return
+        for count in counts:
+            if why := self._too_much(line.at(count), count * STEPS):
+                self.bench.left_out(f"{self.name}, {what}, memory of a pack of {count}", why)
+                continue
+            try:
+                measured = measure(self.name, self.backbone, self.trials(what, count), self.bench.options.precision, self.bench.work)
+            except (DidNotRun, ProcessError) as error:
+                self.bench.left_out(f"{self.name}, {what}, memory of a pack of {count}", error)
+                continue
+            self.bench.memory.add(**{
+                "shape": self.name, "trials of": what, "pack of": count, "predicted GB": line.at(count) / 1e9,
+                "measured GB": measured / 1e9, "error %": 100 * (line.at(count) / measured - 1) if measured else None,
+            })  # fmt: skip
+
+    def _too_much(self, predicted: float, trial_steps: float) -> str:
+        """Why a pack of so many bytes isn't measured; empty if it is."""
+        free = usable_bytes(self.backbone.device)
+        if predicted > free:
+            return f"{predicted / 1e9:.1f} GB are predicted, {free / 1e9:.1f} GB may be used"
+        return "" if self.fits(trial_steps) and self.bench.limit.allows(FRESH_PROCESS) else "the time limit"
 
     def _steps(self) -> int:
         return self.bench.work.steps + self.bench.work.warmup

@@ -12,6 +12,7 @@ trains its winner once; ours is over seeds and examples.
 
 import argparse
 import json
+import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ BOTH = ("lora", "bitfit", "prompt", "ia3", "full")
 """Methods that our program and the peer have."""
 
 RUNS = ("turn", "who", "seconds", "peak GB", "method", "metric", "report score", "interval", "examples trained", "trials", "precision")
+PARTS = ("who", "part", "seconds", "examples trained", "examples/s")
 RESULT = ("who", "seconds", "lowest", "highest", "report score", "lowest score", "highest score")
 
 OURS, PEER = "pelt-automl", "Optuna + HF Trainer + peft"
@@ -39,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     methods = _with_spaces(names(options.methods), report)
     selection = selection_options(options) | {"methods": ",".join(methods)}
     runs, totals = Table("Runs", RUNS), Table("Seconds to a recommendation", RESULT)
-    report.tables += [totals, runs]
+    parts = Table("Where the examples went", PARTS)
+    report.tables += [totals, parts, runs]
     ended: dict[str, list[tuple[Ended, dict[str, Any]]]] = {OURS: [], PEER: []}
     with tempfile.TemporaryDirectory() as folder:
         commands = _commands(selection, Path(folder))
@@ -51,9 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             seconds = {}
     for who, values in seconds.items():
         totals.add(**_total(who, values, [result for _, result in ended[who]]))
+        for row in where_examples_went([result for _, result in ended[who]], values):
+            parts.add(who=who, **row)
     if seconds:
         gain = ratios(seconds[PEER], seconds[OURS])
         report.notes.append(f"ours is {gain} times as fast, over {gain.repeats} turns")
+        examples = {who: [examples_trained(result) for _, result in found] for who, found in ended.items()}
+        report.notes.append(why_faster(seconds, examples))
         if gain.repeats < options.repeats:
             report.left_out.append(f"{options.repeats - gain.repeats} of {options.repeats} turns: the limit of {options.seconds:.0f} s")
     report.data["runs"] = {who: [_plain(process, result) for process, result in found] for who, found in ended.items()}
@@ -110,7 +117,7 @@ def _measure(who: str, command: Command, ended: list[tuple[Ended, dict[str, Any]
         runs.add(**{
             "turn": turn + 1, "who": who, "seconds": seconds, "peak GB": process.peak_bytes / 1e9, "method": result["method"],
             "metric": result["metric"], "report score": result["report_score"], "interval": _interval(result["report_interval"]),
-            "examples trained": result["examples_trained"], "precision": result["precision"],
+            "examples trained": examples_trained(result), "precision": result["precision"],
             "trials": ", ".join(f"{count} {state}" for state, count in result["trials"].items()),
         })  # fmt: skip
         return seconds
@@ -125,6 +132,39 @@ def _total(who: str, seconds: list[float], results: Sequence[Mapping[str, Any]])
         "who": who, "seconds": spread.median, "lowest": spread.low, "highest": spread.high,
         "report score": scores.median, "lowest score": scores.low, "highest score": scores.high,
     }  # fmt: skip
+
+
+def examples_trained(result: Mapping[str, Any]) -> int:
+    """Optimizer steps of all trainings times batch size."""
+    return sum(part["examples"] for part in result["parts"].values())
+
+
+def where_examples_went(results: Sequence[Mapping[str, Any]], seconds: Sequence[float]) -> list[dict[str, Any]]:
+    """Medians over the turns of each part that trains, of what is left of the wall time, and of all.
+
+    A part's seconds have its evaluations in them; its examples are those trained on.
+    """
+    rows = [_part(name, [result["parts"][name] for result in results]) for name in results[0]["parts"]]
+    trained = [sum(part["seconds"] for part in result["parts"].values()) for result in results]
+    rest = [whole - own for whole, own in zip(seconds, trained, strict=True)]
+    everything = [{"seconds": whole, "examples": examples_trained(result)} for whole, result in zip(seconds, results, strict=True)]
+    return [*rows, {"part": "everything else", "seconds": statistics.median(rest)}, _part("all", everything)]
+
+
+def _part(name: str, turns: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    return {
+        "part": name,
+        "seconds": statistics.median(turn["seconds"] for turn in turns),
+        "examples trained": statistics.median(turn["examples"] for turn in turns),
+        "examples/s": statistics.median(turn["examples"] / turn["seconds"] for turn in turns if turn["seconds"]),
+    }
+
+
+def why_faster(seconds: Mapping[str, Sequence[float]], examples: Mapping[str, Sequence[int]]) -> str:
+    """How much of the ratio is fewer examples, and how much more examples a second: in each turn the two multiply to it."""
+    rates = {who: [count / whole for count, whole in zip(examples[who], seconds[who], strict=True)] for who in examples}
+    fewer, faster = ratios(examples[PEER], examples[OURS]), ratios(rates[OURS], rates[PEER])
+    return f"of that, {fewer} times come from fewer examples, and {faster} times from more examples a second of wall time"
 
 
 def _interval(bounds: Sequence[float] | None) -> str | None:

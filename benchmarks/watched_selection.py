@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import Any, Literal
 
@@ -17,13 +18,17 @@ from benchmarks.ledger import Ledger
 from benchmarks.measuring import hand_over
 
 PLACES: dict[str, tuple[str, ...]] = {
-    "train": ("pelt_automl.training.loop:Trainer.train",),
+    "train": ("pelt_automl.training.loop:Trainer.train", "pelt_automl.training.loop:Trainer.stream"),
     "evaluate": ("pelt_automl.training.evaluation:evaluate",),
     "collate": ("pelt_automl.training.tokens:collate",),
     "tokenize": ("pelt_automl.training.tokens:tokenize",),
     "load model": ("pelt_automl.backbones.loading:load_backbone", "pelt_automl.backbones.loading:load_outline"),
     "load data": ("pelt_automl.tasks.loading:load_task",),
-    "measure speed": ("pelt_automl.selection.speed:choose_threads", "pelt_automl.selection.speed:measure_speed"),
+    "measure speed": (
+        "pelt_automl.selection.speed:choose_threads",
+        "pelt_automl.selection.probe:probe_packs",
+        "pelt_automl.selection.speed:measure_speed",
+    ),
     "optuna": (
         "pelt_automl.search.studies:open_storage",
         *(
@@ -41,12 +46,19 @@ PLACES: dict[str, tuple[str, ...]] = {
         f"pelt_automl.training.checkpoints:{name}" for name in ("save_progress", "save_tensors", "load_tensors", "save_trained")
     ),
     "statistics, report": ("pelt_automl.recommendation.decision:decide", "pelt_automl.recommendation.report:write_report"),
-    "selection": tuple(
-        f"pelt_automl.selection.selection:Selection.{name}" for name in ("open", "prepare", "confirm", "explain", "recommend", "close")
+    "selection": (
+        *(f"pelt_automl.selection.selection:Selection.{name}" for name in ("open", "prepare", "confirm", "explain", "recommend", "close")),
+        *(f"pelt_automl.selection.finalist_phase:_Finalists.{name}" for name in ("next", "ended")),
     ),
-    "search": ("pelt_automl.selection.selection:Selection.search",),
+    "search": (
+        "pelt_automl.selection.selection:Selection.search",
+        *(f"pelt_automl.selection.search_phase:_Search.{name}" for name in ("next", "judge", "ended")),
+    ),
 }
 """Which functions' time goes under which name. ``selection`` and ``search`` are what is left of the phases: bookkeeping of our own."""
+
+PROBE = "measure speed"
+"""Whatever happens inside of it belongs to it: throwaway steps are no training."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +96,20 @@ class Watch:
         """Wrap everything in `PLACES`."""
         for name, places in PLACES.items():
             for place in places:
-                watched = (
-                    self.ledger.watch(place, self._collating, self._look_at_batch) if name == "collate" else self.ledger.watch(place, name)
-                )
-                if not watched:
+                look = self._look_at_batch if name == "collate" else lambda _: None
+                if not self.ledger.watch(place, partial(self._name, name), look):
                     self.not_found.append(place)
 
-    def _collating(self) -> str:
-        return "collate, evaluation" if self.ledger.within("evaluate") else "collate, training"
+    def _name(self, name: str) -> str:
+        if self.ledger.within(PROBE):
+            return PROBE
+        if name == "collate":
+            return "collate, evaluation" if self.ledger.within("evaluate") else "collate, training"
+        return name
 
     def _look_at_batch(self, batch: Any) -> None:
+        if self.ledger.within(PROBE):
+            return
         if self.first_trial is None and self.ledger.within("search"):
             self.first_trial = time.monotonic() - self.started
         kind = self.tokens["evaluate" if self.ledger.within("evaluate") else "train"]

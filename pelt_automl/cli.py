@@ -70,7 +70,7 @@ def select(
     protocol: Annotated[
         str | None, typer.Option(help="strict: select comes out of the K. paper: UniPELT's, 1,000 more to select on.")
     ] = None,
-    methods: Annotated[str | None, typer.Option(help="Methods to compare: lora,adapter,... All if left out.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Methods to compare: lora,adapter,...; all; the standard nine if left out.")] = None,
     trials: Annotated[
         int, typer.Option(help="Configurations tried a method at most; the first is the published default.")
     ] = SearchSettings.trials,
@@ -79,6 +79,7 @@ def select(
     epochs: Annotated[float, typer.Option(help="Length of a full training in passes over the data.")] = TrainingSettings.epochs,
     batch_size: Annotated[int, typer.Option(help="Examples a step and trial.")] = TrainingSettings.batch_size,
     max_length: Annotated[int, typer.Option(help="Tokens an example at most.")] = TrainingSettings.max_length,
+    pack_size: Annotated[int | None, typer.Option(help="Trials that train together at most; measured if left out.")] = None,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = TrainingSettings.precision,
     equivalence: Annotated[float, typer.Option(help="Region of practical equivalence in points.")] = SearchSettings.equivalence,
     prefer: Annotated[str, typer.Option(help="What decides among the tied: params or time.")] = SearchSettings.prefer,

@@ -95,7 +95,8 @@ class TrainingSettings:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """``auto``: bf16 where the processor has bf16 arithmetic, else fp32."""
     pack_size: int | None = None
-    """Trials trained in one forward and backward pass at most; None: 16 on a GPU, 4 on a processor, whose caches hold no more."""
+    """Trials trained in one forward and backward pass at most; None: as many as pay and fit, by a few steps at the start, up to 32 on a
+    GPU, 8 on a processor."""
     threads: int | None = None
     """Threads for torch on a CPU; None: the number of cores."""
 
@@ -129,10 +130,10 @@ class SearchSettings:
     """Fresh seed triples (split, initialization, order) on which each finalist is trained anew."""
     finalist_share: float = 0.5
     """Share of `seconds` kept back for the finalists, their evaluation and the evidence."""
-    rung: float = 0.3
-    """Share of a full training after which the better trials are chosen to go on."""
+    rungs: tuple[float, ...] = (0.25, 0.5)
+    """Shares of a full training after each of which the better trials go on."""
     promoted: float = 0.34
-    """Share of a method's trials that go on from the rung; the published default always does."""
+    """Share of a method's trials that go on from a rung; the published default always does."""
     equivalence: float = 1.0
     """Region of practical equivalence in points of the metric (1 point = 0.01)."""
     prefer: Literal["params", "time"] = "params"
@@ -149,7 +150,7 @@ class SearchSettings:
             (self.seconds is None or self.seconds > 0, f"seconds is {self.seconds}; it must be above 0"),
             (self.finalist_seeds >= 1, f"finalist_seeds is {self.finalist_seeds}; it must be at least 1"),
             (0 < self.finalist_share < 1, f"finalist_share is {self.finalist_share}; it must be between 0 and 1"),
-            (0 < self.rung < 1, f"rung is {self.rung}; it must be between 0 and 1"),
+            (all(0 < rung < 1 for rung in self.rungs), f"rungs are {list(self.rungs)}; each must be between 0 and 1"),
             (0 < self.promoted <= 1, f"promoted is {self.promoted}; it must be above 0 and at most 1"),
             (self.equivalence >= 0, f"equivalence is {self.equivalence}; it can't be negative"),
             (self.prefer in ("params", "time"), f"prefer is {self.prefer!r}; it must be params or time"),

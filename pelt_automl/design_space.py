@@ -4,6 +4,7 @@ He et al. (2022, "Towards a Unified View of Parameter-Efficient Transfer Learnin
 hidden states that differ along few dimensions. A `Modification` is one such change; a method is a tuple of them. No torch here.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -150,6 +151,9 @@ class Modification:
     layers: tuple[int, ...] | None = None
     """Indices of the layers that are changed; None for every layer that has the site. Encoder layers count first, then decoder layers,
     then the decoder layers' cross-attention."""
+    top_share: float = 1.0
+    """Without `layers`: share of the layers that are changed, counted from the top and rounded up; an encoder-decoder's encoder, decoder
+    and cross-attention each by themselves."""
     reparameterization: int = 0
     """Width of the MLP that makes a prefix while it is trained (0: none). Dropped after the training."""
     positions: int = 0
@@ -278,7 +282,32 @@ def gate_parameters(gate: Gate, wide_in: int, outputs: int) -> int:
 
 def changed_layers(modification: Modification, shape: BackboneShape) -> tuple[int, ...]:
     """Indices of the layers that a modification of single layers changes."""
-    return tuple(range(shape.layers_with(modification.site))) if modification.layers is None else modification.layers
+    if modification.layers is not None:
+        return modification.layers
+    decoder, found, start = shape.cross_layers, list[int](), 0
+    for layers in (shape.layers - decoder, decoder, shape.layers_with(modification.site) - shape.layers):
+        changed = math.ceil(modification.top_share * layers - 1e-9)  # 0.1 * 30 isn't quite 3
+        found += range(start + layers - changed, start + layers)
+        start += layers
+    return tuple(found)
+
+
+def lowest_layer(modifications: Iterable[Modification], shape: BackboneShape) -> int:
+    """The lowest layer that a trial changes; what the layers below it put out for a token is the same without the trial.
+
+    The number of layers if it changes none of them (the head alone). 0 if it changes the embeddings, the biases or everything, if a gate
+    of it averages over padding too, whose states aren't a text's own, and in an encoder-decoder, whose layers aren't one chain.
+    """
+    if shape.cross_layers:
+        return 0
+    return min((_lowest(modification, shape) for modification in modifications), default=shape.layers)
+
+
+def _lowest(modification: Modification, shape: BackboneShape) -> int:
+    reads_padding = modification.gate is not None and modification.gate.token_mean == "paper"
+    if modification.form in WHOLE_SITES or reads_padding:
+        return 0
+    return min(changed_layers(modification, shape), default=shape.layers)
 
 
 def count(modification: Modification, shape: BackboneShape) -> ParameterCount:

@@ -86,14 +86,17 @@ class Planned(Event):
     steps: int
     """Optimizer steps of a full training."""
     rung_steps: int
-    """Optimizer steps to the rung."""
+    """Optimizer steps to the first rung."""
     evaluations: int
     """Evaluations on select in a full training."""
     seconds_a_training: float
     """Predicted for a full training in a pack."""
     message: str = ""
     numbers: dict[str, float] = field(default_factory=dict)
-    """What it was planned from and for: ``step_seconds`` (a trial's step), ``example_seconds``, ``finalists``."""
+    """What it was planned from and for: ``step_seconds`` (a trial's step), ``example_seconds``, ``finalists``, and ``pack_...`` (see
+    `pelt_automl.selection.probe.Packs`)."""
+    rungs: list[int] = field(default_factory=list)
+    """Optimizer steps to each rung; empty in old records, which had the one of `rung_steps`."""
     time: float = field(default_factory=clock.time)
 
 
@@ -147,6 +150,10 @@ class TrialEnded(Event):
     """Whether its best evaluation predicted one class (or one value) throughout."""
     cause: str = ""
     """Why it failed or stopped early: exception type and text, ``loss is not finite``, ..."""
+    select_predictions: list[float] = field(default_factory=list)
+    """Those on select that `select_score` is the score of, for trials of the search that were trained in full."""
+    tokens: dict[str, int] = field(default_factory=dict)
+    """Tokens in its training's batches: ``computed`` (padding included) and ``text``; empty in old records."""
     time: float = field(default_factory=clock.time)
 
 

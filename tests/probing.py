@@ -9,9 +9,9 @@ from pelt_automl.modifications.by_layer import LayerModule, SharedGate
 from tests.tiny import FakeTokenizer, random_ids, tiny_model
 
 
-def lively_model(family):
+def lively_model(family, **changes):
     """A tiny base model whose attention isn't uniform: random weights as small as before training let a changed query do nothing."""
-    model, generator = tiny_model(family), torch.Generator().manual_seed(0)
+    model, generator = tiny_model(family, **changes), torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -21,9 +21,9 @@ def lively_model(family):
     return model
 
 
-def lively_backbone(family="bert"):
-    """A frozen tiny backbone of such a model."""
-    return wrap(lively_model(family), FakeTokenizer(), name=f"lively-{family}")
+def lively_backbone(family="bert", **changes):
+    """A frozen tiny backbone of such a model; `changes` to its configuration."""
+    return wrap(lively_model(family, **changes), FakeTokenizer(), name=f"lively-{family}")
 
 
 def moved(pack, size=0.1, seed=1):

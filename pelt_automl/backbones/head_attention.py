@@ -3,14 +3,16 @@
 Whoever runs a forward pass enters `changed_heads(...)` with what each attention module gets; without it, attention is PyTorch's own.
 """
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 ATTENTION = "pelt_attention"
 """The name under which the function is registered; one with sdpa in it is refused to Gemma 2."""
@@ -21,32 +23,46 @@ class PrefixStates:
     """Trained keys and values for one attention module, and which of them each example may attend to."""
 
     key: Tensor
-    """Shape ``(N*B, heads, P, width)``, gates applied."""
+    """Shape ``(N*B, heads, P, width)``, gates applied; 0 in the rows of trials without any."""
     value: Tensor
-    visible: Tensor
-    """Shape ``(N*B, P)``, boolean: examples of trials with a shorter prefix, or none, don't see the rest."""
+    visible: tuple[Tensor, ...]
+    """By prefix, boolean, ``(N*B, p)``: examples of trials with a shorter prefix, or none, don't see the rest."""
+    slots: frozenset[int]
+    """The trials that have one."""
 
     def beside(self, other: "PrefixStates") -> "PrefixStates":
-        """Both, one after the other: every example sees its own trial's."""
-        return PrefixStates(
-            torch.cat([self.key, other.key], dim=2),
-            torch.cat([self.value, other.value], dim=2),
-            torch.cat([self.visible, other.visible], dim=1),
-        )
+        """Both: in the same columns where no trial has both, else one after the other. Every example sees its own trial's."""
+        slots = self.slots | other.slots
+        if self.slots & other.slots:
+            key, value = (torch.cat(both, dim=2) for both in ((self.key, other.key), (self.value, other.value)))
+            return PrefixStates(key, value, (torch.cat([self.seen(), other.seen()], dim=1),), slots)
+        key, value = (_overlaid(*both) for both in ((self.key, other.key), (self.value, other.value)))
+        return PrefixStates(key, value, self.visible + other.visible, slots)
 
-    def before(self, key: Tensor, value: Tensor, mask: Tensor | None, queries: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Keys and values with the prefix in front, and the mask widened to them."""
-        examples, _, tokens, _ = key.shape
+    def seen(self) -> Tensor:
+        """Shape ``(N*B, P)``: what each example sees of all that is in the same columns."""
+        length = self.key.shape[2]
+        return torch.stack([nn.functional.pad(own, (0, length - own.shape[1])) for own in self.visible]).any(0)
+
+    def before(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values with the prefix in front."""
+        return torch.cat([self.key.to(key.dtype), key], dim=2), torch.cat([self.value.to(value.dtype), value], dim=2)
+
+    def widened(self, mask: Tensor | None, queries: int, keys: int) -> Tensor:
+        """The mask ``(N*B, 1, T, S)`` of `queries` and `keys` with columns for the prefix in front."""
+        seen = self.seen()[:, None, None, :].expand(-1, -1, queries, -1)
+        examples = len(seen)
         if mask is None:
-            mask = torch.ones(examples, 1, queries, tokens, dtype=torch.bool, device=key.device)
-        seen = self.visible[:, None, None, :].expand(-1, -1, queries, -1)
+            mask = torch.ones(examples, 1, queries, keys, dtype=torch.bool, device=seen.device)
         if mask.dtype is not torch.bool:  # an additive mask
-            seen = torch.zeros(seen.shape, dtype=mask.dtype, device=mask.device).masked_fill(~seen, torch.finfo(mask.dtype).min)
-        return (
-            torch.cat([self.key.to(key.dtype), key], dim=2),
-            torch.cat([self.value.to(value.dtype), value], dim=2),
-            torch.cat([seen, mask.expand(examples, 1, queries, -1)], dim=3),
-        )
+            seen = _additive(seen, mask.dtype)
+        return torch.cat([seen, mask.expand(examples, 1, queries, -1)], dim=3)
+
+
+def _overlaid(one: Tensor, other: Tensor) -> Tensor:
+    """Keys or values of two prefixes in the same columns; where one has values the other is 0."""
+    longer, shorter = (one, other) if one.shape[2] >= other.shape[2] else (other, one)
+    return longer + nn.functional.pad(shorter, (0, 0, 0, longer.shape[2] - shorter.shape[2]))
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,7 @@ class AddedHeads:
         """``(N*B, heads, T, width)`` queries to the change of the same shape."""
         key, value = (_repeated(part.to(query.dtype), query.shape[1]) for part in (self.states.key, self.states.value))
         scores = torch.matmul(query * scaling, key.transpose(2, 3))
-        hidden = ~self.states.visible[:, None, None, :]
+        hidden = ~self.states.seen()[:, None, None, :]
         if self.form == "softmax":
             weights = torch.softmax(scores.masked_fill(hidden, torch.finfo(scores.dtype).min), dim=-1)
         else:
@@ -87,13 +103,28 @@ class HeadChanges:
         return replace(self, added=(*self.added, added))
 
 
-_ACTIVE: ContextVar[MutableMapping[nn.Module, HeadChanges] | None] = ContextVar("changed_heads", default=None)
+@dataclass(frozen=True)
+class _Pass:
+    """What the attention modules of one forward pass share."""
+
+    changes: MutableMapping[nn.Module, HeadChanges]
+    masks: dict[tuple[int, ...], tuple[tuple[Tensor | None, ...], Tensor]] = field(default_factory=dict)
+    """What was made of masks, once for all layers, by the ids of the tensors that it was made of; they are kept, so that no id changes."""
+
+    def once(self, make: Callable[[], Tensor], *parts: Tensor | None) -> Tensor:
+        ids = tuple(map(id, parts))
+        if ids not in self.masks:
+            self.masks[ids] = parts, make()
+        return self.masks[ids][1]
+
+
+_ACTIVE: ContextVar[_Pass | None] = ContextVar("changed_heads", default=None)
 
 
 @contextmanager
 def changed_heads(changes: MutableMapping[nn.Module, HeadChanges]) -> Iterator[None]:
     """While active, attention of the modules in `changes` is changed; each change is used up by the call that it was made for."""
-    token = _ACTIVE.set(changes)
+    token = _ACTIVE.set(_Pass(changes))
     try:
         yield
     finally:
@@ -107,14 +138,22 @@ def attention_with_changes(
 
     Shapes ``(N*B, heads, T, width)``; the result is ``(N*B, T, heads, width)``.
     """
-    active = _ACTIVE.get()
-    changes = (active.pop(module, None) if active else None) or HeadChanges()
+    active = _ACTIVE.get() or _Pass({})
+    changes = active.changes.pop(module, None) or HeadChanges()
     scaling = options.get("scaling") or query.shape[-1] ** -0.5
     added = [change.change(query, scaling).transpose(1, 2) for change in changes.added]
-    if changes.prefix:
-        options["position_bias"] = _widened(options.get("position_bias"), changes.prefix)
-        key, value, attention_mask = changes.prefix.before(key, value, attention_mask, query.shape[2])
-    output = _attend(module, query, key, value, attention_mask, options)
+    if prefix := changes.prefix:
+        mask, queries, keys = attention_mask, query.shape[2], key.shape[2]
+        options["position_bias"] = _widened(options.get("position_bias"), prefix)
+        attention_mask = active.once(lambda: prefix.widened(mask, queries, keys), mask, *prefix.visible)
+        key, value = prefix.before(key, value)
+    if attention_mask is None or not _written_out_is_faster(query, key, value, options):
+        return sum(added, _attend(module, query, key, value, attention_mask, options)), None
+    mask = attention_mask
+    additive = mask if mask.dtype is not torch.bool else active.once(lambda: _additive(mask, query.dtype), mask)
+    key, value = (_repeated(part.to(query.dtype), query.shape[1]) for part in (key, value))
+    with torch.autocast("cpu", enabled=False):  # under which a copy of the backbone is trained
+        output: Tensor = _WrittenOut.apply(query, key, value, additive, options.get("position_bias"), scaling)  # type: ignore[no-untyped-call]
     return sum(added, output), None
 
 
@@ -123,13 +162,17 @@ def _widened(position_bias: Tensor | None, prefix: PrefixStates) -> Tensor | Non
     return None if position_bias is None else nn.functional.pad(position_bias, (prefix.key.shape[2], 0))
 
 
+def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where a boolean mask is true, else the lowest number."""
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)
+
+
 def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]) -> Tensor:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    capped = options.get("softcap") is not None  # Gemma 2; PyTorch's fused attention can't
-    if capped or (_written_out_is_faster(query, key, value) and mask is not None and not options.get("dropout")):
+    if options.get("softcap") is not None:  # Gemma 2; PyTorch's fused attention can't
         key, value = (_repeated(part, query.shape[1]) for part in (key, value))
-        return _written_out(query, key, value, mask, options)
+        return _capped(query, key, value, mask, options)
     output, _ = sdpa_attention_forward(module, query, key, value, mask, **options)
     return output
 
@@ -143,20 +186,53 @@ LONGEST_WRITTEN_OUT = 192
 """Keys up to which the attention weights of a whole pack are small enough to be held for the backward pass."""
 
 
-def _written_out_is_faster(query: Tensor, key: Tensor, value: Tensor) -> bool:
+def _written_out_is_faster(query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]) -> bool:
     trained = torch.is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad)
-    return trained and query.device.type == "cpu" and key.shape[2] <= LONGEST_WRITTEN_OUT
+    plain = options.get("softcap") is None and not options.get("dropout")
+    return trained and plain and query.device.type == "cpu" and key.shape[2] <= LONGEST_WRITTEN_OUT
 
 
-def _written_out(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]) -> Tensor:
-    """The same, product by product: on a processor the backward pass of PyTorch's fused attention is several times slower."""
+class _WrittenOut(Function):
+    """The same, product by product: on a processor the backward pass of PyTorch's fused attention is several times slower.
+
+    One function, so that scale and mask cost no tensor of their own: the mask is what the product is added to.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, position_bias: Tensor | None, scaling: float) -> Tensor:
+        examples, heads, tokens, _ = query.shape
+        ctx.shape, ctx.scaling, ctx.bias = (examples, heads), scaling, None if position_bias is None else position_bias.shape
+        query, key, value = (part.reshape(examples * heads, *part.shape[2:]) for part in (query, key, value))
+        scores = mask.to(query.dtype).expand(examples, heads, tokens, -1).reshape(examples * heads, tokens, -1)
+        if position_bias is not None:
+            scores.view(examples, heads, tokens, -1).add_(position_bias)
+        weights = torch.softmax(scores.baddbmm_(query, key.transpose(1, 2), alpha=scaling), dim=-1)
+        ctx.save_for_backward(query, key, value, weights)
+        return torch.bmm(weights, value).view(examples, heads, tokens, -1).transpose(1, 2).contiguous()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, weights = ctx.saved_tensors
+        gradient = gradient.transpose(1, 2).reshape(weights.shape[0], weights.shape[1], -1)
+        of_value = torch.bmm(weights.transpose(1, 2), gradient)
+        of_weights = torch.bmm(gradient, value.transpose(1, 2))
+        of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+        of_query = torch.baddbmm(query, of_scores, key, beta=0, alpha=ctx.scaling)
+        of_key = torch.baddbmm(key, of_scores.transpose(1, 2), query, beta=0, alpha=ctx.scaling)
+        of_bias = of_scores.view(*ctx.shape, *of_scores.shape[1:]).sum_to_size(ctx.bias) if ctx.needs_input_grad[4] else None
+        return *(part.view(*ctx.shape, *part.shape[1:]) for part in (of_query, of_key, of_value)), None, of_bias, None
+
+
+def _capped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]) -> Tensor:
+    """Attention whose scores are kept below a bound."""
+    cap = options["softcap"]
     scores = torch.matmul(query * (options.get("scaling") or query.shape[-1] ** -0.5), key.transpose(2, 3))
-    if (cap := options.get("softcap")) is not None:
-        scores = cap * torch.tanh(scores / cap)
+    scores = cap * torch.tanh(scores / cap)
     if (bias := options.get("position_bias")) is not None:
         scores = scores + bias
     if mask is not None:
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min) if mask.dtype is torch.bool else scores + mask
+        scores = scores + (_additive(mask, scores.dtype) if mask.dtype is torch.bool else mask)
     weights = nn.functional.dropout(torch.softmax(scores, dim=-1), options.get("dropout") or 0.0)
     return torch.matmul(weights, value).transpose(1, 2).contiguous()
 

@@ -23,12 +23,14 @@ seeds; the caller has to say so. Differences are taken to the best of the observ
 over F finalists). Related: Owen 2007 on resampling two crossed factors. Shapes: `F` finalists, `S` seeds, `n` examples, `R` draws.
 """
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from pelt_automl.evidence.weighted_scores import QUICK, Floats, weighted_scores
+from pelt_automl.tasks import METRICS
 
 RESAMPLES = 2000
 SLOW_RESAMPLES = 200
@@ -146,3 +148,11 @@ def interval(draws: Floats, level: float = LEVEL) -> tuple[float, float]:
     """The central interval that holds `level` of the draws (R,)."""
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def smallest_error(n: int, metric: str) -> float:
+    """What a standard error over `n` examples isn't taken to be below, where a bootstrap finds no mistake to draw.
+
+    For classification that of a perfect accuracy after Agresti and Coull (1998): none among n doesn't mean that none are made.
+    """
+    return math.sqrt(2 * (n + 2) / (n + 4) ** 3) if METRICS[metric].kind == "classification" else 0.0

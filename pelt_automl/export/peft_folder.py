@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.design_space import PROJECTIONS, SUBLAYERS, Form, Insertion, Modification, Site
+from pelt_automl.design_space import PROJECTIONS, SUBLAYERS, Form, Insertion, Modification, Site, changed_layers
 from pelt_automl.export.classification import classification_config, head_tensors, plain_model, save_tokenizer, why_no_head
 from pelt_automl.export.folding import is_prompt, why_not_folded
 from pelt_automl.export.peft_methods import ADAPTERS, Adapter
@@ -66,7 +66,7 @@ def _why_no_prefix(m: Modification, backbone: Backbone) -> str | None:
     config: Any = backbone.model.config
     if m.composition != "gated":
         return "its softmax is its own; a prefix of peft shares the softmax of the head"
-    if m.layers is not None:
+    if len(changed_layers(m, backbone.shape)) < backbone.shape.layers_with(m.site):
         return "a prefix of peft stands in every layer"
     if not (backbone.architecture.counts_positions and hasattr(backbone.model, "rotary_emb")):
         return (

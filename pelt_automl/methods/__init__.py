@@ -17,6 +17,7 @@ from pelt_automl.methods import (
     prompt,
     reft,
     scaled_parallel_adapter,
+    top_layers,
     unipelt,
 )
 from pelt_automl.methods.bridged import BRIDGED
@@ -40,6 +41,7 @@ METHODS: dict[str, PeltMethod] = {
     "unipelt-ap": unipelt.AP,
     "unipelt-apl": unipelt.APL,
     "unipelt": unipelt.ANY,
+    "top-layers": top_layers.METHOD,
     "design-space": design_point.METHOD,
     "custom": custom.METHOD,
     **BRIDGED,

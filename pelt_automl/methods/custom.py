@@ -17,6 +17,7 @@ FORMS: dict[str, tuple[Form, ...]] = {
     "scale": (*BOTTLENECKS, Form.SOFTMAX, Form.SCALE),
     "gate": (*BOTTLENECKS, Form.SOFTMAX, Form.SCALE, Form.SUBSPACE),
     "layers": (*BOTTLENECKS, Form.SOFTMAX, Form.SCALE, Form.SUBSPACE),
+    "top_share": (*BOTTLENECKS, Form.SOFTMAX, Form.SCALE, Form.SUBSPACE),
     "positions": (Form.SUBSPACE,),
     "initialization": (*BOTTLENECKS, Form.SOFTMAX, Form.PROMPT),
     "reparameterization": (*BOTTLENECKS, Form.SOFTMAX),
@@ -108,6 +109,8 @@ def _wrong(key: str, value: Any) -> str | None:
         return None if whole and len(set(value)) == len(value) else f"layers is {value!r}; it must be a list of different layers, from 0"
     if wrong := wrong_value(KINDS[key], value):
         return f"{key} is {wrong}"
+    if key == "top_share" and not 0 < value <= 1:
+        return f"top_share is {value!r}; it must be above 0 and at most 1"
     if (key == "size" and value < 1) or (key == "reparameterization" and value < 0) or (key == "scale" and value == 0):
         return f"{key} is {value!r}; it would change nothing" if key == "scale" else f"{key} is {value!r}; it must be above 0"
     return None
@@ -135,6 +138,8 @@ def _form_problems(entry: Mapping[str, Any]) -> list[str]:
     problems += [f"{key} says nothing of the {form} form" for key, forms in FORMS.items() if key in entry and form not in forms]
     if "scale" in entry and form in FORMS["scale"] and not _scaled(entry):
         problems.append("scale changes nothing: a gate takes the place of a linear form's, and a prefix in the head's own softmax has none")
+    if "layers" in entry and "top_share" in entry:
+        problems.append("layers and top_share both say which layers are changed; give one of them")
     if entry.get("reparameterization") and site is not Site.HEADS:
         problems.append("a reparameterization makes the keys and values of heads")
     start = entry.get("initialization", "paper")

@@ -2,10 +2,12 @@
 
 from pelt_automl.modifications.bridged_modules import kept_form
 from pelt_automl.modifications.counting import count_of, count_on
+from pelt_automl.modifications.lower_layers import LowerLayers
 from pelt_automl.modifications.pack import Pack, PackOutput, PackTrial
-from pelt_automl.modifications.support import check_supported, needs_own_pack, why_not, without_reparameterization
+from pelt_automl.modifications.support import check_supported, needs_own_pack, pack_kind, pack_order, why_not, without_reparameterization
 
 __all__ = [
+    "LowerLayers",
     "Pack",
     "PackOutput",
     "PackTrial",
@@ -14,6 +16,8 @@ __all__ = [
     "count_on",
     "kept_form",
     "needs_own_pack",
+    "pack_kind",
+    "pack_order",
     "why_not",
     "without_reparameterization",
 ]

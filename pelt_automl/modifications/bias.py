@@ -35,8 +35,7 @@ class BiasShift(HookedModule):
                 shift = shift.unsqueeze(-1)
 
             def hook(_: nn.Module, __: object, output: Tensor, shift: Tensor = shift) -> Tensor:
-                own = self.pick(output, run)
-                return self.added(output, across(shift, own).expand_as(own), run)
+                return self.added(output, across(shift, run.split(output)), run)
 
             yield module.register_forward_hook(hook)
 

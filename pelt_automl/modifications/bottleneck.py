@@ -26,7 +26,7 @@ class Bottleneck(Projections):
 
     def attach(self, backbone: Backbone, run: Run) -> Iterator[RemovableHandle]:
         """Add each trial's change to what its sublayers put on the residual stream."""
-        weights, layers = self.weights(backbone.dtype), backbone.layers()
+        weights, layers = self.prepared(backbone.dtype), backbone.layers()
         for index, layer in enumerate(self.layers):
             yield from _Place(self, weights, run, index, layers[layer]).hooks()
 
@@ -38,11 +38,12 @@ class _Place:
         self.module, self.weights, self.run, self.index, self.layer = module, weights, run, index, layer
         self.sequential = module.modification.insertion is Insertion.SEQUENTIAL
         self.seen: Tensor
+        self.low: Tensor
 
     def hooks(self) -> Iterator[RemovableHandle]:
         norm, stack, site = self.layer.norm(self.module.site), self.layer.stack, self.module.site
         if not self.sequential:
-            yield self.layer.at(stack.input_of(site)).register_forward_pre_hook(self.see)
+            yield self.layer.at(stack.input_of(site)).register_forward_pre_hook(self.read)
         elif stack.norm_first:
             yield norm.register_forward_pre_hook(self.see)
         if stack.norm_first:
@@ -50,24 +51,35 @@ class _Place:
         else:
             yield norm.register_forward_pre_hook(self.before_norm)
 
-    def see(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Keep the sublayer's input, or the residual stream before it."""
-        self.seen = inputs[0]
+    def read(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Parallel: the sublayer's input goes through the first projection."""
+        states, own = self.module.forked(inputs[0], self.run, owned=True)
+        self.low = self._low(own)
+        return (states, *inputs[1:])
+
+    def see(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """In sequence, norm first: keep the residual stream before the sublayer, `seen` ``(n, B, T, H)``."""
+        states, self.seen = self.module.forked(inputs[0], self.run, owned=True)
+        return (states, *inputs[1:])
 
     def after_sublayer(self, _: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
         """Norm first: add to the sublayer's output, the residual connection follows."""
-        return self.changed(output, self.seen.view_as(output) + output if self.sequential else self.seen)
+        if self.sequential:
+            output, own = self.module.forked(output, self.run)
+            self.low = self._low(self.seen + own)  # a new tensor, so that nothing of the output is kept
+        return self._written(output)
 
     def before_norm(self, norm: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Norm last: add to what is about to be normalized."""
-        if not self.sequential:
-            return (self.changed(inputs[0], self.seen), *inputs[1:])
-        states = norm.forward(self.module.pick(inputs[0], self.run))
-        return (self.module.added(inputs[0], self.change(states), self.run), *inputs[1:])
+        states = inputs[0]
+        if self.sequential:
+            states, own = self.module.forked(states, self.run, copied=True, owned=True)
+            self.low = self._low(norm.forward(own))
+        return (self._written(states), *inputs[1:])
 
-    def changed(self, states: Tensor, reads: Tensor) -> Tensor:
-        return self.module.added(states, self.change(self.module.pick(reads, self.run)), self.run)
+    def _low(self, own: Tensor) -> Tensor:
+        opened = self.module.opened(self.weights, self.index, own, self.run)
+        return self.module.low(self.weights, self.index, own, opened)
 
-    def change(self, states: Tensor) -> Tensor:
-        opened = self.module.opened(self.weights, self.index, states, self.run)
-        return self.module.change(self.weights, self.index, states, opened)
+    def _written(self, states: Tensor) -> Tensor:
+        return self.module.added_product(states, self.low, self.weights["up"][self.index], self.run)

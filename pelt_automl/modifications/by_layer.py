@@ -81,11 +81,11 @@ class SharedGate(HookedModule):
         layers = backbone.layers()
         for index, layer in enumerate(self.layers):
 
-            def hook(_: nn.Module, inputs: tuple[Any, ...], index: int = index, layer: int = layer) -> None:
-                states = self.pick(inputs[0], run)
-                mask = run.mask_of(states)
+            def hook(_: nn.Module, inputs: tuple[Any, ...], index: int = index, layer: int = layer) -> tuple[Any, ...] | None:
+                mask = run.mask_of(run.split(inputs[0]))
                 if mask is None:
-                    return
+                    return None
+                whole_input, states = self.forked(inputs[0], run, owned=True)
                 network = {name: own[0 if self.gate.across_layers else index] for name, own in weights.items()}
                 values = gate_values(self.gate, network, states, mask.index_select(0, self.slots))
                 for output, submodule in enumerate(self.outputs):
@@ -94,5 +94,6 @@ class SharedGate(HookedModule):
                     if whole is None:
                         whole = values.new_zeros(run.trials, run.examples)
                     run.shared_gates[key] = whole.index_copy(0, self.slots, values[:, :, output])
+                return (whole_input, *inputs[1:])
 
             yield layers[layer].at(layers[layer].stack.input_of(Site.ATTENTION)).register_forward_pre_hook(hook)

@@ -81,32 +81,38 @@ class Heads(LayerModule):
         parameters = {name: parameter.to(backbone.dtype) for name, parameter in self.named_parameters()}
         keys, values = (states.unbind(1) for states in self.states(parameters))
         weights = {name: own.unbind(1) for name, own in parameters.items() if name.startswith("gate_")}
-        layers = backbone.layers()
+        layers, visible = backbone.layers(), self._visible(run)
         for index, number in enumerate(self.layers):
             layer = layers[number]
 
-            def hook(_: nn.Module, inputs: tuple[Any, ...], __: Tensor, index: int = index, attention: nn.Module = layer.attention) -> None:
-                opened = self.opened(weights, index, self.pick(inputs[0], run), run)
-                states = self._in_pack(keys[index], values[index], opened, run)
+            def hook(_: nn.Module, inputs: tuple[Any, ...], index: int = index, attention: nn.Module = layer.attention) -> tuple[Any, ...]:
+                reads = self.gate is not None and not self.gate.group
+                states, own = self.forked(inputs[0], run, owned=True) if reads else (inputs[0], run.split(inputs[0]))
+                opened = self.opened(weights, index, own, run)
+                prefix = self._in_pack(keys[index], values[index], opened, visible, run)
                 others = run.heads.get(attention, HeadChanges())  # other modules' changes of the same attention
-                run.heads[attention] = others.with_prefix(states) if self.joins_softmax else others.with_added(self._added(states))
+                run.heads[attention] = others.with_prefix(prefix) if self.joins_softmax else others.with_added(self._added(prefix))
+                return (states, *inputs[1:])
 
-            yield layer.projection(Site.ATTENTION_QUERY)[0].register_forward_hook(hook)
+            yield layer.projection(Site.ATTENTION_QUERY)[0].register_forward_pre_hook(hook)
 
     def _added(self, states: PrefixStates) -> AddedHeads:
         m = self.modification
         form = "softmax" if m.form is Form.SOFTMAX else "relu" if m.form is Form.RELU else "linear"
         return AddedHeads(states, form, ACTIVATIONS[m.activation])  # type: ignore[arg-type]
 
-    def _in_pack(self, key: Tensor, value: Tensor, opened: Tensor | None, run: Run) -> PrefixStates:
+    def _visible(self, run: Run) -> Tensor:
+        """Shape ``(N*B, P)``: which of the prefix each of the pack's examples sees."""
+        visible = self.visible.new_zeros(run.trials, self.size).index_copy(0, self.slots, self.visible)
+        return visible.repeat_interleave(run.examples, dim=0)
+
+    def _in_pack(self, key: Tensor, value: Tensor, opened: Tensor | None, visible: Tensor, run: Run) -> PrefixStates:
         """``(n, P, H)`` keys and values as one module's states for all ``N*B`` examples; trials without any don't see them."""
         key_gate, value_gate = (None, None) if opened is None else (opened[:, :, 0], opened[:, :, -1])
         if not self.joins_softmax:
             value, key_gate = value * self.scale.to(value.dtype)[:, None, None], None
-        visible = self.visible.new_zeros(run.trials, self.size).index_copy(0, self.slots, self.visible)
-        return PrefixStates(
-            self._spread(key, key_gate, run), self._spread(value, value_gate, run), visible.repeat_interleave(run.examples, dim=0)
-        )
+        slots = frozenset(member.slot for member in self.members)
+        return PrefixStates(self._spread(key, key_gate, run), self._spread(value, value_gate, run), (visible,), slots)
 
     def _spread(self, prefix: Tensor, opened: Tensor | None, run: Run) -> Tensor:
         states = prefix.unsqueeze(1).expand(-1, run.examples, -1, -1)

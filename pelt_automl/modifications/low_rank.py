@@ -6,10 +6,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from pelt_automl.backbones.architectures import Part
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import Insertion
+from pelt_automl.modifications.by_layer import Weights
 from pelt_automl.modifications.projections import Projections
-from pelt_automl.modifications.stacked import Run, part_of
+from pelt_automl.modifications.stacked import Run
 
 
 class LowRank(Projections):
@@ -17,16 +19,44 @@ class LowRank(Projections):
 
     def attach(self, backbone: Backbone, run: Run) -> Iterator[RemovableHandle]:
         """Add each trial's change to the output of its linear maps."""
-        weights, layers = self.weights(backbone.dtype), backbone.layers()
+        weights, layers = self.prepared(backbone.dtype), backbone.layers()
         for index, layer in enumerate(self.layers):
             linear, part = layers[layer].projection(self.site)
+            place = _Place(self, weights, run, index, part)
+            if self.modification.insertion is Insertion.PARALLEL:
+                yield linear.register_forward_pre_hook(place.read)
+                yield linear.register_forward_hook(place.write)
+            else:
+                yield linear.register_forward_hook(place.read_and_write)
 
-            def hook(_: nn.Module, inputs: tuple[Any, ...], output: Tensor, index: int = index, part: Any = part) -> Tensor:
-                reads = inputs[0] if self.modification.insertion is Insertion.PARALLEL else part_of(output, part)
-                states = self.pick(reads, run)
-                opened = self.opened(weights, index, states, run)
-                if self.gate and opened is None:  # DeBERTa sends its relative positions through the same map: no tokens, no gate
-                    return output
-                return self.added(output, self.change(weights, index, states, opened), run, part)
 
-            yield linear.register_forward_hook(hook)
+class _Place:
+    """One linear map of one forward pass."""
+
+    def __init__(self, module: LowRank, weights: Weights, run: Run, index: int, part: Part | None) -> None:
+        self.module, self.weights, self.run, self.index, self.part = module, weights, run, index, part
+        self.low: Tensor | None
+
+    def read(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Before the map: what it reads goes through the first projection."""
+        states, own = self.module.forked(inputs[0], self.run, owned=True)
+        self.low = self._low(own)
+        return (states, *inputs[1:])
+
+    def write(self, _: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Behind the map: the second projection is added to its output."""
+        if self.low is None:
+            return output
+        return self.module.added_product(output, self.low, self.weights["up"][self.index], self.run, self.part)
+
+    def read_and_write(self, map_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Behind the map, both."""
+        states, own = self.module.forked(output, self.run, self.part, copied=True)
+        self.low = self._low(own)
+        return self.write(map_, inputs, states)
+
+    def _low(self, own: Tensor) -> Tensor | None:
+        """None for DeBERTa's relative positions, which go through the same map as tokens: they open no gate."""
+        module = self.module
+        opened = module.opened(self.weights, self.index, own, self.run)
+        return None if module.gate and opened is None else module.low(self.weights, self.index, own, opened)

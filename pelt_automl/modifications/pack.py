@@ -1,7 +1,7 @@
 """A pack: many trials on one frozen backbone, in one forward and backward pass."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,17 @@ from torch import Tensor, nn
 
 from pelt_automl.backbones.head_attention import changed_heads
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.design_space import PROJECTIONS, SUBLAYERS, Form, Modification, Site, gate_groups, group_layers, group_outputs
+from pelt_automl.design_space import (
+    PROJECTIONS,
+    SUBLAYERS,
+    Form,
+    Modification,
+    Site,
+    gate_groups,
+    group_layers,
+    group_outputs,
+    lowest_layer,
+)
 from pelt_automl.modifications.bias import BiasShift
 from pelt_automl.modifications.bottleneck import Bottleneck
 from pelt_automl.modifications.bridged_modules import bridged_module
@@ -19,6 +29,7 @@ from pelt_automl.modifications.full import FullCopy, copy_of
 from pelt_automl.modifications.head import Head, pool
 from pelt_automl.modifications.heads import Heads
 from pelt_automl.modifications.low_rank import LowRank
+from pelt_automl.modifications.lower_layers import LowerLayers
 from pelt_automl.modifications.prompt import Prompt, make_room
 from pelt_automl.modifications.scaling import Scaling
 from pelt_automl.modifications.stacked import HookedModule, Member, Run, StackedModule
@@ -69,11 +80,16 @@ class PackOutput:
 class Pack(nn.Module):
     """Trained weights of N trials, and the forward pass that applies each trial's own to its part of the batch."""
 
-    def __init__(self, backbone: Backbone, trials: Sequence[PackTrial], outputs: int) -> None:
-        """`outputs`: number of classes, 1 for regression. Raises `BackboneError` for what the backbone doesn't support."""
+    def __init__(self, backbone: Backbone, trials: Sequence[PackTrial], outputs: int, lower: LowerLayers | None = None) -> None:
+        """`outputs`: number of classes, 1 for regression. `lower` keeps what the layers below all changes put out for each example.
+
+        Raises `BackboneError` for what the backbone doesn't support.
+        """
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.lower = backbone, lower
         self.trials = tuple(trials)
+        self.unchanged = min(lowest_layer(trial.modifications, backbone.shape) for trial in trials)
+        """Number of layers, from the lowest, that no trial changes."""
         for trial in trials:
             check_supported(trial.modifications, backbone.architecture, backbone.shape)
         self.stacks = nn.ModuleList(_stacks(backbone, trials))
@@ -90,9 +106,18 @@ class Pack(nn.Module):
         return [*self.hooked(), self.head]
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None, without: frozenset[str] = frozenset()
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        without: frozenset[str] = frozenset(),
+        keys: Sequence[bytes] | None = None,
     ) -> PackOutput:
-        """Each trial on its own examples: all inputs ``(N, B, T)``. Submodules named in `without` are truly switched off."""
+        """Each trial on its own examples: all inputs ``(N, B, T)``. Submodules named in `without` are truly switched off.
+
+        With `keys`, which tell the ``N*B`` examples apart, the unchanged lower layers are computed once an example, if the backbone can.
+        Padding then has to stand on the right.
+        """
         if not self.backbone.architecture.packs and input_ids.shape[1] == 1:
             return self._twice(input_ids, attention_mask, token_type_ids, without)
         active = [module for module in self.hooked() if module.submodule not in without]
@@ -106,10 +131,17 @@ class Pack(nn.Module):
             inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp_min(0)
         if self.backbone.architecture.encoder_decoder:
             inputs["decoder_input_ids"] = shifted_right(self.backbone.model, input_ids.flatten(0, 1), attention_mask.flatten(0, 1))
-        with self._attached(active, run) as model:
+        shared = self._shared(keys, inputs)  # computes what is missing, before anything is attached
+        with self._attached(active, run) as model, shared:
             output = model(**inputs)
             pooled = self._pool(model, output.last_hidden_state, input_ids, attention_mask, mask)
         return PackOutput(self.head(pooled.view(*input_ids.shape[:2], -1)), run.gates)
+
+    def _shared(self, keys: Sequence[bytes] | None, inputs: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """What has to be active for the pass to leave out the layers that no trial changes; nothing where they can't be shared."""
+        if self.lower is None or keys is None or not self.unchanged or not self.lower.possible:
+            return nullcontext()
+        return self.lower.replaced(self.unchanged, self.lower.states(self.unchanged, keys, inputs))
 
     def _twice(self, ids: Tensor, mask: Tensor, types: Tensor | None, without: frozenset[str]) -> PackOutput:
         """One example beside itself: DeBERTa's relative positions look like one example, so that they can't be mistaken for it."""

@@ -46,17 +46,35 @@ class Projections(LayerModule):
         self.activation = ACTIVATIONS[m.activation]
         self.add_own_gate(wide_in)
 
-    def change(self, weights: Weights, index: int, states: Tensor, opened: Tensor | None) -> Tensor:
-        """The change ``(n, B, T, out)`` for ``(n, B, T, in)`` states, times scale and gate.
+    def prepared(self, dtype: torch.dtype) -> Weights:
+        """All weights as a forward pass needs them, by layer: `up` ``(n, out, r)`` with the bias as one more column, if there is one."""
+        weights = dict(self.weights(dtype))
+        if self.modification.form is Form.RELU:
+            columns = [bias.unsqueeze(2) for bias in weights.pop("up_bias")]
+            weights["up"] = tuple(_aligned(torch.cat(both, dim=2)) for both in zip(weights["up"], columns, strict=True))
+        return weights
 
-        A gated linear form has no scale: in UniPELT the gate takes its place (released code, lora_layers.py).
+    def low(self, weights: Weights, index: int, states: Tensor, opened: Tensor | None) -> Tensor:
+        """``(n, B, T, r)``, times scale and gate: the change for ``(n, B, T, in)`` states is ``low up^T``, with `up` as in `prepared`.
+
+        Where `up` has a bias, `low` has scale and gate themselves in the bias's column. Multiplied here they cost `r` numbers a token
+        and not a layer's width. A gated linear form has no scale: in UniPELT the gate takes its place (released code, lora_layers.py).
         """
-        low = project(states, weights["down"][index])
-        if self.modification.form is Form.RELU:
-            low = self.activation(low + across(weights["down_bias"][index], low))
-        change = project(low, weights["up"][index])
-        if self.modification.form is Form.RELU:
-            change = change + across(weights["up_bias"][index], change)
-        if self.modification.form is Form.RELU or opened is None:
-            change = change * across(self.scale.to(change.dtype), change)
-        return change if opened is None else change * opened.to(change.dtype)[:, :, :1, None]
+        low, strength = project(states, weights["down"][index]), self._strength(states, opened)
+        if self.modification.form is not Form.RELU:
+            return low * strength
+        low = self.activation(low + across(weights["down_bias"][index], low))
+        return _aligned(torch.cat([low * strength, strength.expand(*low.shape[:-1], 1)], dim=3))
+
+    def _strength(self, states: Tensor, opened: Tensor | None) -> Tensor:
+        """Scale and gate, ``(n, 1 or B, 1, 1)``."""
+        gate = None if opened is None else opened.to(states.dtype)[:, :, :1, None]
+        if gate is not None and self.modification.form is not Form.RELU:
+            return gate
+        scale = across(self.scale.to(states.dtype).unsqueeze(1), states)
+        return scale if gate is None else scale * gate
+
+
+def _aligned(states: Tensor) -> Tensor:
+    """With columns of zeros up to a multiple of eight: GPUs multiply others slowly."""
+    return functional.pad(states, (0, -states.shape[-1] % 8))

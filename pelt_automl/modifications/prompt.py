@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.utils.hooks import RemovableHandle
 
 from pelt_automl.backbones.loading import Backbone
@@ -50,21 +52,41 @@ class Prompt(HookedModule):
         """Put the prompts where `make_room` has left place for them."""
 
         def hook(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-            states = run.split(output)
             if output.shape[1] not in run.masks or not self._has_room(run, output.shape[1]):
                 return output  # a decoder that shares its embeddings with the encoder
-            for row, member in enumerate(self.members):
-                own = self.prompt_of(row).to(output.dtype)
-                text = states[member.slot, :, len(own) :]
-                filled = torch.cat([own.expand(run.examples, -1, -1), text], dim=1)
-                states = states.index_copy(0, self.slots[row : row + 1], filled.unsqueeze(0))
-            return states.view_as(output)
+            prompts = [self.prompt_of(row).to(output.dtype) for row in range(len(self.members))]
+            slots = [member.slot for member in self.members]
+            whole: Tensor = _Filled.apply(run.split(output), slots, *prompts)  # type: ignore[no-untyped-call]
+            return whole.view_as(output)
 
         yield backbone.embeddings().register_forward_hook(hook)
 
     @staticmethod
     def _has_room(run: Run, tokens: int) -> bool:
         return tokens == max(run.masks)
+
+
+class _Filled(Function):
+    """Embeddings ``(N, B, T, E)`` with each trial's prompt ``(P, E)`` written over its first tokens, in place: nothing else has them."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, slots: list[int], *prompts: Tensor) -> Tensor:
+        ctx.places = [(slot, len(prompt)) for slot, prompt in zip(slots, prompts, strict=True)]
+        whole = states.detach()
+        for (slot, length), prompt in zip(ctx.places, prompts, strict=True):
+            whole[slot, :, :length] = prompt
+        return whole
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        of_prompts = [gradient[slot, :, :length].sum(0) for slot, length in ctx.places]
+        below = None
+        if ctx.needs_input_grad[0]:  # other prompts of the pack, which another module has written
+            below = gradient.clone()
+            for slot, length in ctx.places:
+                below[slot, :, :length] = 0.0
+        return below, None, *of_prompts
 
 
 def make_room(lengths: Sequence[int], ids: Tensor, mask: Tensor, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,8 +9,9 @@ from torch.utils.hooks import RemovableHandle
 
 from pelt_automl.backbones.loading import Backbone, Layer
 from pelt_automl.design_space import SUBLAYERS, Site, scaled_width
-from pelt_automl.modifications.by_layer import LayerModule
-from pelt_automl.modifications.stacked import Member, Run, across, part_of
+from pelt_automl.modifications.by_layer import LayerModule, Weights
+from pelt_automl.modifications.rows import Rows, scale
+from pelt_automl.modifications.stacked import Member, Run, across
 
 
 class Scaling(LayerModule):
@@ -31,26 +32,36 @@ class Scaling(LayerModule):
         """Scale each trial's part of what the site puts out."""
         weights, layers = self.weights(backbone.dtype), backbone.layers()
         for index, number in enumerate(self.layers):
+            yield self._hook(layers[number], weights, index, run)
 
-            def scaled(states: Tensor, part: Any, index: int = index) -> Tensor:
-                own = self.pick(part_of(states, part), run)
-                opened = self.opened(weights, index, own, run)
-                if self.gate and opened is None:
-                    return states
-                change = own * across(weights["factor"][index], own) * across(self.scale.to(own.dtype), own)
-                return self.added(states, change if opened is None else change * opened.to(change.dtype)[:, :, :1, None], run, part)
-
-            yield self._hook(layers[number], scaled)
-
-    def _hook(self, layer: Layer, scaled: Any) -> RemovableHandle:
-        if self.site is Site.FFN_DOWN:
-            linear, _ = layer.projection(self.site)
-            return linear.register_forward_pre_hook(lambda _, inputs: (scaled(inputs[0], None), *inputs[1:]))
+    def _hook(self, layer: Layer, weights: Weights, index: int, run: Run) -> RemovableHandle:
         if self.site in SUBLAYERS:
-            return layer.at(layer.stack.output_of(self.site)).register_forward_hook(lambda _, __, output: scaled(output, None))
-        linear, part = layer.projection(self.site)
+            module, part = layer.at(layer.stack.output_of(self.site)), None
+        else:
+            module, part = layer.projection(self.site)
+        rows = self.rows(part)
 
-        def hook(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-            return scaled(output, part)  # type: ignore[no-any-return]
+        def before(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+            # activations, which relu's backward pass needs as they are; their gradient is the map's own
+            return (self._scaled(inputs[0], rows, weights, index, run, is_output=False), *inputs[1:])
 
-        return linear.register_forward_hook(hook)
+        def behind(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
+            # fresh, but its gradient may be that of a residual sum's other side
+            return self._scaled(output, rows, weights, index, run, is_output=True)
+
+        if self.site is Site.FFN_DOWN:  # first of all, so that what else changes this map reads the scaled input
+            return module.register_forward_pre_hook(before, prepend=True)
+        return module.register_forward_hook(behind)
+
+    def _scaled(self, states: Tensor, rows: Rows, weights: Weights, index: int, run: Run, *, is_output: bool) -> Tensor:
+        split, factor = run.split(states), across(weights["factor"][index], run.split(states))
+        factor = factor * across(self.scale.to(factor.dtype), factor)
+        if self.gate:
+            states, own = self.forked(states, run, rows.part, copied=is_output, owned=not is_output)
+            opened = self.opened(weights, index, own, run)
+            if opened is None:
+                return states
+            split, factor = run.split(states), factor * opened.to(factor.dtype)[:, :, :1, None]
+        if rows.part is None and self.everyone(run):
+            return torch.addcmul(split, split, factor).view_as(states)
+        return scale(split, factor, rows, fresh=is_output, owned=not is_output).view_as(states)

@@ -19,6 +19,7 @@ from pelt_automl.backbones.architectures import Part
 from pelt_automl.backbones.head_attention import HeadChanges
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import Gate, Modification
+from pelt_automl.modifications.rows import Rows, add, add_product, fork
 
 Initializer = Callable[[int, Generator], Tensor]
 """From a trial's own size (rank, width, length) and its generator to its own, unpadded tensor."""
@@ -168,24 +169,30 @@ class StackedModule(nn.Module):
         """Whether every trial of the pack takes part, in the pack's order, so that no rows have to be picked."""
         return len(self.members) == run.trials and all(member.slot == row for row, member in enumerate(self.members))
 
-    def pick(self, states: Tensor, run: Run) -> Tensor:
-        """The ``(n, B, ...)`` part of ``(N*B, ...)`` states that belongs to this module's trials."""
+    def rows(self, part: Part | None = None) -> Rows:
+        """Where this module's trials stand in the pack, and which part of the last dimension is theirs."""
+        return Rows.at([member.slot for member in self.members], part)
+
+    def forked(
+        self, states: Tensor, run: Run, part: Part | None = None, *, copied: bool = False, owned: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """``(N*B, ...)`` states that have to take the place of those given, and this module's ``(n, B, ...)`` of them; see `rows.fork`.
+
+        With `copied`, the one of the two that is smaller is a copy, so that the first can be changed in place.
+        """
         split = run.split(states)
-        return split if self.everyone(run) else split.index_select(0, self.slots)
+        if part is None and self.everyone(run):
+            return states.clone() if copied and torch.is_grad_enabled() else states, split
+        whole, own = fork(split, self.rows(part), copied=copied, owned=owned)
+        return whole.view_as(states), own
 
-    def added(self, states: Tensor, change: Tensor, run: Run, part: Part | None = None) -> Tensor:
-        """``(N*B, ...)`` states with the ``(n, B, ...)`` change added to this module's trials, to a part of the last dimension if given."""
-        if part:
-            width = states.shape[-1] // part.of
-            change = functional.pad(change, (part.index * width, (part.of - 1 - part.index) * width))
-        split = run.split(states)
-        whole = split + change if self.everyone(run) else split.index_add(0, self.slots, change.to(states.dtype))
-        return whole.view_as(states)
+    def added(self, states: Tensor, change: Tensor, run: Run) -> Tensor:
+        """Fresh ``(N*B, ...)`` states, now with the ``(n, B, ...)`` change, or what broadcasts to it, in this module's trials."""
+        return add(run.split(states), change, self.rows()).view_as(states)
 
-
-def part_of(states: Tensor, part: Part | None) -> Tensor:
-    """The part of the last dimension that belongs to one of several projections; all of it without one."""
-    return states if part is None else states.chunk(part.of, dim=-1)[part.index]
+    def added_product(self, states: Tensor, low: Tensor, up: Tensor, run: Run, part: Part | None = None) -> Tensor:
+        """Fresh states, now with ``low up^T`` in this module's trials, for `low` ``(n, B, T, r)`` and `up` ``(n, H, r)``."""
+        return add_product(run.split(states), low, up, self.rows(part)).view_as(states)
 
 
 class HookedModule(StackedModule):

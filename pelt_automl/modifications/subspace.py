@@ -48,8 +48,8 @@ class Subspace(LayerModule):
         weights, layers = self.weights(backbone.dtype), backbone.layers()
         for index, number in enumerate(self.layers):
 
-            def changed(states: Tensor, index: int = index) -> Tensor:
-                own, basis = self.pick(states, run), rotation[index]
+            def changed(own: Tensor, index: int = index) -> Tensor:
+                basis = rotation[index]
                 inner = project(own, weights["source"][index] - basis) + across(weights["source_bias"][index], own)
                 change = project(inner, basis.transpose(1, 2)) * self._is_changed(own, run)
                 opened = self.opened(weights, index, own, run)
@@ -69,14 +69,21 @@ class Subspace(LayerModule):
 
     def _hooks(self, layer: Layer, changed: Any, run: Run) -> Iterator[RemovableHandle]:
         norm, seen = layer.norm(self.site), dict[str, Tensor]()
-        if not layer.stack.norm_first:
-            yield norm.register_forward_hook(lambda _, __, output: self.added(output, changed(output), run))
-            return
 
-        def see(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            seen["before"] = inputs[0]
+        def see(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+            states, seen["before"] = self.forked(inputs[0], run, owned=True)
+            return (states, *inputs[1:])
 
-        yield norm.register_forward_pre_hook(see)
-        yield layer.at(layer.stack.output_of(self.site)).register_forward_hook(
-            lambda _, __, output: self.added(output, changed(seen["before"].view_as(output) + output), run)
-        )
+        def behind_norm(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
+            states, own = self.forked(output, run, copied=True)
+            return self.added(states, changed(own), run)
+
+        def behind_sublayer(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
+            states, own = self.forked(output, run)
+            return self.added(states, changed(seen["before"] + own), run)
+
+        if layer.stack.norm_first:
+            yield norm.register_forward_pre_hook(see)
+            yield layer.at(layer.stack.output_of(self.site)).register_forward_hook(behind_sublayer)
+        else:
+            yield norm.register_forward_hook(behind_norm)

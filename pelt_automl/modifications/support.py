@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pelt_automl.backbones.architectures import Architecture
-from pelt_automl.design_space import OWN_COPY, WHOLE_SITES, BackboneShape, Form, Modification, Site, nonsense
+from pelt_automl.design_space import OWN_COPY, WHOLE_SITES, BackboneShape, Form, Modification, Site, lowest_layer, nonsense
 from pelt_automl.errors import BackboneError, all_problems
 
 
@@ -56,6 +56,24 @@ def check_supported(modifications: Sequence[Modification], architecture: Archite
 def needs_own_pack(modifications: Sequence[Modification], architecture: Architecture) -> bool:
     """Whether a trial can't share a forward pass with others."""
     return not architecture.packs or any(m.form in OWN_COPY for m in modifications)
+
+
+def pack_kind(modifications: Sequence[Modification], architecture: Architecture, shape: BackboneShape) -> tuple[object, ...] | None:
+    """What trials that train well in one pack have in common; None for one that can't share any.
+
+    Prompts make the sequences of a whole pack longer; a trial that changes the lowest layer keeps the others from sharing theirs, and so
+    does any that changes layers at all for those that only have a head.
+    """
+    if needs_own_pack(modifications, architecture):
+        return None
+    lowest = lowest_layer(modifications, shape)
+    depth = "all layers" if lowest == 0 else "the upper layers" if lowest < shape.layers else "no layer"
+    return (any(m.form is Form.PROMPT for m in modifications), depth)
+
+
+def pack_order(modifications: Sequence[Modification]) -> tuple[str, ...]:
+    """By this key trials with the same kinds of modifications become neighbors in a pack, so that their rows are one range."""
+    return tuple(sorted(str(replace(m, size=0, scale=1.0)) for m in modifications))
 
 
 def without_reparameterization(modifications: Sequence[Modification]) -> tuple[Modification, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pelt_automl.errors import SelectionError
 from pelt_automl.evidence.gates import LayerGate, gated_candidates, layer_gates
+from pelt_automl.evidence.savings import Savings, savings
 from pelt_automl.evidence.strength import GateEvidence, gate_evidence
 from pelt_automl.recommendation.schema import Recommendation, recommendation_from
 from pelt_automl.recommendation.wording import Unit, candidate_names, display_name
@@ -61,6 +62,8 @@ class Summary:
     decisions: list[Decision]
     gates: list[tuple[GateEvidence, list[LayerGate]]]
     """One entry a finalist with gates; the recommended one first, if it has any."""
+    savings: Savings | None
+    """What stopping trials early saved; None where the records don't say."""
     names: dict[str, str]
     """Display name of each candidate."""
 
@@ -119,6 +122,7 @@ def summarize(events: Sequence[Event], folder: Path) -> Summary:
         failures=[trial for trial in trials if trial.state == "failed"],
         decisions=of_kind(events, Decision),
         gates=_gates(events, recommendation),
+        savings=savings(events),
         names=names,
     )
 

@@ -15,10 +15,10 @@ SMALLEST_TABLE = 6
 
 
 def verdict_text(events: Sequence[Event]) -> str:
-    """Statement, leaderboard, gates, bill, warnings. Raises `SelectionError` when there is no verdict yet."""
+    """Statement, leaderboard, gates, bill, what was saved, warnings. Raises `SelectionError` when there is no verdict yet."""
     summary = summarize(events, Path())
     statement = textwrap.wrap(_plain(summary.recommendation.statement), WIDTH)
-    below = [*_gate_lines(summary), *_bill_lines(summary)]
+    below = [*_gate_lines(summary), *_bill_lines(summary), *_savings_lines(summary)]
     room = LINES - len(statement) - len(below) - 2
     table = _leaderboard(summary)
     warnings = _warning_lines(summary, max(1, room - len(table)))
@@ -77,6 +77,15 @@ def _bill_lines(summary: Summary) -> list[str]:
     methods = len(summary.methods)
     line = f"{len(trials)} trials of {methods} methods{failed}; {duration(summary.recommendation.seconds)}{spent}."
     return textwrap.wrap(_plain(line), WIDTH)
+
+
+def _savings_lines(summary: Summary) -> list[str]:
+    saved = summary.savings
+    if saved is None or not saved.in_full:
+        return []
+    padding = "" if saved.padding is None else f"; padding: {percent(saved.padding)} of the tokens"
+    line = f"The search trained on {saved.trained:,} examples, {percent(saved.share)} of every trial in full{padding}."
+    return textwrap.wrap(line, WIDTH)
 
 
 def _warning_lines(summary: Summary, room: int) -> list[str]:

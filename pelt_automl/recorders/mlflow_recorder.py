@@ -61,6 +61,7 @@ class MlflowRecorder:
         self._recorded: dict[str, float] = {}
         self._data: DataDescribed | None = None
         self._plan: Planned | None = None
+        self._rungs: list[int] = []
         self._ended = False
 
     def record(self, event: Event) -> None:
@@ -162,6 +163,7 @@ class MlflowRecorder:
 
     def _planned(self, event: Planned) -> None:
         self._plan = event
+        self._rungs = event.rungs or [event.rung_steps]
         self._log_on_parent(event.time, {"plan/steps": event.steps, "plan/rung_steps": event.rung_steps}, {"plan": event.message})
 
     def _trial_ended(self, event: TrialEnded) -> None:
@@ -198,7 +200,7 @@ class MlflowRecorder:
             "protocol": self._data.protocol if self._data else None,
             "method": event.method,
             "stage": event.stage,
-            "rung": int(event.steps > self._plan.rung_steps) if self._plan and event.stage == "search" else None,
+            "rung": sum(event.steps > rung for rung in self._rungs) if self._plan and event.stage == "search" else None,
             "seed": f"{seeds.split}-{seeds.initialization}-{seeds.order}",
             "candidate": event.candidate,
             "number": event.number,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pelt_automl.config import SearchSettings, TrainingSettings
 from pelt_automl.records import Event, SelectionStarted
-from pelt_automl.training.schedule import make_plan
+from pelt_automl.training.schedule import even_steps, make_plan
 
 FEWEST_FINALISTS = 3
 """Below this many finalists trainings are shortened, not the list."""
@@ -78,8 +78,9 @@ class Allowance:
 
 def training_seconds(steps: int, select_size: int, speed: Speed, search: SearchSettings, training: TrainingSettings) -> float:
     """A full training with its evaluations."""
-    plan = make_plan(steps, search.rung, select_size, training)
-    return steps * speed.step + len(plan.evaluate_at) * select_size * speed.example
+    plan = make_plan(steps, search.rungs, select_size, training)
+    looked_at = len(plan.evaluate_at) * (plan.select_most or select_size) + (select_size if plan.select_most else 0)
+    return plan.steps * speed.step + looked_at * speed.example
 
 
 def allowance(
@@ -99,7 +100,7 @@ def allowance(
     """
     select_size, report_size = sizes
     if math.isinf(left):
-        return Allowance(wanted, candidates, "no time limit")
+        return Allowance(even_steps(wanted), candidates, "no time limit")
     final = max(left * search.finalist_share - WRITING, 1.0)
     seeds = search.finalist_seeds
     evidence = min(select_size, EVIDENCE_EXAMPLES) * seeds * 5 * speed.example
@@ -110,11 +111,12 @@ def allowance(
         return finalists * seeds * one + scoring + evidence <= final and methods * one <= 0.8 * (left - final)
 
     shortest = min(training.min_steps, wanted)
-    lengths = range(wanted, shortest - 1, -1)
+    lengths = sorted({even_steps(steps) for steps in range(shortest, wanted + 1)}, reverse=True)
+    wanted = lengths[0]
     ways = [(steps, candidates) for steps in lengths if steps >= wanted / 2]
-    ways += [(max(shortest, math.ceil(wanted / 2)), count) for count in range(candidates - 1, FEWEST_FINALISTS - 1, -1)]
+    ways += [(max(lengths[-1], even_steps(math.ceil(wanted / 2))), count) for count in range(candidates - 1, FEWEST_FINALISTS - 1, -1)]
     ways += [(steps, min(FEWEST_FINALISTS, candidates)) for steps in lengths if steps < wanted / 2]
-    steps, finalists = next((way for way in ways if fits(*way)), (shortest, min(2, candidates)))
+    steps, finalists = next((way for way in ways if fits(*way)), (lengths[-1], min(2, candidates)))
     return Allowance(steps, finalists, _message((steps, wanted), (finalists, candidates)))
 
 

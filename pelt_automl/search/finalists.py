@@ -1,6 +1,6 @@
 """Which configurations are confirmed on fresh seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pelt_automl.methods import FIXED_DEFAULTS
@@ -20,8 +20,8 @@ def wanted_finalists(methods: Sequence[str]) -> int:
     return len(methods) + sum(method in methods for method in FIXED_DEFAULTS)
 
 
-def choose_finalists(trials: Sequence[TrialEnded], most: int, *, greater_is_better: bool) -> Finalists:
-    """The best configuration of each method, and the fixed defaults, whatever they scored.
+def choose_finalists(trials: Sequence[TrialEnded], most: int, *, out: Collection[str] = (), greater_is_better: bool) -> Finalists:
+    """The best configuration of each method that isn't `out` of the race, and the fixed defaults, whatever they scored.
 
     Trials trained in full come before stopped ones. With room for `most` only, the leader, one fixed default and the runner-up come
     first, then the other fixed default and the other methods in their order.
@@ -37,7 +37,7 @@ def choose_finalists(trials: Sequence[TrialEnded], most: int, *, greater_is_bett
     defaults = [trial for method in FIXED_DEFAULTS for trial in ranked if trial.is_default and trial.method == method]
     reasons = {trial.trial: f"best of {trial.method} on select" for trial in best.values()}
     reasons |= {d.trial: "fixed default" + (f" and {reasons[d.trial]}" if d.trial in reasons else "") for d in defaults}
-    contenders = sorted(best.values(), key=rank)
+    contenders = sorted((trial for trial in best.values() if trial.method not in out), key=rank)
     order = [*contenders[:1], *defaults[:1], *contenders[1:2], *defaults[1:], *contenders[2:]]
     unique = list({trial.trial: trial for trial in order}.values())
     chosen = sorted(unique[:most], key=rank)

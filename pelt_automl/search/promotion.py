@@ -2,6 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from pelt_automl.training.schedule import TrainingPlan
 
 
 def promoted(
@@ -14,8 +17,8 @@ def promoted(
 ) -> set[str]:
     """Names in `new` (rung scores by trial) that belong to the best `share` of all rung scores of their method so far.
 
-    At least one trial of a method's first round goes on, and those in `always` (the published default) whatever their score.
-    Asynchronous successive halving's rule (Li et al. 2020), decided once a round.
+    The first of a method goes on, and those in `always` (the published default) whatever their score. Asynchronous successive halving's
+    rule (Li et al. 2020) at each rung, with the stop as final: who isn't promoted when it gets there isn't promoted later.
     """
     sign = 1 if greater_is_better else -1
     everything = sorted((sign * score for score in [*earlier, *new.values()]), reverse=True)
@@ -25,3 +28,9 @@ def promoted(
     free = places - sum(sign * score > bar for score in earlier)
     good = [name for name in ranked if sign * new[name] >= bar][: max(free, 0)]
     return set(good) | (always & new.keys())
+
+
+def expected_share(plan: TrainingPlan, promoted_share: float) -> float:
+    """The part of a full training that trials get on average when this share of them goes on from each rung."""
+    marks = (0, *plan.rungs, plan.steps)
+    return sum(promoted_share**passed * (end - start) for passed, (start, end) in enumerate(pairwise(marks))) / plan.steps

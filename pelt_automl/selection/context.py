@@ -13,7 +13,7 @@ from pelt_automl.backbones.loading import Backbone
 from pelt_automl.config import SelectionSettings
 from pelt_automl.design_space import Modification
 from pelt_automl.methods import LEARNING_RATE, METHODS
-from pelt_automl.modifications import count_on, needs_own_pack
+from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack
 from pelt_automl.records import Event, HyperParameters, Planned, Progress, Recorder, Seeds, TrialEnded, of_kind
 from pelt_automl.search.budget import EVIDENCE_EXAMPLES, WRITING, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
@@ -68,6 +68,8 @@ class Context:
     bill: dict[str, float] = field(default_factory=dict)
     """Seconds by phase."""
     _backbone: Backbone | None = None
+    lower: LowerLayers | None = None
+    """What the lower layers put out for each example, kept for all packs that leave them alone, after `prepare`."""
     _plan: TrainingPlan | None = None
     _tokens: dict[int, tuple[Tokens, Tokens]] = field(default_factory=dict)
 
@@ -90,9 +92,9 @@ class Context:
 
     def ready(self, backbone: Backbone, steps: int) -> None:
         """Set what `prepare` has found."""
-        self._backbone = backbone
+        self._backbone, self.lower = backbone, LowerLayers(backbone)
         select_size = len(self.data.split(self.settings.search.seed)[1])
-        self._plan = make_plan(steps, self.settings.search.rung, select_size, self.settings.training)
+        self._plan = make_plan(steps, self.settings.search.rungs, select_size, self.settings.training)
 
     def modifications(self, method: str, hyper_parameters: HyperParameters) -> tuple[Modification, ...]:
         """What a configuration changes in the backbone."""
@@ -117,8 +119,10 @@ class Context:
 
     @property
     def pack_size(self) -> int:
-        """Trials in one forward pass at most."""
-        return self.settings.training.pack_size or (4 if self.backbone.device.type == "cpu" else 16)
+        """Trials in one forward pass at most: the user's wish, else as planned. Plans made before packs were measured don't say it."""
+        planned = self.record.of(Planned)
+        measured = planned[-1].numbers.get("pack_size") if planned else None
+        return self.settings.training.pack_size or int(measured or (4 if self.backbone.device.type == "cpu" else 16))
 
     @property
     def planned(self) -> Planned:
@@ -167,7 +171,13 @@ class Context:
             self.progress(phase, min(taken, total_steps), total_steps)
 
         return Trainer(
-            self.backbone, self.plan, self.data.metric, self.data.outputs, expired=lambda: self.clock.left <= reserve, on_step=on_step
+            self.backbone,
+            self.plan,
+            self.data.metric,
+            self.data.outputs,
+            expired=lambda: self.clock.left <= reserve,
+            on_step=on_step,
+            lower=self.lower,
         )
 
     @contextmanager
@@ -213,6 +223,8 @@ class Context:
             seconds=progress.seconds,
             constant_predictions=progress.best_constant,
             cause=progress.cause,
+            select_predictions=list(progress.best_predictions) if stage == "search" and state == "completed" else [],
+            tokens={"computed": progress.tokens_computed, "text": progress.tokens_of_text},
         )
 
     def closing_seconds(self, runs: int, report_examples: int) -> float:

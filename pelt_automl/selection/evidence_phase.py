@@ -29,7 +29,7 @@ def explain(context: Context) -> None:
 def _explain(context: Context, runs: Sequence[TrialEnded], known: set[tuple[str, str]]) -> None:
     """The evidence of runs that share a pack."""
     sets = [context.evidence_select(run.seeds.split) for run in runs]
-    trained = Pack(context.backbone, [modifications_of(run) for run in runs], context.data.outputs)
+    trained = Pack(context.backbone, [modifications_of(run) for run in runs], context.data.outputs, context.lower)
     for slot, run in enumerate(runs):
         trained.load_weights(slot, load_tensors(weights_of_run(context.folder, run.trial))[0])
     evaluations = evaluate(trained, sets)
@@ -64,7 +64,7 @@ def _best_gated(context: Context) -> list[TrialEnded]:
 def _starts(context: Context, runs: Sequence[TrialEnded], sets: Sequence[Tokens]) -> list[Mapping[tuple[str, str, int], float]]:
     """The same gates before any training, from the runs' own initialization."""
     trials = [PackTrial(context.modifications(run.method, run.hyper_parameters), run.seeds.initialization) for run in runs]
-    evaluations = evaluate(Pack(context.backbone, trials, context.data.outputs), sets)
+    evaluations = evaluate(Pack(context.backbone, trials, context.data.outputs, context.lower), sets)
     return [{(gate.submodule, gate.site, gate.layer): gate.mean for gate in evaluation.gates} for evaluation in evaluations]
 
 

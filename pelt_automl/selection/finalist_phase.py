@@ -1,7 +1,8 @@
 """The finalists: trained anew on fresh paired seed triples, then scored on the report split, which is opened once."""
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pelt_automl.modifications import Pack, PackTrial, without_reparameterizatio
 from pelt_automl.records import Decision, FinalistScored, ReportOpened, Seeds, TrialEnded
 from pelt_automl.search.budget import FEWEST_REPORT
 from pelt_automl.search.finalists import choose_finalists, wanted_finalists
+from pelt_automl.search.race import out_of_race
 from pelt_automl.selection.context import Context
 from pelt_automl.training.checkpoints import load_tensors, save_tensors
 from pelt_automl.training.evaluation import LabelScale, evaluate, predictions_of, score_of
@@ -67,7 +69,8 @@ def _chosen(context: Context) -> list[TrialEnded]:
     made = {(d.what, d.subject) for d in context.record.of(Decision)}
     if any(trial.stage == "finalist" for trial in trials):  # an earlier start has chosen, and trained some of them
         return [trial for trial in trials if trial.stage == "search" and ("finalist", trial.candidate) in made]
-    finalists = choose_finalists(trials, _affordable(context), greater_is_better=context.data.metric.greater_is_better)
+    out = out_of_race(context.record.of(Decision))
+    finalists = choose_finalists(trials, _affordable(context), out=out, greater_is_better=context.data.metric.greater_is_better)
     for decision in finalists.decisions:
         if (decision.what, decision.subject) not in made:  # an earlier start may have been killed between them
             context.record.add(decision)
@@ -101,13 +104,33 @@ def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
         context.record.add(Decision("left out", f"seed {runs[0].index}", "the time left is too short for another seed", numbers))
         return False
     trainer = context.trainer("finalists", len(todo) * context.plan.steps, reserve=reserve)
-    started = [(run, _start(context, run)) for run in todo]
-    size = context.pack_size
-    for start in range(0, len(started), size):
-        trainer.train([training for _, training in started[start : start + size]], until=context.plan.steps)
-    for run, training in started:
-        _end(context, run, training)
+    source = _Finalists(context, deque(todo))
+    trainer.stream(source, context.pack_size)
+    for run in source.todo:  # the time was up before they could begin
+        _end(context, run, _start(context, run))
     return True
+
+
+@dataclass
+class _Finalists:
+    """Gives the training one seed's runs, and records each when it ends."""
+
+    context: Context
+    todo: deque[_FinalistRun]
+    begun: dict[str, _FinalistRun] = field(default_factory=dict)
+
+    def next(self, waiting: Sequence[TrialRun]) -> TrialRun | None:  # noqa: ARG002 the protocol's
+        if not self.todo:
+            return None
+        run = self.todo.popleft()
+        self.begun[run.name] = run
+        return _start(self.context, run)
+
+    def judge(self, run: TrialRun) -> None:
+        """Finalists are trained in full."""
+
+    def ended(self, run: TrialRun) -> None:
+        _end(self.context, self.begun[run.name], run)
 
 
 def _start(context: Context, run: _FinalistRun) -> TrialRun:
@@ -154,7 +177,7 @@ def _open_report(context: Context) -> None:
     packs = context.packs(todo, lambda run: context.modifications(run.method, run.hyper_parameters))
     for done, pack in enumerate(packs):
         context.progress("finalists", done, len(packs), "scoring on the report split")
-        trained = Pack(context.backbone, [modifications_of(run) for run in pack], context.data.outputs)
+        trained = Pack(context.backbone, [modifications_of(run) for run in pack], context.data.outputs, context.lower)
         for slot, run in enumerate(pack):
             trained.load_weights(slot, load_tensors(weights_of_run(context.folder, run.trial))[0])
         for run, evaluation in zip(pack, evaluate(trained, [tokens] * len(pack)), strict=True):

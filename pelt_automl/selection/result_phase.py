@@ -75,7 +75,7 @@ def _winning_run(context: Context, verdict: VerdictReached) -> tuple[TrialEnded,
 
 
 def _reason(context: Context) -> str:
-    cut = [decision.what for decision in context.record.of(Decision) if decision.what in ("search ended", "left out")]
+    cut = [d for d in context.record.of(Decision) if d.what == "search ended" or (d.what == "left out" and "time" in d.why)]
     stopped = any(trial.cause == "time limit" for trial in context.record.of(TrialEnded))
     return "time limit" if cut or stopped else "done"
 

@@ -1,23 +1,29 @@
-"""The search: rounds of packed trials, one Optuna study a method, two rungs with continuation from a trial's own weights."""
+"""The search: a stream of packed trials, one Optuna study a method, rungs from which the better trials go on with their own weights."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from pelt_automl.errors import NoTrialCompletedError, SelectionError
+from pelt_automl.evidence.savings import score_by
 from pelt_automl.methods import METHODS
 from pelt_automl.recommendation.decision import best_by_select_score
-from pelt_automl.records import CurvePoint, Decision, Seeds, TrialEnded
-from pelt_automl.search.promotion import promoted
+from pelt_automl.records import Decision, Seeds, TrialEnded
+from pelt_automl.search.promotion import expected_share, promoted
+from pelt_automl.search.race import OUT, leaving, out_of_race
 from pelt_automl.search.studies import Asked, MethodStudy, exclusive, open_storage
 from pelt_automl.selection.context import Context
 from pelt_automl.training.checkpoints import load_progress, save_progress, save_tensors
 from pelt_automl.training.trials import TrialRun
 
 JOURNAL = "studies.journal"
-TIME_LIMIT = "time limit"
+TIME_LIMIT, NOT_PROMOTED = "time limit", "not promoted from its rung"
+
+AHEAD = 2
+"""Trials that a method may be ahead of another, whose own wait for a pack."""
 
 LAST_RESERVE = 0.15
 """Share of the time limit that is kept for the end even when no trial has a score yet."""
@@ -42,7 +48,7 @@ def search(context: Context, methods: Sequence[str]) -> None:
         for method in methods:
             if not stack.enter_context(exclusive(context.folder / f"{method}.lock")):
                 raise SelectionError(f"another process is searching {method} in {context.folder}; wait for it, or choose another --output")
-        _Search(context, methods).run_rounds()
+        _Search(context, methods).run()
     trials = [trial for trial in context.record.of(TrialEnded) if trial.method in methods]
     if all(trial.state == "failed" or trial.select_score is None for trial in trials):
         causes = "; ".join(sorted({f"{trial.method}: {trial.cause or TIME_LIMIT}" for trial in trials})[:8])
@@ -52,11 +58,12 @@ def search(context: Context, methods: Sequence[str]) -> None:
 
 
 class _Search:
-    """One process's part of the search."""
+    """One process's part of the search: gives the training its trials, and judges them at their rungs."""
 
     def __init__(self, context: Context, methods: Sequence[str]) -> None:
         self.context, self.methods = context, methods
-        self.under_way: Sequence[_SearchTrial] = ()
+        self.under_way: dict[str, _SearchTrial] = {}
+        """Trials that have been asked for and not ended, by name."""
         search, data = context.settings.search, context.data
         storage = open_storage(context.folder / JOURNAL)
         self.studies = {
@@ -73,69 +80,117 @@ class _Search:
         self.limit = context.clock.limit or 0.0
         self.reserve = self.limit * search.finalist_share
         self.scored = False
+        self.left_over = deque(self._left_over())
         self.trainer = replace(context.trainer("search", self._total_steps(), reserve=0.0), expired=self._expired)
+
+    def run(self) -> None:
+        """Take up what a killed process left, then the defaults, then equally many trials of each method that is in the race."""
+        self.trainer.stream(self, self.context.pack_size)
+        if not self._time_for_another() and any(self._open()):
+            numbers = {"seconds": self.context.clock.elapsed}
+            self.context.record.add(Decision("search ended", "search", "the search's share of the time is used", numbers))
 
     def _expired(self) -> bool:
         """Whether the search's share of the time is used; until there is a first score, it may use most of the finalists' too."""
         if self.context.clock.limit is None:
             return False
-        self.scored = self.scored or any(trial.run.progress.curve for trial in self.under_way)
+        self.scored = self.scored or any(trial.run.progress.curve for trial in self.under_way.values())
         return self.context.clock.left <= (self.reserve if self.scored else LAST_RESERVE * self.limit)
 
     def _total_steps(self) -> float:
-        search, plan = self.context.settings.search, self.context.plan
-        in_full = min(search.trials, 1 + search.promoted * search.trials)
-        return len(self.methods) * (in_full * plan.steps + (search.trials - in_full) * plan.rung_steps)
+        search = self.context.settings.search
+        return len(self.methods) * (1 + (search.trials - 1) * self._expected_share()) * self.context.plan.steps
 
-    def run_rounds(self) -> None:
-        """Take up what a killed process left, then the defaults, then rounds of equally many trials a method."""
-        self._round(self._left_over())
-        while trials := self._next_round():
-            self._round(trials)
+    def _expected_share(self) -> float:
+        """The part of a full training that a trial gets on average, one that isn't a default."""
+        return expected_share(self.context.plan, self.context.settings.search.promoted)
 
-    def _left_over(self) -> list[_SearchTrial]:
+    # ------------------------------------------------------------ what the training asks for
+
+    def next(self, waiting: Sequence[TrialRun]) -> TrialRun | None:
+        """The next trial of the method that has had the fewest; None while others have to catch up, and when all is done.
+
+        A method with a trial that waits for a pack of its kind isn't asked for another, and none gets more than `AHEAD` trials more.
+        """
+        if self.left_over:
+            return self._begin(self.left_over.popleft())
+        open_methods = self._open()
+        held_up = {self.under_way[run.name].method for run in waiting}
+        free = [method for method in open_methods if method not in held_up]
+        if not free or not self._time_for_another():
+            return None
+        chosen = min(free, key=lambda method: self.studies[method].asked)
+        if self.studies[chosen].asked >= min(self.studies[method].asked for method in open_methods) + AHEAD:
+            return None
+        return self._begin(self._trial(chosen, self.studies[chosen].ask()))
+
+    def judge(self, run: TrialRun) -> None:
+        """Keep a checkpoint of a trial that goes on from its rung; end it where it isn't promoted, or where its method is out."""
+        trial = self.under_way[run.name]
+        if trial.method in self.out:
+            run.end("stopped", OUT)
+        elif self._promoted(trial):
+            save_progress(self._checkpoint(run.name), run.progress)
+        else:
+            run.end("stopped", NOT_PROMOTED)
+
+    def ended(self, run: TrialRun) -> None:
+        """Record it, tell Optuna, and see who is still in the race."""
+        trial = self.under_way.pop(run.name)
+        if run.running:
+            run.end("stopped", TIME_LIMIT)
+        self._end(trial)
+        self._race()
+
+    # ------------------------------------------------------------ methods
+
+    @property
+    def out(self) -> set[str]:
+        """Methods that have left the race."""
+        return out_of_race(self.context.record.of(Decision))
+
+    def _open(self) -> list[str]:
+        """Methods of which there are trials to come."""
+        most, out = self.context.settings.search.trials, self.out
+        return [method for method in self.methods if method not in out and self.studies[method].asked < most]
+
+    def _time_for_another(self) -> bool:
+        """Whether another trial can be expected to end with those under way before the search's time is up; the first always may."""
+        if self.context.clock.limit is None:
+            return True
+        steps, share = self.context.plan.steps, self._expected_share()
+        ahead = [1.0 if trial.asked.is_default else share for trial in self.under_way.values()]
+        done = [trial.run.progress.step / steps for trial in self.under_way.values()]
+        trainings = sum(max(0.0, whole - part) for whole, part in zip(ahead, done, strict=True)) + share
+        defaults_missing = any(self.studies[method].asked == 0 for method in self.methods)
+        return defaults_missing or trainings * self.context.seconds_a_training <= self.context.clock.left - self.reserve
+
+    def _race(self) -> None:
+        """Methods whose best trial can't reach the leader's leave the race."""
+        metric, slow = self.context.data.metric, {name for name, method in METHODS.items() if method.slow_starter}
+        labels = self.context.splits(self.context.settings.search.seed)[1].labels
+        trials = self.context.record.of(TrialEnded)
+        for decision in leaving(trials, labels, metric.name, self.out, slow, greater_is_better=metric.greater_is_better):
+            self.context.record.add(decision)
+
+    # ------------------------------------------------------------ trials
+
+    def _left_over(self) -> Iterator[_SearchTrial]:
         ended = {trial.trial: trial for trial in self.context.record.of(TrialEnded)}
-        found = []
         for method, study in self.studies.items():
             for asked in study.unfinished():
                 name = _name(method, asked)
                 if name in ended:  # killed between the record and Optuna
                     self._tell(method, asked, ended[name])
                     continue
-                found.append(self._trial(method, asked))
-                self.context.record.add(
-                    Decision("resumed", name, f"was under way when an earlier start ended, at step {found[-1].run.progress.step}")
-                )
-        return found
+                trial = self._trial(method, asked)
+                progress = trial.run.progress
+                self.context.record.add(Decision("resumed", name, f"its process was killed; it goes on at step {progress.step}"))
+                yield trial
 
-    def _next_round(self) -> list[_SearchTrial]:
-        """The next configurations: first each method's default, then equally many of each method; none when all is done."""
-        most = self.context.settings.search.trials
-        open_methods = [method for method in self.methods if self.studies[method].asked < most]
-        first = [method for method in open_methods if self.studies[method].asked == 0]
-        if first:
-            return [self._trial(method, self.studies[method].ask()) for method in first]
-        each = max(1, self.context.pack_size // max(1, len(self.methods)))
-        each = min(each, self._affordable(len(open_methods)))
-        if each == 0 and open_methods:
-            self.context.record.add(
-                Decision("search ended", "search", "the search's share of the time is used", {"seconds": self.context.clock.elapsed})
-            )
-        return [
-            self._trial(method, self.studies[method].ask())
-            for method in open_methods
-            for _ in range(min(each, most - self.studies[method].asked))
-        ]
-
-    def _affordable(self, methods: int) -> int:
-        """Trials a method that can reach their rung, and the promoted ones the end, before the search's time is up."""
-        if self.context.clock.limit is None or methods == 0:
-            return self.context.settings.search.trials
-        left = self.context.clock.left - self.reserve
-        plan, share = self.context.plan, self.context.settings.search.promoted
-        full = self.context.seconds_a_training
-        one = full * (share + (1 - share) * plan.rung_steps / plan.steps)
-        return max(0, int(left / (one * methods)))
+    def _begin(self, trial: _SearchTrial) -> TrialRun:
+        self.under_way[trial.run.name] = trial
+        return trial.run
 
     def _trial(self, method: str, asked: Asked) -> _SearchTrial:
         seed = self.context.settings.search.seed  # all trials of the search share their seeds, so that their scores are paired
@@ -152,52 +207,27 @@ class _Search:
     def _checkpoint(self, name: str) -> Path:
         return self.context.folder / "checkpoints" / f"{name}.safetensors"
 
-    def _round(self, trials: Sequence[_SearchTrial]) -> None:
-        self.under_way = trials
-        size = self.context.pack_size
-        for start in range(0, len(trials), size):
-            self.trainer.train([trial.run for trial in trials[start : start + size]], until=self.context.plan.rung_steps)
-        going_on = self._after_the_rung(trials)
-        for start in range(0, len(going_on), size):
-            self.trainer.train([trial.run for trial in going_on[start : start + size]], until=self.context.plan.steps)
-        for trial in going_on:
-            if trial.run.running:
-                trial.run.end("stopped", TIME_LIMIT)
-            self._end(trial)
-
-    def _after_the_rung(self, trials: Sequence[_SearchTrial]) -> list[_SearchTrial]:
-        """End what has failed, isn't promoted, or ran out of time; keep checkpoints of the rest."""
-        chosen = {name for method in self.methods for name in self._promoted(method, [t for t in trials if t.method == method])}
-        going_on = []
-        for trial in trials:
-            on_the_way = trial.run.running and trial.run.progress.step >= self.context.plan.rung_steps
-            if on_the_way and trial.run.name in chosen:
-                save_progress(self._checkpoint(trial.run.name), trial.run.progress)
-                going_on.append(trial)
-                continue
-            if trial.run.running:
-                trial.run.end("stopped", "not promoted from its rung" if on_the_way else TIME_LIMIT)
-            self._end(trial)
-        return going_on
-
-    def _promoted(self, method: str, trials: Sequence[_SearchTrial]) -> set[str]:
-        rung, better = self.context.plan.rung_steps, self.context.data.metric.greater_is_better
-        new = {t.run.name: score for t in trials if (score := _rung_score(t.run.progress.curve, rung, better)) is not None}
-        earlier = [
-            score
-            for ended in self.context.record.of(TrialEnded)
-            if ended.method == method and ended.stage == "search" and (score := _rung_score(ended.curve, rung, better)) is not None
-        ]
+    def _promoted(self, trial: _SearchTrial) -> bool:
+        """Whether it is among the best of its method at this rung so far; the decision is recorded if it is."""
+        name, rung = trial.run.name, trial.run.progress.step
+        better = self.context.data.metric.greater_is_better
+        score = score_by(trial.run.progress.curve, rung, better)
+        searched = [ended for ended in self.context.record.of(TrialEnded) if ended.method == trial.method and ended.stage == "search"]
+        beside = [other.run.progress for other in self.under_way.values() if other.method == trial.method and other is not trial]
+        curves = [*(ended.curve for ended in searched), *(progress.curve for progress in beside)]
+        earlier = [own for curve in curves if curve and curve[-1].step >= rung and (own := score_by(curve, rung, better)) is not None]
         share = self.context.settings.search.promoted
-        if METHODS[method].slow_starter:
+        if METHODS[trial.method].slow_starter:
             share = min(1.0, 2 * share)  # a longer grace: its score at the rung says less
-        default = frozenset(t.run.name for t in trials if t.asked.is_default)
-        going_on = promoted(new, earlier, share, always=default, greater_is_better=better)
-        for name, score in new.items():
-            if name in going_on:
-                why = "the published default is always trained in full" if name in default else f"among the best {share:.0%} of {method}"
-                self.context.record.add(Decision("promoted", name, why, {"rung_score": score}))
-        return going_on
+        default = frozenset({name} if trial.asked.is_default else ())
+        if score is None or name not in promoted({name: score}, earlier, share, always=default, greater_is_better=better):
+            return False
+        why = "the published default is always trained in full" if default else f"among the best {share:.0%} of {trial.method}"
+        decision = Decision("promoted", name, why, {"rung": rung, "rung_score": score})
+        made = [(earlier.subject, earlier.numbers) for earlier in self.context.record.of(Decision) if earlier.what == "promoted"]
+        if (name, decision.numbers) not in made:  # a process may have been killed before it had kept the checkpoint
+            self.context.record.add(decision)
+        return True
 
     def _end(self, trial: _SearchTrial) -> None:
         """Record it, tell Optuna, and keep the weights if they are the method's best so far."""
@@ -241,11 +271,3 @@ def weights_of_method(folder: Path, method: str) -> Path:
 
 def _name(method: str, asked: Asked) -> str:
     return f"{method}-{asked.number:04d}"
-
-
-def _rung_score(curve: Sequence[CurvePoint], rung: int, greater_is_better: bool) -> float | None:
-    """The best select score up to the rung; None before the first evaluation."""
-    scores = [point.select_score for point in curve if point.step <= rung]
-    if not scores:
-        return None
-    return max(scores) if greater_is_better else min(scores)

@@ -24,12 +24,13 @@ from pelt_automl.selection.evidence_phase import explain
 from pelt_automl.selection.field import field_of, longest_text
 from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.options import settings_from
+from pelt_automl.selection.probe import Packs, choose_packs, probe_packs
 from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
 from pelt_automl.selection.speed import choose_threads, measure_speed
 from pelt_automl.tasks import TaskData, load_task
 from pelt_automl.training.checkpoints import precision_name
-from pelt_automl.training.schedule import make_plan, wanted_steps
+from pelt_automl.training.schedule import wanted_steps
 
 RECORDS, LOCK = "records.jsonl", "selection.lock"
 
@@ -122,9 +123,10 @@ class Selection:
             context.ready(backbone, wanted_steps(len(context.data.split(context.settings.search.seed)[0]), training))
             context.progress("model", 0.5, 1, "measuring its speed")
             threads = choose_threads(context)
-            self._plan(measure_speed(context), threads)
+            packs = choose_packs(context, probe_packs(context))
+            self._plan(measure_speed(context, packs), packs, threads)
 
-    def _plan(self, speed: Speed, threads: int) -> None:
+    def _plan(self, speed: Speed, packs: Packs, threads: int) -> None:
         context = self.context
         search_settings, training = context.settings.search, context.settings.training
         train, select = context.data.split(search_settings.seed)
@@ -140,15 +142,17 @@ class Selection:
             training,
         )
         context.ready(context.backbone, given.steps)
-        plan = make_plan(given.steps, search_settings.rung, len(select), training)
+        plan = context.plan
         numbers = {
             "step_seconds": speed.step,
             "example_seconds": speed.example,
             "finalists": given.finalists,
+            **packs.numbers,
         }
         seconds = training_seconds(given.steps, len(select), speed, search_settings, training)
-        message = f"{given.message}; computing in {precision_name(context.backbone.dtype)}, threads: {threads}"
-        context.record.add(Planned(plan.steps, plan.rung_steps, len(plan.evaluate_at), seconds, message, numbers))
+        message = f"{given.message}; computing in {precision_name(context.backbone.dtype)}, threads: {threads}; {packs.message}"
+        first_rung = plan.rungs[0] if plan.rungs else plan.steps
+        context.record.add(Planned(plan.steps, first_rung, len(plan.evaluate_at), seconds, message, numbers, list(plan.rungs)))
 
     def search(self, methods: Sequence[str] | None = None) -> None:
         """Rounds of packed trials for these methods (None: all)."""

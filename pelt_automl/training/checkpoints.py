@@ -145,6 +145,7 @@ def load_progress(path: Path) -> TrialProgress:
     tensors, metadata = load_tensors(path)
     fields = json.loads(metadata["progress"])
     fields["curve"] = tuple(CurvePoint(**point) for point in fields["curve"])
+    fields["best_predictions"] = tuple(fields["best_predictions"])
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

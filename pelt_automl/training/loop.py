@@ -1,29 +1,56 @@
-"""The one training loop: a pack of trials to a given step, each with its own data, learning rate, clipping and early stop."""
+"""The one training loop: packs of trials, each with its own data, learning rate, schedule, clipping and early stop."""
 
-import copy
 import logging
-import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.modifications import Pack, PackTrial, needs_own_pack
-from pelt_automl.records import CurvePoint
+from pelt_automl.modifications import LowerLayers, pack_kind
 from pelt_automl.tasks import Metric
-from pelt_automl.training.evaluation import Evaluation, evaluate, is_constant, pad_id_of, predictions_of, score_of
-from pelt_automl.training.memory import give_back
-from pelt_automl.training.optimizer import PackedAdamW
-from pelt_automl.training.padding import by_length, passes
-from pelt_automl.training.schedule import TrainingPlan, learning_rate_share
-from pelt_automl.training.tokens import Batch, collate
+from pelt_automl.training.memory import give_back, keep_pages
+from pelt_automl.training.pack_training import PackTraining, score_in_full
+from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.trials import TrialRun
 
 log = logging.getLogger(__name__)
+
+Kind = tuple[Any, ...]
+"""What trials that share packs have in common."""
+
+ALONE = "alone"
+"""In the kind of a trial that can't share a pack, beside its name."""
+
+
+class Source(Protocol):
+    """Where trials come from, and who judges them on their way. Its errors aren't a trial's: they end the training."""
+
+    def next(self, waiting: Sequence[TrialRun]) -> TrialRun | None:
+        """The next trial to train, None when there is none now. `waiting` have been given and not begun, since no pack suited them."""
+
+    def judge(self, run: TrialRun) -> None:
+        """Told at each rung of a running trial, with all that it needs to go on later; may end it."""
+
+    def ended(self, run: TrialRun) -> None:
+        """Told once of every trial that has ended, or that has come as far as it was to come."""
+
+
+@dataclass
+class Given:
+    """Trials that are there from the start and that nobody judges."""
+
+    runs: deque[TrialRun]
+
+    def next(self, waiting: Sequence[TrialRun]) -> TrialRun | None:  # noqa: ARG002 the protocol's
+        """In their order."""
+        return self.runs.popleft() if self.runs else None
+
+    def judge(self, run: TrialRun) -> None:
+        """They go on."""
+
+    def ended(self, run: TrialRun) -> None:
+        """Nobody is told."""
 
 
 @dataclass(frozen=True)
@@ -39,170 +66,117 @@ class Trainer:
     """Asked before every step: True when the time is up. Trials then stay as they are, still running."""
     on_step: Callable[[int], None] = lambda _: None
     """Told after every step how many trials took it."""
+    lower: LowerLayers | None = None
+    """Keeps what the layers below all changes of a pack put out, for all trainings of the backbone; None: they are computed every time."""
 
     def train(self, runs: Sequence[TrialRun], until: int) -> None:
-        """Train all runs that aren't closed to the step `until`, in packs of those that stand at the same step.
+        """Train all of `runs` that are running to the step `until`, at once as far as they can share a pack."""
+        self.stream(Given(deque(run for run in runs if run.running)), max(1, len(runs)), until)
 
-        Whatever goes wrong in a pack (memory, or any exception) is tried again in halves; what goes wrong alone closes that trial as
-        failed, with its cause. Trials that have reached the last step are closed as completed.
+    def stream(self, source: Source, at_once: int, until: int | None = None) -> None:
+        """Train what `source` gives to the step `until` (None: the last), up to `at_once` trials in a pack.
+
+        A trial that ends leaves its pack after that evaluation, and the next takes its place. Whatever goes wrong in a pack (memory, or
+        any exception) is tried again in halves from where the trials were held last; what goes wrong alone closes that trial as failed,
+        with its cause. Trials that have reached the last step are closed as completed.
         """
-        for step in sorted({run.progress.step for run in runs if run.running}):
-            alike = [run for run in runs if run.running and run.progress.step == step]
-            if step < until:
-                self._train_or_halve(alike, until)
-        for run in runs:
-            if run.running and run.progress.step >= self.plan.steps:
-                run.end("completed")
+        if self.backbone.device.type == "cpu":
+            keep_pages()
+        _Stream(self, source, at_once, self.plan.steps if until is None else min(until, self.plan.steps)).run()
 
-    def _train_or_halve(self, runs: list[TrialRun], until: int) -> None:
-        packed, alone = list[TrialRun](), list[TrialRun]()
-        for run in runs:
-            (alone if needs_own_pack(run.modifications, self.backbone.architecture) else packed).append(run)
-        for pack in [packed, *([run] for run in alone)]:
-            if pack:
-                self._try(pack, until)
-                give_back()
 
-    def _try(self, runs: list[TrialRun], until: int) -> None:
-        before = [copy.copy(run.progress) for run in runs]
-        try:
-            _PackTraining(self, runs).run(until)
-        except Exception as error:  # noqa: BLE001 a trial's failure must not end the search
-            for run, progress in zip(runs, before, strict=True):
-                run.progress = progress
-            if len(runs) == 1:
-                runs[0].end("failed", f"{type(error).__name__}: {error}")
+@dataclass
+class _Stream:
+    """Packs, one after the other, of the trials that a source gives."""
+
+    trainer: Trainer
+    source: Source
+    at_once: int
+    until: int
+    waiting: dict[Kind, deque[TrialRun]] = field(default_factory=dict)
+    """Trials that have not begun, by the kind of pack that suits them."""
+
+    def run(self) -> None:
+        while not self.trainer.expired() and (runs := self._next_pack()):
+            self._train(runs, refill=True)
+        for run in self._waiting():
+            self.source.ended(run)
+
+    def _waiting(self) -> list[TrialRun]:
+        return [run for queue in self.waiting.values() for run in queue]
+
+    def _next_pack(self) -> list[TrialRun]:
+        """Trials of the kind that waits in the greatest number, else of the kind that comes next."""
+        if not self._waiting() and not self._ask():
+            return []
+        return self._take(max(self.waiting, key=lambda kind: len(self.waiting[kind])), self.at_once)
+
+    def _take(self, kind: Kind, count: int) -> list[TrialRun]:
+        """Up to `count` trials of a kind, waiting ones first; others are asked for, as far as the source gives any."""
+        queue = self.waiting.setdefault(kind, deque())
+        while len(queue) < count and ALONE not in kind and self._ask():
+            pass
+        return [queue.popleft() for _ in range(min(count, len(queue)))]
+
+    def _ask(self) -> bool:
+        """Put the source's next trial where it has to wait; False if there is none now."""
+        run = self.source.next(self._waiting())
+        if run is not None:
+            self.waiting.setdefault(self._kind(run), deque()).append(run)
+        return run is not None
+
+    def _kind(self, run: TrialRun) -> Kind:
+        backbone = self.trainer.backbone
+        return pack_kind(run.modifications, backbone.architecture, backbone.shape) or (ALONE, run.name)
+
+    def _train(self, runs: list[TrialRun], *, refill: bool) -> None:
+        """Trials that share a pack, to their ends, with others in the places of those that have ended."""
+        kind, pack = self._kind(runs[0]), None
+        while runs and not self.trainer.expired():
+            try:
+                pack = pack or PackTraining(self.trainer, runs)
+                evaluated = pack.advance(self.until)
+            except Exception as error:  # noqa: BLE001 a trial's failure must not end the search
+                if pack:
+                    pack.restore()
+                pack = None
+                self._apart(runs, error)
                 return
-            log.warning("a pack of %d trials failed (%s: %s); trying it again in halves", len(runs), type(error).__name__, error)
-            half = len(runs) // 2
-            self._try(runs[:half], until)
-            self._try(runs[half:], until)
+            for run in evaluated:
+                if run.running and run.progress.step in self.trainer.plan.rungs:
+                    self.source.judge(run)
+            left = pack.left(self.until)
+            joining = self._take(kind, self.at_once - len(runs) + len(left)) if refill else []
+            if left or joining:
+                pack.hold()
+                for run in left:
+                    self._close(run)
+                runs = [run for run in runs if run not in left] + joining
+                pack = None
+                give_back()
+        if pack:
+            pack.hold()
+        for run in runs:
+            self.source.ended(run)
 
+    def _apart(self, runs: Sequence[TrialRun], error: Exception) -> None:
+        """Close a trial that has failed alone; try others again in halves."""
+        if len(runs) == 1:
+            runs[0].end("failed", f"{type(error).__name__}: {error}")
+            self.source.ended(runs[0])
+            return
+        log.warning("a pack of %d trials failed (%s: %s); trying it again in halves", len(runs), type(error).__name__, error)
+        half = len(runs) // 2
+        for part in (runs[:half], runs[half:]):
+            self._train(list(part), refill=False)
 
-class _PackTraining:
-    """One pack on its way to a step; trials that end leave it and the rest is packed anew."""
-
-    def __init__(self, trainer: Trainer, runs: Sequence[TrialRun]) -> None:
-        self.trainer, self.plan, self.backbone = trainer, trainer.plan, trainer.backbone
-        self.step = runs[0].progress.step
-        self._pack(list(runs))
-
-    def _pack(self, runs: list[TrialRun]) -> None:
-        self.runs = runs
-        self.pack = Pack(self.backbone, [PackTrial(run.modifications, run.seeds.initialization) for run in runs], self.trainer.outputs)
-        self.optimizer = PackedAdamW(self.pack, self.plan.weight_decay)
-        for slot, run in enumerate(runs):
-            if run.progress.continuation:
-                self.pack.load_weights(slot, run.progress.continuation)
-                self.optimizer.load(slot, run.progress.step, run.progress.continuation)
-            self.pack.begin(slot, self.plan.steps, run.progress.continuation)
-        device = self.backbone.device
-        self.peaks = torch.tensor([run.learning_rate for run in runs], device=device)
-        self.losses = torch.zeros(len(runs), device=device)
-        self.steps_since = 0
-        self.clock = time.perf_counter()
-
-    def run(self, until: int) -> None:
-        """Train to `until`, or until the time is up or no trial is left."""
-        while self.runs and self.step < until and not self.trainer.expired():
-            self._one_step()
-            if self.step in self.plan.evaluate_at:
-                self._evaluate()
-                if any(not run.running for run in self.runs):
-                    self._leave()
-        if self.runs:
-            self._hold()
-
-    def _one_step(self) -> None:
-        self.pack.train()
-        parts = [by_length(run.train.take(run.order.batch(self.step))) for run in self.runs]
-        sizes = torch.tensor([len(part) for part in parts], device=self.backbone.device)
-        penalty = self.pack.penalty()
-        for positions in passes(parts, self.backbone.device.type, self.plan.batch_size):
-            batch = collate([part[positions] for part in parts], pad_id_of(self.pack), self.backbone.device)
-            losses = self._losses(self.pack(**batch.inputs).logits, batch) / sizes
-            (losses.sum() + penalty).backward()  # type: ignore[no-untyped-call]
-            self.losses += losses.detach()
-            penalty = 0.0  # once a step
-        self.optimizer.step(self.peaks * learning_rate_share(self.step, self.plan), self.plan.clip)
-        self.steps_since += 1
-        self.step += 1
-        self.pack.after_step(self.step)
-        self.trainer.on_step(len(self.runs))
-
-    def _losses(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Sum of each trial's losses, ``(N,)``: cross-entropy, or squared error of standardized labels."""
-        if logits.shape[2] == 1:
-            scales = [run.scale for run in self.runs]
-            means = torch.tensor([scale.mean for scale in scales], device=logits.device)[:, None]
-            deviations = torch.tensor([scale.deviation for scale in scales], device=logits.device)[:, None]
-            each = (logits[:, :, 0] - (batch.labels - means) / deviations).square()
-        else:
-            each = functional.cross_entropy(logits.transpose(1, 2), batch.labels.long(), reduction="none")
-        return (each * batch.weights).sum(1)
-
-    def _evaluate(self) -> None:
-        evaluations = evaluate(self.pack, [run.select for run in self.runs])
-        losses = (self.losses / self.steps_since).tolist()
-        self._share_time()
-        for slot, (run, evaluation) in enumerate(zip(self.runs, evaluations, strict=True)):
-            if not (evaluation.finite and np.isfinite(losses[slot])):
-                run.end("failed", f"loss or output is not finite by step {self.step}")
-            else:
-                self._take(run, slot, evaluation, losses[slot])
-        self.losses.zero_()
-        self.steps_since = 0
-
-    def _take(self, run: TrialRun, slot: int, evaluation: Evaluation, loss: float) -> None:
-        progress, metric = run.progress, self.trainer.metric
-        predictions = predictions_of(evaluation, run.scale)
-        score = score_of(metric, run.select.labels, predictions)
-        rate = run.learning_rate * learning_rate_share(self.step - 1, self.plan)
-        progress.curve += (CurvePoint(self.step, loss, score, rate, progress.seconds),)
-        progress.step = self.step
-        gain = score if metric.greater_is_better else -score
-        best = progress.best_score
-        if best is None or gain >= (best if metric.greater_is_better else -best):  # among equals the later: it has trained longer
-            progress.best_score, progress.best_constant = score, is_constant(predictions)
-            progress.best_weights = _on_cpu(self.pack.kept_weights(slot))
-        if self._out_of_patience(run):
-            run.end("completed", f"no new best in {self.plan.patience} evaluations, stopped at step {self.step}")
-
-    def _out_of_patience(self, run: TrialRun) -> bool:
-        scores = [point.select_score for point in run.progress.curve]
-        since = len(scores) - 1 - scores.index(max(scores) if self.trainer.metric.greater_is_better else min(scores))
-        # before half of the schedule, or while it predicts one class throughout, a slow starter hasn't had its chance
-        in_second_half = self.plan.steps / 2 <= self.step < self.plan.steps
-        return since >= self.plan.patience and in_second_half and not run.progress.best_constant
-
-    def _share_time(self) -> None:
-        now = time.perf_counter()
-        for run in self.runs:
-            run.progress.seconds += (now - self.clock) / len(self.runs)
-        self.clock = now
-
-    def _hold(self) -> None:
-        """Keep what the trials need to go on later."""
-        self._share_time()
-        for slot, run in enumerate(self.runs):
-            run.progress.step = self.step
-            if self.step < self.plan.steps:
-                run.progress.continuation = _on_cpu(
-                    self.pack.trained_weights(slot) | self.optimizer.moments_of(slot) | self.pack.state(slot)
-                )
-
-    def _leave(self) -> None:
-        """Go on with those that are still running."""
-        self._hold()
-        left = [run for run in self.runs if run.running]
-        for run in self.runs:
-            if not run.running:
-                run.progress.continuation = {}
-        if left:
-            self._pack(left)
-        else:
-            self.runs = []
-
-
-def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+    def _close(self, run: TrialRun) -> None:
+        plan = self.trainer.plan
+        if run.running and run.progress.step >= plan.steps:
+            run.end("completed")
+        if run.progress.state == "completed" and plan.select_most is not None and run.progress.best_weights:
+            try:
+                score_in_full(self.trainer, run)
+            except Exception as error:  # noqa: BLE001 as in its training
+                run.end("failed", f"{type(error).__name__}: {error}")
+        self.source.ended(run)

@@ -1,17 +1,21 @@
 """How long a training is, when it is evaluated, and the learning rate at each step."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pelt_automl.config import TrainingSettings
 
 EVALUATION_COST = 0.5
-"""Seconds to evaluate an example over seconds to train on one: forward against forward and backward through a frozen backbone."""
+"""Seconds to evaluate an example over seconds to train on one: forward against forward and backward. Measured: 0.3 to 0.5."""
 
 LARGEST_SHARE = 0.25
 """Evaluation's cost as a share of the training's, at most."""
 
 MOST_EVALUATIONS = 8
+
+FEWEST_SELECT = 50
+"""Examples of select that an evaluation looks at, if it has as many, however short the training is."""
 
 
 @dataclass(frozen=True)
@@ -20,15 +24,19 @@ class TrainingPlan:
 
     steps: int
     """Optimizer steps of a full training."""
-    rung_steps: int
-    """Optimizer steps to the rung."""
+    rungs: tuple[int, ...]
+    """Optimizer steps after which the better trials are chosen to go on; none in a training too short for any."""
     evaluate_at: tuple[int, ...]
-    """Steps after which select is evaluated, the rung and the last among them."""
+    """Steps after which select is evaluated, the rungs and the last among them; all equally far apart, so that the trials of a pack are
+    evaluated together whenever each of them began."""
     batch_size: int
     warmup: float
     clip: float
     weight_decay: float
     patience: int
+    select_most: int | None = None
+    """Examples of select that these evaluations look at, where all would cost too much; a training that has come to its end is then
+    scored on all of them. None: all, each time."""
 
 
 def wanted_steps(train_size: int, settings: TrainingSettings) -> int:
@@ -37,22 +45,45 @@ def wanted_steps(train_size: int, settings: TrainingSettings) -> int:
     return max(settings.min_steps, min(settings.max_steps, steps))
 
 
-def make_plan(steps: int, rung: float, select_size: int, settings: TrainingSettings) -> TrainingPlan:
-    """A plan for full trainings of `steps` steps, evaluated as often as costs at most a quarter of the training, at least twice."""
-    trained = steps * settings.batch_size
-    affordable = math.floor(LARGEST_SHARE * trained / (EVALUATION_COST * max(select_size, 1)))
-    count = max(2, min(MOST_EVALUATIONS, affordable, steps))
-    evenly = [max(1, round(steps * (i + 1) / count)) for i in range(count)]
-    rung_steps = min(evenly[:-1] or evenly, key=lambda step: abs(step - rung * steps)) if count > 2 else max(1, round(rung * steps))
+def parts_of(steps: int) -> int:
+    """Into how many equally long parts a training is divided by its evaluations, at most."""
+    return MOST_EVALUATIONS if steps >= 4 * MOST_EVALUATIONS else 4 if steps >= 12 else min(steps, 2)
+
+
+def even_steps(steps: int) -> int:
+    """The number of steps next to `steps` that `parts_of` divides."""
+    parts = parts_of(steps)
+    return parts * round(steps / parts)
+
+
+def make_plan(steps: int, rungs: Sequence[float], select_size: int, settings: TrainingSettings) -> TrainingPlan:
+    """A plan for full trainings of about `steps` steps (see `even_steps`), with `rungs` after these shares of them.
+
+    Evaluations cost at most a quarter of the training, at `EVALUATION_COST` (not at what was measured: the same command is to train the
+    same way). Where all of select costs more, they look at a part of it, `FEWEST_SELECT` examples at least; then they become fewer, down to
+    two.
+    """
+    steps = even_steps(steps)
+    parts = parts_of(steps)
+    affordable = LARGEST_SHARE * steps * settings.batch_size / EVALUATION_COST
+    most = None
+    if parts * select_size > affordable:
+        at_least = min(select_size, FEWEST_SELECT)
+        counts = [count for count in range(parts, 0, -1) if parts % count == 0]
+        enough = [count for count in counts if count * at_least + select_size <= affordable]
+        parts = enough[0] if enough else min((count for count in counts if count > 1), default=1)
+        most = max(at_least, math.floor((affordable - select_size) / parts))
+    evaluate_at = tuple(steps // parts * (i + 1) for i in range(parts))
     return TrainingPlan(
         steps=steps,
-        rung_steps=rung_steps,
-        evaluate_at=tuple(sorted({rung_steps, steps, *(evenly if count > 2 else ())})),
+        rungs=tuple(sorted({min(evaluate_at[:-1], key=lambda step: abs(step - share * steps)) for share in rungs if parts > 1})),
+        evaluate_at=evaluate_at,
         batch_size=settings.batch_size,
         warmup=settings.warmup,
         clip=settings.clip,
         weight_decay=settings.weight_decay,
         patience=settings.patience,
+        select_most=most if most is not None and most < select_size else None,
     )
 
 

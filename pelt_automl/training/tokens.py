@@ -87,8 +87,8 @@ class BatchOrder:
 class Batch:
     """One step's examples of every trial in a pack, padded to the longest."""
 
-    inputs: dict[str, Tensor]
-    """``input_ids``, ``attention_mask`` and, where the model has them, ``token_type_ids``: shape ``(N, B, T)``."""
+    inputs: dict[str, Any]
+    """``input_ids``, ``attention_mask`` and, where the model has them, ``token_type_ids``: shape ``(N, B, T)``; ``keys``: see `keys_of`."""
     labels: Tensor
     """Shape ``(N, B)``, fp32."""
     weights: Tensor
@@ -111,5 +111,15 @@ def collate(parts: Sequence[Tokens], pad_id: int, device: torch.device) -> Batch
             if types is not None and part.token_type_ids is not None:
                 types[i, j, : len(tokens)] = part.token_type_ids[j]
     arrays = {"input_ids": ids, "attention_mask": mask} | ({} if types is None else {"token_type_ids": types})
-    inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+    inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()} | {"keys": keys_of(ids, mask, types)}
     return Batch(inputs, torch.from_numpy(labels).to(device), torch.from_numpy(weights).to(device))
+
+
+def keys_of(ids: Indices, mask: Indices, types: Indices | None) -> list[bytes]:
+    """What tells apart any two examples of a batch, or of two batches, trial after trial: their tokens and token types themselves.
+
+    All arrays ``(N, B, T)``, padded on the right. Equal texts have equal keys, wherever they come from.
+    """
+    tokens = np.stack([ids, np.zeros_like(ids) if types is None else types], axis=-1).astype(np.int32)
+    rows = tokens.reshape(-1, *tokens.shape[2:])
+    return [row[:length].tobytes() for row, length in zip(rows, mask.sum(axis=2).flatten(), strict=True)]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 from torch import Tensor
 
 from pelt_automl.design_space import Modification
@@ -25,15 +26,20 @@ class TrialProgress:
     """Its share of its packs' wall time."""
     best_score: float | None = None
     best_constant: bool = False
+    best_predictions: tuple[float, ...] = ()
+    """Those that `best_score` is the score of."""
+    tokens_computed: int = 0
+    """In training, padding included."""
+    tokens_of_text: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     """Kept weights at the best evaluation, on the CPU."""
     continuation: dict[str, Tensor] = field(default_factory=dict)
     """Trained weights and optimizer moments at `step`, on the CPU; empty before the first step and after the end."""
 
 
-@dataclass
+@dataclass(eq=False)
 class TrialRun:
-    """A training in a pack."""
+    """A training in a pack; two are never the same."""
 
     name: str
     modifications: tuple[Modification, ...]
@@ -50,6 +56,12 @@ class TrialRun:
     def running(self) -> bool:
         """Whether it can train on."""
         return self.progress.state == "running"
+
+    def watched(self, most: int | None) -> Tokens:
+        """What an evaluation looks at: all of select, or the same `most` examples of it each time, drawn by the split's seed."""
+        if most is None or len(self.select) <= most:
+            return self.select
+        return self.select.take(np.sort(np.random.default_rng(self.seeds.split).permutation(len(self.select))[:most]))
 
     def end(self, state: TrialState, cause: str = "") -> None:
         """Close it: nothing is needed for going on any more."""

@@ -10,6 +10,7 @@ from benchmarks.common import Report, Table, add_selection_options, selection_op
 from benchmarks.flops import trial_flops
 from benchmarks.overheads import lines, padding, summary
 from benchmarks.scaling import PowerLaw, fit_power_law
+from benchmarks.time_to_answer import OURS, PEER, where_examples_went, why_faster
 from pelt_automl.design_space import BackboneShape, Form, Insertion, Modification, Site
 
 # One token in a sequence of one: linear maps 2 (4*1 + 2*1*3) = 20 and attention products 4 a layer, forward; 20 + 8 = 28 backward.
@@ -150,3 +151,24 @@ def test_an_own_file_takes_the_place_of_the_default_task(typed, given):
     parser = argparse.ArgumentParser()
     add_selection_options(parser, task="pydoc-match")
     assert selection_options(parser.parse_args(typed)) == given
+
+
+OURS_IN_TWO_TURNS = [
+    {"parts": {"search": {"seconds": 40.0, "examples": 800}, "finalists": {"seconds": 50.0, "examples": 500}}},
+    {"parts": {"search": {"seconds": 20.0, "examples": 800}, "finalists": {"seconds": 50.0, "examples": 700}}},
+]
+
+
+def test_the_examples_of_each_part_and_their_speed_are_medians_over_the_turns():
+    assert where_examples_went(OURS_IN_TWO_TURNS, [100.0, 100.0]) == [
+        {"part": "search", "seconds": 30.0, "examples trained": 800, "examples/s": 30.0},
+        {"part": "finalists", "seconds": 50.0, "examples trained": 600, "examples/s": 12.0},
+        {"part": "everything else", "seconds": 20.0},
+        {"part": "all", "seconds": 100.0, "examples trained": 1400, "examples/s": 14.0},
+    ]
+
+
+def test_fewer_examples_and_faster_ones_multiply_to_the_ratio_of_seconds():
+    # Ours 100 s for 1,300 examples (13 a second), the peer 800 s for 5,200 (6.5 a second): 8 times as fast is 4 times 2.
+    text = why_faster({OURS: [100.0], PEER: [800.0]}, {OURS: [1300], PEER: [5200]})
+    assert text == "of that, 4 (4 to 4) times come from fewer examples, and 2 (2 to 2) times from more examples a second of wall time"

@@ -79,7 +79,7 @@ def test_packing_runs_with_torch_and_transformers_alone_and_says_what_stood_in(t
     program = f"""
 import runpy, sys
 sys.modules.update(dict.fromkeys({absent!r}))
-sys.argv = ["packing.py", *{options.split()!r}, "--precision", "fp32", "--output", {str(tmp_path)!r}]
+sys.argv = ["packing.py", *{options.split()!r}, "--memory=", "--precision", "fp32", "--output", {str(tmp_path)!r}]
 runpy.run_path("benchmarks/packing.py", run_name="__main__")
 """
     run_process(["-c", program], {"OMP_NUM_THREADS": "1"})
@@ -107,4 +107,21 @@ def test_the_peers_search_asks_for_every_default_first_and_scores_its_winner_onc
     assert [(trial["method"], trial[f"{trial['method']}.learning_rate"]) for trial in asked[:2]] == [("bitfit", 1e-4), ("lora", 5e-4)]
     assert 4 * search.steps / 2 < search.taken <= 4 * search.steps  # patience ends a training in its second half, at the earliest
     assert low <= score <= high
+    capsys.readouterr()
+
+
+def test_the_peers_search_takes_the_fastest_precision_and_trains_every_method_in_each(world, capsys, monkeypatch):
+    from benchmarks.peer_search import METHODS_OF_BOTH, PeerSearch
+
+    own = {name: value for name, value in world.options().items() if name not in ("methods", "trials")}
+    search = PeerSearch(own | {"methods": ",".join(METHODS_OF_BOTH), "trials": 1, "epochs": 1, "min_steps": 2})
+    with monkeypatch.context() as patch:
+        took = {"fp32": iter([3.0, 2.0]), "bf16 autocast": iter([2.5, 2.5]), "bf16 weights": iter([9.0, 1.0])}
+        patch.setattr(search, "_shortest_step", lambda _: next(took[search.precision]))
+        assert search.choose_precision() == {"fp32": 2.0, "bf16 autocast": 2.5, "bf16 weights": 1.0}
+    assert search.precision == "bf16 weights"
+    assert search._shortest_step(2) > 0
+    search.run()
+    assert [trial.state.name for trial in search.study.trials] == ["COMPLETE"] * 5
+    search.reported()
     capsys.readouterr()

@@ -162,7 +162,7 @@ def laboratory(family: str) -> Laboratory:
 
 
 def _plan():
-    return make_plan(6, 0.5, len(SELECT), TrainingSettings(batch_size=8, min_steps=1, patience=50))
+    return make_plan(6, (0.5,), len(SELECT), TrainingSettings(batch_size=8, min_steps=1, patience=50))
 
 
 def _run(method: str) -> TrialRun:

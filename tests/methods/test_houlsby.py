@@ -13,8 +13,8 @@ def test_an_adapter_changes_each_sublayers_output_before_it_is_added_to_the_resi
     layer = backbone.model.encoder.layer[0]
     modules = {"attended": layer.attention.output.dense, "norm 1": layer.attention.output.LayerNorm}
     modules |= {"up": layer.intermediate, "down": layer.output.dense, "norm 2": layer.output.LayerNorm, "input": layer.attention.self.query}
-    for name, module in modules.items():  # hooks of our own come first: an output is the module's, unchanged
-        module.register_forward_hook(lambda _, inputs, output, name=name: seen.update({name: (inputs[0], output)}))
+    for name, module in modules.items():  # hooks of our own come first; copies, since a pack changes outputs in place
+        module.register_forward_hook(lambda _, inputs, output, name=name: seen.update({name: (inputs[0].clone(), output.clone())}))
     pack = moved(Pack(backbone, [PackTrial(METHODS["houlsby"].modifications({"bottleneck": 3}), seed=0)], outputs=2), size=0.3)
     weights = pack.trained_weights(0)
     ids = random_ids(1, 2, 5)

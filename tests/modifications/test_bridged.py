@@ -124,7 +124,7 @@ def trained(tmp_path_factory):
         backbone, modifications = tiny_backbone(), modifications_of(method)
         before = {name: own.clone() for name, own in backbone.model.state_dict().items()}
         run = a_run(method, modifications)
-        plan = make_plan(4, 0.5, 16, TrainingSettings(batch_size=8, min_steps=1))
+        plan = make_plan(4, (0.5,), 16, TrainingSettings(batch_size=8, min_steps=1))
         Trainer(backbone, plan, METRICS["accuracy"], outputs=2).train([run], until=4)
         folder = tmp_path_factory.mktemp(method)
         save_trained(folder, config_of(method, kept_form(modifications, backbone)), run.progress.best_weights, Tokenizer())

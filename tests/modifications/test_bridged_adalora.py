@@ -22,7 +22,7 @@ def modifications(**other):
 
 
 def trainer_of(steps, backbone=None):
-    plan = make_plan(steps, 0.4, 16, TrainingSettings(batch_size=8, min_steps=1, patience=100))
+    plan = make_plan(steps, (0.4,), 16, TrainingSettings(batch_size=8, min_steps=1, patience=100))
     return Trainer(backbone or tiny_backbone(), plan, METRICS["accuracy"], outputs=2)
 
 

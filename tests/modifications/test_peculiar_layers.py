@@ -98,7 +98,7 @@ def test_an_adapter_reads_the_sublayers_input_or_its_sum_and_adds_to_the_residua
     layer = backbone.layers()[0]
     ffn_norm = layer.norm(Site.FFN)
     layer.at(norm).register_forward_hook(lambda _, __, output: seen.update(normed=output))
-    layer.at(writes).register_forward_hook(lambda _, __, output: seen.update(written=output))  # before the pack's own hook changes it
+    layer.at(writes).register_forward_hook(lambda _, __, output: seen.update(written=output.clone()))  # the pack's own hook changes it
     layer.module.register_forward_hook(lambda _, inputs, output: seen.update(below=inputs[0], above=output))
     ffn_norm.register_forward_pre_hook(lambda _, inputs: seen.update(between=inputs[0]))
     pack = pack_of(backbone, Modification("adapter", site, Form.RELU, insertion, size=3, scale=2.0))

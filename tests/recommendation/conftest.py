@@ -72,6 +72,7 @@ def training(name, method, number, stage="search", state="completed", seed=0, ca
         steps=last,
         seconds=0.02 * last * (1 + kept / 2e6),
         cause=cause,
+        tokens={"computed": 700 * last, "text": 616 * last},
         time=1_790_000_000.0 + 10 * number,
     )
 
@@ -143,7 +144,9 @@ def opening():
         {"train": 100, "select": 1000, "report": EXAMPLES}, {"data": "ab" * 32, "train": "cd" * 32, "report": "ef" * 32}, notes,
         time=1_790_000_001.0,
     )  # fmt: skip
-    yield Planned(STEPS, 120, 10, 9.0, "A full training has 400 steps; the time limit asks for no shortening.", time=1_790_000_002.0)
+    yield Planned(
+        STEPS, 120, 10, 9.0, "A full training has 400 steps; the time limit asks for no shortening.", rungs=[80, 120], time=1_790_000_002.0
+    )
 
 
 def closing():

@@ -48,6 +48,18 @@ def test_the_report_shows_verdict_finalists_search_gates_bill_failures_and_data(
         assert words in text, words
 
 
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_the_report_says_what_the_search_saved(written, name):
+    # 33 trials of 400 steps in full, 13 stopped at 120, 2 failed at 80, of 16 examples each.
+    text = re.sub(r"<[^>]+>|\|", " ", written[name])
+    assert "trained on 238,720 examples; training every trial in full would have taken 296,960: 80 % of it was done" in text
+    assert "Stopping trials at rungs saved 58,240, methods that left the race 0," in text
+    assert "12 % of the tokens computed were padding" in text
+    assert re.search(r"rung at 80 steps +trials +rung at 120 steps +trials", text)
+    assert re.search(r"unipelt-apl +-?[01]\.\d\d +6 +-?[01]\.\d\d +6\s", text)  # all six were trained in full
+    assert re.search(r"prefix +-?[01]\.\d\d +3 +-?[01]\.\d\d +3\s", text)
+
+
 def test_the_page_needs_no_other_file_and_no_script(written):
     page = written["report.html"]
     assert not re.search(r"<script|<link|<img|@import|@font-face|\ssrc=|href=\"http", page)
@@ -71,7 +83,7 @@ def poisoned(event):
     if isinstance(event, DataDescribed):
         return replace(event, labels=[NASTY, "no"], notes=[NASTY])
     if isinstance(event, SelectionStarted):
-        return replace(event, task=NASTY, settings={NASTY: NASTY}, environment={"processor": NASTY})
+        return replace(event, task=NASTY, settings=event.settings | {NASTY: NASTY}, environment={"processor": NASTY})
     if isinstance(event, (GateMeasured, KnockedOut)):
         return replace(event, submodule=NASTY)
     return replace(event, why=NASTY) if isinstance(event, Decision) else event
@@ -93,7 +105,7 @@ def test_markdown_tables_have_as_many_cells_in_every_row_whatever_the_data(event
     folder = save_selection([*events, decide(events, 1.0, "params")])
     write_report(folder)
     tables = re.findall(r"(?:^\|.*\n)+", (folder / "report.md").read_text(), re.MULTILINE)
-    assert len(tables) == 8
+    assert len(tables) == 9
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 

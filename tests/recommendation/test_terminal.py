@@ -15,6 +15,7 @@ def test_the_terminal_shows_statement_leaderboard_gates_bill_and_warnings(events
     assert sum(line.startswith("> lora #3 ") for line in lines) == 1
     assert "Gates of unipelt-apl #4, mean (drift): lora 0.68 (+0.18), adapter 0.55 (+0.05), prefix 0.33 (-0.17)." in text
     assert "48 trials of 8 methods, 3 failed; 9 min 6 s: data 2.1 s" in text
+    assert "The search trained on 238,720 examples, 80 % of every trial in full; padding: 12 % of the tokens." in lines
     assert "! 1 finalist run of prefix #2 failed: loss is not finite." in lines
 
 

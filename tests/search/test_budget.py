@@ -52,7 +52,7 @@ def test_less_time_never_allows_more():
 
 def test_trainings_are_halved_before_finalists_are_left_out():
     given = next(allowed(left) for left in range(2000, 100, -10) if allowed(left).finalists < 10)
-    assert given.steps == 100
+    assert given.steps == 96  # the half of 200 that eight evaluations divide
 
 
 def test_time_spent_by_earlier_starts_counts():
@@ -76,20 +76,42 @@ def test_wanted_steps_are_whole_passes_within_bounds(epochs, train, steps):
     assert wanted_steps(train, TrainingSettings(batch_size=10, epochs=epochs, min_steps=20)) == steps
 
 
+PLANS = [
+    # steps, select, of which: steps planned, rungs, evaluations, examples looked at (None: all); 10 examples a step
+    (200, 100, 200, (50, 100), 8, None),  # 8 * 100 * 0.5 = 400 of 2,000
+    (200, 125, 200, (50, 100), 8, None),  # exactly a quarter
+    (200, 200, 200, (50, 100), 8, 100),  # 8 * 100 + 200, times 0.5, is a quarter of 2,000
+    (200, 700, 200, (50, 100), 4, 75),  # 8 evaluations of 50 examples and the last of 700 are more than a quarter
+    (200, 900, 200, (100,), 2, 50),
+    (203, 100, 200, (50, 100), 8, None),  # parts of equal length
+    (205, 100, 208, (52, 104), 8, None),
+    (14, 10, 16, (4, 8), 4, None),
+    (3, 5, 4, (2,), 2, None),
+    (1, 5, 1, (), 1, None),
+]
+
+
+@pytest.mark.parametrize(("steps", "select_size", "planned", "rungs", "evaluations", "most"), PLANS)
+def test_a_training_is_cut_into_equal_parts_and_evaluated_after_each(steps, select_size, planned, rungs, evaluations, most):
+    plan = make_plan(steps, (0.25, 0.5), select_size, TRAINING)
+    assert (plan.steps, plan.rungs, len(plan.evaluate_at), plan.select_most) == (planned, rungs, evaluations, most)
+    assert plan.evaluate_at == tuple(planned * (i + 1) // evaluations for i in range(evaluations))
+    assert make_plan(plan.steps, (0.25, 0.5), select_size, TRAINING) == plan
+
+
 @pytest.mark.parametrize("select_size", [5, 30, 300, 1000, 5000])
-@pytest.mark.parametrize("steps", [3, 40, 200])
+@pytest.mark.parametrize("steps", [3, 40, 200, 2000])
 def test_evaluation_costs_at_most_a_quarter_of_the_training_unless_only_the_rung_and_the_end_are_left(steps, select_size):
-    plan = make_plan(steps, 0.3, select_size, TRAINING)
-    assert plan.evaluate_at[-1] == steps
-    assert plan.rung_steps in plan.evaluate_at
-    assert plan.rung_steps < steps
-    assert len(plan.evaluate_at) <= 2 or 0.5 * len(plan.evaluate_at) * select_size <= 0.25 * steps * 10
+    plan = make_plan(steps, (0.25, 0.5), select_size, TRAINING)
+    looked_at = len(plan.evaluate_at) * (plan.select_most or select_size) + (select_size if plan.select_most else 0)
+    fewest = len(plan.evaluate_at) == 2 and (plan.select_most or select_size) <= 50
+    assert fewest or 0.5 * looked_at <= 0.25 * plan.steps * 10
 
 
 def test_the_learning_rate_rises_and_falls_linearly():
-    plan = make_plan(100, 0.3, 30, TRAINING)
-    shares = [learning_rate_share(step, plan) for step in range(100)]
-    assert shares[0] == pytest.approx(0.1)
-    assert shares[9] == pytest.approx(1.0)
-    assert shares[55] == pytest.approx(0.5)
-    assert shares[99] == pytest.approx(1 / 90)
+    plan = make_plan(200, (0.3,), 30, TRAINING)
+    shares = [learning_rate_share(step, plan) for step in range(200)]
+    assert shares[0] == pytest.approx(0.05)
+    assert shares[19] == pytest.approx(1.0)
+    assert shares[110] == pytest.approx(0.5)
+    assert shares[199] == pytest.approx(1 / 180)

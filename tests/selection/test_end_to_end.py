@@ -193,7 +193,7 @@ def test_other_data_in_the_same_folder_are_refused_and_the_same_data_elsewhere_a
 def test_decisions_are_recorded_with_their_reasons(events):
     decisions = of(events, Decision)
     promoted = {decision.subject: decision.why for decision in decisions if decision.what == "promoted"}
-    assert counted([decision.subject for decision in decisions if decision.what == "promoted"]) == {}
+    assert counted([(decision.subject, decision.numbers["rung"]) for decision in decisions if decision.what == "promoted"]) == {}
     assert all("published default" in promoted[f"{method}-0000"] for method in METHODS)
     stopped = {trial.trial for trial in trials(events, "search") if trial.state == "stopped"}
     assert stopped.isdisjoint(promoted)

@@ -84,7 +84,7 @@ def test_too_little_time_for_a_single_evaluation_is_said_so(world, tmp_path):
 
 @pytest.mark.usefixtures("without_mlflow")
 def test_a_slow_machine_gets_shorter_trainings_and_says_so(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(selection_module, "measure_speed", lambda context: Speed(step=0.05, example=0.001))
+    monkeypatch.setattr(selection_module, "measure_speed", lambda *_: Speed(step=0.05, example=0.001))
     found, _ = timed(world, tmp_path / "out", seconds=20, epochs=40, methods=["lora", "head"], trials=2)
     events = records_of(tmp_path / "out")
     (planned,) = of(events, Planned)

@@ -58,7 +58,7 @@ def config_of(method, **other):
 
 def trained(method, steps=6, until=6):
     run = a_run(method, METHODS[method].modifications({}), rate=1e-2)
-    plan = make_plan(steps, 0.3, 16, TrainingSettings(batch_size=8, min_steps=1))
+    plan = make_plan(steps, (0.3,), 16, TrainingSettings(batch_size=8, min_steps=1))
     trainer = Trainer(tiny_backbone(), plan, METRICS["accuracy"], outputs=2)
     trainer.train([run], until=until)
     return run, trainer

@@ -1,9 +1,24 @@
-"""Memory goes back to the system between packs."""
+"""Memory is kept within a pack, goes back to the system between packs, and is measured."""
 
 import ctypes
+import gc
+import math
+import platform
+import subprocess
+import sys
+import weakref
+
+import pytest
+import torch
 
 from pelt_automl.training import loop, memory
 from tests.training.test_packing import mixed_runs, trainer
+
+CPU = torch.device("cpu")
+MEBIBYTE = 2**20
+
+on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+where_told = pytest.mark.skipif(not memory.RESIDENT.is_file(), reason="the system doesn't tell what is resident")
 
 
 def test_memory_is_given_back_once_a_pack(monkeypatch) -> None:
@@ -13,15 +28,127 @@ def test_memory_is_given_back_once_a_pack(monkeypatch) -> None:
     assert given == [1]
 
 
-def test_the_c_library_is_asked_for_all_of_it_where_it_can_and_for_nothing_elsewhere(monkeypatch) -> None:
-    asked = []
+class Glibc:
+    """Writes down what it is asked for."""
 
-    class Glibc:
-        def malloc_trim(self, kept):
-            asked.append(kept)
+    def __init__(self) -> None:
+        self.trimmed, self.options = [], {}
 
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: Glibc())
+    def malloc_trim(self, kept: int) -> None:
+        self.trimmed.append(kept)
+
+    def mallopt(self, option: int, value: int) -> None:
+        self.options[option] = value
+
+
+def test_glibc_is_asked_to_return_all_between_packs_and_nothing_within_and_others_for_nothing(monkeypatch) -> None:
+    library = Glibc()
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    monkeypatch.setattr(sys, "platform", "linux")
     memory.give_back()
-    assert asked == [0]
+    memory.keep_pages()
+    assert library.trimmed == [0]
+    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # malloc.h
+    assert library.options == {m_trim_threshold: 2**31 - 1, m_top_pad: 64 * MEBIBYTE, m_mmap_max: 0}
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     memory.give_back()
+    memory.keep_pages()
+
+
+def test_a_training_keeps_its_pages(monkeypatch) -> None:
+    kept = []
+    monkeypatch.setattr(loop, "keep_pages", lambda: kept.append(1))
+    trainer().train(mixed_runs(), until=1)
+    assert kept == [1]
+
+
+FAULTS = """
+import resource
+from pelt_automl.training.memory import give_back, keep_pages
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        b"x" * (40 * 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+
+before = faults()
+keep_pages()
+after, held = faults(), resident()
+give_back()
+print(before, after, held - resident())
+"""
+
+
+@on_glibc
+@where_told
+def test_what_is_freed_is_taken_again_without_page_faults_until_it_is_given_back() -> None:
+    """40 MiB ten times over: 10,240 pages each time before, once after."""
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    before, after, returned = (int(number) for number in done.stdout.split())
+    if before < 20_000:
+        pytest.skip("pages are huge here")
+    assert before > 90_000
+    assert after < 15_000
+    assert returned > 35 * MEBIBYTE
+
+
+def grown(weight: torch.Tensor) -> torch.Tensor:
+    """Keeps two tensors of the weight's size for its backward pass."""
+    return (weight.exp() * 2).exp().mean()
+
+
+@where_told
+def test_the_peak_of_a_step_counts_what_is_kept_for_the_backward_pass_though_it_is_gone_afterwards() -> None:
+    weight = torch.zeros(16 * MEBIBYTE, requires_grad=True)
+    weight.grad = torch.zeros_like(weight)
+    with memory.peak_of(CPU) as peak:
+        grown(weight).backward()
+    kept = 2 * 4 * weight.numel()
+    assert kept * 0.95 < peak.bytes < 3.2 * kept
+
+
+def test_measuring_changes_no_gradient_and_holds_no_tensor() -> None:
+    weight = torch.linspace(-1, 1, 5, requires_grad=True)
+    (plain,) = torch.autograd.grad(grown(weight), weight)
+    gc.disable()
+    try:
+        with memory.peak_of(CPU):
+            output = weight.exp()
+            gone = weakref.ref(output)
+            loss = (output * 2).exp().mean()
+            (measured,) = torch.autograd.grad(loss, weight)
+        del output, loss
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert torch.equal(plain, measured)
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "usable"),
+    [
+        (None, None, 0.5 * 2000 * 1024),
+        ("max", "1048576", 0.5 * 2000 * 1024),
+        ("1500000", "500000", 0.5 * 1_000_000),
+        ("900000000", "500000", 0.5 * 2000 * 1024),
+    ],
+)
+def test_half_of_what_is_available_and_left_to_the_container_may_be_used(limit, used, usable, tmp_path, monkeypatch) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal:        9000 kB\nMemFree:          100 kB\nMemAvailable:    2000 kB\n")
+    for name, text in (("limit", limit), ("used", used)):
+        if text is not None:
+            (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(memory, "MEMORY_INFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "LIMIT", tmp_path / "limit")
+    monkeypatch.setattr(memory, "USED", tmp_path / "used")
+    assert memory.usable_bytes(CPU) == usable
+
+
+def test_where_the_system_tells_nothing_memory_is_no_bound(tmp_path, monkeypatch) -> None:
+    for name in ("MEMORY_INFO", "LIMIT", "USED"):
+        monkeypatch.setattr(memory, name, tmp_path / "missing")
+    assert math.isinf(memory.usable_bytes(CPU))

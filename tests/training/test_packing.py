@@ -33,7 +33,7 @@ def mixed_runs() -> list[TrialRun]:
 
 
 def plan_of(steps: int) -> TrainingPlan:
-    return make_plan(steps, 0.3, 16, TrainingSettings(batch_size=8, min_steps=1, patience=50))
+    return make_plan(steps, (0.3,), 16, TrainingSettings(batch_size=8, min_steps=1, patience=50))
 
 
 def trainer(steps: int = 12, family: str = "bert") -> Trainer:
@@ -106,18 +106,18 @@ def test_a_trial_that_raises_is_found_by_halving_and_fails_with_its_cause() -> N
 
 
 def test_out_of_memory_halves_the_pack_and_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pelt_automl.training import loop
+    from pelt_automl.training import pack_training
 
     sizes: list[int] = []
-    pack = loop.Pack
+    pack = pack_training.Pack
 
-    def small_memory(backbone: object, trials: list[object], outputs: int) -> object:
+    def small_memory(backbone: object, trials: list[object], outputs: int, lower: object) -> object:
         sizes.append(len(trials))
         if len(trials) > 2:
             raise torch.OutOfMemoryError("out of memory")
-        return pack(backbone, trials, outputs)  # type: ignore[arg-type]
+        return pack(backbone, trials, outputs, lower)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "Pack", small_memory)
+    monkeypatch.setattr(pack_training, "Pack", small_memory)
     runs = mixed_runs()
     trainer().train(runs, until=12)
     assert all(run.progress.state == "completed" for run in runs)

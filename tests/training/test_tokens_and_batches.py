@@ -89,6 +89,20 @@ def test_collate_pads_to_the_longest_and_marks_what_is_missing():
     assert "token_type_ids" not in batch.inputs
 
 
+def test_keys_tell_texts_apart_by_all_that_the_model_reads_and_by_nothing_else():
+    def keys(*rows, types=None, pad_id=0):
+        return collate([tokens(*rows, types=types)], pad_id, torch.device("cpu")).inputs["keys"]
+
+    [key] = keys([5, 6])
+    assert keys([5, 6], [5, 6, 7]) == [key, keys([5, 6, 7])[0]]  # whatever the padding
+    assert keys([5, 6], [5, 6, 7], pad_id=3)[0] == key
+    assert keys([5, 6], types=[[0, 0]]) == [key]
+    others = [keys(row, types=types)[0] for row, types in [([5], None), ([6, 5], None), ([5, 6, 0], None), ([5, 6], [[0, 1]])]]
+    assert len({key, *others}) == 5
+    two_trials = collate([tokens([5, 6], [7]), tokens([8])], pad_id=3, device=torch.device("cpu")).inputs["keys"]
+    assert two_trials == [key, keys([7])[0], keys([8])[0], keys([3])[0]]  # trial after trial; a missing example is one of padding
+
+
 def test_collate_keeps_token_types_where_the_model_has_them():
     batch = collate([tokens([5, 6, 7], [8, 8], types=[[0, 0, 1], [0, 1]])], pad_id=0, device=torch.device("cpu"))
     assert batch.inputs["token_type_ids"].tolist() == [[[0, 0, 1], [0, 1, 0]]]

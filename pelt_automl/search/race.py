@@ -1,0 +1,68 @@
+"""The race between methods: who can still be the best, judged by select scores and how sure they are."""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pelt_automl.evidence.statistics import paired_bootstrap, smallest_error
+from pelt_automl.records import Decision, TrialEnded
+
+LEFT, OUT = "left the race", "its method has left the race"
+
+STANDARD_ERRORS = 2.33
+"""Of a difference in select score, by which a method has to be behind: one-sided 1 %."""
+
+GRACE, LONG_GRACE = 3, 6
+"""Trials that a method has ended before it may leave; the longer one is that of slow starters."""
+
+
+def out_of_race(decisions: Sequence[Decision]) -> set[str]:
+    """The methods that have left, by the decisions recorded."""
+    return {decision.subject for decision in decisions if decision.what == LEFT}
+
+
+def leaving(
+    trials: Sequence[TrialEnded],
+    labels: NDArray[np.float64],
+    metric: str,
+    out: Collection[str],
+    slow: Collection[str],
+    *,
+    greater_is_better: bool,
+) -> list[Decision]:
+    """Methods that leave now: their best trial is behind the leader's by more than `STANDARD_ERRORS` standard errors of the difference.
+
+    The difference is taken on the same examples of select (`labels`, the split of the search), so that what makes an example hard for
+    all cancels; its standard error is a paired bootstrap's over examples. What other seeds would change isn't in it: the finalists'
+    fresh seeds are there for that. Nobody leaves before its published default has been trained in full and `GRACE` (`slow`:
+    `LONG_GRACE`) of its trials have ended.
+    """
+    sign = 1 if greater_is_better else -1
+    searched = [trial for trial in trials if trial.stage == "search"]
+    usable = [trial for trial in searched if trial.state == "completed" and len(trial.select_predictions) == len(labels)]
+    best = {t.method: t for t in sorted(usable, key=lambda t: sign * (t.select_score or 0.0)) if t.method not in out}
+    leader = max(best.values(), key=lambda t: sign * (t.select_score or 0.0), default=None)
+    behind = [trial for method, trial in best.items() if trial is not leader and _may_leave(method, searched, slow)]
+    if leader is None or not behind:
+        return []
+    predictions = np.array([trial.select_predictions for trial in (leader, *behind)], dtype=np.float64)
+    draws = paired_bootstrap(labels, predictions[:, None], metric)
+    errors = np.maximum((draws[:, :1] - draws[:, 1:]).std(axis=0, ddof=1), smallest_error(len(labels), metric))
+    return [
+        _decision(trial, leader, float(error))
+        for trial, error in zip(behind, errors, strict=True)
+        if sign * ((leader.select_score or 0.0) - (trial.select_score or 0.0)) > STANDARD_ERRORS * error
+    ]
+
+
+def _may_leave(method: str, searched: Sequence[TrialEnded], slow: Collection[str]) -> bool:
+    own = [trial for trial in searched if trial.method == method]
+    in_full = any(trial.is_default and trial.state == "completed" for trial in own)
+    return in_full and len(own) >= (LONG_GRACE if method in slow else GRACE)
+
+
+def _decision(trial: TrialEnded, leader: TrialEnded, error: float) -> Decision:
+    numbers = {"best": trial.select_score or 0.0, "leader": leader.select_score or 0.0, "standard_error": error}
+    why = f"its best, {trial.trial}, is behind {leader.trial} by more than {STANDARD_ERRORS} standard errors of their difference on select"
+    return Decision(LEFT, trial.method, why, numbers)

@@ -1,0 +1,190 @@
+"""One pack on its way: steps of all its trials together, each with its own data, learning rate and place in its schedule."""
+
+import copy
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pelt_automl.modifications import Pack, PackTrial, pack_order, without_reparameterization
+from pelt_automl.records import CurvePoint
+from pelt_automl.training.evaluation import Evaluation, evaluate, is_constant, pad_id_of, predictions_of, score_of
+from pelt_automl.training.optimizer import PackedAdamW
+from pelt_automl.training.padding import by_length, passes
+from pelt_automl.training.schedule import learning_rate_share
+from pelt_automl.training.tokens import Batch, Tokens, collate
+from pelt_automl.training.trials import TrialRun
+
+if TYPE_CHECKING:
+    from pelt_automl.training.loop import Trainer
+
+
+class PackTraining:
+    """Trials that train together until some of them end or others join: then a new one is made."""
+
+    def __init__(self, trainer: "Trainer", runs: Sequence[TrialRun]) -> None:
+        """Take up every trial where its progress left it."""
+        self.trainer, self.plan, self.backbone = trainer, trainer.plan, trainer.backbone
+        self.runs = sorted(runs, key=lambda run: pack_order(run.modifications))
+        self.held = [copy.copy(run.progress) for run in self.runs]
+        """Each trial's progress as of the last time that it was held, to go back to."""
+        self.begun_at = [run.progress.step for run in self.runs]
+        self.taken = 0
+        """Steps since then."""
+        trials = [PackTrial(run.modifications, run.seeds.initialization) for run in self.runs]
+        self.pack = Pack(self.backbone, trials, trainer.outputs, trainer.lower)
+        self.optimizer = PackedAdamW(self.pack, self.plan.weight_decay)
+        for slot, run in enumerate(self.runs):
+            if run.progress.continuation:
+                self.pack.load_weights(slot, run.progress.continuation)
+                self.optimizer.load(slot, run.progress.step, run.progress.continuation)
+            self.pack.begin(slot, self.plan.steps, run.progress.continuation)
+        device = self.backbone.device
+        self.peaks = torch.tensor([run.learning_rate for run in self.runs], device=device)
+        self.losses = torch.zeros(len(self.runs), device=device)
+        self.steps_since = 0
+        self.clock = time.perf_counter()
+
+    def advance(self, until: int) -> list[TrialRun]:
+        """Train to the next evaluation of some trial, or until one has come to the step `until`, or until the time is up.
+
+        Returns the trials that have been evaluated; of these, those that are at a rung are held.
+        """
+        while not self.trainer.expired():
+            self._one_step()
+            due = [slot for slot in range(len(self.runs)) if self._step_of(slot) in self.plan.evaluate_at]
+            if due:
+                self._evaluate(due)
+                for slot in due:
+                    if self.runs[slot].running and self._step_of(slot) in self.plan.rungs:
+                        self._hold(slot)
+                return [self.runs[slot] for slot in due]
+            if any(self._step_of(slot) >= until for slot in range(len(self.runs))):
+                break
+        return []
+
+    def left(self, until: int) -> list[TrialRun]:
+        """The trials that have ended, or have come to the step `until`."""
+        return [run for slot, run in enumerate(self.runs) if not run.running or self._step_of(slot) >= until]
+
+    def hold(self) -> None:
+        """Keep what the trials that are still running need to go on later."""
+        self._share_time()
+        for slot, run in enumerate(self.runs):
+            if run.running:
+                self._hold(slot)
+
+    def restore(self) -> None:
+        """Set every trial back to where it was held last."""
+        for run, progress in zip(self.runs, self.held, strict=True):
+            run.progress = progress
+
+    def _step_of(self, slot: int) -> int:
+        return self.begun_at[slot] + self.taken
+
+    def _one_step(self) -> None:
+        self.pack.train()
+        steps = [self._step_of(slot) for slot in range(len(self.runs))]
+        parts = [by_length(run.train.take(run.order.batch(step))) for run, step in zip(self.runs, steps, strict=True)]
+        sizes = torch.tensor([len(part) for part in parts], device=self.backbone.device)
+        penalty = self.pack.penalty()
+        for positions in passes(parts, self.backbone.device.type, self.plan.batch_size):
+            own = [part[positions] for part in parts]
+            batch = collate(own, pad_id_of(self.pack), self.backbone.device)
+            losses = self._losses(self.pack(**batch.inputs).logits, batch) / sizes
+            (losses.sum() + penalty).backward()  # type: ignore[no-untyped-call]
+            self.losses += losses.detach()
+            penalty = 0.0  # once a step
+            self._count(own, batch)
+        shares = torch.tensor([learning_rate_share(step, self.plan) for step in steps], device=self.backbone.device)
+        self.optimizer.step(self.peaks * shares, self.plan.clip)
+        self.steps_since += 1
+        self.taken += 1
+        self.pack.after_step(self._step_of(0))
+        self.trainer.on_step(len(self.runs))
+
+    def _count(self, parts: Sequence[Tokens], batch: Batch) -> None:
+        computed = batch.inputs["input_ids"][0].numel()
+        for run, part in zip(self.runs, parts, strict=True):
+            run.progress.tokens_computed += computed
+            run.progress.tokens_of_text += int(part.lengths.sum())
+
+    def _losses(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Sum of each trial's losses, ``(N,)``: cross-entropy, or squared error of standardized labels."""
+        if logits.shape[2] == 1:
+            scales = [run.scale for run in self.runs]
+            means = torch.tensor([scale.mean for scale in scales], device=logits.device)[:, None]
+            deviations = torch.tensor([scale.deviation for scale in scales], device=logits.device)[:, None]
+            each = (logits[:, :, 0] - (batch.labels - means) / deviations).square()
+        else:
+            each = functional.cross_entropy(logits.transpose(1, 2), batch.labels.long(), reduction="none")
+        return (each * batch.weights).sum(1)
+
+    def _evaluate(self, due: Sequence[int]) -> None:
+        """Score the trials that are due; the others, in the middle of their way, get a single example each to look at."""
+        sets = [run.watched(self.plan.select_most) if slot in due else run.select.take([0]) for slot, run in enumerate(self.runs)]
+        evaluations = evaluate(self.pack, sets)
+        losses = (self.losses / self.steps_since).tolist()
+        self._share_time()
+        for slot in due:
+            run, evaluation = self.runs[slot], evaluations[slot]
+            if not (evaluation.finite and np.isfinite(losses[slot])):
+                run.end("failed", f"loss or output is not finite by step {self._step_of(slot)}")
+            else:
+                self._take(slot, sets[slot], evaluation, losses[slot])
+        self.losses.zero_()
+        self.steps_since = 0
+
+    def _take(self, slot: int, tokens: Tokens, evaluation: Evaluation, loss: float) -> None:
+        run, step, metric = self.runs[slot], self._step_of(slot), self.trainer.metric
+        progress, predictions = run.progress, predictions_of(evaluation, run.scale)
+        score = score_of(metric, tokens.labels, predictions)
+        rate = run.learning_rate * learning_rate_share(step - 1, self.plan)
+        progress.curve += (CurvePoint(step, loss, score, rate, progress.seconds),)
+        progress.step = step
+        gain = score if metric.greater_is_better else -score
+        best = progress.best_score
+        if best is None or gain >= (best if metric.greater_is_better else -best):  # among equals the later: it has trained longer
+            progress.best_score, progress.best_constant = score, is_constant(predictions)
+            progress.best_predictions = tuple(predictions.tolist())
+            progress.best_weights = _on_cpu(self.pack.kept_weights(slot))
+        if self._out_of_patience(run):
+            run.end("completed", f"no new best in {self.plan.patience} evaluations, stopped at step {step}")
+
+    def _out_of_patience(self, run: TrialRun) -> bool:
+        scores = [point.select_score for point in run.progress.curve]
+        since = len(scores) - 1 - scores.index(max(scores) if self.trainer.metric.greater_is_better else min(scores))
+        # before half of the schedule, or while it predicts one class throughout, a slow starter hasn't had its chance
+        in_second_half = self.plan.steps / 2 <= run.progress.step < self.plan.steps
+        return since >= self.plan.patience and in_second_half and not run.progress.best_constant
+
+    def _share_time(self) -> None:
+        now = time.perf_counter()
+        for run in self.runs:
+            run.progress.seconds += (now - self.clock) / len(self.runs)
+        self.clock = now
+
+    def _hold(self, slot: int) -> None:
+        progress = self.runs[slot].progress
+        progress.step = self._step_of(slot)
+        if progress.step < self.plan.steps:
+            progress.continuation = _on_cpu(self.pack.trained_weights(slot) | self.optimizer.moments_of(slot) | self.pack.state(slot))
+        self.held[slot] = copy.copy(progress)
+
+
+def score_in_full(trainer: "Trainer", run: TrialRun) -> None:
+    """Score the best weights of a training on all of select, where its evaluations have looked at a part of it."""
+    trial = PackTrial(without_reparameterization(run.modifications), run.seeds.initialization)
+    pack = Pack(trainer.backbone, [trial], trainer.outputs, trainer.lower)
+    pack.load_weights(0, run.progress.best_weights)
+    predictions = predictions_of(evaluate(pack, [run.select])[0], run.scale)
+    run.progress.best_score = score_of(trainer.metric, run.select.labels, predictions)
+    run.progress.best_constant, run.progress.best_predictions = is_constant(predictions), tuple(predictions.tolist())
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}

@@ -1,0 +1,49 @@
+"""What is seen of a selection from outside, with a clock that passes only when told."""
+
+from types import SimpleNamespace
+
+import torch
+
+from benchmarks.ledger import Entry, Ledger
+from benchmarks.watched_selection import PROBE, Watch
+
+
+class Clock:
+    def __init__(self):
+        self.time = 0.0
+
+    def __call__(self):
+        return self.time
+
+
+def watch_with(clock):
+    return Watch(Ledger("rest", wall=clock, cpu=clock), started=0.0)
+
+
+def batch():
+    """Two texts of 3 and 1 tokens, and a missing one."""
+    mask = torch.tensor([[[1, 1, 1], [1, 0, 0], [1, 1, 1]]])
+    return SimpleNamespace(inputs={"attention_mask": mask}, weights=torch.tensor([[1.0, 1.0, 0.0]]))
+
+
+def test_throwaway_steps_are_neither_training_nor_tokens():
+    clock = Clock()
+    watch = watch_with(clock)
+    with watch.ledger.inside(PROBE), watch.ledger.inside(watch._name("train")), watch.ledger.inside(watch._name("collate")):
+        clock.time += 5
+        watch._look_at_batch(batch())
+    watch.ledger.close()
+    assert watch.ledger.entries == {"rest": Entry(0, 0, 0), PROBE: Entry(5, 5, 3)}
+    assert (watch.tokens["train"].computed, watch.first_trial) == (0, None)
+
+
+def test_batches_belong_to_training_or_to_evaluation_and_padding_is_counted():
+    watch = watch_with(Clock())
+    with watch.ledger.inside("search"), watch.ledger.inside("train"):
+        assert watch._name("collate") == "collate, training"
+        watch._look_at_batch(batch())
+        with watch.ledger.inside("evaluate"):
+            assert watch._name("collate") == "collate, evaluation"
+            watch._look_at_batch(batch())
+    assert [(kind.computed, kind.real) for kind in watch.tokens.values()] == [(9, 4), (9, 4)]
+    assert watch.first_trial is not None

@@ -1,0 +1,100 @@
+"""Who leaves the race between methods, by tables checked by hand."""
+
+import numpy as np
+import pytest
+
+from pelt_automl.evidence.statistics import smallest_error
+from pelt_automl.records import Decision, Seeds, TrialEnded
+from pelt_automl.search.race import LEFT, leaving, out_of_race
+
+LABELS = np.ones(100)
+SLOW = ("prompt",)
+
+
+def a_trial(name, wrong, *, state="completed"):
+    """A trial that is wrong on these of 100 examples."""
+    method, number = name.rsplit("-", 1)
+    predictions = [float(example not in wrong) for example in range(100)] if state == "completed" else []
+    return TrialEnded(
+        name, name, method, "search", int(number), state, number == "0", {}, Seeds(0, 0, 0), {}, [], 1 - len(wrong) / 100, 10, 1.0,
+        select_predictions=predictions,
+    )  # fmt: skip
+
+
+def trials(method, *wrong):
+    return [a_trial(f"{method}-{number}", own) for number, own in enumerate(wrong)]
+
+
+LEADER = trials("lora", range(30), range(10), range(20))
+"""90 % are right at best."""
+
+TABLE = {
+    # 10 of the leader's mistakes and 15 more: 0.15 behind, standard error sqrt(0.15 * 0.85 / 100) = 0.036, times 2.33 is 0.083
+    "far behind": (trials("head", range(40), range(25), range(40)), (), ["head"]),
+    # 3 more: 0.03 behind, standard error 0.017, times 2.33 is 0.040
+    "a little behind": (trials("head", range(40), range(13), range(40)), (), []),
+    # 6 more: 0.06 behind on the same examples, standard error 0.024, times 2.33 is 0.055 ...
+    "behind on the same examples": (trials("head", range(40), range(16), range(40)), (), ["head"]),
+    # ... but with 16 mistakes elsewhere the standard error is sqrt((0.26 - 0.06 ** 2) / 100) = 0.051
+    "as far behind, wrong elsewhere": (trials("head", range(40), range(50, 66), range(40)), (), []),
+    "two trials are too few": (trials("head", range(40), range(25)), (), []),
+    "left before": (trials("head", range(40), range(25), range(40)), ("head",), []),
+    "a slow starter has six": (trials("prompt", range(40), range(25), range(40)), (), []),
+    "a slow starter with six": (trials("prompt", *[range(40)] * 6), (), ["prompt"]),
+    "its default was stopped": ([a_trial("head-0", range(9), state="stopped"), *trials("head", *[range(40)] * 3)[1:]], (), []),
+    "stopped trials count as tried": (
+        [*trials("head", range(40)), *(a_trial(f"head-{number}", range(5), state="stopped") for number in (1, 2))], (), ["head"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_method_leaves_when_it_is_clearly_behind_the_leader(name):
+    others, out, expected = TABLE[name]
+    decisions = leaving([*LEADER, *others], LABELS, "accuracy", out, SLOW, greater_is_better=True)
+    assert [decision.subject for decision in decisions] == expected
+    assert all(decision.what == LEFT for decision in decisions)
+
+
+def test_where_smaller_is_better_the_greater_error_leaves():
+    labels = np.linspace(0.0, 1.0, 100)
+
+    def three(method, error):
+        made = trials(method, range(1), range(1), range(1))
+        shifted = (labels + np.where(np.arange(100) % 2, error, error / 2)).tolist()
+        return [TrialEnded(**(vars(trial) | {"select_score": error * 0.75, "select_predictions": shifted})) for trial in made]
+
+    decisions = leaving([*three("lora", 0.1), *three("head", 0.4)], labels, "mae", (), SLOW, greater_is_better=False)
+    assert [decision.subject for decision in decisions] == ["head"]
+
+
+def test_the_decision_names_the_numbers_it_was_made_on():
+    (decision,) = leaving([*LEADER, *trials("head", range(40), range(25), range(40))], LABELS, "accuracy", (), (), greater_is_better=True)
+    assert decision.numbers["best"] == pytest.approx(0.75)
+    assert decision.numbers["leader"] == pytest.approx(0.90)
+    assert decision.numbers["standard_error"] == pytest.approx(0.0357, rel=0.1)
+    assert "head-1" in decision.why
+    assert "lora-1" in decision.why
+
+
+def test_a_method_that_has_left_leads_nobody_out():
+    both = [*trials("lora", *[range(5)] * 3), *trials("head", *[range(40)] * 3)]
+    assert leaving(both, LABELS, "accuracy", ("lora",), (), greater_is_better=True) == []
+
+
+def test_who_has_left_is_read_from_the_decisions():
+    assert out_of_race([Decision(LEFT, "head", "why"), Decision("promoted", "lora-0001", "why")]) == {"head"}
+
+
+def test_equally_good_methods_rarely_part():
+    """Simulated: two methods right on 80 % of examples, independently; the worse one leaves in 2 % of the races (1 % either way)."""
+    rng, left = np.random.default_rng(0), 0
+    for _ in range(300):
+        both = [trials(method, *[np.flatnonzero(rng.random(100) > 0.8).tolist()] * 3) for method in ("a", "b")]
+        left += bool(leaving([*both[0], *both[1]], LABELS, "accuracy", (), (), greater_is_better=True))
+    assert left / 300 < 0.045
+
+
+def test_no_mistake_among_few_examples_is_not_certainty():
+    assert smallest_error(20, "accuracy") == pytest.approx((2 * 22 / 24**3) ** 0.5)
+    assert smallest_error(20, "mae") == 0.0
