@@ -29,8 +29,8 @@ def choose_finalists(trials: Sequence[TrialEnded], most: int, *, out: Collection
     usable = [trial for trial in trials if trial.stage == "search" and trial.state != "failed" and trial.select_score is not None]
     sign = 1 if greater_is_better else -1
 
-    def rank(trial: TrialEnded) -> tuple[bool, float]:
-        return trial.state != "completed", -sign * (trial.select_score or 0.0)
+    def rank(trial: TrialEnded) -> tuple[bool, float, int, str]:  # of equals the earlier one, in whatever order they have ended
+        return trial.state != "completed", -sign * (trial.select_score or 0.0), trial.number, trial.trial
 
     ranked = sorted(usable, key=rank)
     best = {trial.method: trial for trial in reversed(ranked)}

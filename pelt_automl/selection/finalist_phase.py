@@ -1,5 +1,6 @@
 """The finalists: trained anew on fresh paired seed triples, then scored on the report split, which is opened once."""
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ from pelt_automl.training.trials import TrialRun
 
 FEWEST_SCORED = 50
 """Examples of the report split that are scored however little time is left."""
+
+AMPLE = 1.3
+"""Time left over what all seeds are predicted to take, from which on they train together, which fills packs better than one by one."""
 
 MARGIN = 0.8
 """Share of the time left that scoring is planned for: the speed was measured, but on few examples."""
@@ -42,8 +46,9 @@ class _FinalistRun:
 def confirm(context: Context) -> None:
     """Choose the finalists, train them on fresh seeds as long as there is time, and score them on the report split."""
     finalists = _chosen(context)
-    for index in range(context.settings.search.finalist_seeds):
-        runs = [_FinalistRun(candidate, index) for candidate in finalists]
+    seeds = [[_FinalistRun(candidate, index) for candidate in finalists] for index in range(context.settings.search.finalist_seeds)]
+    every_run = [run for runs in seeds for run in runs]
+    for runs in [every_run] if _time_for(context, every_run) >= AMPLE else seeds:
         if not _train(context, runs):
             break
     _open_report(context)
@@ -91,16 +96,23 @@ def _least_scored(context: Context) -> int:
     return min(FEWEST_REPORT, len(context.data.report))
 
 
-def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
-    """Train one seed's runs of all finalists, so that they stay paired. False when there is no time for it."""
+def _todo(context: Context, runs: Sequence[_FinalistRun]) -> list[_FinalistRun]:
+    """Those that no earlier start has trained."""
     ended = {trial.trial for trial in context.record.of(TrialEnded)}
-    todo = [run for run in runs if run.name not in ended]
-    if not todo:
-        return True
-    reserve = _reserve(context, runs[0].index + 1, len(runs))
-    predicted = len(todo) * context.seconds_a_training
-    if runs[0].index > 0 and context.clock.left - reserve < predicted:
-        numbers = {"seconds_left": context.clock.left, "seconds_needed": predicted + reserve}
+    return [run for run in runs if run.name not in ended]
+
+
+def _time_for(context: Context, runs: Sequence[_FinalistRun]) -> float:
+    """The time that is left for training over what these runs are predicted to take, as far as they aren't done."""
+    predicted = len(_todo(context, runs)) * context.seconds_a_training
+    return (context.clock.left - _reserve(context, runs)) / predicted if predicted else math.inf
+
+
+def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
+    """Train runs of all finalists, one seed's where the time is short, so that they stay paired. False when there is no time for them."""
+    todo, reserve = _todo(context, runs), _reserve(context, runs)
+    if runs[0].index > 0 and _time_for(context, runs) < 1:
+        numbers = {"seconds_left": context.clock.left, "seconds_needed": len(todo) * context.seconds_a_training + reserve}
         context.record.add(Decision("left out", f"seed {runs[0].index}", "the time left is too short for another seed", numbers))
         return False
     trainer = context.trainer("finalists", len(todo) * context.plan.steps, reserve=reserve)
@@ -113,7 +125,7 @@ def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
 
 @dataclass
 class _Finalists:
-    """Gives the training one seed's runs, and records each when it ends."""
+    """Gives the training its runs, and records each when it ends."""
 
     context: Context
     todo: deque[_FinalistRun]
@@ -156,10 +168,11 @@ def _end(context: Context, run: _FinalistRun, training: TrialRun) -> None:
     )
 
 
-def _reserve(context: Context, seeds: int, finalists: int) -> float:
-    """Seconds kept for scoring, evidence and writing."""
+def _reserve(context: Context, runs: Sequence[_FinalistRun]) -> float:
+    """Seconds kept for scoring these runs and those of earlier seeds, for evidence and writing."""
     if context.clock.limit is None:
         return 0.0
+    finalists, seeds = len({run.candidate.candidate for run in runs}), max(run.index for run in runs) + 1
     return context.closing_seconds(seeds * finalists, _least_scored(context))
 
 

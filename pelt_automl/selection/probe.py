@@ -193,8 +193,9 @@ def _unpacked(alone: Mapping[str, _Measured]) -> PackProbe:
 
 
 def _measure(context: Context, methods: Sequence[str]) -> _Measured:
-    """These methods' published defaults: a few steps of the usual batches for their time, then of the longest for their memory."""
-    runs = [_run(context, method) for method in methods]
+    """These methods' published defaults: a few steps of a typical batch for their time, then of the longest for their memory."""
+    typical = typical_batch(context)
+    runs = [_on(typical, _run(context, method)) for method in methods]
     seconds, together = _train(context, runs, STEPS)
     if not together or any(run.progress.state == "failed" for run in runs):
         return _Measured(math.nan, math.nan, trained=False)
@@ -235,6 +236,13 @@ def _run(context: Context, method: str) -> TrialRun:
 def _on(texts: Tokens, run: TrialRun) -> TrialRun:
     """The same training with these texts as its only batch."""
     return replace(run, train=texts, order=BatchOrder(texts.lengths, len(texts), seed=0))
+
+
+def typical_batch(context: Context) -> Tokens:
+    """The training batch with the median number of tokens: the same in each timed step, so that no kernel is compiled while it is timed."""
+    run = _run(context, context.methods[0])
+    batches = [run.train.take(run.order.batch(step)) for step in range(run.order.batches_an_epoch)]
+    return sorted(batches, key=lambda batch: int(batch.lengths.sum()))[len(batches) // 2]
 
 
 def longest_batch(context: Context) -> Tokens:

@@ -208,13 +208,16 @@ class _Search:
         return self.context.folder / "checkpoints" / f"{name}.safetensors"
 
     def _promoted(self, trial: _SearchTrial) -> bool:
-        """Whether it is among the best of its method at this rung so far; the decision is recorded if it is."""
+        """Whether it is among the best of its method at this rung so far; the decision is recorded if it is.
+
+        It is compared with the trials asked for before it, not with all that have got there: so a search that was killed decides the same.
+        """
         name, rung = trial.run.name, trial.run.progress.step
         better = self.context.data.metric.greater_is_better
         score = score_by(trial.run.progress.curve, rung, better)
-        searched = [ended for ended in self.context.record.of(TrialEnded) if ended.method == trial.method and ended.stage == "search"]
-        beside = [other.run.progress for other in self.under_way.values() if other.method == trial.method and other is not trial]
-        curves = [*(ended.curve for ended in searched), *(progress.curve for progress in beside)]
+        ended = [(t.method, t.number, t.curve) for t in self.context.record.of(TrialEnded) if t.stage == "search"]
+        beside = [(other.method, other.asked.number, other.run.progress.curve) for other in self.under_way.values()]
+        curves = [curve for method, number, curve in (*ended, *beside) if method == trial.method and number < trial.asked.number]
         earlier = [own for curve in curves if curve and curve[-1].step >= rung and (own := score_by(curve, rung, better)) is not None]
         share = self.context.settings.search.promoted
         if METHODS[trial.method].slow_starter:
