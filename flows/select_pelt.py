@@ -24,7 +24,7 @@ def prepare(selection: Selection) -> None:
 
 @step
 def search(selection: Selection, methods: list[str] | None = None) -> None:
-    """Rounds of packed trials of these methods; None for all that the selection compares."""
+    """Trials of these methods, packed; None for all that the selection compares."""
     selection.search(methods)
 
 

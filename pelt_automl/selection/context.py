@@ -156,7 +156,7 @@ class Context:
     def run(self, name: str, method: str, hyper_parameters: dict[str, Any], seeds: Seeds) -> TrialRun:
         """A training that hasn't started."""
         train, select = self.splits(seeds.split)
-        order = BatchOrder(train.lengths, self.plan.batch_size, seeds.order)
+        order = BatchOrder(train.lengths, self.plan.batch_size, seeds.order, self.plan.evaluate_at[0])
         scale = LabelScale.of(train.labels, regression=self.data.kind == "regression")
         modifications = self.modifications(method, hyper_parameters)
         return TrialRun(name, modifications, hyper_parameters[LEARNING_RATE], seeds, train, select, scale, order)

@@ -155,7 +155,7 @@ class Selection:
         context.record.add(Planned(plan.steps, first_rung, len(plan.evaluate_at), seconds, message, numbers, list(plan.rungs)))
 
     def search(self, methods: Sequence[str] | None = None) -> None:
-        """Rounds of packed trials for these methods (None: all)."""
+        """Trials of these methods (None: all), packed."""
         chosen = tuple(methods) if methods else self.context.methods
         if unknown := [method for method in chosen if method not in self.context.methods]:
             raise SelectionError(f"{', '.join(unknown)} isn't part of this selection; it has {', '.join(self.context.methods)}")

@@ -55,16 +55,23 @@ def tokenize(examples: Examples, tokenizer: Any, max_length: int) -> Tokens:
     return Tokens(encoded["input_ids"], encoded.get("token_type_ids"), np.asarray(examples.labels, dtype=np.float64))
 
 
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+
+LENGTH_NOISE = 1.1
+"""Largest factor by which a length is changed at random before examples are sorted into batches: which ones meet differs by epoch."""
+
+
 class BatchOrder:
     """Which examples a trial trains on at each step.
 
-    Batches are made of examples of similar length. What is in them depends on the trial's seed; which length comes at which step of an
-    epoch is the same for all trials, so that the batches of a pack need little padding and a trial sees the same data in any pack.
+    Batches are made of examples of similar length. What is in them depends on the trial's seed; which length comes at which step is nearly
+    the same for all trials, those that have begun some periods earlier included, so that the batches of a pack need little padding. A
+    trial sees the same data in any pack.
     """
 
-    def __init__(self, lengths: Indices, batch_size: int, seed: int) -> None:
-        """`lengths` in tokens."""
-        self.lengths, self.seed = lengths, seed
+    def __init__(self, lengths: Indices, batch_size: int, seed: int, period: int | None = None) -> None:
+        """`lengths` in tokens; `period`: after so many steps, or several times as many, another trial may begin in the pack."""
+        self.lengths, self.seed, self.period = lengths, seed, period
         self.batches_an_epoch = math.ceil(len(lengths) / batch_size)
         self._epoch, self._batches = -1, list[Indices]()
 
@@ -77,10 +84,18 @@ class BatchOrder:
 
     def _shuffled(self, epoch: int) -> list[Indices]:
         own = np.random.default_rng((self.seed, epoch))
-        by_length = np.argsort(self.lengths * own.uniform(0.8, 1.25, len(self.lengths)), kind="stable")
+        by_length = np.argsort(self.lengths * own.uniform(1 / LENGTH_NOISE, LENGTH_NOISE, len(self.lengths)), kind="stable")
         buckets = np.array_split(by_length, self.batches_an_epoch)
-        common = np.random.default_rng(epoch)
-        return [buckets[i] for i in common.permutation(self.batches_an_epoch)]
+        return [buckets[i] for i in self._places(epoch)]
+
+    def _places(self, epoch: int) -> Indices:
+        """The place by length of each of an epoch's batches: that of multiples of the golden ratio, less their whole part.
+
+        They are spread evenly however many of them one takes, so that the places of any step fit those of the same step of another period.
+        """
+        steps = epoch * self.batches_an_epoch + np.arange(self.batches_an_epoch)
+        spread = (steps % (self.period or 2**31)) * GOLDEN_RATIO % 1.0
+        return np.argsort(np.argsort(spread, kind="stable"), kind="stable")
 
 
 @dataclass(frozen=True)

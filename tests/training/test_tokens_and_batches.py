@@ -80,6 +80,16 @@ def test_trials_of_a_pack_meet_batches_of_similar_length_at_the_same_step():
     assert np.mean(widths) < 40, "a batch at random spans about 80"
 
 
+@pytest.mark.parametrize("period", [7, 10, 25, 30])
+def test_a_trial_that_joins_some_periods_later_meets_batches_of_similar_length_too(period):
+    lengths = np.arange(4, 104, dtype=np.int64)
+    one, other = (BatchOrder(lengths, 10, seed, period) for seed in (1, 2))
+    for later in (period, 3 * period):
+        means = np.array([[lengths[order.batch(step)].mean() for order, step in ((one, later + t), (other, t))] for t in range(2 * period)])
+        assert np.corrcoef(means.T)[0, 1] > 0.85
+    assert sorted(np.concatenate([one.batch(step) for step in range(20, 30)]).tolist()) == list(range(100))
+
+
 def test_collate_pads_to_the_longest_and_marks_what_is_missing():
     batch = collate([tokens([5, 6, 7], [8], labels=[1, 0]), tokens([9, 9], labels=[2])], pad_id=3, device=torch.device("cpu"))
     assert batch.inputs["input_ids"].tolist() == [[[5, 6, 7], [8, 3, 3]], [[9, 9, 3], [3, 3, 3]]]
