@@ -207,8 +207,8 @@ def _measure(context: Context, methods: Sequence[str]) -> _Measured:
 
 
 def seconds_a_step(context: Context, method: str) -> float:
-    """Of one trial alone, roughly; without meaning where it fails."""
-    return statistics.median(_train(context, [_run(context, method)], FEW_STEPS)[0])
+    """Of one trial alone, on a typical batch; without meaning where it fails."""
+    return statistics.median(_train(context, [_on(typical_batch(context), _run(context, method))], FEW_STEPS)[0])
 
 
 def _train(context: Context, runs: Sequence[TrialRun], steps: int) -> tuple[list[float], bool]:
