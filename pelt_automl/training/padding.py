@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from pelt_automl.training.tokens import Tokens
 
-PASS_COST = {"cpu": 256, "cuda": 16_384}
-"""Tokens whose computation takes as long as one more forward and backward pass does beside its tokens. On a processor: from steps of
-704 and 2,816 tokens on MiniLM (65 and 212 ms on two cores). A GPU is bound by launches until a pass has many thousands of tokens."""
+PASS_COST = {"cpu": 1024, "cuda": 16_384}
+"""Tokens whose computation takes as long as one more forward and backward pass does beside its tokens. On a processor it is mostly kernels
+compiled for one more shape: on MiniLM with QNLI's texts 256 in its place cost a fifth more a step. A GPU is bound by launches until a pass
+has many thousands of tokens."""
 
 
 def by_length(tokens: Tokens) -> Tokens:
