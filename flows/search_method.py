@@ -40,7 +40,10 @@ def search_method(
     seconds: float | None = None,
     seed: int = SearchSettings.seed,
     equivalence: float = SearchSettings.equivalence,
-    prefer: Literal["params", "time"] = SearchSettings.prefer,
+    prefer: Literal["params", "latency", "time", "score"] = SearchSettings.prefer,
+    max_trainable: int | None = None,
+    max_latency_ms: float | None = None,
+    max_memory: float | None = None,
 ) -> dict[str, Any]:
     """Search some methods of a selection.
 
@@ -64,6 +67,9 @@ def search_method(
         seed: See ``select-pelt``.
         equivalence: See ``select-pelt``.
         prefer: See ``select-pelt``.
+        max_trainable: See ``select-pelt``.
+        max_latency_ms: See ``select-pelt``.
+        max_memory: See ``select-pelt``.
 
     Returns:
         The selection's name and folder, and what was searched.

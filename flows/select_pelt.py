@@ -66,7 +66,10 @@ def select_pelt(
     seconds: float | None = None,
     seed: int = SearchSettings.seed,
     equivalence: float = SearchSettings.equivalence,
-    prefer: Literal["params", "time"] = SearchSettings.prefer,
+    prefer: Literal["params", "latency", "time", "score"] = SearchSettings.prefer,
+    max_trainable: int | None = None,
+    max_latency_ms: float | None = None,
+    max_memory: float | None = None,
 ) -> dict[str, Any]:
     """Which parameter-efficient tuning method to use for a text task, with its trained weights.
 
@@ -88,7 +91,10 @@ def select_pelt(
         seconds: Limit on the whole selection.
         seed: Seed of samples, splits and samplers.
         equivalence: Region of practical equivalence, in points of the metric.
-        prefer: What makes one of the tied methods the cheapest.
+        prefer: What decides among the tied methods.
+        max_trainable: Trainable parameters that a configuration may keep at most.
+        max_latency_ms: Milliseconds that it may take for one text on the worker's device at most.
+        max_memory: Gigabytes that its training alone may take at most.
 
     Returns:
         Method, report score and metric, statement, and the folder with everything.

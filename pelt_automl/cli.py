@@ -75,14 +75,28 @@ def select(
         int, typer.Option(help="Configurations tried a method at most; the first is the published default.")
     ] = SearchSettings.trials,
     seconds: Annotated[float | None, typer.Option(help="Time limit of the whole selection.")] = None,
-    finalist_seeds: Annotated[int, typer.Option(help="Fresh seeds for each finalist.")] = SearchSettings.finalist_seeds,
+    sampler: Annotated[str, typer.Option(help="Optuna's sampler: tpe, gp, cmaes or random.")] = SearchSettings.sampler,
+    rungs: Annotated[
+        str | None, typer.Option(help="Shares of a training after which the better trials go on: 0.25,0.5 (the default), or none.")
+    ] = None,
+    race: Annotated[bool, typer.Option(help="Whether methods that are clearly behind leave the search.")] = SearchSettings.race,
+    portfolio: Annotated[
+        bool, typer.Option(help="Whether methods with few trials try known good configurations, not the sampler's.")
+    ] = SearchSettings.portfolio,
+    max_trainable: Annotated[int | None, typer.Option(help="Trainable parameters at most, the head included.")] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(help="Milliseconds for one text on this device, at most.")] = None,
+    max_memory: Annotated[float | None, typer.Option(help="Gigabytes that a training alone may take, at most.")] = None,
+    finalist_seeds: Annotated[int, typer.Option(help="Fresh seeds for each finalist, at least.")] = SearchSettings.finalist_seeds,
+    most_seeds: Annotated[
+        int, typer.Option(help="Fresh seeds at most: more than the least only as long as the verdict is open.")
+    ] = SearchSettings.most_seeds,
     epochs: Annotated[float, typer.Option(help="Length of a full training in passes over the data.")] = TrainingSettings.epochs,
     batch_size: Annotated[int, typer.Option(help="Examples a step and trial.")] = TrainingSettings.batch_size,
     max_length: Annotated[int, typer.Option(help="Tokens an example at most.")] = TrainingSettings.max_length,
     pack_size: Annotated[int | None, typer.Option(help="Trials that train together at most; measured if left out.")] = None,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = TrainingSettings.precision,
     equivalence: Annotated[float, typer.Option(help="Region of practical equivalence in points.")] = SearchSettings.equivalence,
-    prefer: Annotated[str, typer.Option(help="What decides among the tied: params or time.")] = SearchSettings.prefer,
+    prefer: Annotated[str, typer.Option(help="What decides among the tied: params, latency, time or score.")] = SearchSettings.prefer,
     seed: Annotated[int, typer.Option(help="Seed of the sample, the splits, the samplers and the trials.")] = SearchSettings.seed,
     spaces: Annotated[Path | None, typer.Option(help="Folder with search spaces of your own (METHOD.yaml).")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder to write to. The same command goes on where it stood.")] = None,

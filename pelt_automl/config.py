@@ -13,6 +13,9 @@ from pelt_automl.errors import SettingsError, all_problems
 SMALLEST_K = 16
 """Fewer labelled examples than this can't be split into train and select."""
 
+PREFERENCES = ("params", "latency", "time", "score")
+SAMPLERS = ("tpe", "gp", "cmaes", "random")
+
 
 def home() -> Path:
     """The one folder for state that isn't given a path of its own: ``$PELT_AUTOML_HOME``, else ``./pelt-home``."""
@@ -127,7 +130,9 @@ class SearchSettings:
     seconds: float | None = None
     """Limit on the whole selection, finalists included, in seconds of wall time; None for no limit."""
     finalist_seeds: int = 3
-    """Fresh seed triples (split, initialization, order) on which each finalist is trained anew."""
+    """Fresh seed triples (split, initialization, order) on which each finalist is trained anew, at least."""
+    most_seeds: int = 10
+    """... and at most: more than `finalist_seeds` as long as they may change the verdict and there is time."""
     finalist_share: float = 0.5
     """Share of `seconds` kept back for the finalists, their evaluation and the evidence."""
     rungs: tuple[float, ...] = (0.25, 0.5)
@@ -136,8 +141,20 @@ class SearchSettings:
     """Share of a method's trials that go on from a rung; the published default always does."""
     equivalence: float = 1.0
     """Region of practical equivalence in points of the metric (1 point = 0.01)."""
-    prefer: Literal["params", "time"] = "params"
-    """What makes one of the tied methods the cheapest: trainable parameters, or training time."""
+    prefer: Literal["params", "latency", "time", "score"] = "params"
+    """What decides among the tied: trainable parameters, latency (batch 1), training time, or the report score itself."""
+    sampler: Literal["tpe", "gp", "cmaes", "random"] = "tpe"
+    """Optuna's sampler: multivariate TPE, Gaussian processes, CMA-ES, or random search."""
+    portfolio: bool = True
+    """Whether a method with few trials tries configurations that are known to be good, in place of the sampler's."""
+    race: bool = True
+    """Whether methods that are clearly behind leave the search."""
+    max_trainable: int | None = None
+    """Trainable parameters that a configuration may keep at most: PELT, gates and head; None for no limit."""
+    max_latency_ms: float | None = None
+    """Milliseconds that a configuration may take for one text (batch 1) on this device, at most; None for no limit."""
+    max_memory: float | None = None
+    """Gigabytes that training a configuration alone may take at most, the backbone included; None for no limit."""
     seed: int = 0
     """Seed of the samplers and of the trials' seed triples."""
     spaces: Path | None = None
@@ -149,11 +166,16 @@ class SearchSettings:
             (self.trials >= 1, f"trials is {self.trials}; it must be at least 1"),
             (self.seconds is None or self.seconds > 0, f"seconds is {self.seconds}; it must be above 0"),
             (self.finalist_seeds >= 1, f"finalist_seeds is {self.finalist_seeds}; it must be at least 1"),
+            (self.most_seeds >= 1, f"most_seeds is {self.most_seeds}; it must be at least 1"),
             (0 < self.finalist_share < 1, f"finalist_share is {self.finalist_share}; it must be between 0 and 1"),
             (all(0 < rung < 1 for rung in self.rungs), f"rungs are {list(self.rungs)}; each must be between 0 and 1"),
             (0 < self.promoted <= 1, f"promoted is {self.promoted}; it must be above 0 and at most 1"),
             (self.equivalence >= 0, f"equivalence is {self.equivalence}; it can't be negative"),
-            (self.prefer in ("params", "time"), f"prefer is {self.prefer!r}; it must be params or time"),
+            (self.prefer in PREFERENCES, f"prefer is {self.prefer!r}; it must be one of {', '.join(PREFERENCES)}"),
+            (self.sampler in SAMPLERS, f"sampler is {self.sampler!r}; it must be one of {', '.join(SAMPLERS)}"),
+            (self.max_trainable is None or self.max_trainable >= 1, f"max_trainable is {self.max_trainable}; it must be at least 1"),
+            (self.max_latency_ms is None or self.max_latency_ms > 0, f"max_latency_ms is {self.max_latency_ms}; it must be above 0"),
+            (self.max_memory is None or self.max_memory > 0, f"max_memory is {self.max_memory}; it must be above 0 (gigabytes)"),
             (len(set(self.methods)) == len(self.methods), f"methods {list(self.methods)} names one twice"),
         )
 

@@ -111,6 +111,8 @@ def _time_for(context: Context, runs: Sequence[_FinalistRun]) -> float:
 def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
     """Train runs of all finalists, one seed's where the time is short, so that they stay paired. False when there is no time for them."""
     todo, reserve = _todo(context, runs), _reserve(context, runs)
+    if not todo:
+        return True
     if runs[0].index > 0 and _time_for(context, runs) < 1:
         numbers = {"seconds_left": context.clock.left, "seconds_needed": len(todo) * context.seconds_a_training + reserve}
         context.record.add(Decision("left out", f"seed {runs[0].index}", "the time left is too short for another seed", numbers))

@@ -15,6 +15,7 @@ _PARTS: dict[str, type] = {"task": TaskSettings, "training": TrainingSettings, "
 _PATHS = {"data_dir", "train", "validation", "test", "spaces"}
 _NUMBERS = {field.name for kind in _PARTS.values() for field in fields(kind) if field.type in (float, float | None)}
 _LISTS = {"text_columns", "methods"}
+_SHARES = {"rungs"}
 
 
 def settings_from(**options: Any) -> SelectionSettings:
@@ -55,6 +56,8 @@ def _converted(name: str, value: Any) -> Any:
         return Path(value).expanduser().absolute()
     if name in _LISTS:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else tuple(value)
+    if name in _SHARES:
+        return _shares(value)
     if name == "k":
         return _k(value)
     if name in _NUMBERS:  # 60 and 60.0 are the same limit, and the same selection
@@ -69,6 +72,16 @@ def _k(value: Any) -> int | None:
         return int(value)
     except ValueError:
         raise ValueError("expected a whole number or 'full'") from None
+
+
+def _shares(value: Any) -> tuple[float, ...]:
+    """Numbers, or comma-separated text; ``none`` for an empty tuple."""
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part.strip()] if value.strip().lower() != "none" else []
+    try:
+        return tuple(float(part) for part in value)
+    except ValueError:
+        raise ValueError("expected shares of a training such as 0.25,0.5, or 'none'") from None
 
 
 def _unknown_methods(names: Iterable[str]) -> list[str]:

@@ -86,7 +86,7 @@ class _Search:
     def run(self) -> None:
         """Take up what a killed process left, then the defaults, then equally many trials of each method that is in the race."""
         self.trainer.stream(self, self.context.pack_size)
-        if not self._time_for_another() and any(self._open()):
+        if self._open() and not self._time_for_another():
             numbers = {"seconds": self.context.clock.elapsed}
             self.context.record.add(Decision("search ended", "search", "the search's share of the time is used", numbers))
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
+
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.modifications import LowerLayers, pack_kind
 from pelt_automl.tasks import Metric
@@ -27,7 +29,7 @@ class Source(Protocol):
     """Where trials come from, and who judges them on their way. Its errors aren't a trial's: they end the training."""
 
     def next(self, waiting: Sequence[TrialRun]) -> TrialRun | None:
-        """The next trial to train, None when there is none now. `waiting` have been given and not begun, since no pack suited them."""
+        """The next trial to train, None when there is none now. `waiting`: given before, but for another pack than is being filled."""
 
     def judge(self, run: TrialRun) -> None:
         """Told at each rung of a running trial, with all that it needs to go on later; may end it."""
@@ -71,14 +73,15 @@ class Trainer:
 
     def train(self, runs: Sequence[TrialRun], until: int) -> None:
         """Train all of `runs` that are running to the step `until`, at once as far as they can share a pack."""
-        self.stream(Given(deque(run for run in runs if run.running)), max(1, len(runs)), until)
+        self.stream(Given(deque(run for run in runs if run.running and run.progress.step < until)), max(1, len(runs)), until)
 
     def stream(self, source: Source, at_once: int, until: int | None = None) -> None:
         """Train what `source` gives to the step `until` (None: the last), up to `at_once` trials in a pack.
 
         A trial that ends leaves its pack after that evaluation, and the next takes its place. Whatever goes wrong in a pack (memory, or
         any exception) is tried again in halves from where the trials were held last; what goes wrong alone closes that trial as failed,
-        with its cause. Trials that have reached the last step are closed as completed.
+        with its cause. Packs that come after one too large for the memory are half its size. Trials that have reached the last step are
+        closed as completed.
         """
         if self.backbone.device.type == "cpu":
             keep_pages()
@@ -107,20 +110,20 @@ class _Stream:
 
     def _next_pack(self) -> list[TrialRun]:
         """Trials of the kind that waits in the greatest number, else of the kind that comes next."""
-        if not self._waiting() and not self._ask():
+        if not self._waiting() and not self._ask(()):
             return []
         return self._take(max(self.waiting, key=lambda kind: len(self.waiting[kind])), self.at_once)
 
     def _take(self, kind: Kind, count: int) -> list[TrialRun]:
         """Up to `count` trials of a kind, waiting ones first; others are asked for, as far as the source gives any."""
         queue = self.waiting.setdefault(kind, deque())
-        while len(queue) < count and ALONE not in kind and self._ask():
+        while len(queue) < count and ALONE not in kind and self._ask([run for run in self._waiting() if run not in queue]):
             pass
         return [queue.popleft() for _ in range(min(count, len(queue)))]
 
-    def _ask(self) -> bool:
-        """Put the source's next trial where it has to wait; False if there is none now."""
-        run = self.source.next(self._waiting())
+    def _ask(self, left_waiting: Sequence[TrialRun]) -> bool:
+        """Put the source's next trial where it has to wait; False if there is none now. `left_waiting`: those that no place is free for."""
+        run = self.source.next(left_waiting)
         if run is not None:
             self.waiting.setdefault(self._kind(run), deque()).append(run)
         return run is not None
@@ -145,19 +148,27 @@ class _Stream:
             for run in evaluated:
                 if run.running and run.progress.step in self.trainer.plan.rungs:
                     self.source.judge(run)
-            left = pack.left(self.until)
-            joining = self._take(kind, self.at_once - len(runs) + len(left)) if refill else []
-            if left or joining:
-                pack.hold()
-                for run in left:
-                    self._close(run)
-                runs = [run for run in runs if run not in left] + joining
-                pack = None
+            others = self._exchanged(pack, runs, kind if refill else None)
+            if others is not None:
+                runs, pack = others, None
                 give_back()
         if pack:
             pack.hold()
         for run in runs:
             self.source.ended(run)
+
+    def _exchanged(self, pack: PackTraining, runs: Sequence[TrialRun], kind: Kind | None) -> list[TrialRun] | None:
+        """Who trains on, with others of the `kind` in the places of those that have ended; None if nobody leaves and nobody joins."""
+        left = pack.left(self.until)
+        if left:
+            pack.hold()
+        for run in left:
+            self._close(run)
+        staying = [run for run in runs if run not in left]
+        joining = self._take(kind, self.at_once - len(staying)) if kind else []  # asked for when those that have ended are known
+        if joining and not left:
+            pack.hold()
+        return staying + joining if left or joining else None
 
     def _apart(self, runs: Sequence[TrialRun], error: Exception) -> None:
         """Close a trial that has failed alone; try others again in halves."""
@@ -167,6 +178,8 @@ class _Stream:
             return
         log.warning("a pack of %d trials failed (%s: %s); trying it again in halves", len(runs), type(error).__name__, error)
         half = len(runs) // 2
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            self.at_once = min(self.at_once, max(1, half))  # later packs of that size wouldn't fit either
         for part in (runs[:half], runs[half:]):
             self._train(list(part), refill=False)
 

@@ -60,7 +60,7 @@ def attended(query, keys_values, prefix, scaling, *, bias=None, cap=None, mask=N
     return (weights @ torch.cat([prefix_value, value], dim=1)).transpose(0, 1).flatten(1)
 
 
-def check(seen, output, expected):
+def assert_reaches(seen, output, expected):
     torch.testing.assert_close(seen.inputs[output][-1], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -70,7 +70,7 @@ def test_berts_attention_reads_the_prefix_before_its_own_keys_and_values():
     seen = Seen("bert", states=f"{path}.query", output="encoder.layer.1.attention.output.dense")
     attention, [states] = seen.module(path), seen.inputs["states"]
     query, key, value = (split(part(states), HEADS) for part in (attention.query, attention.key, attention.value))
-    check(seen, "output", attended(query, (key, value), seen.prefix(1, HEADS), 1 / 2))
+    assert_reaches(seen, "output", attended(query, (key, value), seen.prefix(1, HEADS), 1 / 2))
 
 
 @torch.no_grad()
@@ -96,7 +96,7 @@ def test_query_heads_that_share_a_key_head_share_its_prefix_which_has_no_positio
     cos, sin = seen.backbone.model.rotary_emb(states[None], torch.arange(TOKENS)[None])
     query, key = (part[0] for part in rotate(query[None], key[None], cos, sin))
     value = split(attention.v_proj(states), 2)
-    check(seen, "output", attended(query, (key, value), seen.prefix(1, 2), width**-0.5, cap=cap, mask=CAUSAL))
+    assert_reaches(seen, "output", attended(query, (key, value), seen.prefix(1, 2), width**-0.5, cap=cap, mask=CAUSAL))
 
 
 def t5_parts(seen, path, read_keys):
@@ -113,7 +113,7 @@ def test_t5s_position_bias_is_widened_by_zeros(family, block):
     bias = seen.module("encoder.block.0.layer.0.SelfAttention" if family == "t5" else path).compute_bias(TOKENS, TOKENS)[0]
     assert bias.std() > 0.1
     query, keys_values = t5_parts(seen, path, seen.inputs["states"][0])
-    check(seen, "output", attended(query, keys_values, seen.prefix(block, HEADS), 1.0, bias=bias))
+    assert_reaches(seen, "output", attended(query, keys_values, seen.prefix(block, HEADS), 1.0, bias=bias))
 
 
 @torch.no_grad()
@@ -122,7 +122,7 @@ def test_t5s_decoder_sees_its_prefix_and_no_later_token():
     seen = Seen("t5", states=f"{path}.q", output=f"{path}.o")
     bias = seen.module("decoder.block.0.layer.0.SelfAttention").compute_bias(TOKENS, TOKENS)[0]
     query, keys_values = t5_parts(seen, path, seen.inputs["states"][0])
-    check(seen, "output", attended(query, keys_values, seen.prefix(3, HEADS), 1.0, bias=bias, mask=CAUSAL))
+    assert_reaches(seen, "output", attended(query, keys_values, seen.prefix(3, HEADS), 1.0, bias=bias, mask=CAUSAL))
 
 
 @torch.no_grad()
@@ -130,7 +130,7 @@ def test_t5s_cross_attention_has_a_prefix_beside_the_encoders_keys_and_no_positi
     path = "decoder.block.1.layer.1.EncDecAttention"
     seen = Seen("t5", states=f"{path}.q", encoder=f"{path}.k", output=f"{path}.o")
     query, keys_values = t5_parts(seen, path, seen.inputs["encoder"][0])
-    check(seen, "output", attended(query, keys_values, seen.prefix(5, HEADS), 1.0))
+    assert_reaches(seen, "output", attended(query, keys_values, seen.prefix(5, HEADS), 1.0))
 
 
 def test_gated_and_plain_prefixes_share_a_pack():

@@ -61,6 +61,11 @@ def test_with_room_for_three_the_leader_a_fixed_default_and_the_runner_up_stay()
     assert [(d.what, d.subject) for d in found.decisions if d.what == "left out"] == [("left out", "unipelt-apl-0")]
 
 
+def test_a_method_that_has_left_the_race_has_no_finalist_but_the_fixed_default():
+    assert names(choose_finalists(TRIALS, most=10, out={"adapter"}, greater_is_better=True).chosen) == ["lora-1", "lora-0", "unipelt-apl-0"]
+    assert names(choose_finalists(TRIALS, most=10, out={"lora"}, greater_is_better=True).chosen) == ["lora-0", "adapter-0", "unipelt-apl-0"]
+
+
 def test_where_smaller_is_better_the_smallest_score_leads():
     found = choose_finalists(TRIALS, most=1, greater_is_better=False)
     assert names(found.chosen) == ["unipelt-apl-0"]

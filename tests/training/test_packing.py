@@ -124,6 +124,14 @@ def test_out_of_memory_halves_the_pack_and_tries_again(monkeypatch: pytest.Monke
     assert sizes[:2] == [6, 3]
 
 
+def test_a_trial_that_has_come_so_far_already_is_left_alone() -> None:
+    run, teacher = mixed_runs()[0], trainer()
+    teacher.train([run], until=6)
+    teacher.train([run], until=6)
+    assert run.progress.step == 6
+    assert run.running
+
+
 def test_the_time_limit_leaves_trials_running_where_they_stand() -> None:
     steps: list[int] = []
     teacher = trainer()

@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 import pytest
+import torch
 
 from pelt_automl.methods import METHODS
 from pelt_automl.training import pack_training
@@ -93,12 +94,41 @@ def test_prompts_do_not_lengthen_the_sequences_of_other_methods():
 def test_when_the_time_is_up_every_trial_is_told_of_those_that_never_began_too():
     steps = []
     limited = replace(trainer(), on_step=steps.append, expired=lambda: len(steps) >= 4)
-    runs = [*adapters(2), a_run("prompt", METHODS["prompt"].modifications({}))]
-    source = Scripted(deque(runs))
+    first, second = adapters(2)
+    prompt = a_run("prompt", METHODS["prompt"].modifications({}))  # asked for before the second adapter, and left waiting
+    source = Scripted(deque([first, prompt, second]))
     limited.stream(source, at_once=2)
-    assert sorted(source.done) == ["adapter-0", "adapter-1", "prompt"] or sorted(source.done) == ["adapter-0", "adapter-1"]
-    assert [run.progress.step for run in runs] == [4, 4, 0]
-    assert all(run.running for run in runs)
+    assert source.done == ["adapter-0", "adapter-1", "prompt"]
+    assert [run.progress.step for run in (first, prompt, second)] == [4, 0, 4]
+    assert all(run.running for run in (first, prompt, second))
+
+
+def test_who_has_ended_is_told_before_the_next_is_asked_for():
+    told = []
+
+    class Telling(Scripted):
+        def next(self, waiting):
+            told.append(("asked", len(self.done)))
+            return super().next(waiting)
+
+    trainer().stream(Telling(deque(adapters(4)), stop=frozenset({"adapter-0", "adapter-1"})), at_once=2)
+    assert told[:4] == [("asked", 0), ("asked", 0), ("asked", 2), ("asked", 2)]
+
+
+def test_after_running_out_of_memory_packs_stay_as_small_as_what_fitted(monkeypatch):
+    sizes, pack = [], pack_training.Pack
+
+    def small_memory(backbone, trials, outputs, lower=None):
+        sizes.append(len(trials))
+        if len(trials) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return pack(backbone, trials, outputs, lower)
+
+    monkeypatch.setattr(pack_training, "Pack", small_memory)
+    runs = adapters(8)
+    trainer().stream(Scripted(deque(runs)), at_once=4)
+    assert sizes == [4, 2, 2, 2, 2]
+    assert all(run.progress.state == "completed" for run in runs)
 
 
 def test_an_error_of_the_source_ends_the_training_and_fails_no_trial():

@@ -1,0 +1,76 @@
+"""What the search does with what its rules decide: the race, and promotion from rungs."""
+
+import pytest
+
+import pelt_automl
+from pelt_automl.records import Decision, Planned, TrialEnded
+from pelt_automl.search.race import LEFT, OUT
+from pelt_automl.selection import search_phase
+from pelt_automl.training import pack_training
+from tests.tiny_world import of, records_of
+
+pytestmark = pytest.mark.usefixtures("without_mlflow")
+
+
+def searched(events, method):
+    return [trial for trial in of(events, TrialEnded) if trial.stage == "search" and trial.method == method]
+
+
+def test_a_method_that_leaves_the_race_gets_no_further_trials_and_no_finalist(world, tmp_path, monkeypatch):
+    seen = []
+
+    def leaving(trials, labels, metric, out, slow, *, greater_is_better):
+        seen.append((len(labels), metric, greater_is_better))
+        ended = [trial for trial in trials if trial.method == "adapter" and trial.state == "completed"]
+        assert all(len(trial.select_predictions) == len(labels) for trial in ended), "what the race is judged by"
+        return [Decision(LEFT, "adapter", "as told")] if ended and "adapter" not in out else []
+
+    monkeypatch.setattr(search_phase, "leaving", leaving)
+    pelt_automl.select(output=tmp_path / "out", **world.options(methods=["adapter", "lora"], trials=4, finalist_seeds=1, pack_size=1))
+    events = records_of(tmp_path / "out")
+    assert set(seen) == {(18, "accuracy", True)}
+    assert [trial.trial for trial in searched(events, "adapter")] == ["adapter-0000"]
+    assert len(searched(events, "lora")) == 4
+    assert {trial.method for trial in of(events, TrialEnded) if trial.stage == "finalist"} == {"lora"}
+    assert "left the race" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_trials_under_way_of_a_method_that_leaves_end_at_their_next_rung(world, tmp_path, monkeypatch):
+    told = []
+
+    def leaving(trials, labels, metric, out, slow, *, greater_is_better):
+        return [Decision(LEFT, "lora", "as told")] if not told and not told.append(1) else []
+
+    monkeypatch.setattr(search_phase, "leaving", leaving)
+    pelt_automl.select(output=tmp_path / "out", **world.options(methods=["head", "lora"], trials=2, finalist_seeds=1, pack_size=2))
+    events = records_of(tmp_path / "out")
+    assert {trial.cause for trial in searched(events, "lora")} == {OUT}
+
+
+def test_who_is_not_promoted_ends_at_its_rung_judged_by_those_before_it(world, tmp_path, monkeypatch):
+    judged = []
+
+    def nobody(new, earlier, share, *, always, greater_is_better):
+        judged.append((*new, len(earlier)))
+        return set(always)
+
+    monkeypatch.setattr(search_phase, "promoted", nobody)
+    pelt_automl.select(output=tmp_path / "out", **world.options(methods=["lora"], trials=3, finalist_seeds=1, pack_size=4))
+    events = records_of(tmp_path / "out")
+    (plan,) = of(events, Planned)
+    default, *others = sorted(searched(events, "lora"), key=lambda trial: trial.number)
+    assert (default.is_default, default.state) == (True, "completed")
+    assert [(trial.state, trial.steps) for trial in others] == [("stopped", plan.rungs[0])] * 2
+    assert judged[:3] == [("lora-0000", 0), ("lora-0001", 1), ("lora-0002", 2)]
+
+
+def test_a_single_method_fills_its_packs(world, tmp_path, monkeypatch):
+    sizes, pack_of = [], pack_training.Pack
+
+    def counted(backbone, trials, outputs, lower=None):
+        sizes.append(len(trials))
+        return pack_of(backbone, trials, outputs, lower)
+
+    monkeypatch.setattr(pack_training, "Pack", counted)
+    pelt_automl.select(output=tmp_path / "out", **world.options(methods=["lora"], trials=4, finalist_seeds=1, pack_size=4))
+    assert 4 in sizes
