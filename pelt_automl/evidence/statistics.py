@@ -29,6 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pelt_automl.evidence.crossed_effects import mean_draws
 from pelt_automl.evidence.weighted_scores import QUICK, Floats, weighted_scores
 from pelt_automl.tasks import METRICS
 
@@ -37,8 +38,6 @@ SLOW_RESAMPLES = 200
 """For a metric without a quick form, which is scored resample by resample."""
 BLOCK = 4_000_000
 """Weights held in memory at once (32 MB)."""
-PRIOR_DF = 4
-"""Degrees of freedom that the finalists' common spread over seeds counts for, at most: as if it had been seen on 5 seeds."""
 LEVEL = 0.95
 """Probability that an interval is meant to cover the truth with."""
 
@@ -72,46 +71,16 @@ def _blocks(rows: int, examples: int) -> Iterator[int]:
         yield min(size, rows - start)
 
 
-def _example_draws(labels: Floats, predictions: Floats, metric: str, resamples: int, rng: np.random.Generator) -> Floats:
-    """(R, F): mean over seeds of the scores on resampled examples."""
+def _resampled_scores(labels: Floats, predictions: Floats, metric: str, resamples: int, rng: np.random.Generator) -> Floats:
+    """(R, F, S): each run's score on resampled examples."""
     finalists, seeds, n = predictions.shape
     rows = predictions.reshape(finalists * seeds, n)
     draws = []
     for size in _blocks(resamples, n):
         drawn = rng.integers(n, size=(size, n)) + np.arange(size)[:, None] * n
         weights = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
-        draws.append(weighted_scores(metric, labels, rows, weights).reshape(size, finalists, seeds).mean(axis=2))
+        draws.append(weighted_scores(metric, labels, rows, weights).reshape(size, finalists, seeds))
     return np.concatenate(draws)
-
-
-def _seed_draws(scores: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """(R, F): deviations of the mean over seeds, from `scores` of shape (F, S)."""
-    finalists, seeds = scores.shape
-    own_df = seeds - 1
-    if own_df == 0:
-        return np.zeros((resamples, finalists))
-    residuals = scores - scores.mean(axis=1, keepdims=True)
-    normal = rng.standard_normal((resamples, seeds))
-    own = (normal - normal.mean(axis=1, keepdims=True)) @ residuals.T / np.sqrt(seeds * own_df)
-    # A pair's own difference is all that two finalists know about it.
-    prior_df = min(PRIOR_DF, max(0, finalists - 2) * own_df)
-    prior = _prior_draws(residuals, resamples, rng) if prior_df else np.zeros_like(own)
-    df = own_df + prior_df
-    student = np.sqrt(df / rng.chisquare(df, size=(resamples, 1)))
-    deviations: Floats = student * (np.sqrt(own_df) * own + np.sqrt(prior_df) * prior) / np.sqrt(df)
-    return deviations
-
-
-def _prior_draws(residuals: Floats, resamples: int, rng: np.random.Generator) -> Floats:
-    """(R, F): as if each finalist varied over seeds as all of them do on average, from residuals of shape (F, S)."""
-    finalists, seeds = residuals.shape
-    own_df = seeds - 1
-    total = (residuals**2).sum() / (finalists * own_df)
-    apart = ((residuals - residuals.mean(axis=0)) ** 2).sum() / ((finalists - 1) * own_df)
-    together = max(0.0, total - apart)
-    common, single = rng.standard_normal((resamples, 1)), rng.standard_normal((resamples, finalists))
-    draws: Floats = np.sqrt(together / seeds) * common + np.sqrt(apart / seeds) * single
-    return draws
 
 
 def paired_bootstrap(labels: Floats, predictions: Floats, metric: str, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
@@ -130,9 +99,9 @@ def paired_bootstrap(labels: Floats, predictions: Floats, metric: str, resamples
     resamples = resamples if metric in QUICK else min(resamples, SLOW_RESAMPLES)
     finalists, seeds, n = predictions.shape
     rng = np.random.default_rng(seed)
-    by_example = _example_draws(labels, predictions, metric, resamples, rng)
+    resampled = _resampled_scores(labels, predictions, metric, resamples, rng)
     scores = weighted_scores(metric, labels, predictions.reshape(-1, n), np.ones((1, n))).reshape(finalists, seeds)
-    return by_example + _seed_draws(scores, resamples, rng)
+    return mean_draws(resampled, scores, rng)
 
 
 def probability_best(draws: Floats, greater_is_better: bool = True) -> Floats:
