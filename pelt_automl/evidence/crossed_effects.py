@@ -8,13 +8,13 @@ With ``y[f, s]`` the score of finalist `f` with seed `s` on n examples, a mean o
 
 Both are split into what all finalists share, which cancels in differences, and what is a finalist's own, and each part is drawn by itself:
 
-- Resampling 3 seeds gives only 10 different samples, a variance that is ``(S - 1) / S`` of what it should be, and no notion of how badly
-  3 seeds tell a variance. Instead the seeds' residuals are multiplied by normal numbers that sum to 0 over the seeds (a multiplier
+- Resampling 3 seeds gives only 10 different samples, a variance that is ``(S - 1) / S`` of what it should be, and no notion of how badly 3
+  seeds tell a variance. Instead the seeds' residuals are multiplied by normal numbers that sum to 0 over the seeds (a multiplier
   bootstrap with the unbiased variance).
 - A finalist's own variance is averaged with that of all finalists, which weighs as much as `PRIOR_DF` degrees of freedom or as the other
   finalists provide (empirical Bayes, Smyth 2004). Two finalists borrow nothing: a pair's own difference is all that they know about it.
-- The sum of both sources is divided by ``sqrt(chi2 / df)`` with Satterthwaite's degrees of freedom: Student's t of the seeds, as in a paired
-  t-test, where the seeds dominate, and normal where the examples do.
+- The sum of both sources is divided by ``sqrt(chi2 / df)`` with Satterthwaite's degrees of freedom: Student's t of the seeds, as in a
+  paired t-test, where the seeds dominate, and normal where the examples do.
 
 How often the intervals hold the truth: docs/verdict.md. Shapes: `R` draws, `F` finalists, `S` seeds.
 """
@@ -81,7 +81,7 @@ def mean_draws(resampled: Floats, scores: Floats, rng: np.random.Generator) -> F
 def _drawn(part: _Part, multipliers: Floats, luck: Floats, borrowed: Floats | float = 0.0, prior_df: int = 0) -> Floats:
     """(R, F): draws of one part's deviations.
 
-    `multipliers` (R, S) sum to 0; `luck` (R, 1) in 0 to 1 says how far off the variances were estimated; `borrowed` (R, F): standard normal.
+    `multipliers` (R, S) sum to 0; `luck` (R, 1), from 0 to 1, says how far off the variances are; `borrowed` (R, F) is standard normal.
     """
     from scipy.stats import chi2
 

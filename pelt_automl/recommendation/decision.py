@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from pelt_automl.errors import NoTrialCompletedError, SelectionError
 from pelt_automl.evidence.finalists import Finalist, finalists, report_labels
 from pelt_automl.evidence.points import point
-from pelt_automl.methods import FIXED_DEFAULTS
+from pelt_automl.evidence.reliability import reliability
 from pelt_automl.recommendation.another_seed import Outlook, out_of_finals, outlook
-from pelt_automl.recommendation.standings import Comparison, Difference
+from pelt_automl.recommendation.standings import Comparison
 from pelt_automl.recommendation.statement import fallback_statement, statement
 from pelt_automl.recommendation.warnings import all_warnings, no_better_than_guessing
+from pelt_automl.recommendation.without_us import against
 from pelt_automl.records import DataDescribed, Decision, Event, Standing, TrialEnded, VerdictReached, of_kind
 
 
@@ -39,9 +41,10 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
         return _fall_back(events, data)
     labels = report_labels(events)
     comparison = compare(events, found, labels, data)
-    standings = comparison.standings(region_of_equivalence(equivalence, data.metric, labels))
+    region = region_of_equivalence(equivalence, data.metric, labels)
+    standings = _with_failures(comparison.standings(region), events)
     winner = cheapest([row for row in standings if row.tied], prefer)
-    leads = margins(comparison, winner, standings)
+    rivals = against(comparison, winner, standings, region)
     return VerdictReached(
         method=winner.method,
         candidate=winner.candidate,
@@ -49,10 +52,17 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
         report_metric=data.metric,
         report_score=winner.report_score,
         p_best=winner.p_best,
-        statement=statement(winner, standings, leads, data, equivalence, prefer, len(labels)),
-        margins={name: difference.value for name, difference in leads.items()},
+        statement=statement(winner, standings, rivals, data, equivalence, prefer, len(labels)),
+        margins={rival.candidate: rival.lead for rival in rivals if rival.role == "default"},
         warnings=[*no_better_than_guessing(winner, data, labels), *all_warnings(events, comparison.shared)],
+        against=rivals,
     )
+
+
+def _with_failures(standings: Sequence[Standing], events: Sequence[Event]) -> list[Standing]:
+    """Each with the trainings of its method that went wrong."""
+    by_method = reliability(events)
+    return [replace(row, **asdict(by_method[row.method])) for row in standings]
 
 
 def compare(events: Sequence[Event], found: Sequence[Finalist], labels: Sequence[float], data: DataDescribed) -> Comparison:
@@ -79,12 +89,6 @@ def cheapest(tied: Sequence[Standing], prefer: str) -> Standing:
     if prefer == "time":
         return min(tied, key=lambda row: (row.training_seconds, row.difference))
     return min(tied, key=lambda row: (row.parameters, row.difference))
-
-
-def margins(comparison: Comparison, winner: Standing, standings: Sequence[Standing]) -> dict[str, Difference]:
-    """The winner's lead over each fixed default among the finalists, itself left out."""
-    defaults = [row for row in standings if row.is_default and row.method in FIXED_DEFAULTS and row is not winner]
-    return {row.candidate: comparison.difference(winner.candidate, row.candidate) for row in defaults}
 
 
 def _fall_back(events: Sequence[Event], data: DataDescribed) -> VerdictReached:

@@ -79,6 +79,7 @@ def _render(template: str, summary: Summary, plots: dict[str, str], **escape: An
         "percent": wording.percent,
         "duration": wording.duration,
         "value": wording.value,
+        "went_wrong": wording.went_wrong,
         "in_short": wording.in_short,
         "name_of": wording.name_of,
     }
