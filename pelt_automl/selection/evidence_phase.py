@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.records import Decision, FinalistScored, GateMeasured, KnockedOut, TrialEnded
 from pelt_automl.selection.context import Context
-from pelt_automl.selection.finalist_phase import modifications_of, weights_of_run
-from pelt_automl.training.checkpoints import load_tensors
+from pelt_automl.selection.finalist_weights import packs_of, trained_pack
 from pelt_automl.training.evaluation import Evaluation, LabelScale, evaluate, predictions_of, score_of
 from pelt_automl.training.tokens import Tokens
 
@@ -20,7 +19,7 @@ def explain(context: Context) -> None:
     if context.clock.left < context.evidence_seconds() / 2:
         context.record.add(Decision("left out", "gate evidence", "the time left is too short for it", {"seconds_left": context.clock.left}))
         return
-    packs = context.packs(runs, lambda run: context.modifications(run.method, run.hyper_parameters))
+    packs = packs_of(context, runs)
     for done, pack in enumerate(packs):
         context.progress("evidence", done, len(packs), "measuring gates, switching submodules off")
         _explain(context, pack, known)
@@ -29,9 +28,7 @@ def explain(context: Context) -> None:
 def _explain(context: Context, runs: Sequence[TrialEnded], known: set[tuple[str, str]]) -> None:
     """The evidence of runs that share a pack."""
     sets = [context.evidence_select(run.seeds.split) for run in runs]
-    trained = Pack(context.backbone, [modifications_of(run) for run in runs], context.data.outputs, context.lower)
-    for slot, run in enumerate(runs):
-        trained.load_weights(slot, load_tensors(weights_of_run(context.folder, run.trial))[0])
+    trained = trained_pack(context, runs)
     evaluations = evaluate(trained, sets)
     _write_gates(context, runs, evaluations, _starts(context, runs, sets))
     for submodule in _submodules(context, runs[0]):
