@@ -1,7 +1,7 @@
-"""The oracle's part on one method, in a process of its own: ``python -m benchmarks.our_oracle REQUEST`` (a JSON object).
+"""The oracle's search of one method, in a process of its own: ``python -m benchmarks.our_oracle REQUEST`` (a JSON object).
 
-Its search is the program's own without anything that saves time: every trial is trained to its end (no rung, no race, no portfolio).
-Then the best few configurations and the published default are trained on the truth's seeds. It goes on where a killed one stood.
+It is the program's own without anything that saves time: every trial is trained to its end (no rung, no race, no portfolio). It goes on
+where a killed one stood. What it found best is trained on fresh seeds by `retraining`, with the published default.
 """
 
 import json
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measuring import hand_over
-from benchmarks.quality_cache import Cache, Configuration, append
-from benchmarks.retraining import Busy, Wanted, retrain, settings_of
+from benchmarks.quality_cache import Cache, Configuration, Row, append
+from benchmarks.retraining import Busy, settings_of
 
 if TYPE_CHECKING:
-    from pelt_automl.selection import Selection
+    from pelt_automl.selection.context import Context
 
 GENEROUS = {"promoted": 1.0, "rungs": "none", "race": False, "portfolio": False}
 """Options of a search in which every trial is trained in full."""
@@ -46,15 +46,8 @@ def _configuration(searched: Mapping[str, Any], trial: Mapping[str, Any]) -> Con
     return Configuration(searched["method"], trial["hyper_parameters"], searched["steps"])
 
 
-def wanted_of(searched: Mapping[str, Any], finalists: int, seeds: int, cache: Cache) -> list[Wanted]:
-    """What has to be trained for the oracle, without what has been."""
-    done = cache.runs()
-    every = [Wanted(one, seed) for one in configurations(searched, finalists) for seed in range(seeds)]
-    return [one for one in every if one.seed not in done.get(one.configuration.key, {})]
-
-
 def main(arguments: Sequence[str]) -> None:
-    """Search the method, write what was found, then train its best."""
+    """Search the method, and write what was found into its file."""
     request = json.loads(arguments[0])
     from pelt_automl.selection import Selection
 
@@ -62,41 +55,30 @@ def main(arguments: Sequence[str]) -> None:
     options = request["options"] | GENEROUS | {"methods": method, "trials": trials}
     with Selection.open(settings_of(options, SEARCH_SEED), cache.search_folder(method, trials)) as selection:
         selection.prepare()
-        _search(selection, cache, method, trials)
-        searched = cache.searched(method, trials)
-        assert searched is not None
-        wanted = wanted_of(searched, request["finalists"], request["seeds"], cache)
-        retrain(selection.context, wanted, lambda row: append(cache.of_method(method), row))
-    hand_over(len(wanted))
+        busy = Busy(os.cpu_count() or 1, selection.context.backbone.device.type != "cpu")
+        selection.search()
+        for row in _rows(selection.context, method, trials, busy.share):
+            append(cache.of_method(method), row)
+    hand_over(trials)
 
 
-def _search(selection: "Selection", cache: Cache, method: str, trials: int) -> None:
-    """The search, unless an earlier process has finished it."""
+def _rows(context: "Context", method: str, trials: int, share: float) -> list[Row]:
+    """The report split's labels, and the search; `share`: of the machine that it has had."""
     from pelt_automl.records import TrialEnded
 
-    context = selection.context
-    busy = Busy(os.cpu_count() or 1, context.backbone.device.type != "cpu")
-    selection.search()
-    if cache.searched(method, trials):
-        return
-    ended = context.record.of(TrialEnded)
-    wall = sum(trial.seconds for trial in ended)
+    ended, metric = context.record.of(TrialEnded), context.data.metric
+    described = {"metric": metric.name, "greater_is_better": metric.greater_is_better}
     labels = context.report(range(len(context.data.report))).labels.tolist()
-    metric = context.data.metric
-    append(
-        cache.of_method(method), {"what": "report", "metric": metric.name, "greater_is_better": metric.greater_is_better, "labels": labels}
-    )
-    append(cache.of_method(method), {
-        "what": "searched", "method": method, "trials": trials, "steps": context.plan.steps, "metric": metric.name,
-        "greater_is_better": metric.greater_is_better, "wall": wall, "cost": wall * busy.share,
-        "found": [
-            {
-                "number": trial.number, "state": trial.state, "is_default": trial.is_default, "select_score": trial.select_score,
-                "hyper_parameters": trial.hyper_parameters, "cause": trial.cause,
-            }
-            for trial in ended
-        ],
-    })  # fmt: skip
+    wall = sum(trial.seconds for trial in ended)
+    found = [
+        {
+            "number": trial.number, "state": trial.state, "is_default": trial.is_default, "select_score": trial.select_score,
+            "hyper_parameters": trial.hyper_parameters, "cause": trial.cause,
+        }
+        for trial in ended
+    ]  # fmt: skip
+    searched = {"method": method, "trials": trials, "steps": context.plan.steps, "wall": wall, "cost": wall * share, "found": found}
+    return [{"what": "report", "labels": labels} | described, {"what": "searched"} | searched | described]
 
 
 if __name__ == "__main__":

@@ -63,20 +63,19 @@ class OracleOf:
     """On which contenders are judged."""
 
     @staticmethod
-    def of(
-        name: str, cache: Cache, found: Mapping[str, Sequence[Configuration]], search: tuple[float, float], options: argparse.Namespace
-    ) -> "OracleOf":
-        """`found`: the configurations of each method; `search`: what the searches have cost, in seconds on a quiet machine and here."""
+    def of(name: str, cache: Cache, found: Mapping[str, Sequence[Configuration]], options: argparse.Namespace) -> "OracleOf":
+        """`found`: the configurations of each method, each of which has been trained on all of the truth's seeds."""
         described, every = cache.report(), cache.runs()
         methods = {one.key: method for method, own in found.items() for one in own}
         runs = {key: [every[key][seed] for seed in range(options.oracle_seeds)] for key in methods}
         sign, labels, metric = 1 if described["greater_is_better"] else -1, described["labels"], described["metric"]
         predictions = {key: [run.predictions for run in own] for key, own in runs.items()}
-        searched = {method: cache.searched(method, options.oracle_trials) for method in found}
-        defaults = {method: default.key for method, row in searched.items() if row and (default := default_of(row))}
+        searched = {method: row for method in found if (row := cache.searched(method, options.oracle_trials))}
+        defaults = {method: default.key for method, row in searched.items() if (default := default_of(row))}
         known = truth(methods, predictions, labels, metric, sign, region_of_equivalence(1.0, metric, labels))
-        cost = search[0] + sum(run.cost for own in runs.values() for run in own)
-        wall = search[1] + sum(run.wall for own in runs.values() for run in own)
+        every_run = [run for own in runs.values() for run in own]
+        cost = sum(row["cost"] for row in searched.values()) + sum(run.cost for run in every_run)
+        wall = sum(row["wall"] for row in searched.values()) + sum(run.wall for run in every_run)
         return OracleOf(name, metric, sign, labels, cache, methods, runs, defaults, known, cost, wall, options.check_seeds)
 
     @property

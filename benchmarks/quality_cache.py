@@ -63,7 +63,7 @@ class Cache:
 
     @staticmethod
     def at(root: Path, name: str, options: Mapping[str, Any]) -> "Cache":
-        """`options`: all that changes a training."""
+        """`options`: all that changes a training, the hash of what is trained on among it."""
         digest = hashlib.sha256(json.dumps(dict(options), sort_keys=True).encode()).hexdigest()[:8]
         folder = root / f"{name}-k{options.get('k', 'full')}-{options.get('protocol', 'strict')}-{digest}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,8 +74,8 @@ class Cache:
         return self.folder / f"{method}.jsonl"
 
     def search_folder(self, method: str, trials: int) -> Path:
-        """Where the oracle's search of a method works, and goes on after it was killed."""
-        return self.folder / f"search-{method}-{trials}"
+        """Where the oracle's search of a method works, and goes on after it was killed; another version of the program begins anew."""
+        return self.folder / f"search-{method}-{trials}-{program()}"
 
     @property
     def choices(self) -> Path:

@@ -22,12 +22,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import Report, names, parser, say
-from benchmarks.data_sets import DataSet, find
+from benchmarks.data_sets import DataSet, Found, find
 from benchmarks.measuring import ProcessError, TimeLimit, run_process
-from benchmarks.our_oracle import configurations, wanted_of
+from benchmarks.our_oracle import configurations
 from benchmarks.quality_answers import CONTENDERS, Measured, OracleOf
 from benchmarks.quality_cache import Cache, Configuration, append, program, rows
 from benchmarks.quality_tables import tabulate
+from benchmarks.retraining import TRUTH, settings_of
+from pelt_automl.errors import PeltError
+from pelt_automl.tasks import load_task
 
 REPEAT_SEEDS = 10_000
 """Seeds that a repeat has for itself; its finalists' are the search's and the next few thousand."""
@@ -43,6 +46,8 @@ class Benchmark:
     left_out: list[str] = field(default_factory=list)
     longest: dict[str, float] = field(default_factory=dict)
     """Seconds of the longest process of each kind so far."""
+    caches: dict[str, Cache] = field(default_factory=dict)
+    """By data set."""
 
     def training_options(self, data_set: DataSet) -> dict[str, Any]:
         """All that changes a training."""
@@ -50,9 +55,22 @@ class Benchmark:
         given = {"k": own.k, "protocol": own.protocol, "model": own.model, "epochs": own.epochs, "seed": own.seed}
         return dict(data_set.options) | {name: value for name, value in given.items() if value is not None}
 
+    def usable(self, found: Found) -> list[DataSet]:
+        """Those that such a selection can be made on, each with its folder from now on; the others are left out with the reason."""
+        self.left_out += found.left_out
+        for data_set in found.data_sets:
+            options = self.training_options(data_set)
+            try:
+                hashes = load_task(settings_of(options, TRUTH).task).hashes(TRUTH)  # another program may draw other examples
+            except PeltError as error:
+                self.left_out.append(f"{data_set.name}: {error}")
+                continue
+            self.caches[data_set.name] = Cache.at(self.options.cache, data_set.name, options | hashes)
+        return [data_set for data_set in found.data_sets if data_set.name in self.caches]
+
     def cache(self, data_set: DataSet) -> Cache:
         """The data set's folder."""
-        return Cache.at(self.options.cache, data_set.name, self.training_options(data_set))
+        return self.caches[data_set.name]
 
     def process(self, kind: str, what: str, expected: float, arguments: Sequence[str]) -> tuple[float, Any] | None:
         """A process's seconds and result; None, with the reason in `left_out`, when it can't be afforded or fails.
@@ -78,27 +96,44 @@ class Benchmark:
         """Search each method and train its best, as far as that isn't done."""
         cache, own = self.cache(data_set), self.options
         for method in own.methods:
-            searched = cache.searched(method, own.oracle_trials)
-            if searched and not wanted_of(searched, own.oracle_finalists, own.oracle_seeds, cache):
+            if cache.searched(method, own.oracle_trials):
                 continue
             request = {
                 "cache": str(cache.folder), "options": self.training_options(data_set), "method": method, "trials": own.oracle_trials,
-                "finalists": own.oracle_finalists, "seeds": own.oracle_seeds,
             }  # fmt: skip
             self.process("oracle", f"oracle of {data_set.name}: {method}", 0.0, ["-m", "benchmarks.our_oracle", json.dumps(request)])
+        self.train(data_set, [one for found in self.best_of(data_set).values() for one in found], own.oracle_seeds, "the oracle's best")
+
+    def best_of(self, data_set: DataSet) -> dict[str, list[Configuration]]:
+        """The oracle's configurations of each method that has been searched."""
+        cache, own = self.cache(data_set), self.options
+        searched = {method: cache.searched(method, own.oracle_trials) for method in own.methods}
+        return {method: configurations(row, own.oracle_finalists) for method, row in searched.items() if row}
 
     def oracle(self, data_set: DataSet) -> OracleOf | None:
-        """What it has found; None, with the reason in `left_out`, when a method isn't complete."""
-        cache, own, found = self.cache(data_set), self.options, dict[str, list[Configuration]]()
-        cost = wall = 0.0
-        for method in own.methods:
-            searched = cache.searched(method, own.oracle_trials)
-            if searched is None or wanted_of(searched, own.oracle_finalists, own.oracle_seeds, cache):
-                self.left_out.append(f"{data_set.name}: its oracle isn't complete; start again to go on")
-                return None
-            found[method] = configurations(searched, own.oracle_finalists)
-            cost, wall = cost + searched["cost"], wall + searched["wall"]
-        return OracleOf.of(data_set.name, cache, found, (cost, wall), own)
+        """What it has found; None, with the reason in `left_out`, when it isn't complete."""
+        found, own = self.best_of(data_set), self.options
+        if len(found) < len(own.methods) or self.missing(data_set, [one for best in found.values() for one in best], own.oracle_seeds):
+            self.left_out.append(f"{data_set.name}: its oracle isn't complete; start again to go on")
+            return None
+        return OracleOf.of(data_set.name, self.cache(data_set), found, own)
+
+    # ------------------------------------------------------------ trainings on the truth's seeds
+
+    def missing(self, data_set: DataSet, wanted: Sequence[Configuration], seeds: int) -> list[tuple[Configuration, int]]:
+        """Which of these configurations haven't been trained on which of the first `seeds` seeds."""
+        done, unique = self.cache(data_set).runs(), {one.key: one for one in wanted}
+        return [(one, seed) for one in unique.values() for seed in range(seeds) if seed not in done.get(one.key, {})]
+
+    def train(self, data_set: DataSet, wanted: Sequence[Configuration], seeds: int, what: str) -> None:
+        """Train configurations on the truth's seeds, as far as that isn't done."""
+        if missing := self.missing(data_set, wanted, seeds):
+            request = {
+                "cache": str(self.cache(data_set).folder), "options": self.training_options(data_set),
+                "wanted": [(one.plain(), seed) for one, seed in missing],
+            }  # fmt: skip
+            said = f"{data_set.name}: {len(missing)} trainings of {what}"
+            self.process("retraining", said, 0.0, ["-m", "benchmarks.retraining", json.dumps(request)])
 
     # ------------------------------------------------------------ selections
 
@@ -125,19 +160,6 @@ class Benchmark:
         append(cache.choices, row)
         return row
 
-    def retrain(self, data_set: DataSet, choices: Sequence[Mapping[str, Any]]) -> None:
-        """Train what was recommended, and the finalists, on the truth's seeds, as far as that isn't done."""
-        cache, done = self.cache(data_set), self.cache(data_set).runs()
-        every = [one for choice in choices for one in _configurations(choice, finalists=self.options.check == "finalists")]
-        unique = {one.key: one for one in every}
-        wanted = [
-            (one.plain(), seed) for one in unique.values() for seed in range(self.options.check_seeds) if seed not in done.get(one.key, {})
-        ]
-        if wanted:
-            request = {"cache": str(cache.folder), "options": self.training_options(data_set), "wanted": wanted}
-            what = f"{data_set.name}: {len(wanted)} trainings of what was recommended"
-            self.process("retraining", what, 0.0, ["-m", "benchmarks.retraining", json.dumps(request)])
-
 
 def _configurations(choice: Mapping[str, Any], *, finalists: bool) -> list[Configuration]:
     steps = {"steps": choice["steps"]}
@@ -149,11 +171,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
     options = _options(arguments)
     report = Report("selection_quality", {name: str(value) for name, value in vars(options).items()})
-    found = find(options.data_dir, options.tasks)
-    benchmark = Benchmark(options, TimeLimit(options.seconds), left_out=found.left_out)
-    for data_set in found.data_sets:
+    benchmark = Benchmark(options, TimeLimit(options.seconds))
+    data_sets = benchmark.usable(find(options.data_dir, options.tasks))
+    for data_set in data_sets:
         benchmark.ask_oracle(data_set)
-    oracles = [(data_set, oracle) for data_set in found.data_sets if (oracle := benchmark.oracle(data_set))]
+    oracles = [(data_set, oracle) for data_set in data_sets if (oracle := benchmark.oracle(data_set))]
     measured = [] if options.only_oracle else _measured(benchmark, oracles)
     report.left_out = benchmark.left_out
     tabulate(report, [oracle for _, oracle in oracles], measured, options)
@@ -172,7 +194,8 @@ def _measured(benchmark: Benchmark, oracles: Sequence[tuple[DataSet, OracleOf]])
                 if (budget in options.baseline_budgets or CONTENDERS[contender].ours)
                 and (choice := benchmark.choose(oracle, data_set, contender, budget, repeat))
             ]
-            benchmark.retrain(data_set, [one.choice for one in made])
+            answers = [one for own in made for one in _configurations(own.choice, finalists=options.check == "finalists")]
+            benchmark.train(data_set, answers, options.check_seeds, "what was recommended")
             measured += made
     return measured
 

@@ -153,7 +153,7 @@ def test_the_script_measures_once_goes_on_and_prints_its_tables(world, tmp_path,
     typed += ["--repeats", "1", "--budgets", "0.1,400", "--baseline-budgets", "400", "--contenders", "ours,random", "--finalist-seeds", "2"]
     typed += ["--cache", str(tmp_path / "cache"), "--output", str(tmp_path / "out")]
     selection_quality.main([*typed, "--only-oracle"])
-    assert [name for name, _ in in_process] == ["our_oracle", "our_oracle"]
+    assert [name for name, _ in in_process] == ["our_oracle", "our_oracle", "retraining"]
     oracle = json.loads((tmp_path / "out" / "selection_quality.json").read_text())["tables"]["The oracle"][0]
     assert (oracle["data set"], oracle["metric"], oracle["report examples"]) == ("reviews", "accuracy", 60)
 
@@ -209,14 +209,38 @@ def test_a_training_that_fails_predicts_the_most_frequent_class(world, tmp_path,
     assert "not finite" in row["cause"]
 
 
-def test_what_the_limit_does_not_allow_is_named(tmp_path, capsys):
-    typed = ["--tasks", "pydoc-match", "--methods", "lora", "--cache", str(tmp_path), "--seconds", "-1", "--output", str(tmp_path / "out")]
+def test_what_the_limit_does_not_allow_is_named(world, tmp_path, capsys):
+    typed = [
+        "--data-dir",
+        str(world.folder),
+        "--tasks",
+        "reviews",
+        "--k",
+        "60",
+        "--methods",
+        "lora",
+        "--cache",
+        str(tmp_path),
+        "--seconds",
+        "-1",
+        "--output",
+        str(tmp_path / "out"),
+    ]
     selection_quality.main(typed)
     left_out = json.loads((tmp_path / "out" / "selection_quality.json").read_text())["left_out"]
     assert left_out == [
-        "oracle of pydoc-match: lora: the limit of -1 s",
-        "pydoc-match: its oracle isn't complete; start again to go on",
+        "oracle of reviews: lora: the limit of -1 s",
+        "reviews: its oracle isn't complete; start again to go on",
     ]
+    capsys.readouterr()
+
+
+def test_a_data_set_that_is_too_small_is_left_out_with_the_reason(world, tmp_path, capsys):
+    typed = ["--data-dir", str(world.folder), "--tasks", "reviews", "--k", "5000", "--methods", "lora", "--cache", str(tmp_path)]
+    selection_quality.main([*typed, "--output", str(tmp_path / "out")])
+    written = json.loads((tmp_path / "out" / "selection_quality.json").read_text())
+    assert "reviews: k is 5000" in written["left_out"][0]
+    assert written["tables"]["The oracle"] == []
     capsys.readouterr()
 
 
