@@ -5,17 +5,13 @@ from collections.abc import Sequence
 
 from pelt_automl.errors import NoTrialCompletedError, SelectionError
 from pelt_automl.evidence.finalists import Finalist, finalists, report_labels
-from pelt_automl.evidence.gates import mean
+from pelt_automl.evidence.points import point
 from pelt_automl.methods import FIXED_DEFAULTS
 from pelt_automl.recommendation.another_seed import Outlook, out_of_finals, outlook
 from pelt_automl.recommendation.standings import Comparison, Difference
 from pelt_automl.recommendation.statement import fallback_statement, statement
 from pelt_automl.recommendation.warnings import all_warnings, no_better_than_guessing
-from pelt_automl.recommendation.wording import ERRORS
 from pelt_automl.records import DataDescribed, Decision, Event, Standing, TrialEnded, VerdictReached, of_kind
-
-POINT = 0.01
-"""One point of a metric that runs from 0 to 1."""
 
 
 def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictReached:
@@ -74,11 +70,8 @@ def outlook_of(events: Sequence[Event], equivalence: float) -> Outlook:
 
 
 def region_of_equivalence(equivalence: float, metric: str, labels: Sequence[float]) -> float:
-    """Points in the metric's unit: 0.01 of the metric a point; for errors 0.01 of the labels' standard deviation."""
-    if metric not in ERRORS:
-        return equivalence * POINT
-    center = mean(labels)
-    return equivalence * POINT * math.sqrt(mean([(label - center) ** 2 for label in labels]))
+    """The region of practical equivalence in the metric's unit, from points."""
+    return equivalence * point(metric, labels)
 
 
 def cheapest(tied: Sequence[Standing], prefer: str) -> Standing:
