@@ -1,4 +1,4 @@
-"""Learning curves and gate heat maps as SVG for the report. Matplotlib draws without a display."""
+"""Learning curves, the Pareto front and gate heat maps as SVG for the report. Matplotlib draws without a display."""
 
 import io
 import math
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pelt_automl.evidence.gates import LayerGate
-from pelt_automl.recommendation.wording import Unit
-from pelt_automl.records import TrialEnded
+from pelt_automl.recommendation.wording import Unit, name_of
+from pelt_automl.records import Standing, TrialEnded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,6 +100,31 @@ def _panel(panel: "Axes", method: str, trials: Sequence[TrialEnded], unit: Unit)
     panel.set_title(method, fontweight="bold")
     panel.grid(visible=True)
     panel.tick_params(length=0)
+
+
+def front_plot(standings: Sequence[Standing], unit: Unit) -> str | None:
+    """Report score with its interval against trainable parameters, the Pareto front marked; None where there is nothing to compare."""
+    import matplotlib as mpl
+
+    if len(standings) < 2:
+        return None
+    scale = 100 if unit.in_points else 1
+    with mpl.rc_context(STYLE):
+        figure = _figure(10.4, 3.2)
+        panel = figure.subplots()
+        for row in standings:
+            color, score = BLUE if row.pareto else GRAY, scale * row.report_score
+            low, high = (scale * bound for bound in row.report_interval)
+            panel.plot([row.parameters] * 2, [low, high], "-", color=color, linewidth=1.1, alpha=0.6)
+            panel.plot([row.parameters], [score], "o" if row.pareto else ".", color=color, markersize=8 if row.pareto else 7)
+            panel.annotate(name_of(row), (row.parameters, score), xytext=(6, 3), textcoords="offset points", fontsize=8)
+        panel.set_xscale("log")
+        panel.margins(x=0.12)
+        panel.set_xlabel("trainable parameters")
+        panel.set_ylabel(f"{unit.name} on report")
+        panel.grid(visible=True)
+        panel.tick_params(length=0)
+        return _svg(figure, "front")
 
 
 def gate_heat_map(gates: Sequence[LayerGate], name: str) -> str | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pelt_automl.recommendation import wording
-from pelt_automl.recommendation.plots import gate_heat_map, learning_curves
+from pelt_automl.recommendation.plots import front_plot, gate_heat_map, learning_curves
 from pelt_automl.recommendation.schema import FILE
 from pelt_automl.recommendation.summary import Summary, records_of, summarize
 from pelt_automl.records import Standing, read
@@ -43,8 +43,8 @@ def _write(path: Path, text: str) -> Path:
 
 
 def draw(summary: Summary) -> dict[str, str]:
-    """The plots as SVG, by name: ``learning-curves``, and ``gates-0``, ``gates-1``, ... in the order of `Summary.gates`."""
-    drawn = {"learning-curves": learning_curves(summary.trials, summary.unit)}
+    """The plots as SVG, by name: ``learning-curves``, ``front``, and ``gates-0``, ``gates-1``, ... in the order of `Summary.gates`."""
+    drawn = {"learning-curves": learning_curves(summary.trials, summary.unit), "front": front_plot(summary.leaderboard, summary.unit)}
     for index, (_, gates) in enumerate(summary.gates):
         drawn[f"gates-{index}"] = gate_heat_map(gates, f"gates-{index}")
     return {name: svg for name, svg in drawn.items() if svg}
@@ -78,6 +78,8 @@ def _render(template: str, summary: Summary, plots: dict[str, str], **escape: An
         "scores": summary.unit.range,
         "percent": wording.percent,
         "duration": wording.duration,
+        "ms": wording.milliseconds,
+        "gb": wording.gigabytes,
         "value": wording.value,
         "in_short": wording.in_short,
         "name_of": wording.name_of,

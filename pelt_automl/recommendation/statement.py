@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from pelt_automl.recommendation.costs import COST_OF
 from pelt_automl.recommendation.standings import Difference
 from pelt_automl.recommendation.wording import Unit, counted, display_name, in_short, listed, name_of, percent
 from pelt_automl.records import DataDescribed, Standing, TrialEnded
 
 NO_EVIDENCE = "no evidence for a difference"
-COSTS = {"params": "fewest trainable parameters", "time": "shortest training"}
+COSTS = {"params": "fewest trainable parameters", "latency": "lowest latency", "time": "shortest training", "score": "best mean"}
+"""What decided among the tied."""
 
 
 def statement(
@@ -35,9 +37,10 @@ def statement(
 
 def _default_as_cheap(winner: Standing, standings: Sequence[Standing], margins: Mapping[str, Difference], prefer: str) -> str:
     """Said first: a fixed default that is tied with the winner and costs no more."""
-    cost = {row.candidate: row.training_seconds if prefer == "time" else row.parameters for row in standings}
-    equal = [row for row in standings if row.tied and row.candidate in margins and cost[row.candidate] <= cost[winner.candidate]]
-    return f"The published default would do: {listed([name_of(row) for row in equal])} is tied and costs the same." if equal else ""
+    cost = COST_OF[prefer]
+    equal = [row for row in standings if row.tied and row.candidate in margins and cost(row) <= cost(winner)]
+    same = "scores" if prefer == "score" else "costs"
+    return f"The published default would do: {listed([name_of(row) for row in equal])} is tied and {same} the same." if equal else ""
 
 
 def _recommended(winner: Standing, unit: Unit, examples: int, equivalence: float) -> str:

@@ -10,9 +10,11 @@ from pelt_automl.errors import SelectionError
 from pelt_automl.evidence.gates import LayerGate, gated_candidates, layer_gates
 from pelt_automl.evidence.savings import Savings, savings
 from pelt_automl.evidence.strength import GateEvidence, gate_evidence
+from pelt_automl.recommendation.pareto import front_in_words
 from pelt_automl.recommendation.schema import Recommendation, recommendation_from
 from pelt_automl.recommendation.wording import Unit, candidate_names, display_name
 from pelt_automl.records import (
+    CostMeasured,
     DataDescribed,
     Decision,
     Event,
@@ -66,11 +68,29 @@ class Summary:
     """What stopping trials early saved; None where the records don't say."""
     names: dict[str, str]
     """Display name of each candidate."""
+    measured: list[CostMeasured]
+    """What configurations cost, those included that were measured for a limit."""
 
     @property
     def leaderboard(self) -> list[Standing]:
         """The finalists, best first."""
         return self.recommendation.leaderboard
+
+    @property
+    def front(self) -> str:
+        """The Pareto front in words; empty without one."""
+        return front_in_words(self.leaderboard, self.unit)
+
+    @property
+    def costs(self) -> list[CostMeasured]:
+        """What was measured of the finalists."""
+        return [event for event in self.measured if event.candidate]
+
+    @property
+    def asks_for_latency(self) -> bool:
+        """Whether the user prefers or limits it."""
+        search = self.started.settings.get("search") or {}
+        return search.get("prefer") == "latency" or search.get("max_latency_ms") is not None
 
     @property
     def bill(self) -> dict[str, float]:
@@ -124,6 +144,7 @@ def summarize(events: Sequence[Event], folder: Path) -> Summary:
         gates=_gates(events, recommendation),
         savings=savings(events),
         names=names,
+        measured=of_kind(events, CostMeasured),
     )
 
 

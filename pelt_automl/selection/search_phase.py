@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pelt_automl.errors import NoTrialCompletedError, SelectionError
+from pelt_automl.errors import NoTrialCompletedError, SearchSpaceError, SelectionError
 from pelt_automl.evidence.savings import score_by
 from pelt_automl.methods import METHODS
 from pelt_automl.recommendation.decision import best_by_select_score
@@ -17,11 +17,14 @@ from pelt_automl.search.race import OUT, leaving, out_of_race
 from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.search.studies import Asked, MethodStudy, exclusive, open_storage
 from pelt_automl.selection.context import Context
+from pelt_automl.selection.limits import Limits
 from pelt_automl.training.checkpoints import load_progress, save_progress, save_tensors
 from pelt_automl.training.trials import TrialRun
 
 JOURNAL = "studies.journal"
 TIME_LIMIT, NOT_PROMOTED = "time limit", "not promoted from its rung"
+
+EXHAUSTED = "nothing left to try"
 
 AHEAD = 2
 """Trials that a method may be ahead of another, whose own wait for a pack."""
@@ -66,7 +69,7 @@ class _Search:
         self.under_way: dict[str, _SearchTrial] = {}
         """Trials that have been asked for and not ended, by name."""
         search, data = context.settings.search, context.data
-        storage = open_storage(context.folder / JOURNAL)
+        storage, limits = open_storage(context.folder / JOURNAL), Limits(context)
         self.studies = {
             method: MethodStudy(
                 storage,
@@ -74,7 +77,7 @@ class _Search:
                 context.spaces[method],
                 search.seed,
                 greater_is_better=data.metric.greater_is_better,
-                refusal=partial(context.refusal, method),
+                refusal=partial(limits.refusal, method),
                 sampler=search.sampler,
                 first=context.spaces[method].good()[: portfolio_length(search.trials)] if search.portfolio else (),
             )
@@ -125,7 +128,11 @@ class _Search:
         chosen = min(free, key=lambda method: self.studies[method].asked)
         if self.studies[chosen].asked >= min(self.studies[method].asked for method in open_methods) + AHEAD:
             return None
-        return self._begin(self._trial(chosen, self.studies[chosen].ask()))
+        try:
+            return self._begin(self._trial(chosen, self.studies[chosen].ask()))
+        except SearchSpaceError as error:  # too few of its configurations are within the limits to be drawn
+            self.context.record.add(Decision(EXHAUSTED, chosen, str(error)))
+            return self.next(waiting)
 
     def judge(self, run: TrialRun) -> None:
         """Keep a checkpoint of a trial that goes on from its rung; end it where it isn't promoted, or where its method is out."""
@@ -154,7 +161,7 @@ class _Search:
 
     def _open(self) -> list[str]:
         """Methods of which there are trials to come: as many of each as the settings say, and its share of those that others have left."""
-        out = self.out
+        out = self.out | {decision.subject for decision in self.context.record.of(Decision) if decision.what == EXHAUSTED}
         inside = [method for method in self.methods if method not in out]
         freed = sum(max(0, self.context.settings.search.trials - self.studies[method].asked) for method in self.methods if method in out)
         most = self.context.settings.search.trials + (freed // len(inside) if inside else 0)
@@ -168,7 +175,7 @@ class _Search:
         ahead = [1.0 if trial.asked.is_default else share for trial in self.under_way.values()]
         done = [trial.run.progress.step / steps for trial in self.under_way.values()]
         trainings = sum(max(0.0, whole - part) for whole, part in zip(ahead, done, strict=True)) + share
-        defaults_missing = any(self.studies[method].asked == 0 for method in self.methods)
+        defaults_missing = any(self.studies[method].asked == 0 for method in self._open())
         return defaults_missing or trainings * self.context.seconds_a_training <= self.context.clock.left - self.reserve
 
     def _race(self) -> None:

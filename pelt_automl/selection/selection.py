@@ -19,10 +19,12 @@ from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.search.studies import exclusive
 from pelt_automl.selection.context import Context, Record
+from pelt_automl.selection.costs import measure_costs
 from pelt_automl.selection.environment import environment, key_of, settings_as_json
 from pelt_automl.selection.evidence_phase import explain
 from pelt_automl.selection.field import field_of, longest_text
 from pelt_automl.selection.finalist_phase import confirm
+from pelt_automl.selection.limits import apply_limits, leave_out, left_out_before, over_parameters
 from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.probe import Packs, choose_packs, probe_packs
 from pelt_automl.selection.result_phase import publish, recommend
@@ -58,6 +60,7 @@ class Selection:
         methods, left_out = field_of(settings.search.methods, table, shape, longest_text(settings.training.max_length, shape))
         spaces = load_spaces(settings.search.spaces, methods)
         data = load_task(settings.task)
+        over = over_parameters(settings, methods, spaces, (table, shape), data.outputs)
         key = key_of(settings, data.data_hash, spaces)
         name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', data.name)}-{key[:8]}"
         folder = (folder or home() / "selections" / name).expanduser().absolute()
@@ -71,10 +74,10 @@ class Selection:
             context = Context(settings, folder, methods, spaces, data, record, clock)
             selection = Selection(context, name, key, lock.pop_all())
         if not selection.finished:
-            selection._start(left_out, resumed=bool(events))
+            selection._start(left_out, over, resumed=bool(events))
         return selection
 
-    def _start(self, left_out: Mapping[str, Sequence[str]], *, resumed: bool) -> None:
+    def _start(self, left_out: Mapping[str, Sequence[str]], over: Mapping[str, str], *, resumed: bool) -> None:
         settings = self.context.settings
         found = environment()
         self.context.record.add(
@@ -92,6 +95,7 @@ class Selection:
         if not resumed:
             for method, reasons in left_out.items():
                 self.context.record.add(Decision("left out", method, f"not possible on {settings.model}: {'; '.join(reasons)}"))
+        leave_out(self.context, over)
 
     @property
     def folder(self) -> Path:
@@ -119,10 +123,12 @@ class Selection:
             if planned:
                 context.ready(backbone, planned[-1].steps)
                 choose_threads(context)
+                leave_out(context, left_out_before(context))
                 return
             context.ready(backbone, wanted_steps(len(context.data.split(context.settings.search.seed)[0]), training))
             context.progress("model", 0.5, 1, "measuring its speed")
             threads = choose_threads(context)
+            apply_limits(context)
             packs = choose_packs(context, probe_packs(context))
             self._plan(measure_speed(context, packs), packs, threads)
 
@@ -172,11 +178,13 @@ class Selection:
             confirm(self.context)
 
     def explain(self) -> None:
-        """Measure gates and switch submodules off."""
+        """Measure gates and switch submodules off; then, when there are no more finalists to come, measure what each costs."""
         if self.finished:
             return
         with self.context.timed("evidence"):
             explain(self.context)
+        with self.context.timed("costs"):
+            measure_costs(self.context)
 
     def recommend(self) -> Recommendation:
         """The verdict with report and weights; the earlier one when the selection has finished before."""

@@ -34,7 +34,14 @@ def without(events, *kinds):
 
 
 def test_all_files_are_written_and_nothing_else_is_left_behind(folder, written):
-    assert sorted(written) == ["plots/gates-0.svg", "plots/learning-curves.svg", "recommendation.json", "report.html", "report.md"]
+    assert sorted(written) == [
+        "plots/front.svg",
+        "plots/gates-0.svg",
+        "plots/learning-curves.svg",
+        "recommendation.json",
+        "report.html",
+        "report.md",
+    ]
     assert sorted(path.name for path in folder.iterdir()) == ["plots", "recommendation.json", "records.jsonl", "report.html", "report.md"]
 
 
@@ -63,7 +70,7 @@ def test_the_report_says_what_the_search_saved(written, name):
 def test_the_page_needs_no_other_file_and_no_script(written):
     page = written["report.html"]
     assert not re.search(r"<script|<link|<img|@import|@font-face|\ssrc=|href=\"http", page)
-    assert page.count("<svg") == 10 + 2
+    assert page.count("<svg") == 10 + 3
 
 
 def test_the_plots_are_wellformed_and_their_ids_are_unique_on_the_page(written):
@@ -72,7 +79,7 @@ def test_the_plots_are_wellformed_and_their_ids_are_unique_on_the_page(written):
     references = set(re.findall(r'(?:xlink:href="|url\()#([^")]+)', written["report.html"]))
     assert references
     assert references <= set(ids)
-    for name in ("plots/gates-0.svg", "plots/learning-curves.svg"):
+    for name in ("plots/front.svg", "plots/gates-0.svg", "plots/learning-curves.svg"):
         assert ET.fromstring(written[name]).tag.endswith("svg")
         assert "currentColor" not in written[name]
 
