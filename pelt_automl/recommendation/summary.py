@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pelt_automl.errors import SelectionError
+from pelt_automl.evidence.expected_best import ExpectedBest, budgets, expected_best_by_method
 from pelt_automl.evidence.gates import LayerGate, gated_candidates, layer_gates
 from pelt_automl.evidence.savings import Savings, savings
 from pelt_automl.evidence.strength import GateEvidence, gate_evidence
@@ -66,6 +67,13 @@ class Summary:
     """What stopping trials early saved; None where the records don't say."""
     names: dict[str, str]
     """Display name of each candidate."""
+    expected_best: list[ExpectedBest]
+    """What n trials of each method can be expected to find."""
+
+    @property
+    def budgets(self) -> list[int]:
+        """Numbers of trials that `expected_best` is shown at."""
+        return budgets(self.expected_best)
 
     @property
     def leaderboard(self) -> list[Standing]:
@@ -124,6 +132,7 @@ def summarize(events: Sequence[Event], folder: Path) -> Summary:
         gates=_gates(events, recommendation),
         savings=savings(events),
         names=names,
+        expected_best=expected_best_by_method(trials, greater_is_better=data.greater_is_better),
     )
 
 
