@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,12 +98,15 @@ class MethodStudy:
         *,
         greater_is_better: bool,
         refusal: Callable[[HyperParameters], str | None] = lambda _: None,
+        first: Sequence[HyperParameters] = (),
     ) -> None:
         """`name` is unique in the storage; a study that is there already is taken up.
 
+        `first`: configurations to try right after the default, as far as they are searched.
         `refusal`: why a configuration can't be trained, beyond what makes no sense anywhere: the model lacks a site, say.
         """
         self.space, self.seed, self.name, self.refusal = space, seed, name, refusal
+        self.first = [space.default(), *(space.searched(configuration) for configuration in first)]
         self.study = optuna.create_study(
             study_name=f"{name}-v{space.version}",
             storage=storage,
@@ -119,8 +122,8 @@ class MethodStudy:
         """
         for drawn in range(MOST_DRAWS):
             number = len(self.study.get_trials(deepcopy=False))
-            if number == 0:
-                self.study.enqueue_trial(self.space.default())
+            if number < len(self.first):
+                self.study.enqueue_trial(self.first[number])
             self.study.sampler = self._sampler(number) if drawn < DRAWS_BY_TPE else RandomSampler(self._seed(number))
             if asked := self._accepted(self.study.ask()):
                 return asked
