@@ -93,18 +93,20 @@ def _indistinguishable(winner: Standing, standings: Sequence[Standing]) -> str:
 def _over_defaults(standings: Sequence[Standing], margins: Mapping[str, Difference], unit: Unit) -> list[str]:
     names = {row.candidate: name_of(row) for row in standings}
     return [
-        f"Against {names[candidate]} it is {_lead(difference.value, unit)} ({_evidence(difference, unit)})."
+        f"Against {names[candidate]} it is {lead_in_words(difference.value, unit)} ({evidence_in_words(difference, unit)})."
         for candidate, difference in margins.items()
     ]
 
 
-def _lead(value: float, unit: Unit) -> str:
+def lead_in_words(value: float, unit: Unit) -> str:
+    """``1.2 points better``, ``0.3 points worse`` or ``level``."""
     if unit.signed(value) == unit.signed(0):
         return "level"
     return f"{unit.amount(abs(value))} {'better' if value > 0 else 'worse'}"
 
 
-def _evidence(difference: Difference, unit: Unit) -> str:
+def evidence_in_words(difference: Difference, unit: Unit) -> str:
+    """The interval of a difference, and whether it is evidence for one."""
     bounds = f"95 % interval {unit.signed(difference.interval[0])} to {unit.signed(difference.interval[1])}"
     return bounds if difference.distinguishable else f"{NO_EVIDENCE}: {bounds}"
 

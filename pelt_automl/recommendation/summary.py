@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pelt_automl.errors import SelectionError
+from pelt_automl.evidence.expected_best import ExpectedBest, budgets, expected_best_by_method
 from pelt_automl.evidence.gates import LayerGate, gated_candidates, layer_gates
 from pelt_automl.evidence.savings import Savings, savings
 from pelt_automl.evidence.strength import GateEvidence, gate_evidence
@@ -70,6 +71,13 @@ class Summary:
     """Display name of each candidate."""
     measured: list[CostMeasured]
     """What configurations cost, those included that were measured for a limit."""
+    expected_best: list[ExpectedBest]
+    """What n trials of each method can be expected to find."""
+
+    @property
+    def budgets(self) -> list[int]:
+        """Numbers of trials that `expected_best` is shown at."""
+        return budgets(self.expected_best)
 
     @property
     def leaderboard(self) -> list[Standing]:
@@ -145,6 +153,7 @@ def summarize(events: Sequence[Event], folder: Path) -> Summary:
         savings=savings(events),
         names=names,
         measured=of_kind(events, CostMeasured),
+        expected_best=expected_best_by_method(trials, greater_is_better=data.greater_is_better),
     )
 
 

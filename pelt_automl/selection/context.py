@@ -18,6 +18,7 @@ from pelt_automl.records import Event, HyperParameters, Planned, Progress, Recor
 from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, WRITING, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
 from pelt_automl.selection.field import longest_text, refusals, too_many
+from pelt_automl.selection.inherited import Inherited
 from pelt_automl.tasks import TaskData
 from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.loop import Trainer
@@ -65,6 +66,7 @@ class Context:
     data: TaskData
     record: Record
     clock: Clock
+    inherited: Inherited = field(default_factory=Inherited)
     bill: dict[str, float] = field(default_factory=dict)
     """Seconds by phase."""
     _backbone: Backbone | None = None
@@ -82,9 +84,19 @@ class Context:
         return self._backbone
 
     @property
+    def loaded(self) -> Backbone | None:
+        """The model as far as it is loaded."""
+        return self._backbone
+
+    @property
     def max_length(self) -> int:
         """Tokens that a text is cut to."""
         return longest_text(self.settings.training.max_length, self.backbone.shape)
+
+    @property
+    def trials(self) -> int:
+        """Configurations tried a method at most."""
+        return self.settings.search.trials + self.inherited.more_trials
 
     @property
     def plan(self) -> TrainingPlan:

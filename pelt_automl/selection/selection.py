@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pelt_automl.backbones.loading import load_backbone, load_outline
+from pelt_automl.backbones.loading import Backbone, load_backbone, load_outline
 from pelt_automl.config import SelectionSettings, home
 from pelt_automl.errors import SelectionError
 from pelt_automl.recommendation import Recommendation, load_recommendation
@@ -24,6 +24,7 @@ from pelt_automl.selection.environment import environment, key_of, settings_as_j
 from pelt_automl.selection.evidence_phase import explain
 from pelt_automl.selection.field import field_of, longest_text
 from pelt_automl.selection.finalist_phase import confirm
+from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.limits import apply_limits, leave_out, left_out_before, over_parameters
 from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.probe import Packs, choose_packs, probe_packs
@@ -46,12 +47,17 @@ class Selection:
 
     @staticmethod
     def open(
-        settings: SelectionSettings, folder: Path | None = None, display: Recorder | None = None, *, joining: bool = False
+        settings: SelectionSettings,
+        folder: Path | None = None,
+        display: Recorder | None = None,
+        *,
+        joining: bool = False,
+        inherited: Inherited | None = None,
     ) -> "Selection":
         """Check settings, search spaces and data, and start a selection, or take it up where an earlier start left it.
 
         `folder`: None for one in the program's home. `display` is told of every event, progress included. `joining` is for workers that
-        search methods of a selection which another process may have open.
+        search methods of a selection which another process may have open. `inherited`: what an earlier selection hands on.
         Raises `TaskError`, `SettingsError`, `BackboneError`, `SearchSpaceError` for what can't be used, and `SelectionError` when the
         folder holds another selection or another process works in it. All of this happens before a model is loaded.
         """
@@ -59,7 +65,8 @@ class Selection:
         table, shape = load_outline(settings.model)
         methods, left_out = field_of(settings.search.methods, table, shape, longest_text(settings.training.max_length, shape))
         spaces = load_spaces(settings.search.spaces, methods)
-        data = load_task(settings.task)
+        inherited = inherited or Inherited()
+        data = inherited.data or load_task(settings.task)
         over = over_parameters(settings, methods, spaces, (table, shape), data.outputs)
         key = key_of(settings, data.data_hash, spaces)
         name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', data.name)}-{key[:8]}"
@@ -71,7 +78,7 @@ class Selection:
             events = _earlier_events(folder, key)
             clock = Clock(settings.search.seconds, used=seconds_used(events), started=started)
             record = Record(events, [make(folder) for make in RECORDERS.values()], display)
-            context = Context(settings, folder, methods, spaces, data, record, clock)
+            context = Context(settings, folder, methods, spaces, data, record, clock, inherited)
             selection = Selection(context, name, key, lock.pop_all())
         if not selection.finished:
             selection._start(left_out, over, resumed=bool(events))
@@ -107,6 +114,11 @@ class Selection:
         """Whether an earlier start has come to its end."""
         return bool(self.context.record.of(SelectionEnded))
 
+    @property
+    def loaded(self) -> Backbone | None:
+        """The model as far as it is loaded; None before `prepare`, and for a selection that had finished before."""
+        return self.context.loaded
+
     def prepare(self) -> None:
         """Describe the data, load the model, measure its speed, and plan what the time limit allows."""
         if self.finished:
@@ -118,7 +130,8 @@ class Selection:
         with context.timed("model"):
             context.progress("model", 0, 1, f"loading {context.settings.model}")
             training = context.settings.training
-            backbone = load_backbone(context.settings.model, precision=training.precision, dropout=training.dropout)
+            loaded = context.inherited.backbone
+            backbone = loaded or load_backbone(context.settings.model, precision=training.precision, dropout=training.dropout)
             planned = context.record.of(Planned)
             if planned:
                 context.ready(backbone, planned[-1].steps)
