@@ -48,7 +48,7 @@ def write_whole(path: Path, text: str) -> Path:
 
 
 def draw(summary: Summary) -> dict[str, str]:
-    """The plots as SVG, by name: ``learning-curves``, ``expected-best``, ``front``, and ``gates-0``, ... in the order of `Summary.gates`."""
+    """The plots as SVG, by name: ``learning-curves``, ``expected-best``, ``front``, ``gates-0``, ... in the order of `Summary.gates`."""
     drawn = {
         "learning-curves": learning_curves(summary.trials, summary.unit),
         "expected-best": expected_best_plot(summary.expected_best, summary.unit),
