@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pelt_automl.recommendation import wording
-from pelt_automl.recommendation.plots import gate_heat_map, learning_curves
+from pelt_automl.recommendation.plots import learning_curves, submodule_heat_map
 from pelt_automl.recommendation.schema import FILE
 from pelt_automl.recommendation.summary import Summary, records_of, summarize
 from pelt_automl.records import Standing, read
@@ -45,8 +45,8 @@ def _write(path: Path, text: str) -> Path:
 def draw(summary: Summary) -> dict[str, str]:
     """The plots as SVG, by name: ``learning-curves``, and ``gates-0``, ``gates-1``, ... in the order of `Summary.gates`."""
     drawn = {"learning-curves": learning_curves(summary.trials, summary.unit)}
-    for index, (_, gates) in enumerate(summary.gates):
-        drawn[f"gates-{index}"] = gate_heat_map(gates, f"gates-{index}")
+    for index, (_, places) in enumerate(summary.gates):
+        drawn[f"gates-{index}"] = submodule_heat_map(places, f"gates-{index}")
     return {name: svg for name, svg in drawn.items() if svg}
 
 
