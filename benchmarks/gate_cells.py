@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pelt_automl.modifications import Pack, PackTrial, without_reparameterizatio
 from pelt_automl.records import Seeds, to_json
 from pelt_automl.tasks import TaskData
 from pelt_automl.tasks.files import read_table
-from pelt_automl.training.dissection import TrainedUnion, dissect
+from pelt_automl.training.dissection import dissect
 from pelt_automl.training.evaluation import Evaluation, LabelScale, evaluate, predictions_of, score_of
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import make_plan, wanted_steps
@@ -125,17 +125,22 @@ def _training(run: TrialRun) -> dict[str, Any]:
 def _report_scores(backbone: Backbone, data: TaskData, report: Tokens, runs: Mapping[str, TrialRun]) -> dict[str, float]:
     if not runs:
         return {}
-    kept = [PackTrial(without_reparameterization(run.modifications), run.seeds.initialization) for run in runs.values()]
-    trained = Pack(backbone, kept, data.outputs)
-    for slot, run in enumerate(runs.values()):
-        trained.load_weights(slot, run.progress.best_weights)
-    evaluations = evaluate(trained, [report] * len(runs))
+    evaluations = evaluate(_pack(backbone, data, list(runs.values())), [report] * len(runs))
     return {method: _score(data, report, evaluation) for method, evaluation in zip(runs, evaluations, strict=True)}
 
 
+def _pack(backbone: Backbone, data: TaskData, runs: Sequence[TrialRun]) -> Pack:
+    """With the best weights of each."""
+    kept = [PackTrial(without_reparameterization(run.modifications), run.seeds.initialization) for run in runs]
+    pack = Pack(backbone, kept, data.outputs)
+    for slot, run in enumerate(runs):
+        pack.load_weights(slot, run.progress.best_weights)
+    return pack
+
+
 def _taken_apart(backbone: Backbone, data: TaskData, select: Tokens, run: TrialRun, seed: int) -> list[str]:
-    union = TrainedUnion(run.modifications, run.seeds.initialization, run.progress.best_weights)
-    [dissection] = dissect(backbone, [union], [select], data.outputs)
+    fresh = Pack(backbone, [PackTrial(run.modifications, run.seeds.initialization)], data.outputs)
+    [dissection] = dissect(_pack(backbone, data, [run]), fresh, [select])
     return [to_json(event) for event in dissection.events(UNION, UNION, seed, lambda evaluation: _score(data, select, evaluation))]
 
 

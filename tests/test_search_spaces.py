@@ -50,6 +50,24 @@ BAD = [
 ]
 
 
+RATE = "learning_rate: {type: float, low: 1.0e-4, high: 1.0e-2}\n"
+
+BAD_PORTFOLIOS = [
+    ("{learning_rate: 1.0e-3}", "portfolio must be a list of mappings"),
+    ("[{}]", "portfolio must be a list of mappings"),
+    ("[{rank: 4}]", "portfolio, entry 1: rank isn't searched; searched are learning_rate"),
+    ("[{learning_rate: 1.0e-3}, {learning_rate: 1.0}]", "portfolio, entry 2: learning_rate can't be 1.0; it is 0.0001 to 0.01"),
+    ("[{learning_rate: 1e-3}]", "portfolio, entry 1: learning_rate is the text '1e-3' to YAML; write it with a point: 1.0e-3"),
+]
+
+
+@pytest.mark.parametrize(("portfolio", "message"), BAD_PORTFOLIOS)
+def test_what_is_wrong_with_a_portfolio_is_said(tmp_path, portfolio, message):
+    with pytest.raises(SearchSpaceError) as caught:
+        load_space(written(tmp_path, f"{HEAD}  {RATE}portfolio: {portfolio}\n"))
+    assert message in str(caught.value)
+
+
 @pytest.mark.parametrize(("line", "message"), BAD)
 def test_what_is_wrong_is_said(tmp_path, line, message):
     with pytest.raises(SearchSpaceError) as caught:

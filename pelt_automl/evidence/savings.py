@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pelt_automl.records import CurvePoint, DataDescribed, Decision, Event, Planned, SelectionStarted, TrialEnded, of_kind
+from pelt_automl.records import CurvePoint, DataDescribed, Event, Planned, SelectionStarted, TrialEnded, of_kind
 from pelt_automl.tasks.metrics import METRICS
 
 FEWEST = 3
@@ -19,9 +19,6 @@ FEWEST = 3
 
 TIME_LIMIT, OUT = "time limit", "its method has left the race"
 """Causes of trials that weren't stopped by their rung but by the clock, or with their method."""
-
-LEFT = "left the race"
-"""The decision that ends a method's search."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Savings:
     by_rungs: int
     """Examples that were not trained on because a trial wasn't promoted from its rung."""
     by_race: int
-    """... because a method left the race: the rest of its trials under way, and without a time limit also those that never began."""
+    """... because a method left the race: the rest of its trials under way; those that it had still to come went to the others."""
     by_patience: int
     """... because a trial's select score had stopped rising."""
     padding: float | None
@@ -92,7 +89,7 @@ def savings(events: Sequence[Event]) -> Savings | None:
     return Savings(
         trained=batch * sum(trial.steps for trial in trials),
         by_rungs=examples_left(stopped) - examples_left(with_method),
-        by_race=examples_left(with_method) + batch * plan.steps * _never_begun(events, trials),
+        by_race=examples_left(with_method),
         by_patience=examples_left([trial for trial in trials if trial.state == "completed"]),
         padding=padding_share(trials),
         agreements=rung_agreements(trials, rungs, _greater_is_better(events)),
@@ -147,15 +144,6 @@ def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
     if len(set(first)) == 1 or len(set(second)) == 1:
         return None
     return METRICS["spearman"].score(first, second)
-
-
-def _never_begun(events: Sequence[Event], trials: Sequence[TrialEnded]) -> int:
-    """Trials that methods which left the race had still to come; 0 under a time limit, which might have ended them as well."""
-    most = _setting(events, "search", "trials")
-    if not most or _setting(events, "search", "seconds"):
-        return 0
-    left = {decision.subject for decision in of_kind(events, Decision) if decision.what == LEFT}
-    return sum(max(0, most - sum(trial.method == method for trial in trials)) for method in left)
 
 
 def _batch_size(events: Sequence[Event]) -> int:

@@ -4,17 +4,14 @@ import math
 from collections.abc import Sequence
 
 from pelt_automl.errors import NoTrialCompletedError, SelectionError
-from pelt_automl.evidence.finalists import finalists, report_labels
-from pelt_automl.evidence.gates import mean
+from pelt_automl.evidence.finalists import Finalist, finalists, report_labels
+from pelt_automl.evidence.points import point
 from pelt_automl.methods import FIXED_DEFAULTS
+from pelt_automl.recommendation.another_seed import Outlook, out_of_finals, outlook
 from pelt_automl.recommendation.standings import Comparison, Difference
 from pelt_automl.recommendation.statement import fallback_statement, statement
 from pelt_automl.recommendation.warnings import all_warnings, no_better_than_guessing
-from pelt_automl.recommendation.wording import ERRORS
-from pelt_automl.records import DataDescribed, Event, Standing, TrialEnded, VerdictReached, of_kind
-
-POINT = 0.01
-"""One point of a metric that runs from 0 to 1."""
+from pelt_automl.records import DataDescribed, Decision, Event, Standing, TrialEnded, VerdictReached, of_kind
 
 
 def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictReached:
@@ -41,7 +38,7 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
     if not found:
         return _fall_back(events, data)
     labels = report_labels(events)
-    comparison = Comparison(found, labels, data.metric, data.greater_is_better)
+    comparison = compare(events, found, labels, data)
     standings = comparison.standings(region_of_equivalence(equivalence, data.metric, labels))
     winner = cheapest([row for row in standings if row.tied], prefer)
     leads = margins(comparison, winner, standings)
@@ -58,12 +55,23 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
     )
 
 
+def compare(events: Sequence[Event], found: Sequence[Finalist], labels: Sequence[float], data: DataDescribed) -> Comparison:
+    """The comparison of these finalists, those that have left the finals left out of it."""
+    return Comparison(found, labels, data.metric, data.greater_is_better, out_of_finals(of_kind(events, Decision)))
+
+
+def outlook_of(events: Sequence[Event], equivalence: float) -> Outlook:
+    """What another seed would be good for, by the records so far (see `outlook`); nothing without a scored finalist."""
+    data, found = of_kind(events, DataDescribed)[-1], finalists(events)
+    if not found:
+        return Outlook("no finalist could be scored")
+    labels = report_labels(events)
+    return outlook(compare(events, found, labels, data), region_of_equivalence(equivalence, data.metric, labels))
+
+
 def region_of_equivalence(equivalence: float, metric: str, labels: Sequence[float]) -> float:
-    """Points in the metric's unit: 0.01 of the metric a point; for errors 0.01 of the labels' standard deviation."""
-    if metric not in ERRORS:
-        return equivalence * POINT
-    center = mean(labels)
-    return equivalence * POINT * math.sqrt(mean([(label - center) ** 2 for label in labels]))
+    """The region of practical equivalence in the metric's unit, from points."""
+    return equivalence * point(metric, labels)
 
 
 def cheapest(tied: Sequence[Standing], prefer: str) -> Standing:

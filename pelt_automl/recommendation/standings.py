@@ -1,6 +1,6 @@
 """The finalists side by side: means, intervals, probability of being best, differences to the best."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,16 +54,22 @@ class Comparison:
     difference to another is over the seeds that it shares with the compared. It can't be tied, nor be the best.
     """
 
-    def __init__(self, finalists: Sequence[Finalist], labels: Sequence[float], metric: str, greater_is_better: bool) -> None:
-        """Compare `finalists`, each with at least one run; `labels` belong to the predictions of all runs."""
+    def __init__(
+        self, finalists: Sequence[Finalist], labels: Sequence[float], metric: str, greater_is_better: bool, out: Collection[str] = ()
+    ) -> None:
+        """Compare `finalists`, each with at least one run; `labels` belong to the predictions of all runs.
+
+        `out`: those that got no further seeds since they were clearly behind; they are left out unless nobody else is there.
+        """
         self.finalists = finalists
         self.metric = metric
         self.sign = 1 if greater_is_better else -1
         self._labels = np.asarray(labels, np.float64)
         self._by_name = {finalist.candidate: finalist for finalist in finalists}
-        self._compare([finalist.candidate for finalist in finalists])
-        if hopeless := self._hopeless():
-            self._compare([name for name in self._by_name if name not in hopeless])
+        still_in = [name for name in self._by_name if name not in out] or list(self._by_name)
+        self._compare(still_in)
+        if hopeless := self._hopeless(still_in):
+            self._compare([name for name in still_in if name not in hopeless])
 
     def _compare(self, candidates: Sequence[str]) -> None:
         found = shared_seeds({name: list(self._by_name[name].runs) for name in candidates})
@@ -72,8 +78,8 @@ class Comparison:
         self._table = self._draw(found.compared, found.seeds)
         self._tables: dict[str, Table] = {}
 
-    def _hopeless(self) -> set[str]:
-        best, every = self.best(), {seed for finalist in self.finalists for seed in finalist.runs}
+    def _hopeless(self, candidates: Sequence[str]) -> set[str]:
+        best, every = self.best(), {seed for name in candidates for seed in self._by_name[name].runs}
         lacking = [name for name in self.shared.compared if set(self._by_name[name].runs) != every]
         return {name for name in lacking if self.difference(best, name).interval[0] > 0}
 
@@ -132,14 +138,24 @@ class Comparison:
         """95 % interval of a finalist's mean, within the metric's range."""
         return Unit(self.metric).clip(interval(self._table_of(candidate).of(candidate)))
 
+    def variance_by_examples(self, first: str, second: str) -> float:
+        """Of the difference of two compared finalists' means: what other examples would change, on the same seeds."""
+        runs = [self._by_name[name].runs[seed].predictions for name in (first, second) for seed in self.shared.seeds]
+        draws = paired_bootstrap(self._labels, np.asarray(runs, np.float64)[:, None], self.metric)  # each run by itself: no seeds to draw
+        mean_first, mean_second = (half.mean(axis=1) for half in np.split(draws, 2, axis=1))
+        return float(np.var(mean_first - mean_second, ddof=1))
+
+    def p_best(self) -> dict[str, float]:
+        """The probability of each compared finalist to be the best of them."""
+        return dict(zip(self.shared.compared, probability_best(self._table.draws, self.sign > 0).tolist(), strict=True))
+
     def standings(self, region: float) -> list[Standing]:
         """The finalists, best mean first, those left out of the comparison last.
 
         Args:
             region: of practical equivalence, in the metric's unit; a finalist is tied when its mean is at most this much worse.
         """
-        shares = probability_best(self._table.draws, self.sign > 0)
-        p_best = dict(zip(self.shared.compared, shares.tolist(), strict=True))
+        p_best = self.p_best()
         rows = [self._standing(finalist, p_best.get(finalist.candidate), region) for finalist in self.finalists]
         best = self.best()
         return sorted(rows, key=lambda row: (row.candidate not in p_best, row.difference, row.candidate != best, row.candidate))

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from pelt_automl.evidence.finalists import report_labels, scored_runs
 from pelt_automl.evidence.statistics import SharedSeeds
+from pelt_automl.recommendation.another_seed import out_of_finals
 from pelt_automl.recommendation.wording import Unit, candidate_names, counted, listed
-from pelt_automl.records import DataDescribed, Event, FinalistScored, Planned, ReportOpened, Standing, TrialEnded, of_kind
+from pelt_automl.records import DataDescribed, Decision, Event, FinalistScored, Planned, ReportOpened, Standing, TrialEnded, of_kind
 from pelt_automl.tasks.metrics import METRICS
 
 FEW_SEEDS = 3
@@ -82,8 +83,8 @@ def _constant(events: Sequence[Event], names: dict[str, str]) -> list[str]:
 def _left_out(events: Sequence[Event], shared: SharedSeeds, names: dict[str, str]) -> list[str]:
     runs = scored_runs(events)
     warnings = []
-    if shared.left_out:
-        who = listed([names[name] for name in shared.left_out])
+    if unfinished := [name for name in shared.left_out if name not in out_of_finals(of_kind(events, Decision))]:
+        who = listed([names[name] for name in unfinished])
         warnings.append(f"Not compared with the others, because not all of its runs were scored: {who}.")
     if any(set(runs[name]) != set(shared.seeds) for name in shared.compared):
         seeds = counted(len(shared.seeds), "seed")

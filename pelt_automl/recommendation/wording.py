@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pelt_automl.evidence.points import ERRORS
 from pelt_automl.records import Standing, TrialEnded
 
-ERRORS = ("mae", "rmse")
-"""Metrics in the labels' own unit; all others are shown in points (100 times the metric)."""
 NOTHING = "\N{EN DASH}"
 LIMITS = {"mcc": (-1.0, 1.0), "pearson": (-1.0, 1.0), "spearman": (-1.0, 1.0), "pearson_spearman": (-1.0, 1.0)}
 """Range of metrics other than the usual 0 to 1."""

@@ -1,6 +1,6 @@
 """Everything that can be wrong with a search space's file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pelt_automl.errors import SettingsError
@@ -8,7 +8,8 @@ from pelt_automl.methods import METHODS, PeltMethod
 from pelt_automl.methods.bridged import BridgedMethod
 from pelt_automl.search.parameters import Parameter, fits, in_order, is_pattern
 
-FILE_KEYS = {"method", "version", "hyper_parameters"}
+NEEDED_KEYS = {"method", "version", "hyper_parameters"}
+FILE_KEYS = NEEDED_KEYS | {"portfolio"}
 PARAMETER_KEYS = {
     "float": {"type", "low", "high", "log", "step", "only_if"},
     "int": {"type", "low", "high", "log", "step", "only_if"},
@@ -19,13 +20,17 @@ PARAMETER_KEYS = {
 def file_problems(data: Mapping[str, Any]) -> list[str]:
     """All problems of a file's content; empty if a space can be made of it."""
     problems = [f"unknown key {key!r}; there are {', '.join(sorted(FILE_KEYS))}" for key in data if key not in FILE_KEYS]
-    problems += [f"the key {key!r} is missing" for key in sorted(FILE_KEYS - set(data))]
+    problems += [f"the key {key!r} is missing" for key in sorted(NEEDED_KEYS - set(data))]
     method = METHODS.get(str(data.get("method")))
     if "method" in data and method is None:
         problems.append(f"method is {data['method']!r}; there are {', '.join(METHODS)}")
     if "version" in data and not _is(data["version"], int):
         problems.append(f"version is {data['version']!r}; it must be a whole number")
-    return problems + (_parameters_problems(data["hyper_parameters"], method) if "hyper_parameters" in data else [])
+    problems += _parameters_problems(data["hyper_parameters"], method) if "hyper_parameters" in data else []
+    portfolio = data.get("portfolio", [])
+    if not isinstance(portfolio, list) or not all(isinstance(entry, dict) and entry for entry in portfolio):
+        problems.append(f"portfolio must be a list of mappings from hyper-parameters to values, found {portfolio!r}")
+    return problems
 
 
 def _parameters_problems(entries: Any, method: PeltMethod | None) -> list[str]:
@@ -158,6 +163,37 @@ def parameter_from(name: str, entry: Mapping[str, Any], method: PeltMethod | Non
         choices=tuple(_plain(name, choice, method) for choice in entry.get("choices", ())),
         only_if={other: tuple(_plain(other, value, method) for value in values) for other, values in entry.get("only_if", {}).items()},
     )
+
+
+def portfolio_from(data: Mapping[str, Any], method: PeltMethod) -> list[dict[str, Any]]:
+    """The portfolio of a file without problems so far, values as the method's records hold them; wrong ones stay as they are."""
+
+    def plain(name: str, value: Any) -> Any:
+        try:
+            return method.plain(name, value)
+        except (SettingsError, KeyError):
+            return value
+
+    return [{name: plain(name, value) for name, value in entry.items()} for entry in data.get("portfolio", [])]
+
+
+def portfolio_problems(portfolio: Sequence[Mapping[str, Any]], parameters: Sequence[Parameter]) -> list[str]:
+    """Entries that name what isn't searched, or values that lie outside the space."""
+    by_name = {parameter.name: parameter for parameter in parameters}
+    return [
+        f"portfolio, entry {number}: {name} {problem}"
+        for number, entry in enumerate(portfolio, start=1)
+        for name, value in entry.items()
+        if (problem := _misplaced(value, by_name.get(name), by_name))
+    ]
+
+
+def _misplaced(value: Any, parameter: Parameter | None, searched: Iterable[str]) -> str:
+    if parameter is None:
+        return f"isn't searched; searched are {', '.join(searched)}"
+    if isinstance(value, str) and parameter.kind != "categorical":
+        return f"is the text {value!r} to YAML; write it with a point: {_with_point(value)}"
+    return "" if parameter.holds(value) else f"can't be {value!r}; it is {parameter.described()}"
 
 
 def _is(value: Any, kind: type) -> bool:

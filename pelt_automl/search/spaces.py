@@ -10,9 +10,12 @@ import yaml
 
 import pelt_automl
 from pelt_automl.errors import SearchSpaceError, all_problems
-from pelt_automl.methods import METHODS, PeltMethod
+from pelt_automl.methods import LEARNING_RATE, METHODS, PeltMethod
 from pelt_automl.search.parameters import Parameter, Suggests, in_order
-from pelt_automl.search.space_checks import FILE_KEYS, file_problems, parameter_from
+from pelt_automl.search.space_checks import FILE_KEYS, file_problems, parameter_from, portfolio_from, portfolio_problems
+
+LADDER = (0.5, 1.0, -0.5, 1.5, 0.75, 0.25, 2.0)
+"""Powers of ten between the published learning rate and those that are tried after it; few parameters and few steps want higher ones."""
 
 MOST_COMBINATIONS = 10_000
 """Combinations of choices that are looked at for those that make no sense."""
@@ -27,6 +30,8 @@ class SearchSpace:
     """Part of the study's name: a space that changes gets a new study."""
     parameters: tuple[Parameter, ...]
     """Each after those that it depends on."""
+    portfolio: tuple[Mapping[str, Any], ...] = ()
+    """Configurations that are known to be good, by what they change in the published default; the file's."""
 
     @property
     def _method(self) -> PeltMethod:
@@ -42,10 +47,29 @@ class SearchSpace:
 
     def default(self) -> dict[str, Any]:
         """The configuration to try first: the published one, as far as it is searched and has a meaning."""
+        return self._changed({})
+
+    def good(self) -> list[dict[str, Any]]:
+        """What to try after the default where there are few trials: the file's portfolio, else a ladder of learning rates.
+
+        The learning rate decides more than any size (facts of He et al. 2022 and of the adapters library paper, table 3), so that without a
+        portfolio the published one is multiplied by the powers of `LADDER`, as far as they lie in the space.
+        """
+        changes = self.portfolio or tuple({LEARNING_RATE: rate} for rate in self._ladder())
+        found = [self._changed(change) for change in changes]
+        return [configuration for number, configuration in enumerate(found) if configuration not in [self.default(), *found[:number]]]
+
+    def _ladder(self) -> list[float]:
+        (rate,) = [parameter for parameter in self.parameters if parameter.name == LEARNING_RATE]
+        rates = [float(f"{self._first(rate) * 10**power:.2g}") for power in LADDER]
+        return [value for value in rates if rate.holds(value)]
+
+    def _changed(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """The published configuration with these changes, as far as its parameters are searched and have a meaning."""
         drawn: dict[str, Any] = {}
         for parameter in self.parameters:
             if parameter.applies(drawn):
-                drawn[parameter.name] = self._first(parameter)
+                drawn[parameter.name] = changes.get(parameter.name, self._first(parameter))
         return drawn
 
     def _first(self, parameter: Parameter) -> Any:
@@ -139,7 +163,9 @@ def load_space(path: Path) -> SearchSpace:
         raise SearchSpaceError(all_problems(str(path), problems))
     method = METHODS[data["method"]]
     ordered, _ = in_order([parameter_from(name, entry, method) for name, entry in data["hyper_parameters"].items()])
-    space = SearchSpace(method.name, data["version"], ordered)
+    space = SearchSpace(method.name, data["version"], ordered, tuple(portfolio_from(data, method)))
+    if problems := portfolio_problems(space.portfolio, ordered):
+        raise SearchSpaceError(all_problems(str(path), problems))
     if reason := space.refusal(space.default()):
         raise SearchSpaceError(f"{path}: the configuration to try first makes no sense: {reason}")
     return space

@@ -3,14 +3,14 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import optuna
-from optuna.samplers import RandomSampler, TPESampler
+from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock  # the base class of its lock_obj; Optuna exports only its own two
@@ -18,12 +18,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pelt_automl.errors import SearchSpaceError
 from pelt_automl.records import HyperParameters
+from pelt_automl.search.samplers import sampler as make_sampler
 from pelt_automl.search.spaces import SearchSpace
 
-STARTUP_TRIALS = 4
-"""Configurations drawn at random, the default among them, before TPE takes over."""
-
-DRAWS_BY_TPE, MOST_DRAWS = 50, 1000
+DRAWS_BY_SAMPLER, MOST_DRAWS = 50, 1000
 """Configurations in a row that make no sense: after the first number they are drawn at random, after the second there are none."""
 
 REFUSED = "refused"
@@ -87,7 +85,7 @@ def exclusive(path: Path) -> Iterator[bool]:
 
 
 class MethodStudy:
-    """The search of one method. The first trial is the published default; TPE with a fixed seed follows."""
+    """The search of one method. First the published default, then what is known to be good, then a sampler with a fixed seed."""
 
     def __init__(
         self,
@@ -98,12 +96,17 @@ class MethodStudy:
         *,
         greater_is_better: bool,
         refusal: Callable[[HyperParameters], str | None] = lambda _: None,
+        sampler: str = "tpe",
+        first: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """`name` is unique in the storage; a study that is there already is taken up.
 
-        `refusal`: why a configuration can't be trained, beyond what makes no sense anywhere: the model lacks a site, say.
+        `sampler`: a name in `pelt_automl.config.SAMPLERS`. `first`: configurations of the space that are tried after the default, before
+        the sampler's. `refusal`: why a configuration can't be trained, beyond what makes no sense anywhere: the model lacks a site, say.
         """
-        self.space, self.seed, self.name, self.refusal = space, seed, name, refusal
+        self.space, self.seed, self.name, self.refusal, self.sampler = space, seed, name, refusal, sampler
+        self.known = [space.default(), *(configuration for configuration in first if configuration != space.default())]
+        """What is tried without asking the sampler, in this order."""
         self.study = optuna.create_study(
             study_name=f"{name}-v{space.version}",
             storage=storage,
@@ -119,9 +122,10 @@ class MethodStudy:
         """
         for drawn in range(MOST_DRAWS):
             number = len(self.study.get_trials(deepcopy=False))
-            if number == 0:
-                self.study.enqueue_trial(self.space.default())
-            self.study.sampler = self._sampler(number) if drawn < DRAWS_BY_TPE else RandomSampler(self._seed(number))
+            if number < len(self.known):
+                self.study.enqueue_trial(dict(self.known[number]))
+            seed = self._seed(number)
+            self.study.sampler = make_sampler(self.sampler, seed, self.space) if drawn < DRAWS_BY_SAMPLER else RandomSampler(seed)
             if asked := self._accepted(self.study.ask()):
                 return asked
         raise SearchSpaceError(f"{self.name}: {MOST_DRAWS} configurations in a row make no sense; see `pelt-automl spaces` for the reasons")
@@ -135,9 +139,6 @@ class MethodStudy:
         trial.set_user_attr(REFUSED, reason)
         self.study.tell(trial.number, state=TrialState.FAIL)
         return None
-
-    def _sampler(self, number: int) -> TPESampler:
-        return TPESampler(seed=self._seed(number), n_startup_trials=STARTUP_TRIALS, constant_liar=True)
 
     def _seed(self, number: int) -> int:
         """From the trial's number, so that a search that is taken up again goes on as it would have without the break."""

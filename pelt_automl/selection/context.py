@@ -70,6 +70,8 @@ class Context:
     _backbone: Backbone | None = None
     lower: LowerLayers | None = None
     """What the lower layers put out for each example, kept for all packs that leave them alone, after `prepare`."""
+    report_opened: Tokens | None = None
+    """The examples of the report split that finalists are scored on, once it is open in this process."""
     _plan: TrainingPlan | None = None
     _tokens: dict[int, tuple[Tokens, Tokens]] = field(default_factory=dict)
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from pelt_automl.design_space import submodules
 from pelt_automl.evidence.gates import mean
+from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.records import ContributionMeasured, Decision, Event, FinalistScored, GateMeasured, KnockedOut, TrialEnded
 from pelt_automl.search.budget import WRITING
 from pelt_automl.selection.context import Context
-from pelt_automl.selection.finalist_phase import weights_of_run
-from pelt_automl.training.checkpoints import load_tensors
-from pelt_automl.training.dissection import TrainedUnion, dissect
+from pelt_automl.selection.finalist_weights import packs_of, trained_pack
+from pelt_automl.training.dissection import dissect
 from pelt_automl.training.evaluation import Evaluation, LabelScale, predictions_of, score_of
 from pelt_automl.training.tokens import Tokens
 
@@ -22,7 +22,7 @@ def explain(context: Context) -> None:
             _leave_out(context, candidate)
             continue
         context.progress("evidence", done, len(todo), f"taking {candidate} apart")
-        for pack in context.packs(runs, lambda run: context.modifications(run.method, run.hyper_parameters)):
+        for pack in packs_of(context, runs):
             _explain(context, pack)
 
 
@@ -65,7 +65,8 @@ def _leave_out(context: Context, candidate: str) -> None:
 def _explain(context: Context, runs: Sequence[TrialEnded]) -> None:
     """The evidence of runs that share a pack."""
     sets = [context.evidence_select(run.seeds.split) for run in runs]
-    found = dissect(context.backbone, [_trained(context, run) for run in runs], sets, context.data.outputs, context.lower)
+    fresh = [PackTrial(context.modifications(run.method, run.hyper_parameters), run.seeds.initialization) for run in runs]
+    found = dissect(trained_pack(context, runs), Pack(context.backbone, fresh, context.data.outputs, context.lower), sets)
     known = {_place(event) for kind in (GateMeasured, ContributionMeasured, KnockedOut) for event in context.record.of(kind)}
     for run, tokens, dissection in zip(runs, sets, found, strict=True):
 
@@ -75,11 +76,6 @@ def _explain(context: Context, runs: Sequence[TrialEnded]) -> None:
         for event in dissection.events(run.trial, run.candidate, run.number, score):
             if _place(event) not in known:
                 context.record.add(event)
-
-
-def _trained(context: Context, run: TrialEnded) -> TrainedUnion:
-    weights = load_tensors(weights_of_run(context.folder, run.trial))[0]
-    return TrainedUnion(context.modifications(run.method, run.hyper_parameters), run.seeds.initialization, weights)
 
 
 def _place(event: Event) -> tuple[object, ...]:

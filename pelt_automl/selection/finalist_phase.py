@@ -1,57 +1,83 @@
-"""The finalists: trained anew on fresh paired seed triples, then scored on the report split, which is opened once."""
+"""The finalists: trained anew on fresh paired seed triples, then scored on the report split, as many seeds as the verdict needs."""
 
 import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from pelt_automl.methods import METHODS
-from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
-from pelt_automl.records import Decision, FinalistScored, ReportOpened, Seeds, TrialEnded
-from pelt_automl.search.budget import FEWEST_REPORT
+from pelt_automl.recommendation.another_seed import LEFT, out_of_finals
+from pelt_automl.recommendation.decision import outlook_of
+from pelt_automl.records import Decision, FinalistScored, Seeds, TrialEnded
 from pelt_automl.search.finalists import choose_finalists, wanted_finalists
 from pelt_automl.search.race import out_of_race
 from pelt_automl.selection.context import Context
-from pelt_automl.training.checkpoints import load_tensors, save_tensors
-from pelt_automl.training.evaluation import LabelScale, evaluate, predictions_of, score_of
+from pelt_automl.selection.finalist_weights import weights_of_run
+from pelt_automl.selection.report_scoring import least_scored, score_finalists
+from pelt_automl.training.checkpoints import save_tensors
 from pelt_automl.training.trials import TrialRun
 
-FEWEST_SCORED = 50
-"""Examples of the report split that are scored however little time is left."""
-
 AMPLE = 1.3
-"""Time left over what all seeds are predicted to take, from which on they train together, which fills packs better than one by one."""
+"""Time left over what the least seeds are predicted to take, from which on they train together: packs are fuller than one by one."""
 
-MARGIN = 0.8
-"""Share of the time left that scoring is planned for: the speed was measured, but on few examples."""
+ENOUGH = "enough seeds"
+"""The decision that no further seed is needed."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration to be confirmed."""
+
+    name: str
+    """Unique in the selection; that of the search's trial which it repeats, if it repeats one."""
+    method: str
+    hyper_parameters: dict[str, Any]
+    is_default: bool = False
+
+    @staticmethod
+    def of(trial: TrialEnded) -> "Candidate":
+        """The configuration of a trial of the search."""
+        return Candidate(trial.candidate, trial.method, trial.hyper_parameters, trial.is_default)
 
 
 @dataclass(frozen=True)
 class _FinalistRun:
     """One finalist on one seed triple."""
 
-    candidate: TrialEnded
-    """The search's trial that it repeats."""
+    candidate: Candidate
     index: int
     """Of the seed triple."""
 
     @property
     def name(self) -> str:
-        return f"final-{self.candidate.candidate}-seed{self.index}"
+        return f"final-{self.candidate.name}-seed{self.index}"
 
 
 def confirm(context: Context) -> None:
-    """Choose the finalists, train them on fresh seeds as long as there is time, and score them on the report split."""
+    """Choose the finalists, train them on fresh seeds as long as there is time and the verdict needs it, and score them on report."""
     finalists = _chosen(context)
-    seeds = [[_FinalistRun(candidate, index) for candidate in finalists] for index in range(context.settings.search.finalist_seeds)]
-    every_run = [run for runs in seeds for run in runs]
-    for runs in [every_run] if _time_for(context, every_run) >= AMPLE else seeds:
-        if not _train(context, runs):
-            break
-    _open_report(context)
+    if _train_least(context, finalists):
+        score_finalists(context)
+        _train_further_seeds(context, finalists)
+    else:
+        score_finalists(context)
+
+
+def confirm_further(context: Context, candidates: Sequence[Candidate]) -> None:
+    """Train further candidates on the seed triples that the finalists have had, and score them on the same report examples.
+
+    For what is found after the finals, such as a smaller union. Those that an earlier start has trained aren't trained again; what the time
+    doesn't allow is left out, with a record.
+    """
+    indices = sorted({scored.seed_index for scored in context.record.of(FinalistScored)})
+    every_run = [_FinalistRun(candidate, index) for index in indices for candidate in candidates]
+    if not _todo(context, every_run) or _time_for(context, every_run) >= 1:
+        _train(context, every_run)
+        score_finalists(context)
+        return
+    for candidate in candidates:
+        why = "the time left is too short to train it on the finalists' seeds"
+        context.record.add(Decision("left out", candidate.name, why, {"seconds_left": context.clock.left}))
 
 
 def finalist_seeds(seed: int, index: int) -> Seeds:
@@ -59,27 +85,52 @@ def finalist_seeds(seed: int, index: int) -> Seeds:
     return Seeds(split=seed + 1 + index, initialization=seed + 1001 + index, order=seed + 2001 + index)
 
 
-def weights_of_run(folder: Path, run: str) -> Path:
-    """A finalist run's best weights."""
-    return folder / "finalists" / f"{run}.safetensors"
-
-
-def modifications_of(trial: TrialEnded) -> PackTrial:
-    """A trained finalist as a pack takes it: in the form in which its weights are kept."""
-    return PackTrial(without_reparameterization(METHODS[trial.method].modifications(trial.hyper_parameters)), trial.seeds.initialization)
-
-
-def _chosen(context: Context) -> list[TrialEnded]:
+def _chosen(context: Context) -> list[Candidate]:
     trials = context.record.of(TrialEnded)
     made = {(d.what, d.subject) for d in context.record.of(Decision)}
     if any(trial.stage == "finalist" for trial in trials):  # an earlier start has chosen, and trained some of them
-        return [trial for trial in trials if trial.stage == "search" and ("finalist", trial.candidate) in made]
+        return [Candidate.of(trial) for trial in trials if trial.stage == "search" and ("finalist", trial.candidate) in made]
     out = out_of_race(context.record.of(Decision))
     finalists = choose_finalists(trials, _affordable(context), out=out, greater_is_better=context.data.metric.greater_is_better)
     for decision in finalists.decisions:
         if (decision.what, decision.subject) not in made:  # an earlier start may have been killed between them
             context.record.add(decision)
-    return finalists.chosen
+    return [Candidate.of(trial) for trial in finalists.chosen]
+
+
+def _train_least(context: Context, finalists: Sequence[Candidate]) -> bool:
+    """Train every finalist on the least number of seeds; False when the time allows fewer."""
+    seeds = [[_FinalistRun(candidate, index) for candidate in finalists] for index in range(context.settings.search.finalist_seeds)]
+    every_run = [run for runs in seeds for run in runs]
+    return all(_train(context, runs) for runs in ([every_run] if _time_for(context, every_run) >= AMPLE else seeds))
+
+
+def _train_further_seeds(context: Context, finalists: Sequence[Candidate]) -> None:
+    """One seed after the other for those that are still in, as long as it may change the verdict and there is time."""
+    search, record = context.settings.search, context.record
+    begun = {trial.number for trial in record.of(TrialEnded) if trial.stage == "finalist"}
+    for index in range(search.finalist_seeds, search.most_seeds):
+        if index not in begun and _enough(context):
+            return
+        out = out_of_finals(record.of(Decision))
+        if not _train(context, [_FinalistRun(candidate, index) for candidate in finalists if candidate.name not in out]):
+            return
+        score_finalists(context)
+
+
+def _enough(context: Context) -> bool:
+    """Whether the verdict needs no further seed; that, and which finalists can't be tied any more, is recorded."""
+    record = context.record
+    if any(decision.what == ENOUGH for decision in record.of(Decision)):
+        return True
+    found = outlook_of(record.events, context.settings.search.equivalence)
+    if found.stop:
+        record.add(Decision(ENOUGH, "finalists", found.stop, found.numbers))
+        return True
+    for name in found.behind:
+        why = "by all of its interval it is further behind the best than the region of practical equivalence"
+        record.add(Decision(LEFT, name, why, found.numbers))
+    return False
 
 
 def _affordable(context: Context) -> int:
@@ -87,13 +138,8 @@ def _affordable(context: Context) -> int:
     if context.clock.limit is None:
         return wanted_finalists(context.methods)
     left = context.clock.left - context.closing_seconds(0, 0)
-    one_run = context.seconds_a_training + _least_scored(context) * context.speed.example
+    one_run = context.seconds_a_training + least_scored(context) * context.speed.example
     return max(2, int(left / (context.settings.search.finalist_seeds * one_run)))
-
-
-def _least_scored(context: Context) -> int:
-    """Examples of the report split that time is kept for."""
-    return min(FEWEST_REPORT, len(context.data.report))
 
 
 def _todo(context: Context, runs: Sequence[_FinalistRun]) -> list[_FinalistRun]:
@@ -160,7 +206,7 @@ def _end(context: Context, run: _FinalistRun, training: TrialRun) -> None:
     context.record.add(
         context.ended(
             training,
-            candidate=run.candidate.candidate,
+            candidate=run.candidate.name,
             method=run.candidate.method,
             stage="finalist",
             number=run.index,
@@ -174,45 +220,5 @@ def _reserve(context: Context, runs: Sequence[_FinalistRun]) -> float:
     """Seconds kept for scoring these runs and those of earlier seeds, for evidence and writing."""
     if context.clock.limit is None:
         return 0.0
-    finalists, seeds = len({run.candidate.candidate for run in runs}), max(run.index for run in runs) + 1
-    return context.closing_seconds(seeds * finalists, _least_scored(context))
-
-
-def _open_report(context: Context) -> None:
-    """Score every trained finalist on the same examples of the report split."""
-    scored = {event.trial for event in context.record.of(FinalistScored)}
-    runs = [trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"]
-    todo = [run for run in runs if run.trial not in scored]
-    if not todo:
-        return
-    indices = _examples(context, len(todo))
-    tokens = context.report(indices)
-    openings = len(context.record.of(ReportOpened)) + 1
-    context.record.add(ReportOpened(openings, len(indices), len(context.data.report), tokens.labels.tolist()))
-    packs = context.packs(todo, lambda run: context.modifications(run.method, run.hyper_parameters))
-    for done, pack in enumerate(packs):
-        context.progress("finalists", done, len(packs), "scoring on the report split")
-        trained = Pack(context.backbone, [modifications_of(run) for run in pack], context.data.outputs, context.lower)
-        for slot, run in enumerate(pack):
-            trained.load_weights(slot, load_tensors(weights_of_run(context.folder, run.trial))[0])
-        for run, evaluation in zip(pack, evaluate(trained, [tokens] * len(pack)), strict=True):
-            scale = LabelScale.of(context.splits(run.seeds.split)[0].labels, regression=context.data.kind == "regression")
-            predictions = predictions_of(evaluation, scale)
-            score = score_of(context.data.metric, tokens.labels, predictions)
-            context.record.add(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
-
-
-def _examples(context: Context, runs: int) -> list[int]:
-    """Which examples are scored: those of an earlier opening, all, or as many as the time allows, drawn once by the seed."""
-    size = len(context.data.report)
-    opened = context.record.of(ReportOpened)
-    count = size
-    if opened:
-        count = opened[-1].examples
-    elif context.clock.limit is not None:
-        left = MARGIN * (context.clock.left - context.closing_seconds(0, 0))
-        count = min(size, max(FEWEST_SCORED, int(left / (runs * context.speed.example))))
-    if count >= size:
-        return list(range(size))
-    order = np.random.default_rng(context.settings.search.seed).permutation(size)
-    return [int(index) for index in np.sort(order[:count])]
+    finalists, seeds = len({run.candidate.name for run in runs}), max(run.index for run in runs) + 1
+    return context.closing_seconds(seeds * finalists, least_scored(context))

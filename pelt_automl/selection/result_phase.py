@@ -10,7 +10,7 @@ from pelt_automl.recommendation.decision import decide
 from pelt_automl.records import Decision, FinalistScored, SelectionEnded, TrialEnded, VerdictReached
 from pelt_automl.search.budget import seconds_used
 from pelt_automl.selection.context import Context
-from pelt_automl.selection.finalist_phase import weights_of_run
+from pelt_automl.selection.finalist_weights import weights_of_run
 from pelt_automl.selection.search_phase import weights_of_method
 from pelt_automl.training.checkpoints import TrainedConfig, describe, load_tensors, precision_name, save_trained
 from pelt_automl.training.evaluation import LabelScale

@@ -14,6 +14,7 @@ from pelt_automl.recommendation.decision import best_by_select_score
 from pelt_automl.records import Decision, Seeds, TrialEnded
 from pelt_automl.search.promotion import expected_share, promoted
 from pelt_automl.search.race import OUT, leaving, out_of_race
+from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.search.studies import Asked, MethodStudy, exclusive, open_storage
 from pelt_automl.selection.context import Context
 from pelt_automl.training.checkpoints import load_progress, save_progress, save_tensors
@@ -74,6 +75,8 @@ class _Search:
                 search.seed,
                 greater_is_better=data.metric.greater_is_better,
                 refusal=partial(context.refusal, method),
+                sampler=search.sampler,
+                first=context.spaces[method].good()[: portfolio_length(search.trials)] if search.portfolio else (),
             )
             for method in methods
         }
@@ -150,9 +153,12 @@ class _Search:
         return out_of_race(self.context.record.of(Decision))
 
     def _open(self) -> list[str]:
-        """Methods of which there are trials to come."""
-        most, out = self.context.settings.search.trials, self.out
-        return [method for method in self.methods if method not in out and self.studies[method].asked < most]
+        """Methods of which there are trials to come: as many of each as the settings say, and its share of those that others have left."""
+        out = self.out
+        inside = [method for method in self.methods if method not in out]
+        freed = sum(max(0, self.context.settings.search.trials - self.studies[method].asked) for method in self.methods if method in out)
+        most = self.context.settings.search.trials + (freed // len(inside) if inside else 0)
+        return [method for method in inside if self.studies[method].asked < most]
 
     def _time_for_another(self) -> bool:
         """Whether another trial can be expected to end with those under way before the search's time is up; the first always may."""
@@ -167,6 +173,8 @@ class _Search:
 
     def _race(self) -> None:
         """Methods whose best trial can't reach the leader's leave the race."""
+        if not self.context.settings.search.race:
+            return
         metric, slow = self.context.data.metric, {name for name, method in METHODS.items() if method.slow_starter}
         labels = self.context.splits(self.context.settings.search.seed)[1].labels
         trials = self.context.record.of(TrialEnded)

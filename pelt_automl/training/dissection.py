@@ -3,27 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from pelt_automl.backbones.loading import Backbone
-from pelt_automl.design_space import Modification, submodules
-from pelt_automl.modifications import LowerLayers, Pack, PackTrial, without_reparameterization
+from pelt_automl.design_space import submodules
+from pelt_automl.modifications import Pack
 from pelt_automl.modifications.observed import Place
 from pelt_automl.records import ContributionMeasured, Event, GateMeasured, KnockedOut
 from pelt_automl.training.evaluation import Evaluation, evaluate
 from pelt_automl.training.tokens import Tokens
-
-
-@dataclass(frozen=True)
-class TrainedUnion:
-    """A trained configuration of several submodules, or of one with gates."""
-
-    modifications: tuple[Modification, ...]
-    """As they were trained."""
-    seed: int
-    """Of the initialization."""
-    weights: Mapping[str, Tensor]
-    """Kept weights."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +34,10 @@ class Dissection:
             yield KnockedOut(*run, submodule, score(self.whole), score(less))
 
 
-def dissect(
-    backbone: Backbone, unions: Sequence[TrainedUnion], sets: Sequence[Tokens], outputs: int, lower: LowerLayers | None = None
-) -> list[Dissection]:
-    """Unions that share a pack, each on its own set of examples. `outputs`, `lower`: see `Pack`."""
-    fresh = Pack(backbone, [PackTrial(union.modifications, union.seed) for union in unions], outputs, lower)
-    starts = [_gates(evaluation) for evaluation in evaluate(fresh, sets)]
-    trained = Pack(backbone, [PackTrial(without_reparameterization(union.modifications), union.seed) for union in unions], outputs, lower)
-    for slot, union in enumerate(unions):
-        trained.load_weights(slot, union.weights)
+def dissect(trained: Pack, fresh: Pack, sets: Sequence[Tokens]) -> list[Dissection]:
+    """The unions of a pack, each on its own set of examples; `fresh`: the same trials before their training."""
+    starts = [{(gate.submodule, gate.site, gate.layer): gate.mean for gate in evaluation.gates} for evaluation in evaluate(fresh, sets)]
     whole = evaluate(trained, sets, measure=True)
-    own = [submodules(union.modifications) for union in unions]
+    own = [submodules(trial.modifications) for trial in trained.trials]
     without = {name: evaluate(trained, sets, frozenset({name})) for name in sorted({name for names in own for name in names})}
     return [Dissection(whole[slot], starts[slot], {name: without[name][slot] for name in names}) for slot, names in enumerate(own)]
-
-
-def _gates(evaluation: Evaluation) -> dict[Place, float]:
-    return {(gate.submodule, gate.site, gate.layer): gate.mean for gate in evaluation.gates}

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from pelt_automl.evidence.savings import (
-    LEFT,
     OUT,
     TIME_LIMIT,
     RungAgreement,
@@ -56,18 +55,12 @@ def test_examples_trained_stand_against_the_same_trials_in_full():
     assert found.share == pytest.approx(285 / 435)
 
 
-@pytest.mark.parametrize(("seconds", "never_begun"), [(None, 4), (60.0, 0)])
-def test_trials_that_a_method_never_began_are_saved_by_the_race_unless_the_clock_might_have_ended_them(seconds, never_begun):
-    trials = [
-        trial("lora-0", 0.5, 0.6, 0.7, 0.8),
-        trial("prompt-0", 0.5, 0.5, 0.5, 0.5),
-        trial("prompt-1", 0.5, state="stopped", cause="rung"),
-    ]
+def test_trials_that_a_method_never_began_are_not_saved_since_others_got_them():
+    trials = [trial("lora-0", 0.5, 0.6, 0.7, 0.8), trial("prompt-0", 0.5, 0.5, 0.5, 0.5)]
     started, *others = selection(*trials)
-    started = replace(started, settings=started.settings | {"search": {"trials": 6, "seconds": seconds}})
-    found = savings([started, *others, Decision(LEFT, "prompt", "its best trial can't reach lora-0")])
-    assert (found.trained, found.by_rungs) == (16 * 225, 16 * 75)
-    assert found.by_race == 16 * 100 * never_begun  # of six trials prompt had two; lora is still to have its own
+    started = replace(started, settings=started.settings | {"search": {"trials": 6}})
+    found = savings([started, *others, Decision("left the race", "prompt", "its best trial can't reach lora-0")])
+    assert (found.in_full, found.by_race) == (16 * 200, 0)
 
 
 def test_a_trial_that_was_recorded_twice_counts_as_it_ended_last():
@@ -154,7 +147,7 @@ def test_causes_and_decisions_are_those_that_the_search_writes():
     from pelt_automl.search import race
     from pelt_automl.selection import search_phase
 
-    assert (search_phase.TIME_LIMIT, race.OUT, race.LEFT) == (TIME_LIMIT, OUT, LEFT)
+    assert (search_phase.TIME_LIMIT, race.OUT) == (TIME_LIMIT, OUT)
 
 
 def test_tokens_and_rungs_are_kept_in_the_records_and_old_lines_have_none():

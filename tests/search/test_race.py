@@ -28,15 +28,21 @@ def trials(method, *wrong):
 LEADER = trials("lora", range(30), range(10), range(20))
 """90 % are right at best."""
 
+SEEDS = 2**0.5 * 0.015
+"""What the seeds of two trials leave open: 0.0212, in each standard error below."""
+
 TABLE = {
-    # 10 of the leader's mistakes and 15 more: 0.15 behind, standard error sqrt(0.15 * 0.85 / 100) = 0.036, times 2.33 is 0.083
+    # 10 of the leader's mistakes and 15 more: 0.15 behind, standard error by examples sqrt(0.15 * 0.85 / 100) = 0.036, with seeds 0.041,
+    # times 2.33 is 0.097
     "far behind": (trials("head", range(40), range(25), range(40)), (), ["head"]),
-    # 3 more: 0.03 behind, standard error 0.017, times 2.33 is 0.040
+    # 3 more: 0.03 behind, standard errors 0.017 and 0.027, times 2.33 is 0.064
     "a little behind": (trials("head", range(40), range(13), range(40)), (), []),
-    # 6 more: 0.06 behind on the same examples, standard error 0.024, times 2.33 is 0.055 ...
-    "behind on the same examples": (trials("head", range(40), range(16), range(40)), (), ["head"]),
-    # ... but with 16 mistakes elsewhere the standard error is sqrt((0.26 - 0.06 ** 2) / 100) = 0.051
-    "as far behind, wrong elsewhere": (trials("head", range(40), range(50, 66), range(40)), (), []),
+    # 6 more: 0.06 behind, standard error by examples 0.024, times 2.33 is 0.055, but with seeds 0.032, times 2.33 is 0.074
+    "behind by less than what seeds may change": (trials("head", range(40), range(16), range(40)), (), []),
+    # 9 more: 0.09 behind on the same examples, standard errors 0.029 and 0.036, times 2.33 is 0.083 ...
+    "behind on the same examples": (trials("head", range(40), range(19), range(40)), (), ["head"]),
+    # ... but with 19 mistakes elsewhere the standard errors are sqrt((0.29 - 0.09 ** 2) / 100) = 0.053 and 0.057
+    "as far behind, wrong elsewhere": (trials("head", range(40), range(50, 69), range(40)), (), []),
     "two trials are too few": (trials("head", range(40), range(25)), (), []),
     "left before": (trials("head", range(40), range(25), range(40)), ("head",), []),
     "a slow starter has six": (trials("prompt", range(40), range(25), range(40)), (), []),
@@ -72,7 +78,7 @@ def test_the_decision_names_the_numbers_it_was_made_on():
     (decision,) = leaving([*LEADER, *trials("head", range(40), range(25), range(40))], LABELS, "accuracy", (), (), greater_is_better=True)
     assert decision.numbers["best"] == pytest.approx(0.75)
     assert decision.numbers["leader"] == pytest.approx(0.90)
-    assert decision.numbers["standard_error"] == pytest.approx(0.0357, rel=0.1)
+    assert decision.numbers["standard_error"] == pytest.approx((0.0357**2 + SEEDS**2) ** 0.5, rel=0.08)
     assert "head-1" in decision.why
     assert "lora-1" in decision.why
 
@@ -87,12 +93,12 @@ def test_who_has_left_is_read_from_the_decisions():
 
 
 def test_equally_good_methods_rarely_part():
-    """Simulated: two methods right on 80 % of examples, independently; the worse one leaves in 2 % of the races (1 % either way)."""
+    """Simulated: two methods right on 80 % of examples, independently; the worse one leaves in less than 2 % of the races."""
     rng, left = np.random.default_rng(0), 0
     for _ in range(300):
         both = [trials(method, *[np.flatnonzero(rng.random(100) > 0.8).tolist()] * 3) for method in ("a", "b")]
         left += bool(leaving([*both[0], *both[1]], LABELS, "accuracy", (), (), greater_is_better=True))
-    assert left / 300 < 0.045
+    assert left / 300 < 0.03
 
 
 def test_no_mistake_among_few_examples_is_not_certainty():

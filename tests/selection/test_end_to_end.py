@@ -10,6 +10,7 @@ import pelt_automl
 from pelt_automl.errors import SelectionError
 from pelt_automl.recommendation import load_recommendation
 from pelt_automl.records import (
+    ContributionMeasured,
     Decision,
     FinalistScored,
     GateMeasured,
@@ -112,20 +113,20 @@ def test_every_finalists_run_is_scored_on_the_same_examples(events):
         assert event.report_score == pytest.approx(right)
 
 
-def test_gates_and_knock_outs_are_recorded_for_each_seed_of_the_best_gated_finalist(events):
-    gates, without = of(events, GateMeasured), of(events, KnockedOut)
-    assert len({event.candidate for event in gates}) == 1
+def test_gates_contributions_and_knock_outs_are_recorded_for_each_run_of_every_finalist_union(events):
+    gates, shares, without = of(events, GateMeasured), of(events, ContributionMeasured), of(events, KnockedOut)
+    unions = {trial.trial for trial in trials(events, "finalist") if trial.method == "unipelt-apl"}
     # 2 layers; the adapter after the feed-forward block, the prefix, LoRA at query and value
     sites = {("adapter", "ffn"), ("prefix", "heads"), ("lora", "attention.query"), ("lora", "attention.value")}
-    expected = {(seed, *site, layer) for seed in range(3) for site in sites for layer in range(2)}
-    assert {(event.seed_index, event.submodule, event.site, event.layer) for event in gates} == expected
-    assert len(gates) == len(expected)
+    expected = {(run, *site, layer) for run in unions for site in sites for layer in range(2)}
+    for found in (gates, shares):
+        assert {(event.trial, event.submodule, event.site, event.layer) for event in found} == expected
+        assert len(found) == len(expected)
+    assert all(0 < event.mean < 10 and 0 <= event.spread < 10 for event in shares)
     assert all(0 < event.mean < 1 and 0 <= event.spread < 0.5 for event in gates)
     assert all(event.start == pytest.approx(0.5, abs=0.1) for event in gates)
     assert any(abs(event.mean - event.start) > 1e-4 for event in gates)
-    assert {(event.seed_index, event.submodule) for event in without} == {
-        (seed, name) for seed in range(3) for name in ("adapter", "prefix", "lora")
-    }
+    assert {(event.trial, event.submodule) for event in without} == {(run, name) for run in unions for name in ("adapter", "prefix", "lora")}
     runs = {trial.trial: trial for trial in trials(events, "finalist")}
     assert all(event.score == pytest.approx(runs[event.trial].select_score) for event in without)
 

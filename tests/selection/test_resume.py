@@ -152,6 +152,7 @@ class Process:
         home.mkdir(exist_ok=True)
         options = ["--train", str(world.train), "--test", str(world.test), "--text-columns", "text", "--label-column", "label"]
         options += ["--model", str(world.model), "--k", "60", "--methods", "lora,unipelt-apl,head", "--trials", "4", "--epochs", "25"]
+        options += ["--most-seeds", "3"]
         options += ["--batch-size", "8", "--precision", "fp32", "--output", str(folder)]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PELT_", "MLFLOW_", "PREFECT_"))}
         environment = inherited | {"PELT_AUTOML_HOME": str(home), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}

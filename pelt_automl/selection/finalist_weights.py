@@ -1,0 +1,34 @@
+"""The trained weights of the finalists' runs, on disk and in a pack."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pelt_automl.design_space import Modification
+from pelt_automl.methods import METHODS
+from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
+from pelt_automl.records import TrialEnded
+from pelt_automl.selection.context import Context
+from pelt_automl.training.checkpoints import load_tensors
+
+
+def weights_of_run(folder: Path, run: str) -> Path:
+    """A finalist run's best weights."""
+    return folder / "finalists" / f"{run}.safetensors"
+
+
+def trained_pack(context: Context, runs: Sequence[TrialEnded]) -> Pack:
+    """A pack of trained runs, in the form in which their weights are kept, in their order."""
+    trials = [PackTrial(without_reparameterization(_changes(run)), run.seeds.initialization) for run in runs]
+    pack = Pack(context.backbone, trials, context.data.outputs, context.lower)
+    for slot, run in enumerate(runs):
+        pack.load_weights(slot, load_tensors(weights_of_run(context.folder, run.trial))[0])
+    return pack
+
+
+def packs_of(context: Context, runs: Sequence[TrialEnded]) -> list[list[TrialEnded]]:
+    """Trained runs in packs that fit; those that can't share a pack stand alone, at the end."""
+    return context.packs(runs, _changes)
+
+
+def _changes(run: TrialEnded) -> tuple[Modification, ...]:
+    return METHODS[run.method].modifications(run.hyper_parameters)

@@ -1,0 +1,71 @@
+"""The report split: opened once, after the search; every finalist's run is scored on the same examples of it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pelt_automl.records import FinalistScored, ReportOpened, TrialEnded
+from pelt_automl.search.budget import FEWEST_REPORT
+from pelt_automl.selection.context import Context
+from pelt_automl.selection.finalist_weights import packs_of, trained_pack
+from pelt_automl.training.evaluation import LabelScale, evaluate, predictions_of, score_of
+from pelt_automl.training.tokens import Tokens
+
+FEWEST_SCORED = 50
+"""Examples of the report split that are scored however little time is left."""
+
+MARGIN = 0.8
+"""Share of the time left that scoring is planned for: the speed was measured, but on few examples."""
+
+
+def score_finalists(context: Context) -> None:
+    """Score every trained run of a finalist that isn't scored yet; the first in a process opens the report split."""
+    scored = {event.trial for event in context.record.of(FinalistScored)}
+    runs = [trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"]
+    todo = [run for run in runs if run.trial not in scored]
+    if not todo:
+        return
+    tokens = _opened(context, len(todo))
+    packs = packs_of(context, todo)
+    for done, pack in enumerate(packs):
+        context.progress("finalists", done, len(packs), "scoring on the report split")
+        _score(context, pack, tokens)
+
+
+def _opened(context: Context, runs: int) -> Tokens:
+    """The examples that are scored, the same for all finalists; `runs`: how many are waiting for them, when it is opened."""
+    if context.report_opened is None:
+        indices, openings = _examples(context, runs), len(context.record.of(ReportOpened)) + 1
+        context.report_opened = context.report(indices)
+        labels = context.report_opened.labels.tolist()
+        context.record.add(ReportOpened(openings, len(indices), len(context.data.report), labels))
+    return context.report_opened
+
+
+def _score(context: Context, runs: Sequence[TrialEnded], tokens: Tokens) -> None:
+    for run, evaluation in zip(runs, evaluate(trained_pack(context, runs), [tokens] * len(runs)), strict=True):
+        scale = LabelScale.of(context.splits(run.seeds.split)[0].labels, regression=context.data.kind == "regression")
+        predictions = predictions_of(evaluation, scale)
+        score = score_of(context.data.metric, tokens.labels, predictions)
+        context.record.add(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
+
+
+def least_scored(context: Context) -> int:
+    """Examples of the report split that time is kept for."""
+    return min(FEWEST_REPORT, len(context.data.report))
+
+
+def _examples(context: Context, runs: int) -> list[int]:
+    """Which examples are scored: those of an earlier opening, all, or as many as the time allows, drawn once by the seed."""
+    size = len(context.data.report)
+    opened = context.record.of(ReportOpened)
+    count = size
+    if opened:
+        count = opened[-1].examples
+    elif context.clock.limit is not None:
+        left = MARGIN * (context.clock.left - context.closing_seconds(0, 0))
+        count = min(size, max(FEWEST_SCORED, int(left / (runs * context.speed.example))))
+    if count >= size:
+        return list(range(size))
+    order = np.random.default_rng(context.settings.search.seed).permutation(size)
+    return [int(index) for index in np.sort(order[:count])]

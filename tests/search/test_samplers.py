@@ -1,0 +1,66 @@
+"""Samplers by name, and what is tried before they are asked."""
+
+import pytest
+
+from pelt_automl.config import SAMPLERS
+from pelt_automl.methods import METHODS
+from pelt_automl.search.samplers import portfolio_length
+from pelt_automl.search.spaces import load_spaces
+from pelt_automl.search.studies import MethodStudy, open_storage
+
+
+def study(folder, method, **options):
+    space = load_spaces(None, (method,))[method]
+    return MethodStudy(open_storage(folder / "journal"), method, space, 0, greater_is_better=True, **options)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("method", ["lora", "design-space", "bitfit"])
+def test_every_sampler_searches_numbers_choices_and_conditions_and_takes_up_a_search(tmp_path, sampler, method):
+    seen = []
+    for number in range(7):
+        asked = study(tmp_path, method, sampler=sampler).ask()  # a new process each time
+        seen.append(asked.hyper_parameters)
+        if number == 2:
+            study(tmp_path, method).tell_stopped(asked.number, 5, 0.1)
+        else:
+            study(tmp_path, method).tell_completed(asked.number, -abs(asked.hyper_parameters["learning_rate"] - 2e-3))
+    assert len({str(configuration) for configuration in seen}) == 7
+    assert all(METHODS[method].refusal(configuration) is None for configuration in seen)
+
+
+def test_what_is_known_comes_after_the_default_and_before_the_sampler(tmp_path):
+    space = load_spaces(None, ("lora",))["lora"]
+    known = study(tmp_path, "lora", first=[space.default(), *space.good()[:2]])
+    asked = [known.ask() for _ in range(4)]
+    assert [one.is_default for one in asked] == [True, False, False, False]
+    assert [(one.hyper_parameters["learning_rate"], one.hyper_parameters["targets"]) for one in asked[:3]] == [
+        (5e-4, "query-value"), (2e-3, "query-value"), (1e-3, "all-linear"),
+    ]  # fmt: skip
+    assert asked[3].hyper_parameters["learning_rate"] not in (5e-4, 2e-3, 1e-3, 5e-3)
+
+
+def test_a_refused_default_costs_no_place_of_what_is_known(tmp_path):
+    space = load_spaces(None, ("lora",))["lora"]
+    known = study(tmp_path, "lora", first=space.good()[:1], refusal=lambda values: "too much" if values["learning_rate"] == 5e-4 else None)
+    asked = known.ask()
+    assert (asked.hyper_parameters["learning_rate"], asked.is_default, known.asked) == (2e-3, False, 1)
+
+
+@pytest.mark.parametrize(("trials", "length"), [(1, 0), (2, 1), (7, 6), (8, 3), (50, 3)])
+def test_few_trials_are_all_the_portfolios_and_many_begin_with_it(trials, length):
+    assert portfolio_length(trials) == length
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_method_has_good_configurations_that_lie_in_its_space_and_differ(method):
+    space = load_spaces(None, (method,))[method]
+    good = space.good()
+    assert len(good) >= 2
+    assert len({str(one) for one in [space.default(), *good]}) == len(good) + 1
+    assert all(parameter.holds(one[parameter.name]) for one in good for parameter in space.parameters if parameter.name in one)
+    assert [one for one in good if space.refusal(one)] == []
+
+
+def test_without_a_portfolio_the_learning_rate_goes_up_and_down_a_ladder():
+    assert [one["learning_rate"] for one in load_spaces(None, ("bitfit",))["bitfit"].good()] == [3.2e-4, 1e-3, 3.2e-3, 5.6e-4, 1.8e-4, 1e-2]
