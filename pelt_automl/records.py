@@ -249,6 +249,23 @@ class KnockedOut(Event):
 
 
 @dataclass(frozen=True)
+class UnionPruned(Event):
+    """A smaller union, without the submodules whose knock-out cost next to nothing: it is trained anew and becomes a finalist."""
+
+    candidate: str
+    """``unipelt-apl-0003-without-prefix``"""
+    of: str
+    """The finalist that it comes from."""
+    method: str
+    hyper_parameters: dict[str, Any]
+    removed: dict[str, float]
+    """By submodule: what its knock-out cost on select, mean over seeds in the metric's unit; positive is worse."""
+    region: float
+    """Of practical equivalence, in the same unit: all of them cost less."""
+    time: float = field(default_factory=clock.time)
+
+
+@dataclass(frozen=True)
 class Standing:
     """One finalist in the verdict."""
 
@@ -316,7 +333,7 @@ KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         SelectionStarted, DataDescribed, Planned, TrialEnded, Decision, ReportOpened, FinalistScored, GateMeasured, ContributionMeasured,
-        KnockedOut, VerdictReached, SelectionEnded,
+        KnockedOut, UnionPruned, VerdictReached, SelectionEnded,
     )
 }  # fmt: skip
 """Every kind of event that is kept, by the name that stands in its line."""

@@ -22,6 +22,7 @@ from pelt_automl.records import (
     SelectionStarted,
     Standing,
     TrialEnded,
+    UnionPruned,
     of_kind,
 )
 
@@ -62,6 +63,8 @@ class Summary:
     decisions: list[Decision]
     gates: list[tuple[GateEvidence, list[PlaceRow]]]
     """One entry a finalist that was taken apart, those with gates before others; the recommended one first, if it is among them."""
+    pruned: list[UnionPruned]
+    """Smaller unions that were found."""
     savings: Savings | None
     """What stopping trials early saved; None where the records don't say."""
     names: dict[str, str]
@@ -122,6 +125,7 @@ def summarize(events: Sequence[Event], folder: Path) -> Summary:
         failures=[trial for trial in trials if trial.state == "failed"],
         decisions=of_kind(events, Decision),
         gates=_gates(events, recommendation),
+        pruned=of_kind(events, UnionPruned),
         savings=savings(events),
         names=names,
     )

@@ -25,6 +25,7 @@ from pelt_automl.selection.field import field_of, longest_text
 from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.probe import Packs, choose_packs, probe_packs
+from pelt_automl.selection.pruning_phase import prune
 from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
 from pelt_automl.selection.speed import choose_threads, measure_speed
@@ -172,11 +173,15 @@ class Selection:
             confirm(self.context)
 
     def explain(self) -> None:
-        """Measure gates and switch submodules off."""
+        """Take unions apart, and confirm those without the submodules that turn out to be dispensable."""
         if self.finished:
             return
         with self.context.timed("evidence"):
             explain(self.context)
+        with self.context.timed("finalists"):
+            prune(self.context)
+        with self.context.timed("evidence"):
+            explain(self.context)  # the smaller unions, too
 
     def recommend(self) -> Recommendation:
         """The verdict with report and weights; the earlier one when the selection has finished before."""
