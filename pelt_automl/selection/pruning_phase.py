@@ -43,7 +43,7 @@ def _found(context: Context) -> Iterator[UnionPruned]:
     region = region_of_equivalence(context.settings.search.equivalence, metric.name, report_labels(record.events))
     runs = {trial.candidate: trial for trial in record.of(TrialEnded) if trial.stage == "finalist"}
     done = {name for pruned in record.of(UnionPruned) for name in (pruned.candidate, pruned.of)} | out_of_finals(record.of(Decision))
-    known = {name: run for name, run in runs.items()} | {pruned.candidate: pruned for pruned in record.of(UnionPruned)}
+    known = {**runs} | {pruned.candidate: pruned for pruned in record.of(UnionPruned)}
     there = {_configuration(context, one.method, one.hyper_parameters): name for name, one in known.items()}
     for candidate in dict.fromkeys(event.candidate for event in record.of(KnockedOut)):
         removed = dispensable(submodule_losses(record.events, candidate, metric.greater_is_better), region)
