@@ -38,9 +38,18 @@ def inside(path: str, roots: list[Path]) -> Path:
 
 
 def checked_settings(**parameters: Any) -> SelectionSettings:
-    """The settings of one selection; a parameter that is None or empty leaves the program's default.
+    """The settings of one selection. Raises what `checked_options` raises, then `SettingsError` for what is wrong with the settings."""
+    options = checked_options(**parameters)
 
-    Raises `SettingsError` with everything that is wrong with names and paths at once, then with what is wrong with the settings.
+    from pelt_automl.selection import settings_from
+
+    return settings_from(**options)
+
+
+def checked_options(**parameters: Any) -> dict[str, Any]:
+    """The options of a selection or a curve; a parameter that is None or empty leaves the program's default.
+
+    Raises `SettingsError` with everything that is wrong with names and paths at once.
     """
     given = {name: value for name, value in parameters.items() if value is not None and value != []}
     problems = _name_problems(given)
@@ -54,10 +63,7 @@ def checked_settings(**parameters: Any) -> SelectionSettings:
                 problems.append(f"{name} {error}")
     if problems:
         raise SettingsError(all_problems("the request", problems))
-
-    from pelt_automl.selection import settings_from
-
-    return settings_from(**given)
+    return given
 
 
 def _is_path(model: str) -> bool:

@@ -4,13 +4,16 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pelt_automl import __version__
 from pelt_automl.config import SearchSettings, TrainingSettings, home
 from pelt_automl.errors import PeltError, SelectionError
+
+if TYPE_CHECKING:
+    from pelt_automl.curve import KCurve
 
 app = typer.Typer(
     name="pelt-automl",
@@ -66,7 +69,9 @@ def select(
     kind: Annotated[str | None, typer.Option(help="classification or regression; told from the labels if left out.")] = None,
     metric: Annotated[str | None, typer.Option(help="What decides; the task's own if left out.")] = None,
     model: Annotated[str, typer.Option(help="A Hub name, a local folder, or minilm.")] = "minilm",
-    k: Annotated[str | None, typer.Option(help="Labelled examples that may be used: a number, or full.")] = None,
+    k: Annotated[
+        str | None, typer.Option(help="Labelled examples that may be used: a number, or full; several (50,100,200) for a curve over K.")
+    ] = None,
     protocol: Annotated[
         str | None, typer.Option(help="strict: select comes out of the K. paper: UniPELT's, 1,000 more to select on.")
     ] = None,
@@ -103,6 +108,9 @@ def select(
 ) -> None:
     """Find the method, confirm it on fresh seeds, and write the recommendation with its weights and report."""
     options = {name: value for name, value in locals().items() if name != "output"}
+    if "," in (k or ""):
+        _run_curve(options, output)
+        return
     from pelt_automl.display import TerminalDisplay
     from pelt_automl.selection import Selection, settings_from
 
@@ -116,6 +124,31 @@ def select(
     finally:
         display.close()
     _print_verdict(selection.folder)
+
+
+def _run_curve(options: dict[str, Any], output: Path | None) -> None:
+    from pelt_automl.curve import CurveRun, curve_settings
+    from pelt_automl.display import TerminalDisplay
+
+    settings = curve_settings(**options)
+    display = TerminalDisplay()
+    try:
+        run = CurveRun.open(settings, output, display)
+        if run.finished:
+            print("This curve has finished before; here is its answer. For another one change --seed or --output.\n")
+        curve = run.run()
+    finally:
+        display.close()
+    _print_curve(curve)
+
+
+def _print_curve(curve: "KCurve") -> None:
+    from pelt_automl.curve import curve_text
+
+    print(curve_text(curve))
+    print(f"\nReport:     {curve.folder / 'k-curve.html'}")
+    for point in curve.points:
+        print(f"K = {point.name:<6}  {curve.folder / point.folder}   (a selection: report.html, winner)")
 
 
 def _print_verdict(folder: Path) -> None:
@@ -223,6 +256,13 @@ def report(selection: SelectionName) -> None:
     from pelt_automl.recommendation import write_report
 
     folder = _folder(selection)
+    if (folder / "k-curve.json").is_file():
+        from pelt_automl.curve import rebuilt_curve, write_curve_report
+
+        curve = rebuilt_curve(folder)
+        write_curve_report(curve)
+        _print_curve(curve)
+        return
     write_report(folder)
     _print_verdict(folder)
 

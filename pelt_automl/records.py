@@ -33,7 +33,7 @@ class Progress(Ephemeral):
     """How far a phase has come."""
 
     phase: str
-    """``data``, ``search``, ``finalists``, ``evidence``."""
+    """``data``, ``search``, ``finalists``, ``evidence``, ``costs``."""
     done: float
     total: float
     """In the same unit as `done`."""
@@ -266,6 +266,58 @@ class UnionPruned(Event):
 
 
 @dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one forward pass, from tokenized texts to the outputs of the head, on the selection's device."""
+
+    batch: int
+    """Texts in the pass."""
+    merged: bool
+    """Whether what was trained is folded into the backbone's weights, or runs beside them as it was trained."""
+    ms: float
+    """Median over the repeats, after a warm-up."""
+    spread_ms: float
+    """Interquartile range over the repeats."""
+    repeats: int
+    tokens: float
+    """Of a text of the pass, on average; they are as long as the median text of train and select, or nearly."""
+
+
+@dataclass(frozen=True)
+class CostMeasured(Event):
+    """What a configuration costs on the selection's device, measured on it alone."""
+
+    method: str
+    hyper_parameters: dict[str, Any]
+    latencies: list[Latency]
+    memory_bytes: float | None
+    """At most, in steps of its training alone on the longest batch, the backbone included; None where it wasn't measured."""
+    device: str
+    """``cpu, 2 threads``, or the GPU's name."""
+    candidate: str = ""
+    """The finalist; empty where a configuration was measured before its first training, because there is a limit."""
+    trials: list[str] = field(default_factory=list)
+    """The finalist's runs."""
+    exportable: bool = False
+    """Whether `pelt-automl export --merged` can write it, so that it can be served merged."""
+    time: float = field(default_factory=clock.time)
+
+    def latency(self, batch: int, *, merged: bool = False) -> float | None:
+        """Milliseconds; None where they weren't measured."""
+        return next((own.ms for own in self.latencies if (own.batch, own.merged) == (batch, merged)), None)
+
+    @property
+    def memory_gb(self) -> float | None:
+        """`memory_bytes` in gigabytes."""
+        return None if self.memory_bytes is None else self.memory_bytes / 1e9
+
+    @property
+    def served(self) -> float | None:
+        """Milliseconds of one text as the winner can be handed over: merged where it can be exported so, else as it was trained."""
+        merged = self.latency(1, merged=True) if self.exportable else None
+        return self.latency(1) if merged is None else merged
+
+
+@dataclass(frozen=True)
 class Standing:
     """One finalist in the verdict."""
 
@@ -293,6 +345,19 @@ class Standing:
     """Within the region of practical equivalence of the best."""
     distinguishable: bool
     """Whether the interval of the difference leaves 0 out."""
+    latency_ms: float | None = None
+    """Of one text, as it was trained. This and the next five are None where they weren't measured."""
+    latency_ms_32: float | None = None
+    """Of 32 texts together."""
+    merged_latency_ms: float | None = None
+    """Of one text, folded into the backbone's weights; None also for what can't be folded."""
+    merged_latency_ms_32: float | None = None
+    served_latency_ms: float | None = None
+    """Of one text: merged where `pelt-automl export --merged` can write it, else as it was trained. What limits and preferences mean."""
+    memory_gb: float | None = None
+    """Gigabytes that its training alone takes at most, the backbone included."""
+    pareto: bool = False
+    """Whether no other finalist is as good in score, parameters and latency, and better in one of them."""
 
 
 @dataclass(frozen=True)
@@ -325,7 +390,7 @@ class SelectionEnded(Event):
     seconds: float
     """Wall time of the whole selection, earlier starts included."""
     bill: dict[str, float]
-    """Seconds by phase: ``data``, ``model``, ``search``, ``finalists``, ``evidence``, ``other``."""
+    """Seconds by phase: ``data``, ``model``, ``search``, ``finalists``, ``evidence``, ``costs``, ``other``."""
     time: float = field(default_factory=clock.time)
 
 
@@ -333,7 +398,7 @@ KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         SelectionStarted, DataDescribed, Planned, TrialEnded, Decision, ReportOpened, FinalistScored, GateMeasured, ContributionMeasured,
-        KnockedOut, UnionPruned, VerdictReached, SelectionEnded,
+        KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded,
     )
 }  # fmt: skip
 """Every kind of event that is kept, by the name that stands in its line."""
@@ -367,6 +432,8 @@ def standing_from(data: Mapping[str, Any]) -> Standing:
 def _nested(kind: type[Event], data: dict[str, Any]) -> dict[str, Any]:
     if kind is TrialEnded:
         return data | {"seeds": Seeds(**data["seeds"]), "curve": [CurvePoint(**point) for point in data["curve"]]}
+    if kind is CostMeasured:
+        return data | {"latencies": [Latency(**latency) for latency in data["latencies"]]}
     if kind is VerdictReached:
         return data | {"standings": [standing_from(standing) for standing in data["standings"]]}
     return data

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +108,9 @@ def _problems(data: Any) -> list[str]:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", str(data["winner"])):
         problems.append(f"winner is {data['winner']!r}; a folder inside the selection is expected")
     rows = data["leaderboard"]
-    names = {f.name for f in fields(Standing)}
+    names = {f.name for f in fields(Standing) if f.default is MISSING}  # earlier versions didn't write all of them
     if not isinstance(rows, list) or not all(isinstance(row, dict) and names <= set(row) for row in rows):
-        problems.append("leaderboard: a list of objects, each with all fields of a standing, is expected")
+        problems.append("leaderboard: a list of objects, each with the fields of a standing, is expected")
     return problems
 
 

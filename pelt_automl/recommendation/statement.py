@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from pelt_automl.recommendation.costs import COST_OF
 from pelt_automl.recommendation.standings import Difference
 from pelt_automl.recommendation.wording import Unit, counted, display_name, in_short, listed, name_of, percent
 from pelt_automl.records import DataDescribed, Standing, TrialEnded, UnionPruned
 
 NO_EVIDENCE = "no evidence for a difference"
-COSTS = {"params": "fewest trainable parameters", "time": "shortest training"}
+COSTS = {"params": "fewest trainable parameters", "latency": "lowest latency", "time": "shortest training", "score": "best mean"}
+"""What decided among the tied."""
 
 
 def statement(
@@ -37,9 +39,10 @@ def statement(
 
 def _default_as_cheap(winner: Standing, standings: Sequence[Standing], margins: Mapping[str, Difference], prefer: str) -> str:
     """Said first: a fixed default that is tied with the winner and costs no more."""
-    cost = {row.candidate: row.training_seconds if prefer == "time" else row.parameters for row in standings}
-    equal = [row for row in standings if row.tied and row.candidate in margins and cost[row.candidate] <= cost[winner.candidate]]
-    return f"The published default would do: {listed([name_of(row) for row in equal])} is tied and costs the same." if equal else ""
+    cost = COST_OF[prefer]
+    equal = [row for row in standings if row.tied and row.candidate in margins and cost(row) <= cost(winner)]
+    same = "scores" if prefer == "score" else "costs"
+    return f"The published default would do: {listed([name_of(row) for row in equal])} is tied and {same} the same." if equal else ""
 
 
 def _recommended(winner: Standing, unit: Unit, examples: int, equivalence: float) -> str:
@@ -110,18 +113,20 @@ def _indistinguishable(winner: Standing, standings: Sequence[Standing]) -> str:
 def _over_defaults(standings: Sequence[Standing], margins: Mapping[str, Difference], unit: Unit) -> list[str]:
     names = {row.candidate: name_of(row) for row in standings}
     return [
-        f"Against {names[candidate]} it is {_lead(difference.value, unit)} ({_evidence(difference, unit)})."
+        f"Against {names[candidate]} it is {lead_in_words(difference.value, unit)} ({evidence_in_words(difference, unit)})."
         for candidate, difference in margins.items()
     ]
 
 
-def _lead(value: float, unit: Unit) -> str:
+def lead_in_words(value: float, unit: Unit) -> str:
+    """``1.2 points better``, ``0.3 points worse`` or ``level``."""
     if unit.signed(value) == unit.signed(0):
         return "level"
     return f"{unit.amount(abs(value))} {'better' if value > 0 else 'worse'}"
 
 
-def _evidence(difference: Difference, unit: Unit) -> str:
+def evidence_in_words(difference: Difference, unit: Unit) -> str:
+    """The interval of a difference, and whether it is evidence for one."""
     bounds = f"95 % interval {unit.signed(difference.interval[0])} to {unit.signed(difference.interval[1])}"
     return bounds if difference.distinguishable else f"{NO_EVIDENCE}: {bounds}"
 

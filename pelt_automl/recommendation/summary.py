@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from pelt_automl.errors import SelectionError
+from pelt_automl.evidence.expected_best import ExpectedBest, budgets, expected_best_by_method
 from pelt_automl.evidence.savings import Savings, savings
 from pelt_automl.evidence.strength import GateEvidence, gate_evidence
 from pelt_automl.evidence.unions import PlaceRow, place_rows, union_candidates
+from pelt_automl.recommendation.pareto import front_in_words
 from pelt_automl.recommendation.schema import Recommendation, recommendation_from
 from pelt_automl.recommendation.wording import Unit, candidate_names, display_name
 from pelt_automl.records import (
+    CostMeasured,
     DataDescribed,
     Decision,
     Event,
@@ -69,11 +72,36 @@ class Summary:
     """What stopping trials early saved; None where the records don't say."""
     names: dict[str, str]
     """Display name of each candidate."""
+    measured: list[CostMeasured]
+    """What configurations cost, those included that were measured for a limit."""
+    expected_best: list[ExpectedBest]
+    """What n trials of each method can be expected to find."""
+
+    @property
+    def budgets(self) -> list[int]:
+        """Numbers of trials that `expected_best` is shown at."""
+        return budgets(self.expected_best)
 
     @property
     def leaderboard(self) -> list[Standing]:
         """The finalists, best first."""
         return self.recommendation.leaderboard
+
+    @property
+    def front(self) -> str:
+        """The Pareto front in words; empty without one."""
+        return front_in_words(self.leaderboard, self.unit)
+
+    @property
+    def costs(self) -> list[CostMeasured]:
+        """What was measured of the finalists."""
+        return [event for event in self.measured if event.candidate]
+
+    @property
+    def asks_for_latency(self) -> bool:
+        """Whether the user prefers or limits it."""
+        search = self.started.settings.get("search") or {}
+        return search.get("prefer") == "latency" or search.get("max_latency_ms") is not None
 
     @property
     def bill(self) -> dict[str, float]:
@@ -128,6 +156,8 @@ def summarize(events: Sequence[Event], folder: Path) -> Summary:
         pruned=of_kind(events, UnionPruned),
         savings=savings(events),
         names=names,
+        measured=of_kind(events, CostMeasured),
+        expected_best=expected_best_by_method(trials, greater_is_better=data.greater_is_better),
     )
 
 

@@ -116,6 +116,18 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def milliseconds(value: float | None) -> str:
+    """Three digits: ``9.87``, ``141``; a dash for what wasn't measured."""
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def gigabytes(value: float | None) -> str:
+    """``0.42``; a dash for what wasn't measured."""
+    return NOTHING if value is None else f"{value:.2f}"
+
+
 def percent(probability: float | None) -> str:
     """``0.62`` -> ``62 %``; tiny and near-certain ones keep their side: ``<1 %``, ``>99 %``."""
     if probability is None:

@@ -11,6 +11,7 @@ from pelt_automl.recorders.mlflow_runs import KEY, RECORDED, STARTED, Runs, flat
 from pelt_automl.recorders.mlflow_server import artifact_location, default_tracking_uri, make_client
 from pelt_automl.records import (
     ContributionMeasured,
+    CostMeasured,
     DataDescribed,
     Event,
     FinalistScored,
@@ -52,6 +53,7 @@ class MlflowRecorder:
             GateMeasured: self._gate_measured,
             ContributionMeasured: self._contribution_measured,
             KnockedOut: self._knocked_out,
+            CostMeasured: self._cost_measured,
             VerdictReached: self._verdict_reached,
             SelectionEnded: self._selection_ended,
         }
@@ -231,6 +233,11 @@ class MlflowRecorder:
     def _knocked_out(self, event: KnockedOut) -> None:
         values = {"select_score_all": event.score, f"select_score_without/{event.submodule}": event.score_without}
         self._runs().log(self._child(event.trial, event.time), metrics_at(event.time, values))
+
+    def _cost_measured(self, event: CostMeasured) -> None:
+        values = {f"{'merged_' if own.merged else ''}latency_ms_{own.batch}": own.ms for own in event.latencies}
+        for trial in event.trials:
+            self._runs().log(self._child(trial, event.time), metrics_at(event.time, values | {"memory_gb": event.memory_gb}))
 
     def _verdict_reached(self, event: VerdictReached) -> None:
         metrics = {"report_score": event.report_score, "p_best": event.p_best}

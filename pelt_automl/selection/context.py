@@ -15,9 +15,10 @@ from pelt_automl.design_space import Modification
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack
 from pelt_automl.records import Event, HyperParameters, Planned, Progress, Recorder, Seeds, TrialEnded, of_kind
-from pelt_automl.search.budget import EVIDENCE_EXAMPLES, WRITING, Clock, Speed
+from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, WRITING, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
-from pelt_automl.selection.field import longest_text, refusals
+from pelt_automl.selection.field import longest_text, refusals, too_many
+from pelt_automl.selection.inherited import Inherited
 from pelt_automl.tasks import TaskData
 from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.loop import Trainer
@@ -65,6 +66,7 @@ class Context:
     data: TaskData
     record: Record
     clock: Clock
+    inherited: Inherited = field(default_factory=Inherited)
     bill: dict[str, float] = field(default_factory=dict)
     """Seconds by phase."""
     _backbone: Backbone | None = None
@@ -82,9 +84,19 @@ class Context:
         return self._backbone
 
     @property
+    def loaded(self) -> Backbone | None:
+        """The model as far as it is loaded."""
+        return self._backbone
+
+    @property
     def max_length(self) -> int:
         """Tokens that a text is cut to."""
         return longest_text(self.settings.training.max_length, self.backbone.shape)
+
+    @property
+    def trials(self) -> int:
+        """Configurations tried a method at most."""
+        return self.settings.search.trials + self.inherited.more_trials
 
     @property
     def plan(self) -> TrainingPlan:
@@ -103,10 +115,12 @@ class Context:
         return METHODS[method].modifications(hyper_parameters)
 
     def refusal(self, method: str, hyper_parameters: HyperParameters) -> str | None:
-        """Why the model can't carry out a configuration; None if it can."""
-        backbone = self.backbone
-        found = refusals(self.modifications(method, hyper_parameters), backbone.architecture, backbone.shape, self.max_length)
-        return "; ".join(found) or None
+        """Why the model can't carry out a configuration, or may not for its parameters; None if it can."""
+        backbone, modifications = self.backbone, self.modifications(method, hyper_parameters)
+        if found := refusals(modifications, backbone.architecture, backbone.shape, self.max_length):
+            return "; ".join(found)
+        most = self.settings.search.max_trainable
+        return too_many(count_on(modifications, backbone, self.data.outputs).kept, most) if most is not None else None
 
     def packs(self, configurations: Sequence[C], of: Callable[[C], tuple[Modification, ...]]) -> list[list[C]]:
         """Configurations in packs that fit, their Modifications given by `of`; those that can't share a pack stand alone, at the end."""
@@ -230,8 +244,12 @@ class Context:
         )
 
     def closing_seconds(self, runs: int, report_examples: int) -> float:
-        """What scoring `runs` finalists' runs, the evidence and the writing are going to take."""
-        return runs * report_examples * self.speed.example + self.evidence_seconds() + WRITING
+        """What scoring `runs` finalists' runs, measuring their costs, the evidence and the writing are going to take."""
+        return runs * report_examples * self.speed.example + self.cost_seconds() + self.evidence_seconds() + WRITING
+
+    def cost_seconds(self) -> float:
+        """What measuring the finalists' costs may take; nothing is kept for it without a time limit."""
+        return min(COST_SECONDS * self.planned.numbers.get("finalists", 0.0), COST_SHARE * (self.clock.limit or 0.0))
 
     def evidence_seconds(self) -> float:
         """What measuring gates and knocking submodules out is going to take; nothing without a gated method."""
