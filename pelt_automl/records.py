@@ -219,6 +219,23 @@ class GateMeasured(Event):
 
 
 @dataclass(frozen=True)
+class ContributionMeasured(Event):
+    """What share of the hidden states the change of one submodule at one site and layer is, on the select split, in one finalist's run."""
+
+    trial: str
+    candidate: str
+    seed_index: int
+    submodule: str
+    site: str
+    layer: int
+    mean: float
+    """Over examples and tokens of ``|gate x change| / |hidden state|``; for a prefix of the attention's output against that without it."""
+    spread: float
+    """Standard deviation over examples."""
+    time: float = field(default_factory=clock.time)
+
+
+@dataclass(frozen=True)
 class KnockedOut(Event):
     """The select score of a finalist's run with one submodule truly switched off."""
 
@@ -228,6 +245,23 @@ class KnockedOut(Event):
     submodule: str
     score: float
     score_without: float
+    time: float = field(default_factory=clock.time)
+
+
+@dataclass(frozen=True)
+class UnionPruned(Event):
+    """A smaller union, without the submodules whose knock-out cost next to nothing: it is trained anew and becomes a finalist."""
+
+    candidate: str
+    """``unipelt-apl-0003-without-prefix``"""
+    of: str
+    """The finalist that it comes from."""
+    method: str
+    hyper_parameters: dict[str, Any]
+    removed: dict[str, float]
+    """By submodule: what its knock-out cost on select, mean over seeds in the metric's unit; positive is worse."""
+    region: float
+    """Of practical equivalence, in the same unit: all of them cost less."""
     time: float = field(default_factory=clock.time)
 
 
@@ -363,8 +397,8 @@ class SelectionEnded(Event):
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        SelectionStarted, DataDescribed, Planned, TrialEnded, Decision, ReportOpened, FinalistScored, GateMeasured, KnockedOut,
-        CostMeasured, VerdictReached, SelectionEnded,
+        SelectionStarted, DataDescribed, Planned, TrialEnded, Decision, ReportOpened, FinalistScored, GateMeasured, ContributionMeasured,
+        KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded,
     )
 }  # fmt: skip
 """Every kind of event that is kept, by the name that stands in its line."""

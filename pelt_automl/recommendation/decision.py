@@ -13,7 +13,7 @@ from pelt_automl.recommendation.pareto import with_front
 from pelt_automl.recommendation.standings import Comparison, Difference
 from pelt_automl.recommendation.statement import fallback_statement, statement
 from pelt_automl.recommendation.warnings import all_warnings, no_better_than_guessing
-from pelt_automl.records import DataDescribed, Decision, Event, Standing, TrialEnded, VerdictReached, of_kind
+from pelt_automl.records import DataDescribed, Decision, Event, Standing, TrialEnded, UnionPruned, VerdictReached, of_kind
 
 
 def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictReached:
@@ -53,7 +53,7 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
         report_metric=data.metric,
         report_score=winner.report_score,
         p_best=winner.p_best,
-        statement=statement(winner, standings, leads, data, equivalence, decisive, len(labels)),
+        statement=statement(winner, standings, leads, data, equivalence, decisive, len(labels), of_kind(events, UnionPruned)),
         margins={name: difference.value for name, difference in leads.items()},
         warnings=[
             *no_better_than_guessing(winner, data, labels),

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pelt_automl.evidence.gates import LayerGate
+from pelt_automl.evidence.unions import PlaceRow
 from pelt_automl.recommendation.svg import BLUE, GRAY, ORANGE, STYLE, as_svg, new_figure
 from pelt_automl.recommendation.wording import Unit, name_of
 from pelt_automl.records import Standing, TrialEnded
@@ -80,23 +80,30 @@ def front_plot(standings: Sequence[Standing], unit: Unit) -> str | None:
         return as_svg(figure, "front")
 
 
-def gate_heat_map(gates: Sequence[LayerGate], name: str) -> str | None:
-    """Mean and drift of each gate, submodule and site by layer; None without gates."""
+def submodule_heat_map(places: Sequence[PlaceRow], name: str) -> str | None:
+    """Mean and drift of each gate, and each contribution, submodule and site by layer; what wasn't measured has no panel."""
     import matplotlib as mpl
 
-    if not gates:
+    means = {(row.submodule, row.site, row.layer): row.gate.mean for row in places if row.gate}
+    drifts = {(row.submodule, row.site, row.layer): row.gate.drift for row in places if row.gate}
+    shares = {(row.submodule, row.site, row.layer): row.contribution for row in places if row.contribution is not None}
+    largest = max((0.05, *(abs(value) for value in drifts.values())))
+    wanted = [
+        ("mean of the gate (0 closed, 1 open)", means, (0.0, 1.0)),
+        ("drift from its start", drifts, (-largest, largest)),
+        ("contribution: share of the hidden state", shares, (0.0, max((0.05, *shares.values())))),
+    ]
+    drawn = [(title, values, limits) for title, values, limits in wanted if values]
+    if not drawn:
         return None
-    rows = sorted({(gate.submodule, gate.site) for gate in gates})
-    layers = sorted({gate.layer for gate in gates})
+    layers = sorted({row.layer for row in places})
+    heights = [0.34 * len({place[:2] for place in values}) + 0.75 for _, values, _ in drawn]
     with mpl.rc_context(STYLE):
-        figure = new_figure(10.4, 2 * (0.34 * len(rows) + 0.75))
-        panels = figure.subplots(2, 1, sharex=True)
-        means = {(gate.submodule, gate.site, gate.layer): gate.mean for gate in gates}
-        drifts = {(gate.submodule, gate.site, gate.layer): gate.drift for gate in gates}
-        _heat(panels[0], "mean of the gate (0 closed, 1 open)", rows, layers, means, (0.0, 1.0))
-        largest = max(0.05, *(abs(value) for value in drifts.values()))
-        _heat(panels[1], "drift from its start", rows, layers, drifts, (-largest, largest))
-        panels[1].set_xlabel("layer")
+        figure = new_figure(10.4, sum(heights))
+        panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for panel, (title, values, limits) in zip(panels, drawn, strict=True):
+            _heat(panel, title, sorted({place[:2] for place in values}), layers, values, limits)
+        panels[-1].set_xlabel("layer")
         return as_svg(figure, name)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pelt_automl.recommendation import wording
 from pelt_automl.recommendation.expected_best_plot import expected_best_plot
-from pelt_automl.recommendation.plots import front_plot, gate_heat_map, learning_curves
+from pelt_automl.recommendation.plots import front_plot, learning_curves, submodule_heat_map
 from pelt_automl.recommendation.schema import FILE
 from pelt_automl.recommendation.summary import Summary, records_of, summarize
 from pelt_automl.records import Standing, read
@@ -54,8 +54,8 @@ def draw(summary: Summary) -> dict[str, str]:
         "expected-best": expected_best_plot(summary.expected_best, summary.unit),
         "front": front_plot(summary.leaderboard, summary.unit),
     }
-    for index, (_, gates) in enumerate(summary.gates):
-        drawn[f"gates-{index}"] = gate_heat_map(gates, f"gates-{index}")
+    for index, (_, places) in enumerate(summary.gates):
+        drawn[f"gates-{index}"] = submodule_heat_map(places, f"gates-{index}")
     return {name: svg for name, svg in drawn.items() if svg}
 
 

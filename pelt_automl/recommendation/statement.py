@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pelt_automl.recommendation.costs import COST_OF
 from pelt_automl.recommendation.standings import Difference
 from pelt_automl.recommendation.wording import Unit, counted, display_name, in_short, listed, name_of, percent
-from pelt_automl.records import DataDescribed, Standing, TrialEnded
+from pelt_automl.records import DataDescribed, Standing, TrialEnded, UnionPruned
 
 NO_EVIDENCE = "no evidence for a difference"
 COSTS = {"params": "fewest trainable parameters", "latency": "lowest latency", "time": "shortest training", "score": "best mean"}
@@ -20,6 +20,7 @@ def statement(
     equivalence: float,
     prefer: str,
     examples: int,
+    pruned: Sequence[UnionPruned] = (),
 ) -> str:
     """One paragraph: what is recommended, how good it is, how sure that is, what it is tied with, what the fixed defaults score."""
     unit = Unit(data.metric)
@@ -28,6 +29,7 @@ def statement(
         _recommended(winner, unit, examples, equivalence),
         _how_sure(winner, standings),
         _tied(winner, standings, unit, equivalence, prefer),
+        *_pruned(winner, standings, pruned, unit),
         _indistinguishable(winner, standings),
         *_over_defaults(standings, margins, unit),
         _gap(winner, unit, data.greater_is_better),
@@ -79,6 +81,24 @@ def _tied(winner: Standing, standings: Sequence[Standing], unit: Unit, equivalen
     lead = f"; the best mean is {unit.number(best.report_score)} ({name_of(best)})" if best.candidate != winner.candidate else ""
     names = listed([name_of(row) for row in others])
     return f"Tied with it, within {_points(equivalence, unit)} of the best: {names}{lead}. Of these it has the {COSTS[prefer]}."
+
+
+def _pruned(winner: Standing, standings: Sequence[Standing], pruned: Sequence[UnionPruned], unit: Unit) -> list[str]:
+    """Smaller unions that are recommended or tied: that some submodules of a union can be done without."""
+    rows = {row.candidate: row for row in standings}
+    found = []
+    for union in pruned:
+        row, whole = rows.get(union.candidate), rows.get(union.of)
+        if row is None or whole is None or not row.tied:
+            continue
+        costs = listed([f"{name} ({unit.signed(loss)})" for name, loss in union.removed.items()])
+        share = f"{percent(row.parameters / whole.parameters)} of the parameters"
+        outcome = "is the recommended one" if row is winner else "is tied"
+        found.append(
+            f"Switched off, {costs} cost {name_of(whole)} less than {unit.amount(union.region)} each; trained anew without, "
+            f"with {share}, it {outcome}."
+        )
+    return found
 
 
 def _indistinguishable(winner: Standing, standings: Sequence[Standing]) -> str:

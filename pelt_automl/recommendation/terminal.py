@@ -66,6 +66,8 @@ def _gate_lines(summary: Summary) -> list[str]:
     if not summary.gates:
         return []
     evidence = summary.gates[0][0]
+    if not evidence.gates:
+        return []
     means = ", ".join(f"{gate.submodule} {gate.mean:.2f} ({gate.drift:+.2f})" for gate in evidence.gates)
     name = summary.names.get(evidence.candidate, evidence.candidate)
     return textwrap.wrap(_plain(f"Gates of {name}, mean (drift): {means}. Evidence: {evidence.strength}."), WIDTH)

@@ -61,8 +61,16 @@ class Unit:
         return f"{self.number(interval[0])} to {self.number(interval[1])}"
 
 
+WITHOUT = "-without-"
+"""In a candidate's name, before each submodule that it lacks."""
+
+
 def display_name(candidate: str, method: str, is_default: bool) -> str:
-    """``lora (default)``, else ``lora #3`` for the candidate ``lora-0003``."""
+    """``lora (default)``, else ``lora #3`` for the candidate ``lora-0003``; a pruned union is called after the one that it comes from."""
+    whole, *removed = candidate.split(WITHOUT)
+    if removed:
+        of, _, number = whole.rpartition("-")
+        return f"{display_name(whole, of, is_default=not number.strip('0'))} without {listed(removed)}"
     if is_default:
         return f"{method} (default)"
     number = candidate.removeprefix(f"{method}-").lstrip("0") or "0"

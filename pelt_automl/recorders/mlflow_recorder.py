@@ -10,6 +10,7 @@ from pelt_automl.recorders.mlflow_publishing import register_winner, upload
 from pelt_automl.recorders.mlflow_runs import KEY, RECORDED, STARTED, Runs, flat, metrics_at
 from pelt_automl.recorders.mlflow_server import artifact_location, default_tracking_uri, make_client
 from pelt_automl.records import (
+    ContributionMeasured,
     CostMeasured,
     DataDescribed,
     Event,
@@ -50,6 +51,7 @@ class MlflowRecorder:
             ReportOpened: self._report_opened,
             FinalistScored: self._finalist_scored,
             GateMeasured: self._gate_measured,
+            ContributionMeasured: self._contribution_measured,
             KnockedOut: self._knocked_out,
             CostMeasured: self._cost_measured,
             VerdictReached: self._verdict_reached,
@@ -222,6 +224,10 @@ class MlflowRecorder:
         name = f"{event.submodule}.{event.site}"
         values = {f"gate_mean/{name}": event.mean, f"gate_drift/{name}": event.mean - event.start, f"gate_spread/{name}": event.spread}
         # The layer takes the step's place, so that MLflow draws the gates over the layers.
+        self._runs().log(self._child(event.trial, event.time), metrics_at(event.time, values, step=event.layer))
+
+    def _contribution_measured(self, event: ContributionMeasured) -> None:
+        values = {f"contribution/{event.submodule}.{event.site}": event.mean}
         self._runs().log(self._child(event.trial, event.time), metrics_at(event.time, values, step=event.layer))
 
     def _knocked_out(self, event: KnockedOut) -> None:

@@ -28,6 +28,7 @@ from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.limits import apply_limits, leave_out, left_out_before, over_parameters
 from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.probe import Packs, choose_packs, probe_packs
+from pelt_automl.selection.pruning_phase import prune
 from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
 from pelt_automl.selection.speed import choose_threads, measure_speed
@@ -191,11 +192,15 @@ class Selection:
             confirm(self.context)
 
     def explain(self) -> None:
-        """Measure gates and switch submodules off; then, when there are no more finalists to come, measure what each costs."""
+        """Take unions apart, confirm those without what they can do without, and measure what each finalist costs."""
         if self.finished:
             return
         with self.context.timed("evidence"):
             explain(self.context)
+        with self.context.timed("finalists"):
+            prune(self.context)
+        with self.context.timed("evidence"):
+            explain(self.context)  # the smaller unions, too
         with self.context.timed("costs"):
             measure_costs(self.context)
 

@@ -138,9 +138,10 @@ def test_markdown_stays_on_one_line():
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
-        ((GateMeasured, KnockedOut), "No finalist with gates was measured."),
+        ((GateMeasured, KnockedOut), "No finalist of several submodules was measured."),
+        ((GateMeasured,), "it has no gates, or none was measured."),
         ((FinalistScored, ReportOpened, GateMeasured, KnockedOut), "No finalist was scored on the report split."),
-        ((SelectionEnded, Decision, KnockedOut), "was not switched off"),
+        ((SelectionEnded, Decision, KnockedOut), "no knock-out of"),
     ],
 )
 def test_a_selection_that_lacks_something_still_gives_a_report(events, save_selection, missing, words):
