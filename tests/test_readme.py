@@ -23,7 +23,14 @@ from pelt_automl.recommendation import Recommendation
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     name: (ROOT / name).read_text()
-    for name in ("README.md", "CONTRIBUTING.md", "docs/reading-the-report.md", "docs/recommendation.md", "docs/exporting.md")
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/reading-the-report.md",
+        "docs/recommendation.md",
+        "docs/exporting.md",
+        "docs/reproduction.md",
+    )
 }
 README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
