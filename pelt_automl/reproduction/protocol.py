@@ -175,17 +175,18 @@ class Protocol:
     def departures(self) -> list[str]:
         """Settings that aren't the paper's, as ``epochs 10 (paper: 50)``."""
         mine, paper = _flat(self.shared()), _flat(Protocol().shared())
-        return [
-            f"{name.replace('_', ' ')} {_word(value)} (paper: {_word(paper[name])})" for name, value in mine.items() if value != paper[name]
-        ]
+        differing = [name for name, value in mine.items() if value != paper[name]]
+        return [f"{name.replace('_', ' ')} {_word(name, mine[name])} (paper: {_word(name, paper[name])})" for name in differing]
 
 
 def _flat(shared: Mapping[str, Any]) -> dict[str, Any]:
     return {**shared["training"], **{name: value for name, value in shared.items() if name != "training"}}
 
 
-def _word(value: Any) -> str:
-    return "not limited" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+def _word(name: str, value: Any) -> str:
+    if value is None:
+        return "once an epoch" if name == "evaluations" else "all"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def protocol_from(**options: Any) -> Protocol:

@@ -100,8 +100,12 @@ def test_what_cant_be_is_refused(options, message):
 
 
 def test_departures_from_the_paper_are_named_and_a_narrower_choice_of_runs_is_none():
-    narrowed = protocol_from(tasks="rte", ks="100", seeds="0", threads=1, pack_size=2, epochs=10, select_most=100)
-    assert narrowed.departures() == ["epochs 10 (paper: 50)", "select most 100 (paper: not limited)"]
+    narrowed = protocol_from(tasks="rte", ks="100", seeds="0", threads=1, pack_size=2, epochs=10, select_most=100, evaluations=5)
+    assert narrowed.departures() == [
+        "epochs 10 (paper: 50)",
+        "evaluations 5 (paper: once an epoch)",
+        "select most 100 (paper: all)",
+    ]
 
 
 def test_a_cells_name_is_that_of_its_file():
