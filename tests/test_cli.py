@@ -18,7 +18,7 @@ from tests.tiny_world import CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "datasets", "pandas", "numpy", "sklearn", "scipy", "optuna", "mlflow", "prefect", "matplotlib", "jinja2")
-COMMANDS = ("select", "methods", "tasks", "spaces", "report", "predict", "export")
+COMMANDS = ("select", "methods", "tasks", "spaces", "report", "predict", "reproduce-unipelt", "export")
 
 
 @pytest.fixture
