@@ -111,7 +111,11 @@ def select(
     options = {name: value for name, value in locals().items() if name != "output"}
     if "," in (k or ""):
         _run_curve(options, output)
-        return
+    else:
+        _run_selection(options, output)
+
+
+def _run_selection(options: dict[str, Any], output: Path | None) -> None:
     from pelt_automl.display import TerminalDisplay
     from pelt_automl.selection import Selection, settings_from
 
