@@ -341,6 +341,7 @@ class Standing:
     difference: float
     """From the best mean; 0 for the best, else worse by this much (positive, in the metric's unit)."""
     difference_interval: tuple[float, float]
+    """95 % for the differences of all finalists at once (in records before issue 5: for this one by itself)."""
     tied: bool
     """Within the region of practical equivalence of the best."""
     distinguishable: bool
@@ -358,6 +359,38 @@ class Standing:
     """Gigabytes that its training alone takes at most, the backbone included."""
     pareto: bool = False
     """Whether no other finalist is as good in score, parameters and latency, and better in one of them."""
+    worst_seed: float | None = None
+    """The worst report score of its runs; None in old records."""
+    trainings: int = 0
+    """Of its method, in the search and the finals; 0 in old records. What the time limit kept from beginning isn't among them."""
+    failed: int = 0
+    """Of `trainings`: those that ended in an error, or with a loss or predictions that aren't finite."""
+    constant: int = 0
+    """Of `trainings`: those that didn't fail but predict one class (or value) throughout."""
+
+
+@dataclass(frozen=True)
+class Against:
+    """The recommended configuration against another finalist."""
+
+    candidate: str
+    method: str
+    role: Literal["default", "runner-up"]
+    """``default``: a fixed published default, what one would have got without a selection; ``runner-up``: the best of the others."""
+    is_default: bool
+    score: float
+    """The other's report score."""
+    lead: float
+    """Of the recommended configuration over it, in the metric's unit; positive is better."""
+    lead_interval: tuple[float, float]
+    """95 % for the differences of all finalists at once."""
+    distinguishable: bool
+    """Whether the interval leaves 0 out."""
+    better: float | None
+    """Bayesian signed-rank test over the shared seeds: probability that it is better by more than the region of practical equivalence;
+    None with too few seeds."""
+    equivalent: float | None
+    worse: float | None
 
 
 @dataclass(frozen=True)
@@ -378,6 +411,8 @@ class VerdictReached(Event):
     margins: dict[str, float]
     """The recommended configuration's lead over each fixed default, by candidate, in the metric's unit; positive is better."""
     warnings: list[str] = field(default_factory=list)
+    against: list[Against] = field(default_factory=list)
+    """The recommended configuration against each fixed default, in their order, and against the runner-up if that is none of them."""
     time: float = field(default_factory=clock.time)
 
 
@@ -424,9 +459,17 @@ def to_json(event: Event) -> str:
 
 def standing_from(data: Mapping[str, Any]) -> Standing:
     """A standing from its JSON object. Fields that a later version may have added are left out."""
-    known = {f.name for f in fields(Standing)}
-    values: dict[str, Any] = {key: tuple(value) if key.endswith("interval") else value for key, value in data.items() if key in known}
-    return Standing(**values)
+    return Standing(**_values(Standing, data))
+
+
+def against_from(data: Mapping[str, Any]) -> Against:
+    """As `standing_from`."""
+    return Against(**_values(Against, data))
+
+
+def _values(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    known = {f.name for f in fields(kind)}
+    return {key: tuple(value) if key.endswith("interval") else value for key, value in data.items() if key in known}
 
 
 def _nested(kind: type[Event], data: dict[str, Any]) -> dict[str, Any]:
@@ -437,7 +480,8 @@ def _nested(kind: type[Event], data: dict[str, Any]) -> dict[str, Any]:
     if kind is CostMeasured:
         return data | {"latencies": [Latency(**latency) for latency in data["latencies"]]}
     if kind is VerdictReached:
-        return data | {"standings": [standing_from(standing) for standing in data["standings"]]}
+        against = [against_from(row) for row in data.get("against", [])]
+        return data | {"standings": [standing_from(standing) for standing in data["standings"]], "against": against}
     return data
 
 

@@ -11,9 +11,10 @@ from pelt_automl.curve.answer import Answer, VerdictAt, answer_in_words, which_f
 from pelt_automl.curve.settings import in_words
 from pelt_automl.errors import SelectionError
 from pelt_automl.evidence.finalists import finalists, report_labels
-from pelt_automl.recommendation.decision import margins
+from pelt_automl.recommendation.decision import compare
 from pelt_automl.recommendation.schema import RECORDS, Recommendation, recommendation_from
 from pelt_automl.recommendation.standings import Comparison, Difference
+from pelt_automl.recommendation.without_us import fixed_defaults
 from pelt_automl.recommendation.wording import Unit, name_of
 from pelt_automl.records import DataDescribed, Event, Standing, VerdictReached, of_kind, read
 
@@ -185,9 +186,10 @@ def events_at(folder: Path, k: int | None) -> list[Event]:
 def _point(k: int | None, events: Sequence[Event], found: Recommendation) -> PointAtK:
     data, labels, scored = of_kind(events, DataDescribed)[-1], report_labels(events), finalists(events)
     winner = next((row for row in found.leaderboard if row.candidate == found.candidate), None)
-    comparison = Comparison(scored, labels, data.metric, data.greater_is_better) if scored and winner else None
+    comparison = compare(events, scored, labels, data) if scored and winner else None
     rows = _shown(winner, found.leaderboard)
-    leads = margins(comparison, winner, found.leaderboard) if comparison and winner else {}
+    defaults = [row for row in fixed_defaults(found.leaderboard) if row is not winner]
+    leads = {row.candidate: comparison.difference(winner.candidate, row.candidate) for row in defaults} if comparison and winner else {}
     names = {row.candidate: name_of(row) for row in found.leaderboard}
     trial = found.candidate if winner is None else names[winner.candidate]
     return PointAtK(

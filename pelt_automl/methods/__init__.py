@@ -52,7 +52,7 @@ STANDARD = ("full", "head", "bitfit", "lora", "adapter", "prefix", "mam", "unipe
 two unions), the best of He et al. (MAM), and the floor (the head alone). The others are variants of these; every method more takes its
 share of the search's time from all, so variants are compared when they are named."""
 
-FIXED_DEFAULTS = ("lora", "unipelt-apl")
+FIXED_DEFAULTS = ("lora", "adapter", "unipelt-apl")
 """The methods whose published defaults are among the finalists whatever the search found."""
 
 __all__ = ["FIXED_DEFAULTS", "LEARNING_RATE", "METHODS", "STANDARD", "PeltMethod"]

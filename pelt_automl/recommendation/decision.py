@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from pelt_automl.errors import NoTrialCompletedError, SelectionError
 from pelt_automl.evidence.finalists import Finalist, finalists, report_labels
 from pelt_automl.evidence.points import point
-from pelt_automl.methods import FIXED_DEFAULTS
+from pelt_automl.evidence.reliability import reliability
 from pelt_automl.recommendation.another_seed import Outlook, out_of_finals, outlook
 from pelt_automl.recommendation.costs import NOT_MEASURED, cheapest, possible_preference, with_costs
 from pelt_automl.recommendation.pareto import with_front
-from pelt_automl.recommendation.standings import Comparison, Difference
+from pelt_automl.recommendation.standings import Comparison
 from pelt_automl.recommendation.statement import fallback_statement, statement
 from pelt_automl.recommendation.warnings import all_warnings, no_better_than_guessing
+from pelt_automl.recommendation.without_us import against
 from pelt_automl.records import DataDescribed, Decision, Event, Standing, TrialEnded, UnionPruned, VerdictReached, of_kind
 
 
@@ -42,10 +44,11 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
         return _fall_back(events, data)
     labels = report_labels(events)
     comparison = compare(events, found, labels, data)
-    standings = with_front(with_costs(comparison.standings(region_of_equivalence(equivalence, data.metric, labels)), events))
+    region = region_of_equivalence(equivalence, data.metric, labels)
+    standings = with_front(with_costs(_with_failures(comparison.standings(region), events), events))
     tied = [row for row in standings if row.tied]
     winner, decisive = cheapest(tied, prefer), possible_preference(prefer, tied)
-    leads = margins(comparison, winner, standings)
+    rivals = against(comparison, winner, standings, region)
     return VerdictReached(
         method=winner.method,
         candidate=winner.candidate,
@@ -53,14 +56,21 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
         report_metric=data.metric,
         report_score=winner.report_score,
         p_best=winner.p_best,
-        statement=statement(winner, standings, leads, data, equivalence, decisive, len(labels), of_kind(events, UnionPruned)),
-        margins={name: difference.value for name, difference in leads.items()},
+        statement=statement(winner, standings, rivals, data, equivalence, decisive, len(labels), of_kind(events, UnionPruned)),
+        margins={rival.candidate: rival.lead for rival in rivals if rival.role == "default"},
         warnings=[
             *no_better_than_guessing(winner, data, labels),
             *([NOT_MEASURED] if decisive != prefer else []),
             *all_warnings(events, comparison.shared),
         ],
+        against=rivals,
     )
+
+
+def _with_failures(standings: Sequence[Standing], events: Sequence[Event]) -> list[Standing]:
+    """Each with the trainings of its method that went wrong."""
+    by_method = reliability(events)
+    return [replace(row, **asdict(by_method[row.method])) for row in standings]
 
 
 def compare(events: Sequence[Event], found: Sequence[Finalist], labels: Sequence[float], data: DataDescribed) -> Comparison:
@@ -80,12 +90,6 @@ def outlook_of(events: Sequence[Event], equivalence: float) -> Outlook:
 def region_of_equivalence(equivalence: float, metric: str, labels: Sequence[float]) -> float:
     """The region of practical equivalence in the metric's unit, from points."""
     return equivalence * point(metric, labels)
-
-
-def margins(comparison: Comparison, winner: Standing, standings: Sequence[Standing]) -> dict[str, Difference]:
-    """The winner's lead over each fixed default among the finalists, itself left out."""
-    defaults = [row for row in standings if row.is_default and row.method in FIXED_DEFAULTS and row is not winner]
-    return {row.candidate: comparison.difference(winner.candidate, row.candidate) for row in defaults}
 
 
 def _fall_back(events: Sequence[Event], data: DataDescribed) -> VerdictReached:

@@ -97,6 +97,7 @@ def environment(unit: wording.Unit, *folders: Path, **escape: Any) -> "Environme
         "ms": wording.milliseconds,
         "gb": wording.gigabytes,
         "value": wording.value,
+        "went_wrong": wording.went_wrong,
         "in_short": wording.in_short,
         "name_of": wording.name_of,
     }

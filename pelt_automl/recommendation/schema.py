@@ -9,6 +9,7 @@ from typing import Any
 
 from pelt_automl.errors import SelectionError, all_problems
 from pelt_automl.records import (
+    Against,
     DataDescribed,
     Event,
     SelectionEnded,
@@ -16,6 +17,7 @@ from pelt_automl.records import (
     Standing,
     TrialEnded,
     VerdictReached,
+    against_from,
     of_kind,
     standing_from,
 )
@@ -65,6 +67,8 @@ class Recommendation:
     warnings: list[str] = field(default_factory=list)
     leaderboard: list[Standing] = field(default_factory=list)
     """The finalists, best first."""
+    against: list[Against] = field(default_factory=list)
+    """The recommended configuration against the fixed defaults, which one would have got without it, and the runner-up."""
     winner: str = WINNER
     """Folder with the trained weights, relative to `folder`."""
     schema_version: int = SCHEMA_VERSION
@@ -92,6 +96,7 @@ class Recommendation:
         nested = {
             "report_interval": None if interval is None else tuple(interval),
             "leaderboard": [standing_from(row) for row in data["leaderboard"]],
+            "against": [against_from(row) for row in data.get("against", [])],
         }
         return cls(folder=folder.absolute(), **{key: value for key, value in (data | nested).items() if key in known})
 
@@ -99,7 +104,7 @@ class Recommendation:
 def _problems(data: Any) -> list[str]:
     if not isinstance(data, dict):
         return [f"a JSON object is expected, not {type(data).__name__}"]
-    expected = [f.name for f in fields(Recommendation) if f.name != "folder"]
+    expected = [f.name for f in fields(Recommendation) if f.name not in ("folder", "against")]  # which the first version didn't have
     if missing := [name for name in expected if name not in data]:
         return [f"these fields are missing: {', '.join(missing)}"]
     problems = []
@@ -107,10 +112,10 @@ def _problems(data: Any) -> list[str]:
         problems.append(f"schema_version is {data['schema_version']!r}; this program reads {SCHEMA_VERSION}")
     if not re.fullmatch(r"[A-Za-z0-9_-]+", str(data["winner"])):
         problems.append(f"winner is {data['winner']!r}; a folder inside the selection is expected")
-    rows = data["leaderboard"]
-    names = {f.name for f in fields(Standing) if f.default is MISSING}  # earlier versions didn't write all of them
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and names <= set(row) for row in rows):
-        problems.append("leaderboard: a list of objects, each with the fields of a standing, is expected")
+    for name, rows, kind in (("leaderboard", data["leaderboard"], Standing), ("against", data.get("against", []), Against)):
+        needed = {f.name for f in fields(kind) if f.default is MISSING}  # earlier versions didn't write all of them
+        if not isinstance(rows, list) or not all(isinstance(row, dict) and needed <= set(row) for row in rows):
+            problems.append(f"{name}: a list of objects, each with the fields of a {kind.__name__}, is expected")
     return problems
 
 
@@ -150,6 +155,7 @@ def recommendation_from(events: Sequence[Event], folder: Path) -> Recommendation
         margins=answer.margins,
         warnings=answer.warnings,
         leaderboard=answer.standings,
+        against=answer.against,
     )
 
 

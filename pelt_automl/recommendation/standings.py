@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from pelt_automl.evidence.finalists import Finalist
 from pelt_automl.evidence.gates import mean
+from pelt_automl.evidence.simultaneous import simultaneous_intervals
 from pelt_automl.evidence.statistics import SharedSeeds, interval, paired_bootstrap, probability_best, shared_seeds
 from pelt_automl.evidence.weighted_scores import Floats
 from pelt_automl.recommendation.wording import Unit
@@ -22,12 +24,14 @@ class Difference:
 
     value: float
     interval: tuple[float, float]
-    """95 %, paired over seeds and examples."""
+    """95 % for this difference by itself, paired over seeds and examples."""
+    together: tuple[float, float]
+    """95 % for the differences of all finalists at once: the one to quote of finalists that the scores have singled out."""
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the interval leaves 0 out."""
-        return self.interval[0] > 0 or self.interval[1] < 0
+        """Whether the interval for all at once leaves 0 out."""
+        return self.together[0] > 0 or self.together[1] < 0
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,16 @@ class Table:
         """(R,)."""
         column: Floats = self.draws[:, self.candidates.index(candidate)]
         return column
+
+    @cached_property
+    def _together(self) -> tuple[Floats, Floats]:
+        return simultaneous_intervals(self.draws)
+
+    def together(self, first: str, second: str) -> tuple[float, float]:
+        """Of how much higher the mean of `first` is: 95 % for all pairs at once."""
+        at = self.candidates.index(first), self.candidates.index(second)
+        low, high = self._together
+        return float(low[at]), float(high[at])
 
 
 class Comparison:
@@ -120,19 +134,27 @@ class Comparison:
     def difference(self, better: str, worse: str) -> Difference:
         """By how much `better`, which must be one of the compared, is better than `worse`."""
         if better == worse:
-            return Difference(0.0, (0.0, 0.0))
+            return Difference(0.0, (0.0, 0.0), (0.0, 0.0))
         table = self._table_of(worse)
         if better not in table.candidates:
             return self._unpaired(better, worse)
         value = self._mean(better, table.seeds) - self._mean(worse, table.seeds)
-        return Difference(self.sign * value, interval(self.sign * (table.of(better) - table.of(worse))))
+        draws = self.sign * (table.of(better) - table.of(worse))
+        higher, lower = (better, worse) if self.sign > 0 else (worse, better)
+        return Difference(self.sign * value, interval(draws), table.together(higher, lower))
 
     def _unpaired(self, better: str, worse: str) -> Difference:
         """Without a common seed: the intervals of the two means, set against each other (wider than need be)."""
         (low, high), (other_low, other_high) = self.interval(better), self.interval(worse)
         bounds = sorted((self.sign * (low - other_high), self.sign * (high - other_low)))
         value = self._mean(better, self.seeds(better)) - self._mean(worse, self.seeds(worse))
-        return Difference(self.sign * value, (bounds[0], bounds[1]))
+        return Difference(self.sign * value, (bounds[0], bounds[1]), (bounds[0], bounds[1]))
+
+    def seed_differences(self, better: str, worse: str) -> list[float]:
+        """By how much `better` is better than `worse` on each seed that both were compared on; empty without a common one."""
+        one, other = self._by_name[better].runs, self._by_name[worse].runs
+        shared = [seed for seed in self.shared.seeds if seed in other]
+        return [self.sign * (one[seed].report_score - other[seed].report_score) for seed in shared]
 
     def interval(self, candidate: str) -> tuple[float, float]:
         """95 % interval of a finalist's mean, within the metric's range."""
@@ -176,7 +198,8 @@ class Comparison:
             select_score=finalist.select_score,
             p_best=p_best or 0.0,
             difference=difference.value,
-            difference_interval=difference.interval,
+            difference_interval=difference.together,
             tied=p_best is not None and difference.value <= region + ROUNDING,
             distinguishable=difference.distinguishable,
+            worst_seed=self.sign * min(self.sign * run.report_score for run in self._by_name[name].runs.values()),
         )

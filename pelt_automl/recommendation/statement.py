@@ -1,11 +1,10 @@
 """The verdict in words that a practitioner understands."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pelt_automl.recommendation.costs import COST_OF
-from pelt_automl.recommendation.standings import Difference
 from pelt_automl.recommendation.wording import Unit, counted, display_name, in_short, listed, name_of, percent
-from pelt_automl.records import DataDescribed, Standing, TrialEnded, UnionPruned
+from pelt_automl.records import Against, DataDescribed, Standing, TrialEnded, UnionPruned
 
 NO_EVIDENCE = "no evidence for a difference"
 COSTS = {"params": "fewest trainable parameters", "latency": "lowest latency", "time": "shortest training", "score": "best mean"}
@@ -15,34 +14,57 @@ COSTS = {"params": "fewest trainable parameters", "latency": "lowest latency", "
 def statement(
     winner: Standing,
     standings: Sequence[Standing],
-    margins: Mapping[str, Difference],
+    rivals: Sequence[Against],
     data: DataDescribed,
     equivalence: float,
     prefer: str,
     examples: int,
     pruned: Sequence[UnionPruned] = (),
 ) -> str:
-    """One paragraph: what is recommended, how good it is, how sure that is, what it is tied with, what the fixed defaults score."""
+    """One paragraph: whether a published default would have done; what is recommended, how good it is, how sure that is, what it is tied
+    with, what the fixed defaults score.
+    """
     unit = Unit(data.metric)
+    defaults = [rival for rival in rivals if rival.role == "default"]
     sentences = [
-        _default_as_cheap(winner, standings, margins, prefer),
+        _a_default_would_do(winner, standings, defaults, prefer),
         _recommended(winner, unit, examples, equivalence),
         _how_sure(winner, standings),
         _tied(winner, standings, unit, equivalence, prefer),
         *_pruned(winner, standings, pruned, unit),
         _indistinguishable(winner, standings),
-        *_over_defaults(standings, margins, unit),
+        *[_over_default(rival, unit) for rival in defaults],
         _gap(winner, unit, data.greater_is_better),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _default_as_cheap(winner: Standing, standings: Sequence[Standing], margins: Mapping[str, Difference], prefer: str) -> str:
-    """Said first: a fixed default that is tied with the winner and costs no more."""
-    cost = COST_OF[prefer]
-    equal = [row for row in standings if row.tied and row.candidate in margins and cost(row) <= cost(winner)]
-    same = "scores" if prefer == "score" else "costs"
-    return f"The published default would do: {listed([name_of(row) for row in equal])} is tied and {same} the same." if equal else ""
+def _a_default_would_do(winner: Standing, standings: Sequence[Standing], defaults: Sequence[Against], prefer: str) -> str:
+    """Said first: fixed defaults that are tied with the recommended one, or else those that can't be told apart from it.
+
+    Where a published default is recommended itself, the next sentence says so.
+    """
+    if winner.is_default:
+        return ""
+    cost, same = COST_OF[prefer], "scores" if prefer == "score" else "costs"
+    fixed = {rival.candidate for rival in defaults}
+    tied = [row for row in standings if row.tied and row.candidate in fixed]
+    as_cheap = [name_of(row) for row in tied if cost(row) <= cost(winner)]
+    dearer = [name_of(row) for row in tied if cost(row) > cost(winner)]
+    more = "with a lower score" if prefer == "score" else "at a higher cost"
+    if as_cheap:
+        also = f" So would {listed(dearer)}, {more}." if dearer else ""
+        return f"The published default would do: {listed(as_cheap)} {_is(as_cheap)} tied and {same} the same.{also}"
+    if dearer:
+        return f"The published default would do, {more}: {listed(dearer)} {_is(dearer)} tied."
+    unclear = [_rival_name(rival) for rival in defaults if not rival.distinguishable]
+    if not unclear:
+        return ""
+    return f"{NO_EVIDENCE.capitalize()} from what you would have without a search, {listed(unclear)}."
+
+
+def _is(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def _recommended(winner: Standing, unit: Unit, examples: int, equivalence: float) -> str:
@@ -110,12 +132,13 @@ def _indistinguishable(winner: Standing, standings: Sequence[Standing]) -> str:
     return f"Further off, but with {NO_EVIDENCE} from {best}: {listed([name_of(row) for row in others])}."
 
 
-def _over_defaults(standings: Sequence[Standing], margins: Mapping[str, Difference], unit: Unit) -> list[str]:
-    names = {row.candidate: name_of(row) for row in standings}
-    return [
-        f"Against {names[candidate]} it is {lead_in_words(difference.value, unit)} ({evidence_in_words(difference, unit)})."
-        for candidate, difference in margins.items()
-    ]
+def _rival_name(rival: Against) -> str:
+    return display_name(rival.candidate, rival.method, rival.is_default)
+
+
+def _over_default(rival: Against, unit: Unit) -> str:
+    evidence = evidence_in_words(rival.lead_interval, unit, distinguishable=rival.distinguishable)
+    return f"Against {_rival_name(rival)} it is {lead_in_words(rival.lead, unit)} ({evidence})."
 
 
 def lead_in_words(value: float, unit: Unit) -> str:
@@ -125,10 +148,10 @@ def lead_in_words(value: float, unit: Unit) -> str:
     return f"{unit.amount(abs(value))} {'better' if value > 0 else 'worse'}"
 
 
-def evidence_in_words(difference: Difference, unit: Unit) -> str:
+def evidence_in_words(bounds: tuple[float, float], unit: Unit, *, distinguishable: bool) -> str:
     """The interval of a difference, and whether it is evidence for one."""
-    bounds = f"95 % interval {unit.signed(difference.interval[0])} to {unit.signed(difference.interval[1])}"
-    return bounds if difference.distinguishable else f"{NO_EVIDENCE}: {bounds}"
+    said = f"95 % interval {unit.signed(bounds[0])} to {unit.signed(bounds[1])}"
+    return said if distinguishable else f"{NO_EVIDENCE}: {said}"
 
 
 def _gap(winner: Standing, unit: Unit, greater_is_better: bool) -> str:

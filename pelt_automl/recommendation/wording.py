@@ -137,6 +137,12 @@ def percent(probability: float | None) -> str:
     return ">99 %" if 0.99 < probability < 1 else f"{100 * probability:.0f} %"
 
 
+def went_wrong(row: Standing) -> str:
+    """How many of its method's trainings failed or ended with constant predictions: ``3 of 12 (25 %)``; a dash in old records."""
+    wrong = row.failed + row.constant
+    return f"{wrong} of {row.trainings} ({percent(wrong / row.trainings)})" if row.trainings else NOTHING
+
+
 def listed(names: list[str]) -> str:
     """``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

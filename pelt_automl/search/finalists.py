@@ -24,7 +24,7 @@ def choose_finalists(trials: Sequence[TrialEnded], most: int, *, out: Collection
     """The best configuration of each method that isn't `out` of the race, and the fixed defaults, whatever they scored.
 
     Trials trained in full come before stopped ones. With room for `most` only, the leader, one fixed default and the runner-up come
-    first, then the other fixed default and the other methods in their order.
+    first, then the other fixed defaults and the other methods in their order.
     """
     usable = [trial for trial in trials if trial.stage == "search" and trial.state != "failed" and trial.select_score is not None]
     sign = 1 if greater_is_better else -1

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pelt_automl.evidence.statistics import PRIOR_DF, _seed_draws, interval, paired_bootstrap, probability_best, shared_seeds
+from pelt_automl.evidence.statistics import interval, paired_bootstrap, probability_best, share_best, shared_seeds, shrunken
 
 ACCURACY = "accuracy"
 
@@ -27,9 +27,9 @@ def test_finalists_are_compared_on_the_seeds_that_they_share(runs, seeds, left_o
 def test_ties_share_the_probability_evenly_and_the_direction_counts():
     draws = np.array([[0.8, 0.8, 0.1], [0.9, 0.7, 0.1], [0.5, 0.5, 0.5], [0.1, 0.2, 0.3]])
     # Draw by draw: 1/2 1/2 0, 1 0 0, 1/3 1/3 1/3, 0 0 1
-    assert probability_best(draws).tolist() == pytest.approx([(0.5 + 1 + 1 / 3) / 4, (0.5 + 1 / 3) / 4, (1 / 3 + 1) / 4])
+    assert share_best(draws).tolist() == pytest.approx([(0.5 + 1 + 1 / 3) / 4, (0.5 + 1 / 3) / 4, (1 / 3 + 1) / 4])
     # Least is best: 0 0 1, 0 0 1, 1/3 1/3 1/3, 1 0 0
-    assert probability_best(draws, greater_is_better=False).tolist() == pytest.approx([(1 / 3 + 1) / 4, 1 / 12, (2 + 1 / 3) / 4])
+    assert share_best(draws, greater_is_better=False).tolist() == pytest.approx([(1 / 3 + 1) / 4, 1 / 12, (2 + 1 / 3) / 4])
 
 
 def test_the_interval_holds_the_central_95_percent():
@@ -70,40 +70,32 @@ def test_a_mean_over_examples_has_the_bootstraps_spread():
     assert draws.mean() == pytest.approx(0.8, abs=0.002)
 
 
-def test_alone_a_finalists_seeds_give_students_t():
-    # 70, 80, 90: mean 80, standard error 10 / sqrt(3) = 5.77, t(2) at 97.5 % = 4.303: 24.8 to either side
-    low, high = interval(_seed_draws(np.array([[70.0, 80.0, 90.0]]), 100_000, np.random.default_rng(0))[:, 0])
-    assert low == pytest.approx(-24.8, rel=0.05)
-    assert high == pytest.approx(24.8, rel=0.05)
+def two_finalists(distance, draws=40_000):
+    """Draws of two means whose difference has a standard error of 1."""
+    return np.random.default_rng(0).normal([distance, 0.0], 0.5**0.5, (draws, 2))
 
 
-def test_among_many_a_finalists_spread_is_averaged_with_that_of_all():
-    assert PRIOR_DF == 4
-    still, shaky = [80.0, 80.0, 80.0], [77.0, 80.0, 83.0]
-    draws = _seed_draws(np.array([still, shaky, still, shaky]), 100_000, np.random.default_rng(0))
-    # Variances 0 and 9, mean 4.5. Moderated: (2 * 0 + 4 * 4.5) / 6 = 3 and (2 * 9 + 4 * 4.5) / 6 = 6; t(6) at 97.5 % = 2.447
-    assert interval(draws[:, 0])[1] == pytest.approx(2.447 * (3 / 3) ** 0.5, rel=0.04)
-    assert interval(draws[:, 1])[1] == pytest.approx(2.447 * (6 / 3) ** 0.5, rel=0.04)
+@pytest.mark.parametrize(
+    ("distance", "plain", "expected"),
+    [
+        # nothing seen: nobody is favored
+        (0.0, 0.5, 0.5),
+        # The share of luck b has the density b^(-1/2) / 2 before, and d given b is normal with the variance 1/b, so that b's density after
+        # is exp(-b d^2/2), and P = integral of Phi(d sqrt(1 - b)) exp(-b d^2/2) db / integral of exp(-b d^2/2) db, by quadrature:
+        (1.0, 0.8413, 0.7526),
+        (2.0, 0.9772, 0.9271),
+        (4.0, 1.0000, 0.9996),
+    ],
+)
+def test_the_probability_of_being_the_best_takes_off_what_luck_adds(distance, plain, expected):
+    draws = two_finalists(distance)
+    assert share_best(draws)[0] == pytest.approx(plain, abs=0.008)
+    assert probability_best(draws)[0] == pytest.approx(expected, abs=0.008)
 
 
-def test_two_finalists_borrow_nothing_for_their_difference():
-    scores = np.array([[70.0, 80.0, 90.0], [75.0, 75.0, 75.0]])
-    draws = _seed_draws(scores, 100_000, np.random.default_rng(0))
-    assert interval(draws[:, 0] - draws[:, 1])[1] == pytest.approx(24.8, rel=0.05)
-
-
-@pytest.mark.parametrize(("finalists", "seed_sd"), [(2, 0.0), (2, 0.03), (6, 0.0), (6, 0.03)])
-def test_the_interval_of_a_difference_covers_the_truth_as_often_as_it_says(finalists, seed_sd):
-    """250 made-up selections with 3 seeds. The band is 93 to 100 %: too wide is by design, too narrow is a defect."""
-    rng = np.random.default_rng(3)
-    skills = np.linspace(0.70, 0.74, finalists)
-    covered = 0
-    for repeat in range(250):
-        labels, predictions = right_or_wrong(rng, skills, 3, 150, seed_sd)
-        draws = paired_bootstrap(labels, predictions, ACCURACY, 300, seed=repeat)
-        low, high = interval(draws[:, -1] - draws[:, 0])
-        covered += low <= 0.04 <= high
-    assert 0.93 <= covered / 250 <= 1.0
+def test_drawing_together_leaves_the_common_mean_of_each_draw_alone():
+    draws = two_finalists(1.0, 100)
+    assert shrunken(draws).mean(axis=1) == pytest.approx(draws.mean(axis=1))
 
 
 def test_an_interval_of_a_difference_is_not_wide_for_nothing():

@@ -1,0 +1,56 @@
+"""The verdict's statements about made-up finals are true as often as they say. Seeded, so that it gives the same answer each time.
+
+The bands are what the statements promise, widened by 3 standard errors of a share of so many finals: what is right passes, what is off by a
+few points fails. ``benchmarks/verdict_calibration.py`` does the same over more kinds of luck and with more finals.
+"""
+
+import math
+
+import pytest
+
+from benchmarks.verdict_simulation import brier, reliability, share, simulated
+from benchmarks.verdict_worlds import World
+
+REPEATS = 150
+
+
+def within(low, high, repeats=REPEATS):
+    """The band widened by 3 standard errors of a share of 95 %."""
+    error = 3 * math.sqrt(0.95 * 0.05 / repeats)
+    return pytest.approx((low + high) / 2, abs=(high - low) / 2 + error)
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        World(2, 10, examples=150),
+        World(4, 3, examples=150),
+        World(8, 5, examples=150, own=0, common=0),
+        World(3, 5, metric="macro_f1", examples=150),
+        World(4, 3, metric="mae", examples=150),
+    ],
+    ids=lambda world: f"{world.metric}-{world.finalists}-finalists-{world.seeds}-seeds",
+)
+def test_intervals_hold_the_truth_and_equal_finalists_are_rarely_called_different(world):
+    said = simulated(world, REPEATS, resamples=400)
+    assert share(said, "pair") == within(0.93, 0.97)
+    assert share(said, "mean") == within(0.93, 0.97)
+    assert share(said, "different") <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / REPEATS)
+    assert share(said, "together") >= 0.93 - 3 * math.sqrt(0.05 * 0.95 / REPEATS)
+
+
+def test_taken_one_by_one_the_intervals_would_call_equal_finalists_different_in_every_third_selection():
+    assert share(simulated(World(8, 5, examples=150), REPEATS, resamples=400), "different_singly") > 0.25
+
+
+def test_the_probability_of_being_the_best_is_true_as_often_as_it_says():
+    """Over finals whose finalists differ truly by almost nothing and by a lot: from the scores one can't know which it is."""
+    said = [one for spread in (0.5, 1, 2, 4, 8) for one in simulated(World(4, 3, spread=spread), 100, resamples=400, seed=int(10 * spread))]
+    claimed = sum(max(one.p_best) for one in said) / len(said)
+    assert share(said, "leader_is_best") == pytest.approx(claimed, abs=3 * math.sqrt(0.25 / len(said)))
+    bins = reliability(said, (0.0, 0.4, 0.6, 0.8, 1.01))
+    assert [finals >= 50 for _, _, finals in bins] == [True] * 4
+    for in_bin, true, finals in bins:
+        # 3 standard errors of a share, and 5 points that it may be off in a bin
+        assert true == pytest.approx(in_bin, abs=3 * math.sqrt(in_bin * (1 - in_bin) / finals) + 0.05)
+    assert brier(said) < brier(said, "share_best")  # the plain share of the draws is surer than it is right
