@@ -30,6 +30,11 @@ def search_name() -> str:
     return "-".join(["search", _asked_task(), *map(str, flow_run.parameters.get("search_methods", []))])
 
 
+def reproduction_name() -> str:
+    """Name of a ``reproduce-unipelt`` run: ``reproduce-unipelt-minilm``."""
+    return "-".join(["reproduce-unipelt", *filter(None, [flow_run.parameters.get("model")])])
+
+
 def _asked_task() -> str:
     parameters = flow_run.parameters
     return str(parameters.get("task") or Path(str(parameters.get("train") or "task")).stem)

@@ -430,8 +430,10 @@ def standing_from(data: Mapping[str, Any]) -> Standing:
 
 
 def _nested(kind: type[Event], data: dict[str, Any]) -> dict[str, Any]:
+    if "curve" in data:
+        data = data | {"curve": [CurvePoint(**point) for point in data["curve"]]}
     if kind is TrialEnded:
-        return data | {"seeds": Seeds(**data["seeds"]), "curve": [CurvePoint(**point) for point in data["curve"]]}
+        return data | {"seeds": Seeds(**data["seeds"])}
     if kind is CostMeasured:
         return data | {"latencies": [Latency(**latency) for latency in data["latencies"]]}
     if kind is VerdictReached:
@@ -439,25 +441,25 @@ def _nested(kind: type[Event], data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-def from_json(line: str) -> Event:
-    """The inverse of `to_json`. Fields that a later version may have added are left out.
+def from_json(line: str, kinds: Mapping[str, type[Event]] = KINDS) -> Event:
+    """The inverse of `to_json`. Fields that a later version may have added are left out. `kinds`: those that may stand there, by name.
 
     Raises `ValueError` when the line isn't an event.
     """
     data = json.loads(line)
-    kind = KINDS.get(data.pop("event", None)) if isinstance(data, dict) else None
+    kind = kinds.get(data.pop("event", None)) if isinstance(data, dict) else None
     if kind is None:
         raise ValueError(f"not an event of a selection: {line[:80]!r}")
     known = {f.name for f in fields(kind)}
     return kind(**_nested(kind, {key: value for key, value in data.items() if key in known}))
 
 
-def read(path: Path) -> Iterator[Event]:
-    """The events of a JSON lines file, oldest first. A last line that a kill cut off is left out."""
+def read(path: Path, kinds: Mapping[str, type[Event]] = KINDS) -> Iterator[Event]:
+    """The events of a JSON lines file, oldest first. A last line that a kill cut off is left out. `kinds`: see `from_json`."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if line.endswith("\n"):
-                yield from_json(line)
+                yield from_json(line, kinds)
 
 
 def of_kind(events: Iterable[Event], kind: type[E]) -> list[E]:

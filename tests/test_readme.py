@@ -30,6 +30,7 @@ PAGES = {
         "docs/recommendation.md",
         "docs/exporting.md",
         "docs/k-curve.md",
+        "docs/reproduction.md",
     )
 }
 README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]

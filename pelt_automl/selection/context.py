@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.config import SelectionSettings
 from pelt_automl.design_space import Modification
@@ -20,11 +18,10 @@ from pelt_automl.search.spaces import SearchSpace
 from pelt_automl.selection.field import longest_text, refusals, too_many
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.tasks import TaskData
-from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import TrainingPlan, make_plan
-from pelt_automl.training.tokens import BatchOrder, Tokens, tokenize
-from pelt_automl.training.trials import TrialRun
+from pelt_automl.training.tokens import Tokens, tokenize
+from pelt_automl.training.trials import TrialRun, begin
 
 E = TypeVar("E", bound=Event)
 C = TypeVar("C")
@@ -171,11 +168,15 @@ class Context:
 
     def run(self, name: str, method: str, hyper_parameters: dict[str, Any], seeds: Seeds) -> TrialRun:
         """A training that hasn't started."""
-        train, select = self.splits(seeds.split)
-        order = BatchOrder(train.lengths, self.plan.batch_size, seeds.order, self.plan.evaluate_at[0])
-        scale = LabelScale.of(train.labels, regression=self.data.kind == "regression")
-        modifications = self.modifications(method, hyper_parameters)
-        return TrialRun(name, modifications, hyper_parameters[LEARNING_RATE], seeds, train, select, scale, order)
+        return begin(
+            name,
+            self.modifications(method, hyper_parameters),
+            hyper_parameters[LEARNING_RATE],
+            seeds,
+            self.splits(seeds.split),
+            self.plan,
+            regression=self.data.kind == "regression",
+        )
 
     def trainer(self, phase: str, total_steps: float, *, reserve: float) -> Trainer:
         """A trainer that stops when only `reserve` seconds are left, and shows its steps as the phase's progress."""
@@ -260,7 +261,4 @@ class Context:
 
     def evidence_select(self, seed: int) -> Tokens:
         """The part of select that gates are measured on: all of it, or the same `EVIDENCE_EXAMPLES` of it."""
-        select = self.splits(seed)[1]
-        if len(select) <= EVIDENCE_EXAMPLES:
-            return select
-        return select.take(np.sort(np.random.default_rng(seed).permutation(len(select))[:EVIDENCE_EXAMPLES]))
+        return self.splits(seed)[1].at_most(EVIDENCE_EXAMPLES, seed)

@@ -2,12 +2,14 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 from functools import cache
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from pelt_automl import cli
 from pelt_automl.curve.report import curve_text, write_curve_report
 from pelt_automl.curve.result import read_curve, rebuilt_curve
 from pelt_automl.curve.warm_start import best_configurations
@@ -146,3 +148,16 @@ def test_the_next_k_starts_from_the_best_configuration_of_each_method_but_not_fr
     poor = [replace(e, select_score=0.1) if isinstance(e, TrialEnded) and not e.is_default else e for e in events]
     assert best_configurations(poor) == {}
     assert best_configurations([]) == {}
+
+
+def test_the_report_command_builds_a_curves_report_anew(curve, curve_folder, monkeypatch, capsys):
+    write_curve_report(curve)
+    (curve_folder / "k-curve.md").unlink()
+    monkeypatch.setattr(sys, "argv", ["pelt-automl", "report", str(curve_folder)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith(curve_text(curve))
+    assert f"K = 50      {curve_folder / 'k-50'}" in said
+    assert (curve_folder / "k-curve.md").is_file()

@@ -18,7 +18,7 @@ class CurveSettings:
 
 
 def curve_settings(k, **options):
-    return CurveSettings(settings_from(**options), tuple(k))
+    return CurveSettings(settings_from(**options), tuple(None if one == "full" else one for one in k))
 
 
 @dataclass

