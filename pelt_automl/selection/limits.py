@@ -142,13 +142,23 @@ def out_of_limits(methods: Sequence[str], spaces: Mapping[str, SearchSpace], ref
     for method in methods:
         if refusal(method, default_of(spaces[method])) is None:
             continue
-        reasons = [refusal(method, smallest) for smallest in islice(_smallest(method, spaces[method], size), KINDS_TRIED)]
-        if None not in reasons:
-            out[method] = f"{WITHIN}; of the smallest: {reasons[0]}" if reasons else f"{WITHIN} that makes sense"
+        if (reason := _why_nothing_fits(method, spaces[method], refusal, size)) is not None:
+            out[method] = f"{WITHIN}{reason}"
     if len(out) == len(methods):
         problems = [f"{method}: {reason}" for method, reason in out.items()]
         raise SettingsError(f"{all_problems('no method is within the limits', problems)}\nRaise the limit, or name other methods.")
     return out
+
+
+def _why_nothing_fits(method: str, space: SearchSpace, refusal: Refusal, size: Callable[..., int]) -> str | None:
+    """Why the smallest of the smallest is refused, if all that are tried are; None from the first on that is within."""
+    first = " that makes sense"
+    for number, smallest in enumerate(islice(_smallest(method, space, size), KINDS_TRIED)):
+        reason = refusal(method, smallest)
+        if reason is None:
+            return None
+        first = first if number else f"; of the smallest: {reason}"
+    return first
 
 
 def default_of(space: SearchSpace) -> dict[str, Any]:
