@@ -110,16 +110,25 @@ def answer_in_words(answer: Answer, ks: Sequence[str], unit: Unit) -> str:
     """The answer as one paragraph; `ks` are those that have a verdict, smallest first."""
     if not answer.reigns:
         return "No finalist was scored at any K, so that nothing is known about the methods' order. Give the curve more time (--seconds)."
-    sentences = [_headline(answer, [k for k in ks if k not in answer.unconfirmed]), *_takeovers(answer.reigns, unit)]
-    sentences += [f"Between {pair} there is {NO_EVIDENCE} at K = {listed(list(at))}." for pair, at in answer.open_at.items()]
-    if answer.nothing_at:
-        sentences.append(f"At K = {listed(list(answer.nothing_at))} there is {NO_EVIDENCE} between the recommended method and any other.")
+    confirmed = [k for k in ks if k not in answer.unconfirmed]
+    sentences = [_headline(answer, confirmed), *_takeovers(answer.reigns, unit)]
+    if list(answer.nothing_at) == confirmed:
+        sentences.insert(
+            0, f"There is {NO_EVIDENCE} between the recommended method and any other at any K, so that what follows may be luck."
+        )
+    else:
+        sentences += [f"Between {pair} there is {NO_EVIDENCE} at K = {listed(list(at))}." for pair, at in answer.open_at.items()]
+        sentences += _nothing(answer.nothing_at)
     if answer.throughout:
         verb = "is" if len(answer.throughout) == 1 else "are"
         sentences.append(f"If one method is to serve every K: {listed(list(answer.throughout))} {verb} tied with the best at each.")
     if answer.unconfirmed:
         sentences.append(f"At K = {listed(list(answer.unconfirmed))} no finalist was scored in time, and the answer passes over it.")
     return " ".join(sentences)
+
+
+def _nothing(ks: Sequence[str]) -> list[str]:
+    return [f"At K = {listed(list(ks))} there is {NO_EVIDENCE} between the recommended method and any other."] if ks else []
 
 
 def _headline(answer: Answer, confirmed: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ NAME = "expected-best"
 def expected_best_plot(curves: Sequence[ExpectedBest], unit: Unit) -> str | None:
     """One line a method, in a panel by trials and in one by seconds; None when no method has two scored trials."""
     import matplotlib as mpl
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
     if not any(len(curve.means) > 1 for curve in curves):
         return None
@@ -30,6 +30,9 @@ def expected_best_plot(curves: Sequence[ExpectedBest], unit: Unit) -> str | None
         by_trials.xaxis.set_major_locator(MaxNLocator(integer=True))
         by_seconds.set_xlabel("seconds of the method")
         by_seconds.set_xscale("log")
+        by_seconds.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        by_seconds.xaxis.set_major_formatter("{x:g}")  # the usual one writes powers in TeX
+        by_seconds.minorticks_off()
         by_trials.set_ylabel(f"expected best {unit.name} on select")
         figure.legend(*by_trials.get_legend_handles_labels(), loc="outside right upper", frameon=False)
         return as_svg(figure, NAME)

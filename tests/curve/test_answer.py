@@ -116,6 +116,16 @@ POINTS = Unit("accuracy")
             ),
         ),
         (
+            [at(50, "head", tied=["lora"]), at(100, "lora", unclear=["head"])],
+            (
+                "There is no evidence for a difference between the recommended method and any other at any K, "
+                "so that what follows may be luck. "
+                "head from K = 50, lora from K = 100 on. "
+                "At K = 100 lora is 3.2 points better than head (no evidence for a difference: 95 % interval -1.0 to +7.0). "
+                "If one method is to serve every K: lora is tied with the best at each."
+            ),
+        ),
+        (
             [at(50, "head", clear=["full"]), NOT_CONFIRMED, at(200, "head", clear=["full"])],
             "head at every K from 50 to 200. At K = 100 no finalist was scored in time, and the answer passes over it.",
         ),

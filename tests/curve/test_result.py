@@ -69,7 +69,7 @@ def test_the_points_are_the_verdicts_of_the_selections(curve, curve_folder):
 def test_the_answer_is_the_rules(curve):
     assert curve.answer.reigns[0].method == curve.points[0].method
     assert curve.answer.reigns[0].since == "50"
-    assert curve.statement.startswith(curve.points[0].method)
+    assert f"{curve.points[0].method} at every K from 50 to 100." in curve.statement
 
 
 def test_the_report_is_written_whole_and_rebuilt_from_the_records(curve, curve_folder):

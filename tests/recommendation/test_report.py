@@ -96,6 +96,7 @@ def test_the_plots_are_wellformed_and_their_ids_are_unique_on_the_page(written):
     for name in ("plots/expected-best.svg", "plots/front.svg", "plots/gates-0.svg", "plots/learning-curves.svg"):
         assert ET.fromstring(written[name]).tag.endswith("svg")
         assert "currentColor" not in written[name]
+        assert "mathdefault" not in written[name]
 
 
 def poisoned(event):
