@@ -45,7 +45,10 @@ PLACES: dict[str, tuple[str, ...]] = {
     "checkpoints": tuple(
         f"pelt_automl.training.checkpoints:{name}" for name in ("save_progress", "save_tensors", "load_tensors", "save_trained")
     ),
-    "statistics, report": ("pelt_automl.recommendation.decision:decide", "pelt_automl.recommendation.report:write_report"),
+    "statistics, report": (
+        *(f"pelt_automl.recommendation.decision:{name}" for name in ("decide", "outlook_of")),
+        "pelt_automl.recommendation.report:write_report",
+    ),
     "selection": (
         *(f"pelt_automl.selection.selection:Selection.{name}" for name in ("open", "prepare", "confirm", "explain", "recommend", "close")),
         *(f"pelt_automl.selection.finalist_phase:_Finalists.{name}" for name in ("next", "ended")),

@@ -11,6 +11,7 @@ from pelt_automl.errors import SettingsError, all_problems
 TASK = re.compile(r"[A-Za-z0-9][\w-]*|hf:[\w-][\w.-]*/[\w-][\w.-]*(:[\w-][\w.-]*)?", re.ASCII)
 MODEL = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
 METHOD = re.compile(r"[a-z0-9][a-z0-9-]*")
+FOLDER = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 PATHS = ("data_dir", "train", "validation", "test")
 """The parameters that are paths; `model` may be one too."""
 
@@ -38,9 +39,18 @@ def inside(path: str, roots: list[Path]) -> Path:
 
 
 def checked_settings(**parameters: Any) -> SelectionSettings:
-    """The settings of one selection; a parameter that is None or empty leaves the program's default.
+    """The settings of one selection. Raises what `checked_options` raises, then `SettingsError` for what is wrong with the settings."""
+    options = checked_options(**parameters)
 
-    Raises `SettingsError` with everything that is wrong with names and paths at once, then with what is wrong with the settings.
+    from pelt_automl.selection import settings_from
+
+    return settings_from(**options)
+
+
+def checked_options(**parameters: Any) -> dict[str, Any]:
+    """The parameters that were given, their names looked at and their paths resolved; one that is None or empty is left out.
+
+    Raises `SettingsError` with everything that is wrong with names and paths at once.
     """
     given = {name: value for name, value in parameters.items() if value is not None and value != []}
     problems = _name_problems(given)
@@ -48,16 +58,13 @@ def checked_settings(**parameters: Any) -> SelectionSettings:
     for name in [*PATHS, *(["model"] if _is_path(given.get("model", "")) else [])]:
         if name in given:
             try:
-                checked = inside(str(given[name]), roots)
-                given[name] = str(checked) if name == "model" else checked
+                path = inside(str(given[name]), roots)
+                given[name] = str(path) if name == "model" else path
             except SettingsError as error:
                 problems.append(f"{name} {error}")
     if problems:
         raise SettingsError(all_problems("the request", problems))
-
-    from pelt_automl.selection import settings_from
-
-    return settings_from(**given)
+    return given
 
 
 def _is_path(model: str) -> bool:
@@ -66,11 +73,16 @@ def _is_path(model: str) -> bool:
 
 
 def _name_problems(given: dict[str, Any]) -> list[str]:
-    problems = []
-    if "task" in given and not TASK.fullmatch(given["task"]):
-        problems.append(f"task {given['task']!r} isn't a task's name: letters, digits, - and _, or hf:owner/name[:config]")
+    names = [given["task"]] if "task" in given else given.get("tasks", [])
+    problems = [
+        f"task {name!r} isn't a task's name: letters, digits, - and _, or hf:owner/name[:config]"
+        for name in names
+        if not TASK.fullmatch(name)
+    ]
     if "model" in given and not _is_path(given["model"]) and not MODEL.fullmatch(given["model"]):
         problems.append(f"model {given['model']!r} isn't a model's name: an alias, owner/name, or a folder")
+    if "output" in given and not FOLDER.fullmatch(given["output"]):
+        problems.append(f"output {given['output']!r} isn't a folder's name: letters, digits, ., - and _; it lies in the program's home")
     return problems + _method_problems(given.get("methods", []))
 
 

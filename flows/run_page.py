@@ -30,6 +30,11 @@ def search_name() -> str:
     return "-".join(["search", _asked_task(), *map(str, flow_run.parameters.get("search_methods", []))])
 
 
+def reproduction_name() -> str:
+    """Name of a ``reproduce-unipelt`` run: ``reproduce-unipelt-minilm``."""
+    return "-".join(["reproduce-unipelt", *filter(None, [flow_run.parameters.get("model")])])
+
+
 def _asked_task() -> str:
     parameters = flow_run.parameters
     return str(parameters.get("task") or Path(str(parameters.get("train") or "task")).stem)
@@ -50,12 +55,24 @@ def tag_this_run(names: Sequence[str]) -> None:
 
 def leave_artifacts(folder: Path, task: str) -> None:
     """The report as Markdown, the leaderboard as a table, and a link to MLflow or to the folder."""
-    key = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
+    key = _key(task)
     create_markdown_artifact((folder / "report.md").read_text(encoding="utf-8"), key=f"report-{key}", description=f"Selection for {task}")
     if rows := leaderboard(folder):
         create_table_artifact(rows, key=f"leaderboard-{key}", description="Finalists, best report score first")
     link, text = place(folder)
     create_link_artifact(link, text, key=f"records-{key}", description=f"Everything of this selection: {folder}")
+
+
+def leave_curve_artifacts(folder: Path, task: str) -> None:
+    """A curve's report as Markdown, and a link to MLflow or to the folder."""
+    page = (folder / "k-curve.md").read_text(encoding="utf-8")
+    create_markdown_artifact(page, key=f"k-curve-{_key(task)}", description=f"Which method from which K on, for {task}")
+    link, text = place(folder)
+    create_link_artifact(link, text, key=f"records-{_key(task)}", description=f"Everything of this curve: {folder}")
+
+
+def _key(task: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
 
 
 def leaderboard(folder: Path) -> list[dict[str, Any]]:

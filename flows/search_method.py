@@ -32,7 +32,7 @@ def search_method(
     label_column: str | None = None,
     kind: Literal["classification", "regression"] | None = None,
     metric: str | None = None,
-    k: int | Literal["full"] | None = None,
+    k: int | Literal["full"] | list[int | Literal["full"]] | None = None,
     protocol: Literal["strict", "paper"] = TaskSettings.protocol,
     model: str = SelectionSettings.model,
     methods: list[str] | None = None,

@@ -9,6 +9,7 @@ from prefect import flow, get_run_logger, tags
 
 from flows.clear_failures import clear_failure, step
 from flows.flow_parameters import checked_settings
+from flows.k_curve import select_at_each_k
 from flows.run_display import LogDisplay
 from flows.run_page import leave_artifacts, run_tags, select_name, tag_this_run, task_name
 from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings
@@ -58,7 +59,7 @@ def select_pelt(
     label_column: str | None = None,
     kind: Literal["classification", "regression"] | None = None,
     metric: str | None = None,
-    k: int | Literal["full"] | None = None,
+    k: int | Literal["full"] | list[int | Literal["full"]] | None = None,
     protocol: Literal["strict", "paper"] = TaskSettings.protocol,
     model: str = SelectionSettings.model,
     methods: list[str] | None = None,
@@ -83,12 +84,12 @@ def select_pelt(
         label_column: Column with the label, for files and ``hf:`` data sets.
         kind: What the labels are; found out when it isn't given.
         metric: The task's own when it isn't given.
-        k: Number of labelled examples that may be used; all when it isn't given.
+        k: Number of labelled examples that may be used; all when it isn't given. Several for a curve over K.
         protocol: ``strict`` carves the select split out of the K examples, ``paper`` does as UniPELT's authors did.
         model: Hub name of a pretrained encoder, a folder inside the worker's data folders, or ``minilm``.
         methods: PELT methods to compare; all when none is given.
         trials: Configurations tried a method at most.
-        seconds: Limit on the whole selection.
+        seconds: Limit on the whole selection, or curve.
         seed: Seed of samples, splits and samplers.
         equivalence: Region of practical equivalence, in points of the metric.
         prefer: What decides among the tied methods.
@@ -97,8 +98,10 @@ def select_pelt(
         max_memory: Gigabytes that its training alone may take at most.
 
     Returns:
-        Method, report score and metric, statement, and the folder with everything.
+        Method, report score and metric, statement, and the folder with everything; of a curve task, statement and folder.
     """
+    if isinstance(k, list):
+        return select_at_each_k(**locals())
     settings = checked_settings(**locals())
     tag_this_run(run_tags(settings))
     with tags(*run_tags(settings)), Selection.open(settings, display=LogDisplay(get_run_logger())) as selection:

@@ -1,6 +1,7 @@
 """Which parameter-efficient tuning method should I use for this text task, with this much data, and with which settings?
 
-``select(task=..., ...)`` answers with a `Recommendation`; ``load(path)`` gives the trained winner, ready to predict.
+``select(task=..., ...)`` answers with a `Recommendation`, ``k_curve(task=..., k=[50, 100, 200], ...)`` with the method to use from which
+number of labelled examples on; ``load(path)`` gives a trained winner, ready to predict.
 """
 
 from importlib import import_module
@@ -9,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 from pelt_automl.errors import PeltError
 
 if TYPE_CHECKING:
+    from pelt_automl.curve import KCurve, k_curve
     from pelt_automl.recommendation import Recommendation
     from pelt_automl.selection import Selection, select
     from pelt_automl.training.predicting import Predictor
 
 __version__ = "0.1.0"
-__all__ = ["PeltError", "Predictor", "Recommendation", "Selection", "load", "select"]
+__all__ = ["KCurve", "PeltError", "Predictor", "Recommendation", "Selection", "k_curve", "load", "select"]
 
 _LAZY = {
+    "KCurve": "pelt_automl.curve",
     "Predictor": "pelt_automl.training.predicting",
     "Recommendation": "pelt_automl.recommendation",
     "Selection": "pelt_automl.selection",
+    "k_curve": "pelt_automl.curve",
     "select": "pelt_automl.selection",
 }
 """Where the public names live: torch and its like are imported when one of them is used, not before."""

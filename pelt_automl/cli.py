@@ -3,14 +3,18 @@
 import json
 import logging
 import sys
+import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pelt_automl import __version__
 from pelt_automl.config import SearchSettings, TrainingSettings, home
 from pelt_automl.errors import PeltError, SelectionError
+
+if TYPE_CHECKING:
+    from pelt_automl.curve import KCurve
 
 app = typer.Typer(
     name="pelt-automl",
@@ -66,7 +70,9 @@ def select(
     kind: Annotated[str | None, typer.Option(help="classification or regression; told from the labels if left out.")] = None,
     metric: Annotated[str | None, typer.Option(help="What decides; the task's own if left out.")] = None,
     model: Annotated[str, typer.Option(help="A Hub name, a local folder, or minilm.")] = "minilm",
-    k: Annotated[str | None, typer.Option(help="Labelled examples that may be used: a number, or full.")] = None,
+    k: Annotated[
+        str | None, typer.Option(help="Labelled examples that may be used: a number, or full; several (50,100,200) for a curve over K.")
+    ] = None,
     protocol: Annotated[
         str | None, typer.Option(help="strict: select comes out of the K. paper: UniPELT's, 1,000 more to select on.")
     ] = None,
@@ -103,6 +109,13 @@ def select(
 ) -> None:
     """Find the method, confirm it on fresh seeds, and write the recommendation with its weights and report."""
     options = {name: value for name, value in locals().items() if name != "output"}
+    if "," in (k or ""):
+        _run_curve(options, output)
+    else:
+        _run_selection(options, output)
+
+
+def _run_selection(options: dict[str, Any], output: Path | None) -> None:
     from pelt_automl.display import TerminalDisplay
     from pelt_automl.selection import Selection, settings_from
 
@@ -116,6 +129,31 @@ def select(
     finally:
         display.close()
     _print_verdict(selection.folder)
+
+
+def _run_curve(options: dict[str, Any], output: Path | None) -> None:
+    from pelt_automl.curve import CurveRun, curve_settings
+    from pelt_automl.display import TerminalDisplay
+
+    settings = curve_settings(**options)
+    display = TerminalDisplay()
+    try:
+        run = CurveRun.open(settings, output, display)
+        if run.finished:
+            print("This curve has finished before; here is its answer. For another one change --seed or --output.\n")
+        curve = run.run()
+    finally:
+        display.close()
+    _print_curve(curve)
+
+
+def _print_curve(curve: "KCurve") -> None:
+    from pelt_automl.curve import curve_text
+
+    print(curve_text(curve))
+    print(f"\nReport:     {curve.folder / 'k-curve.html'}")
+    for point in curve.points:
+        print(f"K = {point.name:<6}  {curve.folder / point.folder}   (a selection: report.html, winner)")
 
 
 def _print_verdict(folder: Path) -> None:
@@ -223,6 +261,13 @@ def report(selection: SelectionName) -> None:
     from pelt_automl.recommendation import write_report
 
     folder = _folder(selection)
+    if (folder / "k-curve.json").is_file():
+        from pelt_automl.curve import rebuilt_curve, write_curve_report
+
+        curve = rebuilt_curve(folder)
+        write_curve_report(curve)
+        _print_curve(curve)
+        return
     write_report(folder)
     _print_verdict(folder)
 
@@ -240,6 +285,49 @@ def predict(
     columns = tuple(part.strip() for part in text_columns.split(",")) if text_columns else ()
     count = predict_file(_folder(selection), input_file, output_file, columns)
     print(f"{count} predictions written to {output_file}")
+
+
+@app.command("reproduce-unipelt")
+def reproduce_unipelt(
+    model: Annotated[str | None, typer.Option(help="A Hub name, a local folder, or minilm; the paper's BERT-base if left out.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Tasks: sst2,mrpc,...; the paper's eight if left out.")] = None,
+    ks: Annotated[str | None, typer.Option(help="Training examples: 100,500,1000,full if left out.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Data seeds: 0,1,2,3,4 if left out.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Rows of its tables: lora,unipelt-apl,...; each where it is printed if left out.")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Length of a training in passes over the data; 50 if left out.")] = None,
+    evaluations: Annotated[int | None, typer.Option(help="Times that select is evaluated; once an epoch if left out.")] = None,
+    select_most: Annotated[int | None, typer.Option(help="Examples to select on, at most; 1,000 if left out.")] = None,
+    report_most: Annotated[int | None, typer.Option(help="Examples to report on, at most; all if left out.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples a step and training; 16 if left out.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Dropout inside the backbone; none if left out.")] = None,
+    pack_size: Annotated[int | None, typer.Option(help="Trainings in a pack at most.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads on a processor.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with DIR/TASK/train.jsonl and so on; comes before the Hub.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Time limit; the same command goes on where it stood.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train runs again that failed in an earlier start.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Folder to write to; several processes can share it.")] = None,
+) -> None:
+    """Run the UniPELT paper's experiments on a model, and write its tables beside what came out."""
+    protocol_options = ("tasks", "ks", "seeds", "methods", "epochs", "evaluations", "select_most", "report_most")
+    training_options = ("batch_size", "dropout", "pack_size", "precision", "threads")
+    given = {name: value for name, value in locals().items() if name in protocol_options + training_options}
+    from pelt_automl.reproduction import MODEL, Reproduction, protocol_from, terminal_text
+
+    started = time.monotonic()
+    reproduction = Reproduction.open(
+        protocol_from(**given),
+        model or MODEL,
+        data_dir=data_dir,
+        output=output,
+        seconds=seconds,
+        say=lambda line: print(f"{time.monotonic() - started:7.1f}s  {line}", file=sys.stderr, flush=True),
+        retry_failed=retry_failed,
+    )
+    print(terminal_text(reproduction.run()))
+    print(f"Table:    {reproduction.folder.path / 'table.md'} (and table.json)")
 
 
 @app.command()

@@ -142,7 +142,7 @@ class SearchSettings:
     equivalence: float = 1.0
     """Region of practical equivalence in points of the metric (1 point = 0.01)."""
     prefer: Literal["params", "latency", "time", "score"] = "params"
-    """What decides among the tied: trainable parameters, latency (batch 1), training time, or the report score itself."""
+    """What decides among the tied: trainable parameters, latency (of one text), training time, or the report score itself."""
     sampler: Literal["tpe", "gp", "cmaes", "random"] = "tpe"
     """Optuna's sampler: multivariate TPE, Gaussian processes, CMA-ES, or random search."""
     portfolio: bool = True
@@ -152,7 +152,8 @@ class SearchSettings:
     max_trainable: int | None = None
     """Trainable parameters that a configuration may keep at most: PELT, gates and head; None for no limit."""
     max_latency_ms: float | None = None
-    """Milliseconds that a configuration may take for one text (batch 1) on this device, at most; None for no limit."""
+    """Milliseconds that a configuration may take for one text on this device, at most: folded into the backbone's weights where
+    `pelt-automl export --merged` can write it so, else as it is trained, tokenization left out. None for no limit."""
     max_memory: float | None = None
     """Gigabytes that training a configuration alone may take at most, the backbone included; None for no limit."""
     seed: int = 0

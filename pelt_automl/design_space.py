@@ -339,6 +339,13 @@ def _gate_reads(modification: Modification, shape: BackboneShape) -> int:
     return shape.hidden if modification.site in (*SUBLAYERS, Site.HEADS) else input_width(modification, shape)
 
 
+def submodules(modifications: Iterable[Modification]) -> tuple[str, ...]:
+    """Names of the parts of a union, which can be switched off one by one; none where there is a single part without a gate."""
+    modifications = tuple(modifications)
+    names = tuple(sorted({modification.name for modification in modifications}))
+    return names if len(names) > 1 or any(modification.gate for modification in modifications) else ()
+
+
 def gate_groups(modifications: Iterable[Modification]) -> dict[Gate, tuple[Modification, ...]]:
     """The gates of a method that several modifications share, each with those modifications."""
     groups: dict[Gate, tuple[Modification, ...]] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pelt_automl.records import (
+    CostMeasured,
     DataDescribed,
     Decision,
     Event,
@@ -21,7 +22,7 @@ from pelt_automl.records import (
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-PHASES = {"model": "model", "search": "search", "finalists": "finalists", "evidence": "gate evidence"}
+PHASES = {"model": "model", "search": "search", "finalists": "finalists", "evidence": "gate evidence", "costs": "costs"}
 """Names of the phases on the display."""
 
 QUIET_SECONDS = 5.0
@@ -112,12 +113,21 @@ def _decision(event: Decision) -> str:
     return f"{event.what}: {event.subject} ({event.why})" if event.what != "promoted" else ""
 
 
+def _costs(event: CostMeasured) -> str:
+    if not event.candidate:
+        return ""
+    times = [f"{own.ms:.3g} ms for {own.batch}{' merged' if own.merged else ''}" for own in event.latencies]
+    memory = [] if event.memory_gb is None else [f"{event.memory_gb:.2g} GB to train"]
+    return f"{event.candidate:<28} {', '.join(times + memory)}"
+
+
 _LINES: dict[type[Event], Callable[..., str]] = {
     SelectionStarted: _started,
     DataDescribed: _data,
     Planned: _planned,
     TrialEnded: _trial,
     Decision: _decision,
+    CostMeasured: _costs,
     ReportOpened: lambda event: f"report split opened: {event.examples} of {event.of} examples",
     FinalistScored: lambda event: f"{event.trial:<28} report {event.report_score:.3f}",
 }

@@ -33,7 +33,7 @@ class Progress(Ephemeral):
     """How far a phase has come."""
 
     phase: str
-    """``data``, ``search``, ``finalists``, ``evidence``."""
+    """``data``, ``search``, ``finalists``, ``evidence``, ``costs``."""
     done: float
     total: float
     """In the same unit as `done`."""
@@ -219,6 +219,23 @@ class GateMeasured(Event):
 
 
 @dataclass(frozen=True)
+class ContributionMeasured(Event):
+    """What share of the hidden states the change of one submodule at one site and layer is, on the select split, in one finalist's run."""
+
+    trial: str
+    candidate: str
+    seed_index: int
+    submodule: str
+    site: str
+    layer: int
+    mean: float
+    """Over examples and tokens of ``|gate x change| / |hidden state|``; for a prefix of the attention's output against that without it."""
+    spread: float
+    """Standard deviation over examples."""
+    time: float = field(default_factory=clock.time)
+
+
+@dataclass(frozen=True)
 class KnockedOut(Event):
     """The select score of a finalist's run with one submodule truly switched off."""
 
@@ -229,6 +246,75 @@ class KnockedOut(Event):
     score: float
     score_without: float
     time: float = field(default_factory=clock.time)
+
+
+@dataclass(frozen=True)
+class UnionPruned(Event):
+    """A smaller union, without the submodules whose knock-out cost next to nothing: it is trained anew and becomes a finalist."""
+
+    candidate: str
+    """``unipelt-apl-0003-without-prefix``"""
+    of: str
+    """The finalist that it comes from."""
+    method: str
+    hyper_parameters: dict[str, Any]
+    removed: dict[str, float]
+    """By submodule: what its knock-out cost on select, mean over seeds in the metric's unit; positive is worse."""
+    region: float
+    """Of practical equivalence, in the same unit: all of them cost less."""
+    time: float = field(default_factory=clock.time)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one forward pass, from tokenized texts to the outputs of the head, on the selection's device."""
+
+    batch: int
+    """Texts in the pass."""
+    merged: bool
+    """Whether what was trained is folded into the backbone's weights, or runs beside them as it was trained."""
+    ms: float
+    """Median over the repeats, after a warm-up."""
+    spread_ms: float
+    """Interquartile range over the repeats."""
+    repeats: int
+    tokens: float
+    """Of a text of the pass, on average; they are as long as the median text of train and select, or nearly."""
+
+
+@dataclass(frozen=True)
+class CostMeasured(Event):
+    """What a configuration costs on the selection's device, measured on it alone."""
+
+    method: str
+    hyper_parameters: dict[str, Any]
+    latencies: list[Latency]
+    memory_bytes: float | None
+    """At most, in steps of its training alone on the longest batch, the backbone included; None where it wasn't measured."""
+    device: str
+    """``cpu, 2 threads``, or the GPU's name."""
+    candidate: str = ""
+    """The finalist; empty where a configuration was measured before its first training, because there is a limit."""
+    trials: list[str] = field(default_factory=list)
+    """The finalist's runs."""
+    exportable: bool = False
+    """Whether `pelt-automl export --merged` can write it, so that it can be served merged."""
+    time: float = field(default_factory=clock.time)
+
+    def latency(self, batch: int, *, merged: bool = False) -> float | None:
+        """Milliseconds; None where they weren't measured."""
+        return next((own.ms for own in self.latencies if (own.batch, own.merged) == (batch, merged)), None)
+
+    @property
+    def memory_gb(self) -> float | None:
+        """`memory_bytes` in gigabytes."""
+        return None if self.memory_bytes is None else self.memory_bytes / 1e9
+
+    @property
+    def served(self) -> float | None:
+        """Milliseconds of one text as the winner can be handed over: merged where it can be exported so, else as it was trained."""
+        merged = self.latency(1, merged=True) if self.exportable else None
+        return self.latency(1) if merged is None else merged
 
 
 @dataclass(frozen=True)
@@ -260,6 +346,19 @@ class Standing:
     """Within the region of practical equivalence of the best."""
     distinguishable: bool
     """Whether the interval of the difference leaves 0 out."""
+    latency_ms: float | None = None
+    """Of one text, as it was trained. This and the next five are None where they weren't measured."""
+    latency_ms_32: float | None = None
+    """Of 32 texts together."""
+    merged_latency_ms: float | None = None
+    """Of one text, folded into the backbone's weights; None also for what can't be folded."""
+    merged_latency_ms_32: float | None = None
+    served_latency_ms: float | None = None
+    """Of one text: merged where `pelt-automl export --merged` can write it, else as it was trained. What limits and preferences mean."""
+    memory_gb: float | None = None
+    """Gigabytes that its training alone takes at most, the backbone included."""
+    pareto: bool = False
+    """Whether no other finalist is as good in score, parameters and latency, and better in one of them."""
     worst_seed: float | None = None
     """The worst report score of its runs; None in old records."""
     trainings: int = 0
@@ -326,15 +425,15 @@ class SelectionEnded(Event):
     seconds: float
     """Wall time of the whole selection, earlier starts included."""
     bill: dict[str, float]
-    """Seconds by phase: ``data``, ``model``, ``search``, ``finalists``, ``evidence``, ``other``."""
+    """Seconds by phase: ``data``, ``model``, ``search``, ``finalists``, ``evidence``, ``costs``, ``other``."""
     time: float = field(default_factory=clock.time)
 
 
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        SelectionStarted, DataDescribed, Planned, TrialEnded, Decision, ReportOpened, FinalistScored, GateMeasured, KnockedOut,
-        VerdictReached, SelectionEnded,
+        SelectionStarted, DataDescribed, Planned, TrialEnded, Decision, ReportOpened, FinalistScored, GateMeasured, ContributionMeasured,
+        KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded,
     )
 }  # fmt: skip
 """Every kind of event that is kept, by the name that stands in its line."""
@@ -374,33 +473,37 @@ def _values(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _nested(kind: type[Event], data: dict[str, Any]) -> dict[str, Any]:
+    if "curve" in data:
+        data = data | {"curve": [CurvePoint(**point) for point in data["curve"]]}
     if kind is TrialEnded:
-        return data | {"seeds": Seeds(**data["seeds"]), "curve": [CurvePoint(**point) for point in data["curve"]]}
+        return data | {"seeds": Seeds(**data["seeds"])}
+    if kind is CostMeasured:
+        return data | {"latencies": [Latency(**latency) for latency in data["latencies"]]}
     if kind is VerdictReached:
         against = [against_from(row) for row in data.get("against", [])]
         return data | {"standings": [standing_from(standing) for standing in data["standings"]], "against": against}
     return data
 
 
-def from_json(line: str) -> Event:
-    """The inverse of `to_json`. Fields that a later version may have added are left out.
+def from_json(line: str, kinds: Mapping[str, type[Event]] = KINDS) -> Event:
+    """The inverse of `to_json`. Fields that a later version may have added are left out. `kinds`: those that may stand there, by name.
 
     Raises `ValueError` when the line isn't an event.
     """
     data = json.loads(line)
-    kind = KINDS.get(data.pop("event", None)) if isinstance(data, dict) else None
+    kind = kinds.get(data.pop("event", None)) if isinstance(data, dict) else None
     if kind is None:
         raise ValueError(f"not an event of a selection: {line[:80]!r}")
     known = {f.name for f in fields(kind)}
     return kind(**_nested(kind, {key: value for key, value in data.items() if key in known}))
 
 
-def read(path: Path) -> Iterator[Event]:
-    """The events of a JSON lines file, oldest first. A last line that a kill cut off is left out."""
+def read(path: Path, kinds: Mapping[str, type[Event]] = KINDS) -> Iterator[Event]:
+    """The events of a JSON lines file, oldest first. A last line that a kill cut off is left out. `kinds`: see `from_json`."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if line.endswith("\n"):
-                yield from_json(line)
+                yield from_json(line, kinds)
 
 
 def of_kind(events: Iterable[Event], kind: type[E]) -> list[E]:

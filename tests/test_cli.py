@@ -18,7 +18,7 @@ from tests.tiny_world import CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "datasets", "pandas", "numpy", "sklearn", "scipy", "optuna", "mlflow", "prefect", "matplotlib", "jinja2")
-COMMANDS = ("select", "methods", "tasks", "spaces", "report", "predict", "export")
+COMMANDS = ("select", "methods", "tasks", "spaces", "report", "predict", "reproduce-unipelt", "export")
 
 
 @pytest.fixture
@@ -187,6 +187,8 @@ def test_the_search_spaces_are_printed_with_their_defaults(run, refused, tmp_pat
         (["--train", "nowhere.csv", "--text-columns", "text", "--label-column", "label"], "nowhere.csv: there is no such file"),
         (["--task", "pydoc-topic", "--k", "lots"], "k is 'lots': expected a whole number or 'full'"),
         (["--task", "pydoc-topic", "--k", "3"], "k is 3; it must be at least 16"),
+        (["--task", "pydoc-topic", "--k", "50,3"], "k has 3; each must be at least 16, or 'full'"),
+        (["--task", "pydoc-topic", "--k", "50,99999"], "k is 99999, but pydoc-topic has "),
         (["--task", "pydoc-topic", "--k", "64", "--model", "/no/such/model"], "'/no/such/model' is neither a folder, nor a Hub name"),
         (["--task", "pydoc-topic", "--seconds", "-5"], "seconds is -5.0; it must be above 0"),
         (["--task", "pydoc-topic", "--precision", "fp8"], "precision is 'fp8'; it must be auto, bf16 or fp32"),

@@ -23,12 +23,23 @@ from pelt_automl.recommendation import Recommendation
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     name: (ROOT / name).read_text()
-    for name in ("README.md", "CONTRIBUTING.md", "docs/reading-the-report.md", "docs/recommendation.md", "docs/exporting.md")
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/reading-the-report.md",
+        "docs/recommendation.md",
+        "docs/exporting.md",
+        "docs/k-curve.md",
+        "docs/reproduction.md",
+    )
 }
 README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = typer.main.get_command(app).commands
-OPTIONS = {name: {text for parameter in command.params for text in parameter.opts} | {"--help"} for name, command in COMMANDS.items()}
+OPTIONS = {
+    name: {text for parameter in command.params for text in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+    for name, command in COMMANDS.items()
+}
 TARGETS = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
 SOURCES = "\n".join(path.read_text() for folder in ("pelt_automl", "flows", "scripts") for path in (ROOT / folder).rglob("*.py"))
 SETTINGS = {field.name for kind in (TaskSettings, TrainingSettings, SearchSettings, SelectionSettings) for field in fields(kind)}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,10 @@ from torch.autograd.function import once_differentiable
 
 ATTENTION = "pelt_attention"
 """The name under which the function is registered; one with sdpa in it is refused to Gemma 2."""
+
+
+Look = Callable[[Tensor, Tensor], None]
+"""Told what a change adds to the heads' output, and that output without it, both ``(N*B, T, heads, width)``."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class AddedHeads:
     form: Literal["softmax", "relu", "linear"]
     activation: Any = None
     """Of the relu form."""
+    look: Look | None = None
 
     def change(self, query: Tensor, scaling: float) -> Tensor:
         """``(N*B, heads, T, width)`` queries to the change of the same shape."""
@@ -93,10 +99,18 @@ class HeadChanges:
 
     prefix: PrefixStates | None = None
     added: tuple[AddedHeads, ...] = ()
+    watched: tuple[tuple[PrefixStates, Look], ...] = ()
+    """The prefixes one by one, where somebody wants to be told what each of them changes."""
 
-    def with_prefix(self, prefix: PrefixStates) -> "HeadChanges":
+    def with_prefix(self, prefix: PrefixStates, look: Look | None = None) -> "HeadChanges":
         """These changes, and a prefix beside those that are there."""
-        return replace(self, prefix=self.prefix.beside(prefix) if self.prefix else prefix)
+        watched = self.watched if look is None else (*self.watched, (prefix, look))
+        return replace(self, prefix=self.prefix.beside(prefix) if self.prefix else prefix, watched=watched)
+
+    def prefixes_without(self, prefix: PrefixStates) -> PrefixStates | None:
+        """The watched prefixes but this one."""
+        others = [own for own, _ in self.watched if own is not prefix]
+        return reduce(PrefixStates.beside, others) if others else None
 
     def with_added(self, added: AddedHeads) -> "HeadChanges":
         """These changes, and one more that is added to the heads' output."""
@@ -142,19 +156,45 @@ def attention_with_changes(
     changes = active.changes.pop(module, None) or HeadChanges()
     scaling = options.get("scaling") or query.shape[-1] ** -0.5
     added = [change.change(query, scaling).transpose(1, 2) for change in changes.added]
-    if prefix := changes.prefix:
+
+    def attended(prefix: PrefixStates | None) -> Tensor:
+        return _attended(module, query, key, value, attention_mask, prefix, active, dict(options))
+
+    output = attended(changes.prefix)
+    for prefix, look in changes.watched:
+        without = attended(changes.prefixes_without(prefix))
+        look(output - without, without)
+    for change, own in zip(changes.added, added, strict=True):
+        if change.look:
+            change.look(own, output)
+    return sum(added, output), None
+
+
+def _attended(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    prefix: PrefixStates | None,
+    active: _Pass,
+    options: dict[str, Any],
+) -> Tensor:
+    """Attention over a prefix, if there is one, and the keys, ``(N*B, T, heads, width)``."""
+    scaling = options.get("scaling") or query.shape[-1] ** -0.5
+    if prefix:
         mask, queries, keys = attention_mask, query.shape[2], key.shape[2]
         options["position_bias"] = _widened(options.get("position_bias"), prefix)
         attention_mask = active.once(lambda: prefix.widened(mask, queries, keys), mask, *prefix.visible)
         key, value = prefix.before(key, value)
     if attention_mask is None or not _written_out_is_faster(query, key, value, options):
-        return sum(added, _attend(module, query, key, value, attention_mask, options)), None
+        return _attend(module, query, key, value, attention_mask, options)
     mask = attention_mask
     additive = mask if mask.dtype is not torch.bool else active.once(lambda: _additive(mask, query.dtype), mask)
     key, value = (_repeated(part.to(query.dtype), query.shape[1]) for part in (key, value))
     with torch.autocast("cpu", enabled=False):  # under which a copy of the backbone is trained
         output: Tensor = _WrittenOut.apply(query, key, value, additive, options.get("position_bias"), scaling)  # type: ignore[no-untyped-call]
-    return sum(added, output), None
+    return output
 
 
 def _widened(position_bias: Tensor | None, prefix: PrefixStates) -> Tensor | None:

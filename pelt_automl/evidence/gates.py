@@ -58,11 +58,6 @@ class SubmoduleGate:
     """Mean over gates for each seed index."""
 
 
-def gated_candidates(events: Iterable[Event]) -> list[str]:
-    """Finalists whose gates were measured, in the order of the records."""
-    return list(dict.fromkeys(gate.candidate for gate in of_kind(events, GateMeasured)))
-
-
 def _latest(events: Iterable[Event], candidate: str) -> list[GateMeasured]:
     """A gate that was measured again after a restart counts once."""
     gates = [gate for gate in of_kind(events, GateMeasured) if gate.candidate == candidate]

@@ -12,31 +12,6 @@ from pelt_automl.errors import BackboneError
 from pelt_automl.modifications import Pack
 from pelt_automl.training.checkpoints import TrainedConfig
 
-_READS = {
-    "cls": "the first token",
-    "pooler": "the first token through the pretrained pooler",
-    "mean": "the mean over the tokens",
-    "last": "the last token",
-}
-
-
-def why_no_head(trained: TrainedConfig, backbone: Backbone) -> list[str]:
-    """Why `transformers`' classification model can't take the trained head: every reason."""
-    table, found = backbone.architecture, []
-    if not table.head_names:
-        found.append(f"transformers' classification model of {table.family} has another kind of head than the one that was trained")
-    elif backbone.pooling != table.pooling:
-        found.append(
-            f"the trained head reads {_READS[backbone.pooling]}; transformers' classification model of {table.family} "
-            f"reads {_READS[table.pooling]}"
-        )
-    if trained.kind == "regression" and trained.scale.mean and not table.head_bias:
-        found.append(
-            f"regression trains on standardized labels, and the head of {table.family} has no bias that could hold "
-            f"their mean ({trained.scale.mean:g})"
-        )
-    return found
-
 
 def classification_config(config: Any, trained: TrainedConfig, backbone: Backbone) -> Any:
     """A configuration of the backbone's model, as a classification model of these labels has it.

@@ -10,11 +10,11 @@ import torch
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.errors import SettingsError, all_problems
-from pelt_automl.export.folding import is_prompt
 from pelt_automl.export.merged import why_not_merged, write_merged
 from pelt_automl.export.peft_folder import why_not_peft, write_peft
 from pelt_automl.export.quiet import quiet
 from pelt_automl.modifications import Pack
+from pelt_automl.modifications.merging import is_prompt
 from pelt_automl.training.checkpoints import TrainedConfig
 from pelt_automl.training.predicting import Predictor, load_predictor
 

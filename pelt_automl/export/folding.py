@@ -6,43 +6,14 @@ from typing import Any
 
 import torch
 
+from pelt_automl.backbones.linear_maps import linear_map
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.design_space import SUBLAYERS, Form, Insertion, Modification, Site, changed_layers
+from pelt_automl.design_space import Form, Insertion, Modification, Site, changed_layers
 from pelt_automl.errors import SettingsError
-from pelt_automl.export.linear_maps import linear_map
-from pelt_automl.export.widening import why_not_widened, widen
+from pelt_automl.export.widening import widen
 from pelt_automl.modifications import Pack, bridged
 from pelt_automl.modifications.bias import tensor_name
 from pelt_automl.modifications.stacked import HookedModule
-
-
-def why_not_folded(modification: Modification, backbone: Backbone) -> str | None:
-    """Why a modification can't become part of the backbone's weights; None if it can."""
-    m, table = modification, backbone.architecture
-    if m.gate:
-        return "its gate opens for each example anew, and a weight is the same for all"
-    if is_prompt(m):
-        return "trained embeddings in front of the text are no weights of the model; --peft can keep them"
-    if m.form is Form.SUBSPACE:
-        return "it changes the hidden states of some tokens alone, and a weight acts on all"
-    if m.form not in FOLDS:
-        return "attention over trained keys and values is no change of a weight"
-    if m.form is Form.LINEAR and m.site is Site.HEADS:
-        return "its change goes from the queries past the attention to the output; there is no weight on that way"
-    if m.form is Form.LINEAR and m.site in SUBLAYERS:
-        return "its change runs beside or behind a whole sublayer, where the backbone has no linear map of its own"
-    if m.form is Form.RELU:
-        return why_not_widened(m, backbone)
-    if m.site in SUBLAYERS and any(m.site in stack.writes for stack in table.stacks):
-        return f"what the {m.site} sublayer of {table.family} puts out isn't the output of a linear map"
-    return None
-
-
-def is_prompt(modification: Modification) -> bool:
-    """Whether it puts trained embeddings before those of the text, ours or peft's."""
-    if modification.form is Form.PEFT:
-        return bridged.read_config(modification.peft)[0] in bridged.PROMPT_TYPES
-    return modification.form is Form.PROMPT
 
 
 @torch.no_grad()
@@ -50,7 +21,7 @@ def fold(pack: Pack, target: Backbone) -> None:
     """Make the trained modifications of a pack of one part of the weights of `target`, a copy of the pack's backbone.
 
     In the order in which the modifications hook into a forward pass, each on top of the ones before. All of them have to be ones that
-    `why_not_folded` lets through.
+    `pelt_automl.modifications.merging.why_not_folded` lets through.
     """
     for module in sorted(pack.hooked(), key=lambda module: _turn(module.members[0].modification)):
         FOLDS[module.members[0].modification.form](module, target)
@@ -123,4 +94,4 @@ FOLDS: dict[Form, Callable[[HookedModule, Backbone], None]] = {
     Form.FULL: _replaced,
     Form.PEFT: _bridged,
 }
-"""How each form is folded; the others can't be."""
+"""How each form of `FOLDABLE` is folded."""

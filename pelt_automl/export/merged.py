@@ -12,12 +12,12 @@ from pelt_automl.export.classification import (
     plain_model,
     save_tokenizer,
     set_head,
-    why_no_head,
 )
-from pelt_automl.export.folding import fold, why_not_folded
+from pelt_automl.export.folding import fold
 from pelt_automl.export.verification import difference
-from pelt_automl.export.widening import in_the_way, set_width
+from pelt_automl.export.widening import set_width
 from pelt_automl.modifications import Pack
+from pelt_automl.modifications.merging import in_the_way, why_no_head, why_not_folded
 from pelt_automl.training.checkpoints import TrainedConfig
 
 
@@ -25,7 +25,7 @@ def why_not_merged(trained: TrainedConfig, backbone: Backbone) -> list[str]:
     """Everything that keeps a trained winner from becoming a plain transformers model."""
     all_of_them = trained.modifications
     reasons = ((m, why_not_folded(m, backbone) or in_the_way(m, all_of_them)) for m in all_of_them)
-    return [f"{m.name} at {m.site}: {reason}" for m, reason in reasons if reason] + why_no_head(trained, backbone)
+    return [f"{m.name} at {m.site}: {reason}" for m, reason in reasons if reason] + why_no_head(backbone, trained.scale.mean)
 
 
 def write_merged(pack: Pack, trained: TrainedConfig, config: Any, folder: Path) -> float:

@@ -5,11 +5,11 @@ from typing import Any
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import PROJECTIONS, SUBLAYERS, Form, Insertion, Modification, Site, changed_layers
-from pelt_automl.export.classification import classification_config, head_tensors, plain_model, save_tokenizer, why_no_head
-from pelt_automl.export.folding import is_prompt, why_not_folded
+from pelt_automl.export.classification import classification_config, head_tensors, plain_model, save_tokenizer
 from pelt_automl.export.peft_methods import ADAPTERS, Adapter
 from pelt_automl.export.verification import difference
 from pelt_automl.modifications import Pack, bridged
+from pelt_automl.modifications.merging import is_prompt, why_no_head, why_not_folded
 from pelt_automl.training.checkpoints import TrainedConfig, save_tensors
 
 _NO_METHOD = {
@@ -33,7 +33,7 @@ def why_not_peft(trained: TrainedConfig, backbone: Backbone) -> list[str]:
         reasons.append(f"a folder of peft holds one method, and this is a union: {names}")
     if forms == {Form.SCALE} and {Site.FFN, Site.FFN_DOWN} <= sites:
         reasons.append(f"peft has one vector a linear map: on the inputs ({Site.FFN_DOWN}) or on the outputs ({Site.FFN}), not both")
-    return reasons + why_no_head(trained, backbone)
+    return reasons + why_no_head(backbone, trained.scale.mean)
 
 
 def _why_not(m: Modification, backbone: Backbone) -> str | None:

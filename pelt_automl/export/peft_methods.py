@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pelt_automl.backbones.linear_maps import LinearMap, is_transposed, linear_map
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import Form, Modification, Site, changed_layers
 from pelt_automl.export.classification import inside
-from pelt_automl.export.linear_maps import LinearMap, is_transposed, linear_map
 from pelt_automl.modifications import Pack, bridged
 
 

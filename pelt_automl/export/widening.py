@@ -8,38 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from pelt_automl.backbones.linear_maps import is_transposed, linear_map
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.design_space import Form, Insertion, Modification, Site, changed_layers
-from pelt_automl.export.linear_maps import is_transposed, linear_map
+from pelt_automl.design_space import Site, changed_layers
+from pelt_automl.modifications.merging import FFN_MAPS
 from pelt_automl.modifications.stacked import HookedModule
-
-_ACTIVATION_NAMES = ("hidden_act", "activation_function", "activation", "dense_act_fn")
-"""Configuration entries with the feed-forward network's non-linearity."""
-
-_FFN_MAPS = (Site.FFN_UP, Site.FFN_DOWN)
-
-
-def why_not_widened(m: Modification, backbone: Backbone) -> str | None:
-    """Why a bottleneck with a non-linearity can't be units of a feed-forward network; None if it can."""
-    family, model = backbone.architecture.family, backbone.model
-    own = next((getattr(model.config, name) for name in _ACTIVATION_NAMES if hasattr(model.config, name)), None)
-    if m.site is not Site.FFN or m.insertion is not Insertion.PARALLEL:
-        return "a non-linearity stands between its two maps, so that they aren't one matrix"
-    if Site.FFN_GATE in backbone.architecture.sites or any(Site.FFN in stack.writes for stack in backbone.architecture.stacks):
-        return f"the feed-forward network of {family} isn't two maps with a non-linearity between them, so that it can't take it up"
-    if own != m.activation:
-        return f"its non-linearity is {m.activation} and that of the feed-forward network of {family} is {own}, so that it can't take it up"
-    maps = (linear_map(layer, site) for layer in backbone.layers() if not layer.stack.cross for site in _FFN_MAPS)
-    return None if all(place.bias is not None for place in maps) else f"the feed-forward network of {family} has no biases, the adapter has"
-
-
-def in_the_way(m: Modification, others: tuple[Modification, ...]) -> str | None:
-    """What else changes the output that an adapter is added to, so that its place in the order matters; None without such."""
-    if m.form is not Form.RELU:
-        return None
-    after = [o for o in others if o.site in (Site.FFN, Site.FFN_DOWN) and o.insertion is Insertion.SEQUENTIAL and o.form is Form.LINEAR]
-    after += [o for o in others if o.site is Site.FFN and o.form is Form.SCALE]
-    return f"{after[0].name} changes what the network puts out that the adapter would become a part of" if after else None
 
 
 @torch.no_grad()
@@ -50,7 +23,7 @@ def widen(module: HookedModule, target: Backbone) -> None:
     nothing = {name: torch.zeros_like(tensor[:1]) for name, tensor in kept.items()}
     for number, layer in enumerate(layer for layer in target.layers() if not layer.stack.cross):
         own, index = (kept, rows[number]) if number in rows else (nothing, 0)
-        up, down = (linear_map(layer, site).module for site in _FFN_MAPS)
+        up, down = (linear_map(layer, site).module for site in FFN_MAPS)
         _extend(up, own["down"][index], dim=0)
         up.bias = nn.Parameter(torch.cat([up.bias, own["down_bias"][index]]), requires_grad=False)
         _extend(down, m.scale * own["up"][index], dim=1)

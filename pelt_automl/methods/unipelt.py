@@ -1,7 +1,7 @@
 """UniPELT: several methods in one backbone, each behind a gate."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -119,6 +119,32 @@ def _idle(settings: Mapping[str, Any]) -> dict[str, str]:
     if settings["squashing"] != "sigmoid":
         idle |= dict.fromkeys(("lora_gates", "prefix_gate"), "competing gates have one value for a submodule")
     return idle
+
+
+UNIONS: dict[str, dict[str, Any]] = {"unipelt": {}, "unipelt-apl": {}, "unipelt-ap": {"submodules": "adapter+prefix"}}
+"""The methods that are unions, with what their name says of the settings of `build`."""
+
+
+def smaller_union(method: str, hyper_parameters: Mapping[str, Any], removed: Collection[str]) -> dict[str, Any] | None:
+    """Hyper-parameters of the method ``unipelt`` for a union without the submodules `removed`, all else left as it is.
+
+    A member of several submodules (``mam``) goes when all of them do. Competing gates become UniPELT's own where one submodule is left: it
+    has nothing to compete with. None where the method is no union, and where nothing would be left or nothing would go.
+    """
+    if method not in UNIONS:
+        return None
+    settings = DEFAULTS | UNIONS[method] | {name: value for name, value in hyper_parameters.items() if name in DEFAULTS}
+    names = settings["submodules"].split("+")
+    parts = {name: {m.name for m in SUBMODULES[name]()} for name in names}
+    kept = [name for name in names if not parts[name] <= set(removed)]
+    if not kept or kept == names:
+        return None
+    settings["submodules"] = "+".join(kept)
+    if len(set().union(*(parts[name] for name in kept))) == 1:
+        settings["squashing"] = DEFAULTS["squashing"]
+    idle = _idle(settings)
+    own = {name: value for name, value in settings.items() if name not in idle and (name in hyper_parameters or name == "submodules")}
+    return {name: value for name, value in hyper_parameters.items() if name not in DEFAULTS} | own
 
 
 def read_submodules(value: Any) -> str:

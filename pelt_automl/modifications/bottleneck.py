@@ -10,7 +10,7 @@ from pelt_automl.backbones.loading import Backbone, Layer
 from pelt_automl.design_space import Insertion
 from pelt_automl.modifications.by_layer import Weights
 from pelt_automl.modifications.projections import Projections
-from pelt_automl.modifications.stacked import Run
+from pelt_automl.modifications.stacked import Run, project
 
 
 class Bottleneck(Projections):
@@ -44,7 +44,7 @@ class _Place:
         norm, stack, site = self.layer.norm(self.module.site), self.layer.stack, self.module.site
         if not self.sequential:
             yield self.layer.at(stack.input_of(site)).register_forward_pre_hook(self.read)
-        elif stack.norm_first:
+        if stack.norm_first and (self.sequential or self.run.contributions is not None):
             yield norm.register_forward_pre_hook(self.see)
         if stack.norm_first:
             yield self.layer.at(stack.output_of(site)).register_forward_hook(self.after_sublayer)
@@ -58,7 +58,7 @@ class _Place:
         return (states, *inputs[1:])
 
     def see(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """In sequence, norm first: keep the residual stream before the sublayer, `seen` ``(n, B, T, H)``."""
+        """Norm first: keep the residual stream before the sublayer, `seen` ``(n, B, T, H)``."""
         states, self.seen = self.module.forked(inputs[0], self.run, owned=True)
         return (states, *inputs[1:])
 
@@ -81,5 +81,12 @@ class _Place:
         opened = self.module.opened(self.weights, self.index, own, self.run)
         return self.module.low(self.weights, self.index, own, opened)
 
+    def _change(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """What is added to the residual stream, and the stream behind the sublayer."""
+        own = self.module.rows().of(self.run.split(states))
+        stream = self.seen + own if self.layer.stack.norm_first else own
+        return project(self.low, self.weights["up"][self.index]), stream
+
     def _written(self, states: Tensor) -> Tensor:
+        self.module.measure(self.index, self.run, lambda: self._change(states))
         return self.module.added_product(states, self.low, self.weights["up"][self.index], self.run)

@@ -1,6 +1,6 @@
 """What modules that change single layers have in common: their layers, their scale, and their gate."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch.utils.hooks import RemovableHandle
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import Site, changed_layers, group_layers, group_outputs
 from pelt_automl.modifications.gate import add_gate, gate_values
+from pelt_automl.modifications.observed import contribution
 from pelt_automl.modifications.stacked import HookedModule, Member, Run
 
 Weights = Mapping[str, tuple[Tensor, ...]]
@@ -54,8 +55,21 @@ class LayerModule(HookedModule):
             values = gate_values(self.gate, network, states, mask.index_select(0, self.slots))
         for output in range(values.shape[2]):
             site = f"{self.site}.{('key', 'value')[output]}" if values.shape[2] > 1 else self.site.value
-            run.record_gate(self, name, site, layer, self.slots, values[:, :, output])
+            run.gates.add(self, (name, site, layer), self.slots, values[:, :, output])
         return values
+
+    def measure(self, index: int, run: Run, look: Callable[[], tuple[Tensor, Tensor]]) -> None:
+        """Note what share of the states the change at the layer ``self.layers[index]`` is, if the forward pass is asked for it.
+
+        `look`: gives this module's change ``(n, B, T, h)``, and the states that it is added to. States that aren't those of tokens don't
+        count.
+        """
+        if run.contributions is None:
+            return
+        change, states = look()
+        if (mask := run.mask_of(states)) is not None:
+            place = self.modification.name, self.site.value, self.layers[index]
+            run.contributions.add(self, place, self.slots, contribution(change, states, mask.index_select(0, self.slots)))
 
 
 class SharedGate(HookedModule):

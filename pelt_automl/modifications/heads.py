@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from pelt_automl.backbones.head_attention import AddedHeads, HeadChanges, PrefixStates
+from pelt_automl.backbones.head_attention import AddedHeads, HeadChanges, Look, PrefixStates
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import Form, Site
 from pelt_automl.modifications.by_layer import LayerModule
@@ -91,15 +91,25 @@ class Heads(LayerModule):
                 opened = self.opened(weights, index, own, run)
                 prefix = self._in_pack(keys[index], values[index], opened, visible, run)
                 others = run.heads.get(attention, HeadChanges())  # other modules' changes of the same attention
-                run.heads[attention] = others.with_prefix(prefix) if self.joins_softmax else others.with_added(self._added(prefix))
+                look = None if run.contributions is None else self._look(index, run)
+                changed = others.with_prefix(prefix, look) if self.joins_softmax else others.with_added(self._added(prefix, look))
+                run.heads[attention] = changed
                 return (states, *inputs[1:])
 
             yield layer.projection(Site.ATTENTION_QUERY)[0].register_forward_pre_hook(hook)
 
-    def _added(self, states: PrefixStates) -> AddedHeads:
+    def _look(self, index: int, run: Run) -> Look:
+        """Measures the change of what all heads of a layer put out together."""
+
+        def own(states: Tensor) -> Tensor:
+            return self.rows().of(run.split(states.flatten(2)))
+
+        return lambda change, without: self.measure(index, run, lambda: (own(change), own(without)))
+
+    def _added(self, states: PrefixStates, look: Look | None) -> AddedHeads:
         m = self.modification
         form = "softmax" if m.form is Form.SOFTMAX else "relu" if m.form is Form.RELU else "linear"
-        return AddedHeads(states, form, ACTIVATIONS[m.activation])  # type: ignore[arg-type]
+        return AddedHeads(states, form, ACTIVATIONS[m.activation], look)  # type: ignore[arg-type]
 
     def _visible(self, run: Run) -> Tensor:
         """Shape ``(N*B, P)``: which of the prefix each of the pack's examples sees."""

@@ -11,7 +11,7 @@ from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import Insertion
 from pelt_automl.modifications.by_layer import Weights
 from pelt_automl.modifications.projections import Projections
-from pelt_automl.modifications.stacked import Run
+from pelt_automl.modifications.stacked import Run, project
 
 
 class LowRank(Projections):
@@ -47,6 +47,7 @@ class _Place:
         """Behind the map: the second projection is added to its output."""
         if self.low is None:
             return output
+        self.module.measure(self.index, self.run, lambda: self._change(output))
         return self.module.added_product(output, self.low, self.weights["up"][self.index], self.run, self.part)
 
     def read_and_write(self, map_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
@@ -54,6 +55,12 @@ class _Place:
         states, own = self.module.forked(output, self.run, self.part, copied=True)
         self.low = self._low(own)
         return self.write(map_, inputs, states)
+
+    def _change(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """What is added to the map's output, and that output."""
+        assert self.low is not None
+        own = self.module.rows(self.part).of(self.run.split(output))
+        return project(self.low, self.weights["up"][self.index]), own
 
     def _low(self, own: Tensor) -> Tensor | None:
         """None for DeBERTa's relative positions, which go through the same map as tokens: they open no gate."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from pelt_automl.modifications.head import Head, pool
 from pelt_automl.modifications.heads import Heads
 from pelt_automl.modifications.low_rank import LowRank
 from pelt_automl.modifications.lower_layers import LowerLayers
+from pelt_automl.modifications.observed import Observed, Values
 from pelt_automl.modifications.prompt import Prompt, make_room
 from pelt_automl.modifications.scaling import Scaling
 from pelt_automl.modifications.stacked import HookedModule, Member, Run, StackedModule
@@ -73,8 +74,10 @@ class PackOutput:
 
     logits: Tensor
     """Shape ``(N, B, C)``, fp32."""
-    gates: dict[tuple[str, str, int], tuple[Tensor, Tensor]]
+    gates: Values
     """By submodule, site and layer: the slots ``(n,)`` of the trials with this gate, and its values ``(n, B)``."""
+    contributions: Values = field(default_factory=dict)
+    """In the same form, where asked for: the share that the change has of the hidden states; see `observed.contribution`."""
 
 
 class Pack(nn.Module):
@@ -112,18 +115,19 @@ class Pack(nn.Module):
         token_type_ids: Tensor | None = None,
         without: frozenset[str] = frozenset(),
         keys: Sequence[bytes] | None = None,
+        measure: bool = False,
     ) -> PackOutput:
         """Each trial on its own examples: all inputs ``(N, B, T)``. Submodules named in `without` are truly switched off.
 
         With `keys`, which tell the ``N*B`` examples apart, the unchanged lower layers are computed once an example, if the backbone can.
-        Padding then has to stand on the right.
+        Padding then has to stand on the right. `measure`: tell the contributions, too, which costs each prefix's attention once more.
         """
         if not self.backbone.architecture.packs and input_ids.shape[1] == 1:
-            return self._twice(input_ids, attention_mask, token_type_ids, without)
+            return self._twice(input_ids, attention_mask, token_type_ids, without, measure)
         active = [module for module in self.hooked() if module.submodule not in without]
         ids, mask, source = self._with_room(active, input_ids, attention_mask)
         masks = {part.shape[2]: part for part in (attention_mask, mask)}
-        run = Run(input_ids.shape[0], input_ids.shape[1], masks)
+        run = Run(input_ids.shape[0], input_ids.shape[1], masks, contributions=Observed() if measure else None)
         inputs = {"input_ids": ids.flatten(0, 1), "attention_mask": mask.flatten(0, 1)}
         if token_type_ids is not None and self.backbone.architecture.token_types:
             inputs["token_type_ids"] = token_type_ids.gather(2, source).flatten(0, 1)
@@ -135,7 +139,8 @@ class Pack(nn.Module):
         with self._attached(active, run) as model, shared:
             output = model(**inputs)
             pooled = self._pool(model, output.last_hidden_state, input_ids, attention_mask, mask)
-        return PackOutput(self.head(pooled.view(*input_ids.shape[:2], -1)), run.gates)
+        contributions = run.contributions.values if run.contributions else {}
+        return PackOutput(self.head(pooled.view(*input_ids.shape[:2], -1)), run.gates.values, contributions)
 
     def _shared(self, keys: Sequence[bytes] | None, inputs: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """What has to be active for the pass to leave out the layers that no trial changes; nothing where they can't be shared."""
@@ -143,11 +148,14 @@ class Pack(nn.Module):
             return nullcontext()
         return self.lower.replaced(self.unchanged, self.lower.states(self.unchanged, keys, inputs))
 
-    def _twice(self, ids: Tensor, mask: Tensor, types: Tensor | None, without: frozenset[str]) -> PackOutput:
+    def _twice(self, ids: Tensor, mask: Tensor, types: Tensor | None, without: frozenset[str], measure: bool) -> PackOutput:
         """One example beside itself: DeBERTa's relative positions look like one example, so that they can't be mistaken for it."""
         types = types.expand(-1, 2, -1) if types is not None else None
-        both = self(ids.expand(-1, 2, -1), mask.expand(-1, 2, -1), types, without)
-        return PackOutput(both.logits[:, :1], {place: (slots, values[:, :1]) for place, (slots, values) in both.gates.items()})
+        both = self(ids.expand(-1, 2, -1), mask.expand(-1, 2, -1), types, without, measure=measure)
+        gates, contributions = (
+            {place: (slots, values[:, :1]) for place, (slots, values) in own.items()} for own in (both.gates, both.contributions)
+        )
+        return PackOutput(both.logits[:, :1], gates, contributions)
 
     def _with_room(self, active: Sequence[HookedModule], ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         lengths = {slot: length for module in active for slot, length in module.lengths.items()}

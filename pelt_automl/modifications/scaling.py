@@ -62,6 +62,7 @@ class Scaling(LayerModule):
             if opened is None:
                 return states
             split, factor = run.split(states), factor * opened.to(factor.dtype)[:, :, :1, None]
+        self.measure(index, run, lambda: (rows.of(split) * factor, rows.of(split)))
         if rows.part is None and self.everyone(run):
             return torch.addcmul(split, split, factor).view_as(states)
         return scale(split, factor, rows, fresh=is_output, owned=not is_output).view_as(states)

@@ -19,6 +19,7 @@ from pelt_automl.backbones.architectures import Part
 from pelt_automl.backbones.head_attention import HeadChanges
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import Gate, Modification
+from pelt_automl.modifications.observed import Observed
 from pelt_automl.modifications.rows import Rows, add, add_product, fork
 
 Initializer = Callable[[int, Generator], Tensor]
@@ -48,10 +49,10 @@ class Run:
     """A trial (B)."""
     masks: dict[int, Tensor]
     """By number of tokens: ``(N, B, T)``, 1 for tokens, 0 for padding. Prompts make an encoder's sequences longer than a decoder's."""
-    gates: dict[tuple[str, str, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
-    """By submodule, site and layer: slots ``(n,)`` and gate values ``(n, B)``."""
-    recorded: set[tuple[nn.Module, str, str, int]] = field(default_factory=set)
-    """By module: which of them it has recorded."""
+    gates: Observed = field(default_factory=Observed)
+    """Gate values."""
+    contributions: Observed | None = None
+    """Shares of the hidden states (see `observed.contribution`); None where nobody asks for them."""
     shared_gates: dict[tuple[Gate, str, int], Tensor] = field(default_factory=dict)
     """Values ``(N, B)`` of the gates that several modifications share, by gate, submodule (empty: all) and layer."""
     heads: dict[nn.Module, HeadChanges] = field(default_factory=dict)
@@ -72,20 +73,6 @@ class Run:
     def mask_of(self, states: Tensor) -> Tensor | None:
         """The mask ``(N, B, T)`` of states ``(n, B, T, H)``; None if they aren't those of tokens."""
         return self.masks.get(states.shape[2]) if states.dim() == 4 and states.shape[1] == self.examples else None
-
-    def record_gate(self, module: nn.Module, submodule: str, site: str, layer: int, slots: Tensor, values: Tensor) -> None:
-        """Keep the values ``(n, B)`` of a module's gate, beside those that other trials' modules have recorded at the same place.
-
-        A layer that is applied again and again (ALBERT) counts each time.
-        """
-        while (module, submodule, site, layer) in self.recorded:
-            layer += 1
-        self.recorded.add((module, submodule, site, layer))
-        place = submodule, site, layer
-        if place in self.gates:
-            others = self.gates[place]
-            slots, values = torch.cat([others[0], slots]), torch.cat([others[1], values])
-        self.gates[place] = slots, values
 
 
 class StackedModule(nn.Module):

@@ -53,7 +53,9 @@ class Subspace(LayerModule):
                 inner = project(own, weights["source"][index] - basis) + across(weights["source_bias"][index], own)
                 change = project(inner, basis.transpose(1, 2)) * self._is_changed(own, run)
                 opened = self.opened(weights, index, own, run)
-                return change if opened is None else change * opened.to(change.dtype)[:, :, :1, None]
+                change = change if opened is None else change * opened.to(change.dtype)[:, :, :1, None]
+                self.measure(index, run, lambda: (change, own))
+                return change
 
             yield from self._hooks(layers[number], changed, run)
 

@@ -9,11 +9,13 @@ from pelt_automl.evidence.finalists import Finalist, finalists, report_labels
 from pelt_automl.evidence.points import point
 from pelt_automl.evidence.reliability import reliability
 from pelt_automl.recommendation.another_seed import Outlook, out_of_finals, outlook
+from pelt_automl.recommendation.costs import NOT_MEASURED, cheapest, possible_preference, with_costs
+from pelt_automl.recommendation.pareto import with_front
 from pelt_automl.recommendation.standings import Comparison
 from pelt_automl.recommendation.statement import fallback_statement, statement
 from pelt_automl.recommendation.warnings import all_warnings, no_better_than_guessing
 from pelt_automl.recommendation.without_us import against
-from pelt_automl.records import DataDescribed, Decision, Event, Standing, TrialEnded, VerdictReached, of_kind
+from pelt_automl.records import DataDescribed, Decision, Event, Standing, TrialEnded, UnionPruned, VerdictReached, of_kind
 
 
 def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictReached:
@@ -27,7 +29,8 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
         events: of the selection so far.
         equivalence: the region in points. 1 point is 0.01 of the metric; for errors (mae, rmse) 1 % of the standard deviation of the
             report labels.
-        prefer: ``params`` (trainable parameters kept) or ``time`` (mean training seconds): what makes a finalist cheap.
+        prefer: what makes a finalist cheap: ``params`` (trainable parameters kept), ``latency`` (of one text, served; parameters where it
+            wasn't measured), ``time`` (mean training seconds), or ``score`` (the better mean: costs don't matter).
 
     Raises:
         NoTrialCompletedError: no trial has a select score.
@@ -42,8 +45,9 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
     labels = report_labels(events)
     comparison = compare(events, found, labels, data)
     region = region_of_equivalence(equivalence, data.metric, labels)
-    standings = _with_failures(comparison.standings(region), events)
-    winner = cheapest([row for row in standings if row.tied], prefer)
+    standings = with_front(with_costs(_with_failures(comparison.standings(region), events), events))
+    tied = [row for row in standings if row.tied]
+    winner, decisive = cheapest(tied, prefer), possible_preference(prefer, tied)
     rivals = against(comparison, winner, standings, region)
     return VerdictReached(
         method=winner.method,
@@ -52,9 +56,13 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
         report_metric=data.metric,
         report_score=winner.report_score,
         p_best=winner.p_best,
-        statement=statement(winner, standings, rivals, data, equivalence, prefer, len(labels)),
+        statement=statement(winner, standings, rivals, data, equivalence, decisive, len(labels), of_kind(events, UnionPruned)),
         margins={rival.candidate: rival.lead for rival in rivals if rival.role == "default"},
-        warnings=[*no_better_than_guessing(winner, data, labels), *all_warnings(events, comparison.shared)],
+        warnings=[
+            *no_better_than_guessing(winner, data, labels),
+            *([NOT_MEASURED] if decisive != prefer else []),
+            *all_warnings(events, comparison.shared),
+        ],
         against=rivals,
     )
 
@@ -82,13 +90,6 @@ def outlook_of(events: Sequence[Event], equivalence: float) -> Outlook:
 def region_of_equivalence(equivalence: float, metric: str, labels: Sequence[float]) -> float:
     """The region of practical equivalence in the metric's unit, from points."""
     return equivalence * point(metric, labels)
-
-
-def cheapest(tied: Sequence[Standing], prefer: str) -> Standing:
-    """The one with the fewest parameters (``params``) or the shortest training (``time``); ties in cost go to the better score."""
-    if prefer == "time":
-        return min(tied, key=lambda row: (row.training_seconds, row.difference))
-    return min(tied, key=lambda row: (row.parameters, row.difference))
 
 
 def _fall_back(events: Sequence[Event], data: DataDescribed) -> VerdictReached:

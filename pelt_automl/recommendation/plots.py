@@ -1,66 +1,19 @@
-"""Learning curves and gate heat maps as SVG for the report. Matplotlib draws without a display."""
+"""Learning curves, the Pareto front and gate heat maps as SVG for the report."""
 
-import io
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pelt_automl.evidence.gates import LayerGate
-from pelt_automl.recommendation.wording import Unit
-from pelt_automl.records import TrialEnded
+from pelt_automl.evidence.unions import PlaceRow
+from pelt_automl.recommendation.svg import BLUE, GRAY, ORANGE, STYLE, as_svg, new_figure
+from pelt_automl.recommendation.wording import Unit, name_of
+from pelt_automl.records import Standing, TrialEnded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-INK = "#010203"
-"""Stands for the page's own text color: replaced by ``currentColor``, so that one drawing fits light and dark."""
-BLUE, ORANGE, GRAY = "#4c8dd6", "#e8833a", "#8a94a3"
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.facecolor": "none",
-    "axes.edgecolor": GRAY,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "xtick.color": GRAY,
-    "ytick.color": GRAY,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "grid.color": GRAY,
-    "grid.alpha": 0.25,
-    "text.parse_math": False,
-}
 PANELS_A_ROW = 4
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.patch.set_alpha(0)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _svg(figure: "Figure", name: str) -> str:
-    """The figure as an ``<svg>`` element without an XML header; ids are made from `name`, so that several fit into one page."""
-    import matplotlib as mpl
-
-    text = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Title": name})
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :].replace(INK, "currentColor").replace('id="', f'id="{name}-').replace('"#', f'"#{name}-').replace(
-        "url(#", f"url(#{name}-"
-    )  # fmt: skip
 
 
 def learning_curves(trials: Sequence[TrialEnded], unit: Unit) -> str | None:
@@ -75,7 +28,7 @@ def learning_curves(trials: Sequence[TrialEnded], unit: Unit) -> str | None:
         return None
     with mpl.rc_context(STYLE):
         rows = math.ceil(len(by_method) / PANELS_A_ROW)
-        figure = _figure(10.4, 2.1 * rows + 0.2)
+        figure = new_figure(10.4, 2.1 * rows + 0.2)
         panels = figure.subplots(rows, min(len(by_method), PANELS_A_ROW), sharex=True, sharey=True, squeeze=False)
         for panel, (method, own) in zip(panels.flat, by_method.items(), strict=False):
             _panel(panel, method, own, unit)
@@ -83,7 +36,7 @@ def learning_curves(trials: Sequence[TrialEnded], unit: Unit) -> str | None:
             panel.set_axis_off()
         figure.supxlabel("optimizer steps", fontsize=9)
         figure.supylabel(f"{unit.name} on select", fontsize=9)
-        return _svg(figure, "learning-curves")
+        return as_svg(figure, "learning-curves")
 
 
 def _panel(panel: "Axes", method: str, trials: Sequence[TrialEnded], unit: Unit) -> None:
@@ -102,24 +55,56 @@ def _panel(panel: "Axes", method: str, trials: Sequence[TrialEnded], unit: Unit)
     panel.tick_params(length=0)
 
 
-def gate_heat_map(gates: Sequence[LayerGate], name: str) -> str | None:
-    """Mean and drift of each gate, submodule and site by layer; None without gates."""
+def front_plot(standings: Sequence[Standing], unit: Unit) -> str | None:
+    """Report score with its interval against trainable parameters, the Pareto front marked; None where there is nothing to compare."""
     import matplotlib as mpl
 
-    if not gates:
+    if len(standings) < 2:
         return None
-    rows = sorted({(gate.submodule, gate.site) for gate in gates})
-    layers = sorted({gate.layer for gate in gates})
+    scale = 100 if unit.in_points else 1
     with mpl.rc_context(STYLE):
-        figure = _figure(10.4, 2 * (0.34 * len(rows) + 0.75))
-        panels = figure.subplots(2, 1, sharex=True)
-        means = {(gate.submodule, gate.site, gate.layer): gate.mean for gate in gates}
-        drifts = {(gate.submodule, gate.site, gate.layer): gate.drift for gate in gates}
-        _heat(panels[0], "mean of the gate (0 closed, 1 open)", rows, layers, means, (0.0, 1.0))
-        largest = max(0.05, *(abs(value) for value in drifts.values()))
-        _heat(panels[1], "drift from its start", rows, layers, drifts, (-largest, largest))
-        panels[1].set_xlabel("layer")
-        return _svg(figure, name)
+        figure = new_figure(10.4, 3.2)
+        panel = figure.subplots()
+        for row in standings:
+            color, score = BLUE if row.pareto else GRAY, scale * row.report_score
+            low, high = (scale * bound for bound in row.report_interval)
+            panel.plot([row.parameters] * 2, [low, high], "-", color=color, linewidth=1.1, alpha=0.6)
+            panel.plot([row.parameters], [score], "o" if row.pareto else ".", color=color, markersize=8 if row.pareto else 7)
+            panel.annotate(name_of(row), (row.parameters, score), xytext=(6, 3), textcoords="offset points", fontsize=8)
+        panel.set_xscale("log")
+        panel.margins(x=0.12)
+        panel.set_xlabel("trainable parameters")
+        panel.set_ylabel(f"{unit.name} on report")
+        panel.grid(visible=True)
+        panel.tick_params(length=0)
+        return as_svg(figure, "front")
+
+
+def submodule_heat_map(places: Sequence[PlaceRow], name: str) -> str | None:
+    """Mean and drift of each gate, and each contribution, submodule and site by layer; what wasn't measured has no panel."""
+    import matplotlib as mpl
+
+    means = {(row.submodule, row.site, row.layer): row.gate.mean for row in places if row.gate}
+    drifts = {(row.submodule, row.site, row.layer): row.gate.drift for row in places if row.gate}
+    shares = {(row.submodule, row.site, row.layer): row.contribution for row in places if row.contribution is not None}
+    largest = max((0.05, *(abs(value) for value in drifts.values())))
+    wanted = [
+        ("mean of the gate (0 closed, 1 open)", means, (0.0, 1.0)),
+        ("drift from its start", drifts, (-largest, largest)),
+        ("contribution: share of the hidden state", shares, (0.0, max((0.05, *shares.values())))),
+    ]
+    drawn = [(title, values, limits) for title, values, limits in wanted if values]
+    if not drawn:
+        return None
+    layers = sorted({row.layer for row in places})
+    heights = [0.34 * len({place[:2] for place in values}) + 0.75 for _, values, _ in drawn]
+    with mpl.rc_context(STYLE):
+        figure = new_figure(10.4, sum(heights))
+        panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for panel, (title, values, limits) in zip(panels, drawn, strict=True):
+            _heat(panel, title, sorted({place[:2] for place in values}), layers, values, limits)
+        panels[-1].set_xlabel("layer")
+        return as_svg(figure, name)
 
 
 def _heat(

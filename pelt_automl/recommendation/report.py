@@ -2,13 +2,17 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pelt_automl.recommendation import wording
-from pelt_automl.recommendation.plots import gate_heat_map, learning_curves
+from pelt_automl.recommendation.expected_best_plot import expected_best_plot
+from pelt_automl.recommendation.plots import front_plot, learning_curves, submodule_heat_map
 from pelt_automl.recommendation.schema import FILE
 from pelt_automl.recommendation.summary import Summary, records_of, summarize
 from pelt_automl.records import Standing, read
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 PLOT_INK = "#808080"
@@ -31,10 +35,11 @@ def write_report(folder: Path) -> list[Path]:
         "report.md": markdown(summary, plots),
         "report.html": html(summary, plots),
     }
-    return [_write(folder / name, text) for name, text in texts.items()]
+    return [write_whole(folder / name, text) for name, text in texts.items()]
 
 
-def _write(path: Path, text: str) -> Path:
+def write_whole(path: Path, text: str) -> Path:
+    """Write a file so that a reader sees the old one or the new one, never half of it."""
     path.parent.mkdir(exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(text, encoding="utf-8")
@@ -43,10 +48,14 @@ def _write(path: Path, text: str) -> Path:
 
 
 def draw(summary: Summary) -> dict[str, str]:
-    """The plots as SVG, by name: ``learning-curves``, and ``gates-0``, ``gates-1``, ... in the order of `Summary.gates`."""
-    drawn = {"learning-curves": learning_curves(summary.trials, summary.unit)}
-    for index, (_, gates) in enumerate(summary.gates):
-        drawn[f"gates-{index}"] = gate_heat_map(gates, f"gates-{index}")
+    """The plots as SVG, by name: ``learning-curves``, ``expected-best``, ``front``, ``gates-0``, ... in the order of `Summary.gates`."""
+    drawn = {
+        "learning-curves": learning_curves(summary.trials, summary.unit),
+        "expected-best": expected_best_plot(summary.expected_best, summary.unit),
+        "front": front_plot(summary.leaderboard, summary.unit),
+    }
+    for index, (_, places) in enumerate(summary.gates):
+        drawn[f"gates-{index}"] = submodule_heat_map(places, f"gates-{index}")
     return {name: svg for name, svg in drawn.items() if svg}
 
 
@@ -67,25 +76,32 @@ def escape_markdown(value: Any) -> str:
 
 
 def _render(template: str, summary: Summary, plots: dict[str, str], **escape: Any) -> str:
+    return environment(summary.unit, TEMPLATES, **escape).get_template(template).render(
+        s=summary, r=summary.recommendation, plots=plots, scale=_scale(summary.leaderboard), counted=wording.counted
+    )  # fmt: skip
+
+
+def environment(unit: wording.Unit, *folders: Path, **escape: Any) -> "Environment":
+    """Jinja with the report's filters, for templates in `folders`; each template has its own way to escape."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(  # noqa: S701 - each template has its own way to escape
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **escape
+    made = Environment(  # noqa: S701 - see above
+        loader=FileSystemLoader(folders), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **escape
     )
-    environment.filters |= {
-        "score": summary.unit.number,
-        "signed": summary.unit.signed,
-        "scores": summary.unit.range,
+    made.filters |= {
+        "score": unit.number,
+        "signed": unit.signed,
+        "scores": unit.range,
         "percent": wording.percent,
         "duration": wording.duration,
+        "ms": wording.milliseconds,
+        "gb": wording.gigabytes,
         "value": wording.value,
         "went_wrong": wording.went_wrong,
         "in_short": wording.in_short,
         "name_of": wording.name_of,
     }
-    return environment.get_template(template).render(
-        s=summary, r=summary.recommendation, plots=plots, scale=_scale(summary.leaderboard), counted=wording.counted
-    )
+    return made
 
 
 def _scale(standings: list[Standing]) -> dict[str, dict[str, float]]:

@@ -113,9 +113,9 @@ def _problems(data: Any) -> list[str]:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", str(data["winner"])):
         problems.append(f"winner is {data['winner']!r}; a folder inside the selection is expected")
     for name, rows, kind in (("leaderboard", data["leaderboard"], Standing), ("against", data.get("against", []), Against)):
-        needed = {f.name for f in fields(kind) if f.default is MISSING}
+        needed = {f.name for f in fields(kind) if f.default is MISSING}  # earlier versions didn't write all of them
         if not isinstance(rows, list) or not all(isinstance(row, dict) and needed <= set(row) for row in rows):
-            problems.append(f"{name}: a list of objects, each with all fields of a {kind.__name__}, is expected")
+            problems.append(f"{name}: a list of objects, each with the fields of a {kind.__name__}, is expected")
     return problems
 
 

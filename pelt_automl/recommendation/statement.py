@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from pelt_automl.recommendation.costs import COST_OF
 from pelt_automl.recommendation.wording import Unit, counted, display_name, in_short, listed, name_of, percent
-from pelt_automl.records import Against, DataDescribed, Standing, TrialEnded
+from pelt_automl.records import Against, DataDescribed, Standing, TrialEnded, UnionPruned
 
 NO_EVIDENCE = "no evidence for a difference"
-COSTS = {"params": "fewest trainable parameters", "time": "shortest training"}
+COSTS = {"params": "fewest trainable parameters", "latency": "lowest latency", "time": "shortest training", "score": "best mean"}
+"""What decided among the tied."""
 
 
 def statement(
@@ -17,6 +19,7 @@ def statement(
     equivalence: float,
     prefer: str,
     examples: int,
+    pruned: Sequence[UnionPruned] = (),
 ) -> str:
     """One paragraph: whether a published default would have done; what is recommended, how good it is, how sure that is, what it is tied
     with, what the fixed defaults score.
@@ -28,6 +31,7 @@ def statement(
         _recommended(winner, unit, examples, equivalence),
         _how_sure(winner, standings),
         _tied(winner, standings, unit, equivalence, prefer),
+        *_pruned(winner, standings, pruned, unit),
         _indistinguishable(winner, standings),
         *[_over_default(rival, unit) for rival in defaults],
         _gap(winner, unit, data.greater_is_better),
@@ -42,16 +46,17 @@ def _a_default_would_do(winner: Standing, standings: Sequence[Standing], default
     """
     if winner.is_default:
         return ""
-    cost = {row.candidate: row.training_seconds if prefer == "time" else row.parameters for row in standings}
+    cost, same = COST_OF[prefer], "scores" if prefer == "score" else "costs"
     fixed = {rival.candidate for rival in defaults}
     tied = [row for row in standings if row.tied and row.candidate in fixed]
-    as_cheap = [name_of(row) for row in tied if cost[row.candidate] <= cost[winner.candidate]]
-    dearer = [name_of(row) for row in tied if cost[row.candidate] > cost[winner.candidate]]
+    as_cheap = [name_of(row) for row in tied if cost(row) <= cost(winner)]
+    dearer = [name_of(row) for row in tied if cost(row) > cost(winner)]
+    more = "with a lower score" if prefer == "score" else "at a higher cost"
     if as_cheap:
-        also = f" So would {listed(dearer)}, at a higher cost." if dearer else ""
-        return f"The published default would do: {listed(as_cheap)} {_is(as_cheap)} tied and costs the same.{also}"
+        also = f" So would {listed(dearer)}, {more}." if dearer else ""
+        return f"The published default would do: {listed(as_cheap)} {_is(as_cheap)} tied and {same} the same.{also}"
     if dearer:
-        return f"The published default would do, at a higher cost: {listed(dearer)} {_is(dearer)} tied."
+        return f"The published default would do, {more}: {listed(dearer)} {_is(dearer)} tied."
     unclear = [_rival_name(rival) for rival in defaults if not rival.distinguishable]
     if not unclear:
         return ""
@@ -100,6 +105,24 @@ def _tied(winner: Standing, standings: Sequence[Standing], unit: Unit, equivalen
     return f"Tied with it, within {_points(equivalence, unit)} of the best: {names}{lead}. Of these it has the {COSTS[prefer]}."
 
 
+def _pruned(winner: Standing, standings: Sequence[Standing], pruned: Sequence[UnionPruned], unit: Unit) -> list[str]:
+    """Smaller unions that are recommended or tied: that some submodules of a union can be done without."""
+    rows = {row.candidate: row for row in standings}
+    found = []
+    for union in pruned:
+        row, whole = rows.get(union.candidate), rows.get(union.of)
+        if row is None or whole is None or not row.tied:
+            continue
+        costs = listed([f"{name} ({unit.signed(loss)})" for name, loss in union.removed.items()])
+        share = f"{percent(row.parameters / whole.parameters)} of the parameters"
+        outcome = "is the recommended one" if row is winner else "is tied"
+        found.append(
+            f"Switched off, {costs} cost {name_of(whole)} less than {unit.amount(union.region)} each; trained anew without, "
+            f"with {share}, it {outcome}."
+        )
+    return found
+
+
 def _indistinguishable(winner: Standing, standings: Sequence[Standing]) -> str:
     """Who the data can't tell from the best, which is another question than who is practically as good."""
     others = [row for row in standings[1:] if not row.distinguishable and not row.tied]
@@ -114,18 +137,21 @@ def _rival_name(rival: Against) -> str:
 
 
 def _over_default(rival: Against, unit: Unit) -> str:
-    return f"Against {_rival_name(rival)} it is {_lead(rival.lead, unit)} ({_evidence(rival, unit)})."
+    evidence = evidence_in_words(rival.lead_interval, unit, distinguishable=rival.distinguishable)
+    return f"Against {_rival_name(rival)} it is {lead_in_words(rival.lead, unit)} ({evidence})."
 
 
-def _lead(value: float, unit: Unit) -> str:
+def lead_in_words(value: float, unit: Unit) -> str:
+    """``1.2 points better``, ``0.3 points worse`` or ``level``."""
     if unit.signed(value) == unit.signed(0):
         return "level"
     return f"{unit.amount(abs(value))} {'better' if value > 0 else 'worse'}"
 
 
-def _evidence(rival: Against, unit: Unit) -> str:
-    bounds = f"95 % interval {unit.signed(rival.lead_interval[0])} to {unit.signed(rival.lead_interval[1])}"
-    return bounds if rival.distinguishable else f"{NO_EVIDENCE}: {bounds}"
+def evidence_in_words(bounds: tuple[float, float], unit: Unit, *, distinguishable: bool) -> str:
+    """The interval of a difference, and whether it is evidence for one."""
+    said = f"95 % interval {unit.signed(bounds[0])} to {unit.signed(bounds[1])}"
+    return said if distinguishable else f"{NO_EVIDENCE}: {said}"
 
 
 def _gap(winner: Standing, unit: Unit, greater_is_better: bool) -> str:

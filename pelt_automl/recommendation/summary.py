@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.evidence.gates import LayerGate, gated_candidates, layer_gates
+from pelt_automl.evidence.expected_best import ExpectedBest, budgets, expected_best_by_method
 from pelt_automl.evidence.savings import Savings, savings
 from pelt_automl.evidence.strength import GateEvidence, gate_evidence
+from pelt_automl.evidence.unions import PlaceRow, place_rows, union_candidates
+from pelt_automl.recommendation.pareto import front_in_words
 from pelt_automl.recommendation.schema import Recommendation, recommendation_from
 from pelt_automl.recommendation.wording import Unit, candidate_names, display_name
 from pelt_automl.records import (
+    CostMeasured,
     DataDescribed,
     Decision,
     Event,
@@ -22,6 +25,7 @@ from pelt_automl.records import (
     SelectionStarted,
     Standing,
     TrialEnded,
+    UnionPruned,
     of_kind,
 )
 
@@ -60,17 +64,44 @@ class Summary:
     trials: list[TrialEnded]
     failures: list[TrialEnded]
     decisions: list[Decision]
-    gates: list[tuple[GateEvidence, list[LayerGate]]]
-    """One entry a finalist with gates; the recommended one first, if it has any."""
+    gates: list[tuple[GateEvidence, list[PlaceRow]]]
+    """One entry a finalist that was taken apart, those with gates before others; the recommended one first, if it is among them."""
+    pruned: list[UnionPruned]
+    """Smaller unions that were found."""
     savings: Savings | None
     """What stopping trials early saved; None where the records don't say."""
     names: dict[str, str]
     """Display name of each candidate."""
+    measured: list[CostMeasured]
+    """What configurations cost, those included that were measured for a limit."""
+    expected_best: list[ExpectedBest]
+    """What n trials of each method can be expected to find."""
+
+    @property
+    def budgets(self) -> list[int]:
+        """Numbers of trials that `expected_best` is shown at."""
+        return budgets(self.expected_best)
 
     @property
     def leaderboard(self) -> list[Standing]:
         """The finalists, best first."""
         return self.recommendation.leaderboard
+
+    @property
+    def front(self) -> str:
+        """The Pareto front in words; empty without one."""
+        return front_in_words(self.leaderboard, self.unit)
+
+    @property
+    def costs(self) -> list[CostMeasured]:
+        """What was measured of the finalists."""
+        return [event for event in self.measured if event.candidate]
+
+    @property
+    def asks_for_latency(self) -> bool:
+        """Whether the user prefers or limits it."""
+        search = self.started.settings.get("search") or {}
+        return search.get("prefer") == "latency" or search.get("max_latency_ms") is not None
 
     @property
     def bill(self) -> dict[str, float]:
@@ -122,8 +153,11 @@ def summarize(events: Sequence[Event], folder: Path) -> Summary:
         failures=[trial for trial in trials if trial.state == "failed"],
         decisions=of_kind(events, Decision),
         gates=_gates(events, recommendation),
+        pruned=of_kind(events, UnionPruned),
         savings=savings(events),
         names=names,
+        measured=of_kind(events, CostMeasured),
+        expected_best=expected_best_by_method(trials, greater_is_better=data.greater_is_better),
     )
 
 
@@ -132,10 +166,10 @@ def latest_trials(events: Iterable[Event]) -> list[TrialEnded]:
     return list({trial.trial: trial for trial in of_kind(events, TrialEnded)}.values())
 
 
-def _gates(events: Sequence[Event], recommendation: Recommendation) -> list[tuple[GateEvidence, list[LayerGate]]]:
-    candidates = sorted(gated_candidates(events), key=lambda name: name != recommendation.candidate)
+def _gates(events: Sequence[Event], recommendation: Recommendation) -> list[tuple[GateEvidence, list[PlaceRow]]]:
     standings, greater = recommendation.leaderboard, recommendation.greater_is_better
-    return [(gate_evidence(events, name, standings, greater), layer_gates(events, name)) for name in candidates]
+    found = [(gate_evidence(events, name, standings, greater), place_rows(events, name)) for name in union_candidates(events)]
+    return sorted(found, key=lambda pair: (pair[0].candidate != recommendation.candidate, not pair[0].gates))
 
 
 def method_summaries(trials: Sequence[TrialEnded], greater_is_better: bool) -> list[MethodSummary]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pelt_automl.recommendation.summary import Summary, summarize
-from pelt_automl.recommendation.wording import duration, listed, name_of, percent
+from pelt_automl.recommendation.wording import duration, listed, milliseconds, name_of, percent
 from pelt_automl.records import Event, Standing
 
 WIDTH = 100
@@ -35,7 +35,8 @@ def _plain(text: str) -> str:
 def _leaderboard(summary: Summary) -> list[str]:
     if not summary.leaderboard:
         return []
-    head = f"  {'finalist':<24}{summary.unit.name[:12]:>12}  {'95 % interval':<16}{'P(best)':>8}{'parameters':>13}{'seconds':>9}  tied"
+    cost = "ms a text" if summary.asks_for_latency else "seconds"
+    head = f"  {'finalist':<24}{summary.unit.name[:12]:>12}  {'95 % interval':<16}{'P(best)':>8}{'parameters':>13}{cost:>10}  tied"
     return [head, *(_row(summary, row) for row in summary.leaderboard)]
 
 
@@ -43,9 +44,10 @@ def _row(summary: Summary, row: Standing) -> str:
     mark = ">" if row.candidate == summary.recommendation.candidate else " "
     tied = "yes" if row.tied else ""
     unit = summary.unit
+    cost = milliseconds(row.served_latency_ms) if summary.asks_for_latency else f"{row.training_seconds:.1f}"
     return (
         f"{mark} {_plain(name_of(row))[:23]:<24}{unit.number(row.report_score):>12}  {unit.range(row.report_interval):<16}"
-        f"{percent(row.p_best):>8}{row.parameters:>13,}{row.training_seconds:>9.1f}  {tied}"
+        f"{percent(row.p_best):>8}{row.parameters:>13,}{cost:>10}  {tied}"
     ).rstrip()
 
 
@@ -64,6 +66,8 @@ def _gate_lines(summary: Summary) -> list[str]:
     if not summary.gates:
         return []
     evidence = summary.gates[0][0]
+    if not evidence.gates:
+        return []
     means = ", ".join(f"{gate.submodule} {gate.mean:.2f} ({gate.drift:+.2f})" for gate in evidence.gates)
     name = summary.names.get(evidence.candidate, evidence.candidate)
     return textwrap.wrap(_plain(f"Gates of {name}, mean (drift): {means}. Evidence: {evidence.strength}."), WIDTH)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pelt_automl.evidence.finalists import report_labels, scored_runs
 from pelt_automl.evidence.statistics import SharedSeeds
 from pelt_automl.recommendation.another_seed import out_of_finals
+from pelt_automl.recommendation.costs import DEFAULT_OVER
 from pelt_automl.recommendation.wording import Unit, candidate_names, counted, listed
 from pelt_automl.records import DataDescribed, Decision, Event, FinalistScored, Planned, ReportOpened, Standing, TrialEnded, of_kind
 from pelt_automl.tasks.metrics import METRICS
@@ -19,7 +20,7 @@ FEW_EXAMPLES = 200
 def all_warnings(events: Sequence[Event], shared: SharedSeeds | None) -> list[str]:
     """One sentence or two each. `shared` is None when no finalist was scored."""
     names = candidate_names(of_kind(events, TrialEnded))
-    warnings = [*_failed_finalists(events, names), *_cut_off(events, names), *_constant(events, names)]
+    warnings = [*_over_limits(events), *_failed_finalists(events, names), *_cut_off(events, names), *_constant(events, names)]
     if shared is not None:
         warnings += [*_left_out(events, shared, names), *_seeds(shared), *_examples(events)]
     return warnings
@@ -41,6 +42,12 @@ def no_better_than_guessing(winner: Standing, data: DataDescribed, labels: Seque
 def _best_guess(data: DataDescribed, labels: Sequence[float]) -> float:
     constant = Counter(labels).most_common(1)[0][0] if data.kind == "classification" else sum(labels) / len(labels)
     return METRICS[data.metric].score(list(labels), [constant] * len(labels))
+
+
+def _over_limits(events: Sequence[Event]) -> list[str]:
+    """Published defaults that the user's limits keep out, so that nobody compared anything with them."""
+    over = [decision for decision in of_kind(events, Decision) if decision.what == DEFAULT_OVER]
+    return [f"The published default of {own.subject} is over the limit: {own.why}. It was searched without it." for own in over]
 
 
 def _failed_finalists(events: Sequence[Event], names: dict[str, str]) -> list[str]:

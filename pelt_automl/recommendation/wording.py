@@ -61,8 +61,16 @@ class Unit:
         return f"{self.number(interval[0])} to {self.number(interval[1])}"
 
 
+WITHOUT = "-without-"
+"""In a candidate's name, before each submodule that it lacks."""
+
+
 def display_name(candidate: str, method: str, is_default: bool) -> str:
-    """``lora (default)``, else ``lora #3`` for the candidate ``lora-0003``."""
+    """``lora (default)``, else ``lora #3`` for the candidate ``lora-0003``; a pruned union is called after the one that it comes from."""
+    whole, *removed = candidate.split(WITHOUT)
+    if removed:
+        of, _, number = whole.rpartition("-")
+        return f"{display_name(whole, of, is_default=not number.strip('0'))} without {listed(removed)}"
     if is_default:
         return f"{method} (default)"
     number = candidate.removeprefix(f"{method}-").lstrip("0") or "0"
@@ -106,6 +114,18 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def milliseconds(value: float | None) -> str:
+    """Three digits: ``9.87``, ``141``; a dash for what wasn't measured."""
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def gigabytes(value: float | None) -> str:
+    """``0.42``; a dash for what wasn't measured."""
+    return NOTHING if value is None else f"{value:.2f}"
 
 
 def percent(probability: float | None) -> str:

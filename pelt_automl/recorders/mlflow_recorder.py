@@ -10,6 +10,8 @@ from pelt_automl.recorders.mlflow_publishing import register_winner, upload
 from pelt_automl.recorders.mlflow_runs import KEY, RECORDED, STARTED, Runs, flat, metrics_at
 from pelt_automl.recorders.mlflow_server import artifact_location, default_tracking_uri, make_client
 from pelt_automl.records import (
+    ContributionMeasured,
+    CostMeasured,
     DataDescribed,
     Event,
     FinalistScored,
@@ -49,7 +51,9 @@ class MlflowRecorder:
             ReportOpened: self._report_opened,
             FinalistScored: self._finalist_scored,
             GateMeasured: self._gate_measured,
+            ContributionMeasured: self._contribution_measured,
             KnockedOut: self._knocked_out,
+            CostMeasured: self._cost_measured,
             VerdictReached: self._verdict_reached,
             SelectionEnded: self._selection_ended,
         }
@@ -222,9 +226,18 @@ class MlflowRecorder:
         # The layer takes the step's place, so that MLflow draws the gates over the layers.
         self._runs().log(self._child(event.trial, event.time), metrics_at(event.time, values, step=event.layer))
 
+    def _contribution_measured(self, event: ContributionMeasured) -> None:
+        values = {f"contribution/{event.submodule}.{event.site}": event.mean}
+        self._runs().log(self._child(event.trial, event.time), metrics_at(event.time, values, step=event.layer))
+
     def _knocked_out(self, event: KnockedOut) -> None:
         values = {"select_score_all": event.score, f"select_score_without/{event.submodule}": event.score_without}
         self._runs().log(self._child(event.trial, event.time), metrics_at(event.time, values))
+
+    def _cost_measured(self, event: CostMeasured) -> None:
+        values = {f"{'merged_' if own.merged else ''}latency_ms_{own.batch}": own.ms for own in event.latencies}
+        for trial in event.trials:
+            self._runs().log(self._child(trial, event.time), metrics_at(event.time, values | {"memory_gb": event.memory_gb}))
 
     def _verdict_reached(self, event: VerdictReached) -> None:
         metrics = {"report_score": event.report_score, "p_best": event.p_best}

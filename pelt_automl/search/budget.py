@@ -22,6 +22,10 @@ WRITING = 4.0
 """Seconds kept for the verdict, the report and the recorders at the very end."""
 
 
+COST_SECONDS, COST_SHARE = 2.0, 0.03
+"""Seconds kept for measuring what a finalist costs, and the share of the time limit that those of all finalists are of at most."""
+
+
 @dataclass(frozen=True)
 class Clock:
     """Wall time of a selection; time spent before a restart counts."""

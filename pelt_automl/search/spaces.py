@@ -91,6 +91,10 @@ class SearchSpace:
         names = [name for name in self._method.defaults if name in drawn or name in fixed]
         return {name: drawn.get(name, fixed.get(name)) for name in names} | dict(drawn)
 
+    def searched(self, configuration: Mapping[str, Any]) -> dict[str, Any]:
+        """The part of a configuration that is searched: the inverse of `configuration`."""
+        return {parameter.name: configuration[parameter.name] for parameter in self.parameters if parameter.name in configuration}
+
     def refusal(self, drawn: Mapping[str, Any]) -> str | None:
         """Why a configuration makes no sense, as ``what: why``; None for one that does."""
         return self._method.refusal(self.configuration(drawn))

@@ -105,7 +105,8 @@ class MethodStudy:
         the sampler's. `refusal`: why a configuration can't be trained, beyond what makes no sense anywhere: the model lacks a site, say.
         """
         self.space, self.seed, self.name, self.refusal, self.sampler = space, seed, name, refusal, sampler
-        self.known = [space.default(), *(configuration for configuration in first if configuration != space.default())]
+        known = [space.default(), *(dict(configuration) for configuration in first)]
+        self.known = [configuration for number, configuration in enumerate(known) if configuration not in known[:number]]
         """What is tried without asking the sampler, in this order."""
         self.study = optuna.create_study(
             study_name=f"{name}-v{space.version}",
@@ -123,7 +124,7 @@ class MethodStudy:
         for drawn in range(MOST_DRAWS):
             number = len(self.study.get_trials(deepcopy=False))
             if number < len(self.known):
-                self.study.enqueue_trial(dict(self.known[number]))
+                self.study.enqueue_trial(self.known[number])
             seed = self._seed(number)
             self.study.sampler = make_sampler(self.sampler, seed, self.space) if drawn < DRAWS_BY_SAMPLER else RandomSampler(seed)
             if asked := self._accepted(self.study.ask()):

@@ -7,23 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.config import SelectionSettings
 from pelt_automl.design_space import Modification
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack
 from pelt_automl.records import Event, HyperParameters, Planned, Progress, Recorder, Seeds, TrialEnded, of_kind
-from pelt_automl.search.budget import EVIDENCE_EXAMPLES, WRITING, Clock, Speed
+from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, WRITING, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
-from pelt_automl.selection.field import longest_text, refusals
+from pelt_automl.selection.field import longest_text, refusals, too_many
+from pelt_automl.selection.inherited import Inherited
 from pelt_automl.tasks import TaskData
-from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import TrainingPlan, make_plan
-from pelt_automl.training.tokens import BatchOrder, Tokens, tokenize
-from pelt_automl.training.trials import TrialRun
+from pelt_automl.training.tokens import Tokens, tokenize
+from pelt_automl.training.trials import TrialRun, begin
 
 E = TypeVar("E", bound=Event)
 C = TypeVar("C")
@@ -65,6 +63,7 @@ class Context:
     data: TaskData
     record: Record
     clock: Clock
+    inherited: Inherited = field(default_factory=Inherited)
     bill: dict[str, float] = field(default_factory=dict)
     """Seconds by phase."""
     _backbone: Backbone | None = None
@@ -82,9 +81,19 @@ class Context:
         return self._backbone
 
     @property
+    def loaded(self) -> Backbone | None:
+        """The model as far as it is loaded."""
+        return self._backbone
+
+    @property
     def max_length(self) -> int:
         """Tokens that a text is cut to."""
         return longest_text(self.settings.training.max_length, self.backbone.shape)
+
+    @property
+    def trials(self) -> int:
+        """Configurations tried a method at most."""
+        return self.settings.search.trials + self.inherited.more_trials
 
     @property
     def plan(self) -> TrainingPlan:
@@ -103,10 +112,12 @@ class Context:
         return METHODS[method].modifications(hyper_parameters)
 
     def refusal(self, method: str, hyper_parameters: HyperParameters) -> str | None:
-        """Why the model can't carry out a configuration; None if it can."""
-        backbone = self.backbone
-        found = refusals(self.modifications(method, hyper_parameters), backbone.architecture, backbone.shape, self.max_length)
-        return "; ".join(found) or None
+        """Why the model can't carry out a configuration, or may not for its parameters; None if it can."""
+        backbone, modifications = self.backbone, self.modifications(method, hyper_parameters)
+        if found := refusals(modifications, backbone.architecture, backbone.shape, self.max_length):
+            return "; ".join(found)
+        most = self.settings.search.max_trainable
+        return too_many(count_on(modifications, backbone, self.data.outputs).kept, most) if most is not None else None
 
     def packs(self, configurations: Sequence[C], of: Callable[[C], tuple[Modification, ...]]) -> list[list[C]]:
         """Configurations in packs that fit, their Modifications given by `of`; those that can't share a pack stand alone, at the end."""
@@ -157,11 +168,15 @@ class Context:
 
     def run(self, name: str, method: str, hyper_parameters: dict[str, Any], seeds: Seeds) -> TrialRun:
         """A training that hasn't started."""
-        train, select = self.splits(seeds.split)
-        order = BatchOrder(train.lengths, self.plan.batch_size, seeds.order, self.plan.evaluate_at[0])
-        scale = LabelScale.of(train.labels, regression=self.data.kind == "regression")
-        modifications = self.modifications(method, hyper_parameters)
-        return TrialRun(name, modifications, hyper_parameters[LEARNING_RATE], seeds, train, select, scale, order)
+        return begin(
+            name,
+            self.modifications(method, hyper_parameters),
+            hyper_parameters[LEARNING_RATE],
+            seeds,
+            self.splits(seeds.split),
+            self.plan,
+            regression=self.data.kind == "regression",
+        )
 
     def trainer(self, phase: str, total_steps: float, *, reserve: float) -> Trainer:
         """A trainer that stops when only `reserve` seconds are left, and shows its steps as the phase's progress."""
@@ -230,8 +245,12 @@ class Context:
         )
 
     def closing_seconds(self, runs: int, report_examples: int) -> float:
-        """What scoring `runs` finalists' runs, the evidence and the writing are going to take."""
-        return runs * report_examples * self.speed.example + self.evidence_seconds() + WRITING
+        """What scoring `runs` finalists' runs, measuring their costs, the evidence and the writing are going to take."""
+        return runs * report_examples * self.speed.example + self.cost_seconds() + self.evidence_seconds() + WRITING
+
+    def cost_seconds(self) -> float:
+        """What measuring the finalists' costs may take; nothing is kept for it without a time limit."""
+        return min(COST_SECONDS * self.planned.numbers.get("finalists", 0.0), COST_SHARE * (self.clock.limit or 0.0))
 
     def evidence_seconds(self) -> float:
         """What measuring gates and knocking submodules out is going to take; nothing without a gated method."""
@@ -242,7 +261,4 @@ class Context:
 
     def evidence_select(self, seed: int) -> Tokens:
         """The part of select that gates are measured on: all of it, or the same `EVIDENCE_EXAMPLES` of it."""
-        select = self.splits(seed)[1]
-        if len(select) <= EVIDENCE_EXAMPLES:
-            return select
-        return select.take(np.sort(np.random.default_rng(seed).permutation(len(select))[:EVIDENCE_EXAMPLES]))
+        return self.splits(seed)[1].at_most(EVIDENCE_EXAMPLES, seed)

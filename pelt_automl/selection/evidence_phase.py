@@ -1,82 +1,86 @@
-"""Measuring the gates of the best gated finalist, and switching its submodules off one by one."""
+"""Taking the finalist unions apart, the best first: gates, contributions, and the score without each submodule."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from pelt_automl.design_space import submodules
+from pelt_automl.evidence.gates import mean
 from pelt_automl.modifications import Pack, PackTrial
-from pelt_automl.records import Decision, FinalistScored, GateMeasured, KnockedOut, TrialEnded
+from pelt_automl.records import ContributionMeasured, Decision, Event, FinalistScored, GateMeasured, KnockedOut, TrialEnded
+from pelt_automl.search.budget import WRITING
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import packs_of, trained_pack
-from pelt_automl.training.evaluation import Evaluation, LabelScale, evaluate, predictions_of, score_of
+from pelt_automl.training.dissection import dissect
+from pelt_automl.training.evaluation import Evaluation, LabelScale, predictions_of, score_of
 from pelt_automl.training.tokens import Tokens
 
 
 def explain(context: Context) -> None:
-    """Write the gates, trained and at their start, and the scores without each submodule, on select, for each of its seeds."""
-    runs = _best_gated(context)
-    known = {(event.trial, event.submodule) for event in context.record.of(KnockedOut)}  # by an earlier start
-    if not runs or known >= {(run.trial, name) for run in runs for name in _submodules(context, run)}:
-        return
-    if context.clock.left < context.evidence_seconds() / 2:
-        context.record.add(Decision("left out", "gate evidence", "the time left is too short for it", {"seconds_left": context.clock.left}))
-        return
-    packs = packs_of(context, runs)
-    for done, pack in enumerate(packs):
-        context.progress("evidence", done, len(packs), "measuring gates, switching submodules off")
-        _explain(context, pack, known)
+    """Write what the submodules of every finalist union do, on select, for each of its seeds, as far as there is time."""
+    todo = {candidate: left for candidate, runs in _unions(context).items() if (left := _not_explained(context, runs))}
+    for done, (candidate, runs) in enumerate(todo.items()):
+        if context.clock.left - WRITING < _seconds(context, runs):
+            _leave_out(context, candidate)
+            continue
+        context.progress("evidence", done, len(todo), f"taking {candidate} apart")
+        for pack in packs_of(context, runs):
+            _explain(context, pack)
 
 
-def _explain(context: Context, runs: Sequence[TrialEnded], known: set[tuple[str, str]]) -> None:
-    """The evidence of runs that share a pack."""
-    sets = [context.evidence_select(run.seeds.split) for run in runs]
-    trained = trained_pack(context, runs)
-    evaluations = evaluate(trained, sets)
-    _write_gates(context, runs, evaluations, _starts(context, runs, sets))
-    for submodule in _submodules(context, runs[0]):
-        without = evaluate(trained, sets, frozenset({submodule}))
-        for run, tokens, whole, less in zip(runs, sets, evaluations, without, strict=True):
-            if (run.trial, submodule) in known:
-                continue
-            scores = [_score(context, run, tokens, evaluation) for evaluation in (whole, less)]
-            context.record.add(KnockedOut(run.trial, run.candidate, run.number, submodule, *scores))
-
-
-def _submodules(context: Context, run: TrialEnded) -> list[str]:
-    return sorted({modification.name for modification in context.modifications(run.method, run.hyper_parameters) if modification.gate})
-
-
-def _best_gated(context: Context) -> list[TrialEnded]:
-    """The runs, one a seed, of the gated finalist with the best mean on the report split; none without one."""
+def _unions(context: Context) -> dict[str, list[TrialEnded]]:
+    """The scored runs, one a seed, of each finalist that has submodules, by candidate; the best mean on the report split first."""
     runs = {trial.trial: trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"}
-    by_candidate: dict[str, list[float]] = {}
+    scores: dict[str, dict[str, float]] = {}
     for scored in context.record.of(FinalistScored):
         if _submodules(context, runs[scored.trial]):
-            by_candidate.setdefault(scored.candidate, []).append(scored.report_score)
-    if not by_candidate:
-        return []
+            scores.setdefault(scored.candidate, {})[scored.trial] = scored.report_score
     sign = 1 if context.data.metric.greater_is_better else -1
-    best = max(by_candidate, key=lambda name: sign * sum(by_candidate[name]) / len(by_candidate[name]))
-    return [run for run in runs.values() if run.candidate == best]
+    order = sorted(scores, key=lambda name: -sign * mean(list(scores[name].values())))
+    return {name: [runs[trial] for trial in scores[name]] for name in order}
 
 
-def _starts(context: Context, runs: Sequence[TrialEnded], sets: Sequence[Tokens]) -> list[Mapping[tuple[str, str, int], float]]:
-    """The same gates before any training, from the runs' own initialization."""
-    trials = [PackTrial(context.modifications(run.method, run.hyper_parameters), run.seeds.initialization) for run in runs]
-    evaluations = evaluate(Pack(context.backbone, trials, context.data.outputs, context.lower), sets)
-    return [{(gate.submodule, gate.site, gate.layer): gate.mean for gate in evaluation.gates} for evaluation in evaluations]
+def _submodules(context: Context, run: TrialEnded) -> tuple[str, ...]:
+    return submodules(context.modifications(run.method, run.hyper_parameters))
 
 
-def _write_gates(
-    context: Context, runs: Sequence[TrialEnded], evaluations: Sequence[Evaluation], starts: Sequence[Mapping[tuple[str, str, int], float]]
-) -> None:
-    known = {(event.trial, event.submodule, event.site, event.layer) for event in context.record.of(GateMeasured)}
-    for run, evaluation, start in zip(runs, evaluations, starts, strict=True):
-        for gate in evaluation.gates:
-            if (run.trial, gate.submodule, gate.site, gate.layer) in known:
-                continue
-            began = start[gate.submodule, gate.site, gate.layer]
-            context.record.add(
-                GateMeasured(run.trial, run.candidate, run.number, gate.submodule, gate.site, gate.layer, gate.mean, gate.spread, began)
-            )
+def _not_explained(context: Context, runs: Sequence[TrialEnded]) -> list[TrialEnded]:
+    """Those of which an earlier start hasn't written everything: the knock-outs come last."""
+    known = {(event.trial, event.submodule) for event in context.record.of(KnockedOut)}
+    return [run for run in runs if any((run.trial, name) not in known for name in _submodules(context, run))]
+
+
+def _seconds(context: Context, runs: Sequence[TrialEnded]) -> float:
+    """What taking these runs of one candidate apart is going to take: at its start, whole, and without each submodule."""
+    evaluations = 2 + len(_submodules(context, runs[0]))
+    return len(runs) * evaluations * len(context.evidence_select(runs[0].seeds.split)) * context.speed.example
+
+
+def _leave_out(context: Context, candidate: str) -> None:
+    decision = Decision(
+        "left out", f"gate evidence of {candidate}", "the time left is too short for it", {"seconds_left": context.clock.left}
+    )
+    if (decision.what, decision.subject) not in {(made.what, made.subject) for made in context.record.of(Decision)}:
+        context.record.add(decision)
+
+
+def _explain(context: Context, runs: Sequence[TrialEnded]) -> None:
+    """The evidence of runs that share a pack."""
+    sets = [context.evidence_select(run.seeds.split) for run in runs]
+    fresh = [PackTrial(context.modifications(run.method, run.hyper_parameters), run.seeds.initialization) for run in runs]
+    found = dissect(trained_pack(context, runs), Pack(context.backbone, fresh, context.data.outputs, context.lower), sets)
+    known = {_place(event) for kind in (GateMeasured, ContributionMeasured, KnockedOut) for event in context.record.of(kind)}
+    for run, tokens, dissection in zip(runs, sets, found, strict=True):
+
+        def score(evaluation: Evaluation, run: TrialEnded = run, tokens: Tokens = tokens) -> float:
+            return _score(context, run, tokens, evaluation)
+
+        for event in dissection.events(run.trial, run.candidate, run.number, score):
+            if _place(event) not in known:
+                context.record.add(event)
+
+
+def _place(event: Event) -> tuple[object, ...]:
+    """What an event is about: a second one about the same isn't written."""
+    return type(event), *(getattr(event, name, None) for name in ("trial", "submodule", "site", "layer"))
 
 
 def _score(context: Context, run: TrialEnded, tokens: Tokens, evaluation: Evaluation) -> float:

@@ -27,6 +27,11 @@ def refusals(modifications: Iterable[Modification], architecture: Architecture, 
     return sorted(found)
 
 
+def too_many(kept: int, most: int) -> str | None:
+    """Why a configuration that keeps so many trainable parameters is over the limit; None if it isn't."""
+    return None if kept <= most else f"it has {kept:,} trainable parameters, more than the {most:,} of --max-trainable"
+
+
 def field_of(
     asked: tuple[str, ...], architecture: Architecture, shape: BackboneShape, max_length: int = 0
 ) -> tuple[tuple[str, ...], dict[str, list[str]]]:

@@ -68,6 +68,8 @@ def _converted(name: str, value: Any) -> Any:
 def _k(value: Any) -> int | None:
     if isinstance(value, str) and value.strip().lower() == "full":
         return None
+    if isinstance(value, (list, tuple)):
+        raise ValueError("a selection has one K; for a curve over several call pelt_automl.k_curve, or type --k 50,100,200")  # noqa: TRY004
     try:
         return int(value)
     except ValueError:

@@ -16,6 +16,7 @@ from pelt_automl.records import Seeds
 from pelt_automl.selection.context import Context
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.memory import peak_of, usable_bytes
+from pelt_automl.training.padding import by_length
 from pelt_automl.training.tokens import BatchOrder, Tokens
 from pelt_automl.training.trials import TrialRun
 
@@ -199,11 +200,17 @@ def _measure(context: Context, methods: Sequence[str]) -> _Measured:
     seconds, together = _train(context, runs, STEPS)
     if not together or any(run.progress.state == "failed" for run in runs):
         return _Measured(math.nan, math.nan, trained=False)
+    taken = training_bytes(context, [_run(context, method) for method in methods])
+    return _Measured(statistics.median(seconds), math.nan if taken is None else taken, trained=taken is not None)
+
+
+def training_bytes(context: Context, runs: Sequence[TrialRun]) -> float | None:
+    """Memory of these trainings in one pack at the longest batch, beside what the backbone takes; None if they can't be trained so."""
     longest = longest_batch(context)
-    runs = [_on(longest, _run(context, method)) for method in methods]
+    runs = [_on(longest, run) for run in runs]
     with peak_of(context.backbone.device) as peak:
         _, together = _train(context, runs, LONGEST_STEPS)
-    return _Measured(statistics.median(seconds), peak.bytes, together and all(run.progress.state != "failed" for run in runs))
+    return peak.bytes if together and all(run.progress.state != "failed" for run in runs) else None
 
 
 def seconds_a_step(context: Context, method: str) -> float:
@@ -247,7 +254,12 @@ def typical_batch(context: Context) -> Tokens:
 
 def longest_batch(context: Context) -> Tokens:
     """The longest of the texts that some split may train on."""
+    pool = known_texts(context)
+    return pool[max(0, len(pool) - context.plan.batch_size) :]
+
+
+def known_texts(context: Context) -> Tokens:
+    """All that the search may read, train and select, shortest first."""
     train, select = context.splits(context.settings.search.seed)
     types = [*train.token_type_ids, *select.token_type_ids] if train.token_type_ids and select.token_type_ids else None
-    pool = Tokens(train.input_ids + select.input_ids, types, np.concatenate([train.labels, select.labels]))
-    return pool.take(np.argsort(pool.lengths, kind="stable")[-context.plan.batch_size :])
+    return by_length(Tokens(train.input_ids + select.input_ids, types, np.concatenate([train.labels, select.labels])))

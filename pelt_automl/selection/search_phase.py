@@ -6,22 +6,29 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from pelt_automl.errors import NoTrialCompletedError, SelectionError
+from pelt_automl.errors import NoTrialCompletedError, SearchSpaceError, SelectionError
 from pelt_automl.evidence.savings import score_by
 from pelt_automl.methods import METHODS
 from pelt_automl.recommendation.decision import best_by_select_score
+from pelt_automl.recommendation.wording import in_short
 from pelt_automl.records import Decision, Seeds, TrialEnded
 from pelt_automl.search.promotion import expected_share, promoted
 from pelt_automl.search.race import OUT, leaving, out_of_race
 from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.search.studies import Asked, MethodStudy, exclusive, open_storage
 from pelt_automl.selection.context import Context
+from pelt_automl.selection.limits import Limits
 from pelt_automl.training.checkpoints import load_progress, save_progress, save_tensors
 from pelt_automl.training.trials import TrialRun
 
 JOURNAL = "studies.journal"
+INHERITED = "inherited"
+"""The decision to try configurations that another selection found."""
 TIME_LIMIT, NOT_PROMOTED = "time limit", "not promoted from its rung"
+
+EXHAUSTED = "nothing left to try"
 
 AHEAD = 2
 """Trials that a method may be ahead of another, whose own wait for a pack."""
@@ -66,7 +73,7 @@ class _Search:
         self.under_way: dict[str, _SearchTrial] = {}
         """Trials that have been asked for and not ended, by name."""
         search, data = context.settings.search, context.data
-        storage = open_storage(context.folder / JOURNAL)
+        storage, limits = open_storage(context.folder / JOURNAL), Limits(context)
         self.studies = {
             method: MethodStudy(
                 storage,
@@ -74,9 +81,9 @@ class _Search:
                 context.spaces[method],
                 search.seed,
                 greater_is_better=data.metric.greater_is_better,
-                refusal=partial(context.refusal, method),
+                refusal=partial(limits.refusal, method),
                 sampler=search.sampler,
-                first=context.spaces[method].good()[: portfolio_length(search.trials)] if search.portfolio else (),
+                first=self._known(method),
             )
             for method in methods
         }
@@ -88,10 +95,26 @@ class _Search:
 
     def run(self) -> None:
         """Take up what a killed process left, then the defaults, then equally many trials of each method that is in the race."""
+        self._say_what_is_inherited()
         self.trainer.stream(self, self.context.pack_size)
         if self._open() and not self._time_for_another():
             numbers = {"seconds": self.context.clock.elapsed}
             self.context.record.add(Decision("search ended", "search", "the search's share of the time is used", numbers))
+
+    def _known(self, method: str) -> list[dict[str, Any]]:
+        """What to try after the default without asking the sampler: what another selection found, then the portfolio."""
+        search, space = self.context.settings.search, self.context.spaces[method]
+        handed = [space.searched(configuration) for configuration in self.context.inherited.first.get(method, ())]
+        return handed + (space.good()[: portfolio_length(search.trials)] if search.portfolio else [])
+
+    def _say_what_is_inherited(self) -> None:
+        said = {decision.subject for decision in self.context.record.of(Decision) if decision.what == INHERITED}
+        for method, configurations in self.context.inherited.first.items():
+            if method in self.methods and method not in said:
+                listed = "; ".join(in_short(configuration) for configuration in configurations)
+                self.context.record.add(
+                    Decision(INHERITED, method, f"{self.context.inherited.source}, tried right after its default: {listed}")
+                )
 
     def _expired(self) -> bool:
         """Whether the search's share of the time is used; until there is a first score, it may use most of the finalists' too."""
@@ -101,8 +124,7 @@ class _Search:
         return self.context.clock.left <= (self.reserve if self.scored else LAST_RESERVE * self.limit)
 
     def _total_steps(self) -> float:
-        search = self.context.settings.search
-        return len(self.methods) * (1 + (search.trials - 1) * self._expected_share()) * self.context.plan.steps
+        return len(self.methods) * (1 + (self.context.trials - 1) * self._expected_share()) * self.context.plan.steps
 
     def _expected_share(self) -> float:
         """The part of a full training that a trial gets on average, one that isn't a default."""
@@ -125,7 +147,11 @@ class _Search:
         chosen = min(free, key=lambda method: self.studies[method].asked)
         if self.studies[chosen].asked >= min(self.studies[method].asked for method in open_methods) + AHEAD:
             return None
-        return self._begin(self._trial(chosen, self.studies[chosen].ask()))
+        try:
+            return self._begin(self._trial(chosen, self.studies[chosen].ask()))
+        except SearchSpaceError as error:  # too few of its configurations are within the limits to be drawn
+            self.context.record.add(Decision(EXHAUSTED, chosen, str(error)))
+            return self.next(waiting)
 
     def judge(self, run: TrialRun) -> None:
         """Keep a checkpoint of a trial that goes on from its rung; end it where it isn't promoted, or where its method is out."""
@@ -154,10 +180,10 @@ class _Search:
 
     def _open(self) -> list[str]:
         """Methods of which there are trials to come: as many of each as the settings say, and its share of those that others have left."""
-        out = self.out
+        out = self.out | {decision.subject for decision in self.context.record.of(Decision) if decision.what == EXHAUSTED}
         inside = [method for method in self.methods if method not in out]
-        freed = sum(max(0, self.context.settings.search.trials - self.studies[method].asked) for method in self.methods if method in out)
-        most = self.context.settings.search.trials + (freed // len(inside) if inside else 0)
+        freed = sum(max(0, self.context.trials - self.studies[method].asked) for method in self.methods if method in out)
+        most = self.context.trials + (freed // len(inside) if inside else 0)
         return [method for method in inside if self.studies[method].asked < most]
 
     def _time_for_another(self) -> bool:
@@ -168,7 +194,7 @@ class _Search:
         ahead = [1.0 if trial.asked.is_default else share for trial in self.under_way.values()]
         done = [trial.run.progress.step / steps for trial in self.under_way.values()]
         trainings = sum(max(0.0, whole - part) for whole, part in zip(ahead, done, strict=True)) + share
-        defaults_missing = any(self.studies[method].asked == 0 for method in self.methods)
+        defaults_missing = any(self.studies[method].asked == 0 for method in self._open())
         return defaults_missing or trainings * self.context.seconds_a_training <= self.context.clock.left - self.reserve
 
     def _race(self) -> None:

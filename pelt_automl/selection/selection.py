@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pelt_automl.backbones.loading import load_backbone, load_outline
+from pelt_automl.backbones.loading import Backbone, load_backbone, load_outline
 from pelt_automl.config import SelectionSettings, home
 from pelt_automl.errors import SelectionError
 from pelt_automl.recommendation import Recommendation, load_recommendation
@@ -19,12 +19,16 @@ from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.search.studies import exclusive
 from pelt_automl.selection.context import Context, Record
+from pelt_automl.selection.costs import measure_costs
 from pelt_automl.selection.environment import environment, key_of, settings_as_json
 from pelt_automl.selection.evidence_phase import explain
 from pelt_automl.selection.field import field_of, longest_text
 from pelt_automl.selection.finalist_phase import confirm
+from pelt_automl.selection.inherited import Inherited
+from pelt_automl.selection.limits import apply_limits, leave_out, left_out_before, over_parameters
 from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.probe import Packs, choose_packs, probe_packs
+from pelt_automl.selection.pruning_phase import prune
 from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
 from pelt_automl.selection.speed import choose_threads, measure_speed
@@ -44,12 +48,17 @@ class Selection:
 
     @staticmethod
     def open(
-        settings: SelectionSettings, folder: Path | None = None, display: Recorder | None = None, *, joining: bool = False
+        settings: SelectionSettings,
+        folder: Path | None = None,
+        display: Recorder | None = None,
+        *,
+        joining: bool = False,
+        inherited: Inherited | None = None,
     ) -> "Selection":
         """Check settings, search spaces and data, and start a selection, or take it up where an earlier start left it.
 
         `folder`: None for one in the program's home. `display` is told of every event, progress included. `joining` is for workers that
-        search methods of a selection which another process may have open.
+        search methods of a selection which another process may have open. `inherited`: what an earlier selection hands on.
         Raises `TaskError`, `SettingsError`, `BackboneError`, `SearchSpaceError` for what can't be used, and `SelectionError` when the
         folder holds another selection or another process works in it. All of this happens before a model is loaded.
         """
@@ -57,7 +66,9 @@ class Selection:
         table, shape = load_outline(settings.model)
         methods, left_out = field_of(settings.search.methods, table, shape, longest_text(settings.training.max_length, shape))
         spaces = load_spaces(settings.search.spaces, methods)
-        data = load_task(settings.task)
+        inherited = inherited or Inherited()
+        data = inherited.data or load_task(settings.task)
+        over = over_parameters(settings, methods, spaces, (table, shape), data.outputs)
         key = key_of(settings, data.data_hash, spaces)
         name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', data.name)}-{key[:8]}"
         folder = (folder or home() / "selections" / name).expanduser().absolute()
@@ -68,13 +79,13 @@ class Selection:
             events = _earlier_events(folder, key)
             clock = Clock(settings.search.seconds, used=seconds_used(events), started=started)
             record = Record(events, [make(folder) for make in RECORDERS.values()], display)
-            context = Context(settings, folder, methods, spaces, data, record, clock)
+            context = Context(settings, folder, methods, spaces, data, record, clock, inherited)
             selection = Selection(context, name, key, lock.pop_all())
         if not selection.finished:
-            selection._start(left_out, resumed=bool(events))
+            selection._start(left_out, over, resumed=bool(events))
         return selection
 
-    def _start(self, left_out: Mapping[str, Sequence[str]], *, resumed: bool) -> None:
+    def _start(self, left_out: Mapping[str, Sequence[str]], over: Mapping[str, str], *, resumed: bool) -> None:
         settings = self.context.settings
         found = environment()
         self.context.record.add(
@@ -92,6 +103,7 @@ class Selection:
         if not resumed:
             for method, reasons in left_out.items():
                 self.context.record.add(Decision("left out", method, f"not possible on {settings.model}: {'; '.join(reasons)}"))
+        leave_out(self.context, over)
 
     @property
     def folder(self) -> Path:
@@ -102,6 +114,11 @@ class Selection:
     def finished(self) -> bool:
         """Whether an earlier start has come to its end."""
         return bool(self.context.record.of(SelectionEnded))
+
+    @property
+    def loaded(self) -> Backbone | None:
+        """The model as far as it is loaded; None before `prepare`, and for a selection that had finished before."""
+        return self.context.loaded
 
     def prepare(self) -> None:
         """Describe the data, load the model, measure its speed, and plan what the time limit allows."""
@@ -114,15 +131,18 @@ class Selection:
         with context.timed("model"):
             context.progress("model", 0, 1, f"loading {context.settings.model}")
             training = context.settings.training
-            backbone = load_backbone(context.settings.model, precision=training.precision, dropout=training.dropout)
+            loaded = context.inherited.backbone
+            backbone = loaded or load_backbone(context.settings.model, precision=training.precision, dropout=training.dropout)
             planned = context.record.of(Planned)
             if planned:
                 context.ready(backbone, planned[-1].steps)
                 choose_threads(context)
+                leave_out(context, left_out_before(context))
                 return
             context.ready(backbone, wanted_steps(len(context.data.split(context.settings.search.seed)[0]), training))
             context.progress("model", 0.5, 1, "measuring its speed")
             threads = choose_threads(context)
+            apply_limits(context)
             packs = choose_packs(context, probe_packs(context))
             self._plan(measure_speed(context, packs), packs, threads)
 
@@ -172,11 +192,17 @@ class Selection:
             confirm(self.context)
 
     def explain(self) -> None:
-        """Measure gates and switch submodules off."""
+        """Take unions apart, confirm those without what they can do without, and measure what each finalist costs."""
         if self.finished:
             return
         with self.context.timed("evidence"):
             explain(self.context)
+        with self.context.timed("finalists"):
+            prune(self.context)
+        with self.context.timed("evidence"):
+            explain(self.context)  # the smaller unions, too
+        with self.context.timed("costs"):
+            measure_costs(self.context)
 
     def recommend(self) -> Recommendation:
         """The verdict with report and weights; the earlier one when the selection has finished before."""

@@ -4,7 +4,7 @@ from pelt_automl.tasks.baselines import baselines
 from pelt_automl.tasks.benchmarks import BENCHMARKS
 from pelt_automl.tasks.data import TaskData
 from pelt_automl.tasks.examples import Examples, TaskInfo, TextTask
-from pelt_automl.tasks.loading import data_hash, known_tasks, load_task
+from pelt_automl.tasks.loading import data_hash, known_tasks, load_nested, load_task
 from pelt_automl.tasks.metrics import METRICS, Metric
 from pelt_automl.tasks.pydoc_tasks import PYDOC_MATCH, PYDOC_TOPIC
 
@@ -26,5 +26,6 @@ __all__ = [
     "baselines",
     "data_hash",
     "known_tasks",
+    "load_nested",
     "load_task",
 ]

@@ -2,10 +2,11 @@
 
 import difflib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pelt_automl.config import SMALLEST_K, TaskSettings
-from pelt_automl.errors import SettingsError, TaskError
+from pelt_automl.errors import SettingsError, TaskError, all_problems
 from pelt_automl.tasks.data import TaskData
 from pelt_automl.tasks.examples import Examples, RawTask, TaskInfo
 from pelt_automl.tasks.hub import read_hub
@@ -45,29 +46,59 @@ def load_task(settings: TaskSettings) -> TaskData:
         TaskError: the task isn't known, can't be reached, or its data can't be used; with everything that is wrong.
         SettingsError: the metric doesn't fit, or K is more than there is.
     """
+    (data,) = load_nested(settings, [settings.k])
+    return data
+
+
+def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskData]:
+    """The task once for each K, read once; `settings.k` doesn't matter.
+
+    Report is the same for all, and the examples of a smaller K are among those of a larger one.
+    Raises what `load_task` raises; with everything that is wrong with any K at once.
+    """
     raw = _read(settings)
     metric = _metric(settings, raw)
-    fingerprint = raw.hash()
     aside, report, notes = _put_report_aside(_by_protocol(raw, settings.protocol), settings)
     pool, validation, more = _without_leaks(aside, report)
-    _check_sizes(pool, report, aside, settings)
-    data = TaskData(
+    whole = TaskData(
         name=raw.name,
         kind=raw.kind,
         labels=raw.labels,
         metric=metric,
         text_columns=raw.text_columns,
-        k=settings.k,
+        k=None,
         protocol=settings.protocol,
         report=report,
-        notes=(),
-        data_hash=fingerprint,
-        pool=_sampled(pool, raw, settings),
+        notes=(*_metric_notes(settings, raw, metric), *notes, *more),
+        data_hash=raw.hash(),
+        pool=pool,
         validation=validation,
     )
+    removed = len(aside.train) - len(pool)
+    left = f"{len(pool)} labelled training examples" + (f" ({removed} more repeat texts of report or validation)" if removed else "")
+    _check_sizes(whole, aside.train, left)
+    found, problems = list[TaskData](), list[str]()
+    for k in ks:
+        try:
+            found.append(_with_k(whole, k, settings.seed, left))
+        except SettingsError as error:
+            problems.append(str(error))
+    if problems:
+        raise SettingsError(problems[0] if len(problems) == 1 else all_problems("the list of K", problems))
+    return found
+
+
+def _with_k(whole: TaskData, k: int | None, seed: int, left: str) -> TaskData:
+    """The task with K of its labelled examples; `left` says in words how many there are."""
+    data = replace(whole, _splits={})
+    if k is not None:
+        _check_k(whole, k, left)
+        # In the strict protocol the K examples are all that anything below sees.
+        pool = whole.pool.take(sample(whole.pool, whole.kind, k, seed)) if whole.protocol == "strict" else whole.pool
+        data = replace(data, k=k, pool=pool)
     if len(data.split(0)[1]) < FEWEST_SELECT:
         raise SettingsError(_too_few_to_select(data))
-    return replace(data, notes=(*_metric_notes(settings, raw, metric), *notes, *more, *_protocol_notes(data, len(pool))))
+    return replace(data, notes=(*whole.notes, *_protocol_notes(data, len(whole.pool))))
 
 
 def _read(settings: TaskSettings) -> RawTask:
@@ -161,28 +192,23 @@ def _without_leaks(raw: RawTask, report: Examples) -> tuple[Examples, Examples |
     return pool, validation, notes
 
 
-def _check_sizes(pool: Examples, report: Examples, raw: RawTask, settings: TaskSettings) -> None:
-    removed = len(raw.train) - len(pool)
-    left = f"{len(pool)} labelled training examples" + (f" ({removed} more repeat texts of report or validation)" if removed else "")
-    if len(pool) < SMALLEST_K or not len(report):
-        raise TaskError(f"{raw.name} has {left} and {len(report)} to report on; at least {SMALLEST_K} to train on are needed")
-    if lost := [raw.labels[c] for c in sorted({int(x) for x in raw.train.labels} - {int(x) for x in pool.labels})] if raw.labels else []:
-        raise TaskError(f"{raw.name}: all training examples of {', '.join(map(repr, lost))} repeat texts of report or validation")
-    if settings.k is None:
-        return
-    spare = SMALLEST_SELECT if settings.protocol == "paper" else 0
-    if settings.k + spare > len(pool):
+def _check_sizes(whole: TaskData, trained: Examples, left: str) -> None:
+    """`trained`: the training examples before those were removed that repeat texts of report or validation."""
+    if len(whole.pool) < SMALLEST_K or not len(whole.report):
+        raise TaskError(f"{whole.name} has {left} and {len(whole.report)} to report on; at least {SMALLEST_K} to train on are needed")
+    gone = {int(x) for x in trained.labels} - {int(x) for x in whole.pool.labels} if whole.labels else set()
+    if lost := [whole.labels[c] for c in sorted(gone)]:
+        raise TaskError(f"{whole.name}: all training examples of {', '.join(map(repr, lost))} repeat texts of report or validation")
+
+
+def _check_k(whole: TaskData, k: int, left: str) -> None:
+    spare = SMALLEST_SELECT if whole.protocol == "paper" else 0
+    if k + spare > len(whole.pool):
         room = f", of which protocol 'paper' needs {spare} more than K to select on" if spare else ""
-        raise SettingsError(f"k is {settings.k}, but {raw.name} has {left}{room}; set k to at most {len(pool) - spare}, or to 'full'")
-    if settings.k < len(raw.labels):
-        raise SettingsError(f"k is {settings.k}, but {raw.name} has {len(raw.labels)} classes; set k so that there is an example of each")
-
-
-def _sampled(pool: Examples, raw: RawTask, settings: TaskSettings) -> Examples:
-    """In the strict protocol the K examples are all that anything below sees."""
-    if settings.k is None or settings.protocol == "paper":
-        return pool
-    return pool.take(sample(pool, raw.kind, settings.k, settings.seed))
+        most = len(whole.pool) - spare
+        raise SettingsError(f"k is {k}, but {whole.name} has {left}{room}; set k to at most {most}, or to 'full'")
+    if k < len(whole.labels):
+        raise SettingsError(f"k is {k}, but {whole.name} has {len(whole.labels)} classes; set k so that there is an example of each")
 
 
 def _too_few_to_select(data: TaskData) -> str:

@@ -37,35 +37,55 @@ def strata(examples: Examples, kind: Kind) -> list[int]:
     return result
 
 
-def shares(counts: dict[int, int], total: int, least: int = 0, kept: int = 0) -> dict[int, int]:
+def shares(counts: dict[int, int], total: int, kept: int = 0) -> dict[int, int]:
     """Divide `total` over strata in proportion to their sizes, by largest remainders.
 
     Args:
         counts: size of each stratum.
-        total: how many to hand out; when the bounds allow fewer, fewer are handed out.
-        least: every stratum gets at least so many, as far as `total` reaches.
+        total: how many to hand out; when there is too little room, fewer are handed out.
         kept: so many of each stratum are never handed out.
     """
     whole = sum(counts.values())
     room = {s: max(0, n - kept) for s, n in counts.items()}
     exact = {s: total * n / whole for s, n in counts.items()}
-    result = {s: min(room[s], max(least, int(exact[s]))) for s in counts}
-    while (missing := total - sum(result.values())) != 0:
-        step = 1 if missing > 0 else -1
-        movable = [s for s in counts if (result[s] < room[s] if step > 0 else result[s] > min(least, room[s]))]
+    result = {s: min(room[s], int(exact[s])) for s in counts}
+    for _ in range(total - sum(result.values())):
+        movable = [s for s in counts if result[s] < room[s]]
         if not movable:
-            # Only reached when there is too little room, or when even `least` of each is more than `total`.
             break
-        result[max(movable, key=lambda s: (step * (exact[s] - result[s]), counts[s], -s))] += step
+        result[max(movable, key=lambda s: (exact[s] - result[s], counts[s], -s))] += 1
     return result
 
 
+def turns(counts: dict[int, int], total: int) -> list[int]:
+    """Which stratum each of `total` examples comes from, so that the first k of them are stratified for every k.
+
+    Each stratum first has one turn, the larger ones first. Then, as far as that allows, the first k turns hold k times its share of each
+    stratum, rounded down or up: Balinski and Young's quota method (1975), which, unlike largest remainders, never takes a turn back from a
+    stratum when k grows. `total` is at most the sum of `counts`.
+    """
+    whole = sum(counts.values())
+    order = sorted(counts, key=lambda s: (-counts[s], s))[:total]
+    taken = Counter(order)
+    for k in range(len(order) + 1, total + 1):
+        behind = [s for s in counts if taken[s] * whole < k * counts[s]]  # the others would get more than their share rounded up
+        chosen = max(behind, key=lambda s: (counts[s] / (taken[s] + 1), -s))
+        taken[chosen] += 1
+        order.append(chosen)
+    return order
+
+
 def sample(examples: Examples, kind: Kind, k: int, seed: int) -> list[int]:
-    """Indices of `k` examples in their old order, stratified, with one of every class at least."""
+    """Indices of `k` examples in their old order, stratified, with one of every class at least.
+
+    The same seed orders the examples once: those of a smaller k are among those of every larger one.
+    """
     by_stratum = _members(strata(examples, kind))
-    quota = shares({s: len(indices) for s, indices in by_stratum.items()}, k, least=1)
     rng = stream("sample", seed)
-    return sorted(i for s, indices in sorted(by_stratum.items()) for i in rng.sample(indices, quota[s]))
+    for _, indices in sorted(by_stratum.items()):
+        rng.shuffle(indices)
+    quota = Counter(turns({s: len(indices) for s, indices in by_stratum.items()}, k))
+    return sorted(i for s, indices in by_stratum.items() for i in indices[: quota[s]])
 
 
 def carve(examples: Examples, kind: Kind, size: int, seed: int, purpose: str) -> tuple[list[int], list[int]]:

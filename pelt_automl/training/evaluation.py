@@ -1,7 +1,7 @@
 """Predictions of a pack's trials, and their scores."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,19 +9,23 @@ import torch
 from numpy.typing import NDArray
 
 from pelt_automl.modifications import Pack
+from pelt_automl.modifications.observed import Place, Values
 from pelt_automl.tasks import Metric
 from pelt_automl.training.padding import passes
 from pelt_automl.training.tokens import Tokens, collate
 
 Predictions = NDArray[np.float64]
 
+_Gathered = dict[Place, list[Any]]
+"""By submodule, site and layer: the values of one trial's examples, pass by pass."""
+
 EXAMPLES_A_PASS = {"cpu": 64, "cuda": 1024}
 """Of all trials together: what a processor's cache holds, and what fills a GPU."""
 
 
 @dataclass(frozen=True)
-class GateStatistics:
-    """A gate over the examples of one evaluation."""
+class PlaceStatistics:
+    """A gate, or a contribution, over the examples of one evaluation."""
 
     submodule: str
     site: str
@@ -37,7 +41,9 @@ class Evaluation:
 
     logits: NDArray[np.float32]
     """Shape ``(examples, C)``."""
-    gates: list[GateStatistics]
+    gates: list[PlaceStatistics]
+    contributions: list[PlaceStatistics] = field(default_factory=list)
+    """Shares of the hidden states, where they were measured (see `modifications.observed.contribution`)."""
 
     @property
     def finite(self) -> bool:
@@ -51,8 +57,8 @@ def pad_id_of(pack: Pack) -> int:
 
 
 @torch.no_grad()
-def evaluate(pack: Pack, sets: Sequence[Tokens], without: frozenset[str] = frozenset()) -> list[Evaluation]:
-    """Every trial on its own set; padding is kept low by going from short to long. `without`: see `Pack.forward`."""
+def evaluate(pack: Pack, sets: Sequence[Tokens], without: frozenset[str] = frozenset(), *, measure: bool = False) -> list[Evaluation]:
+    """Every trial on its own set; padding is kept low by going from short to long. `without`, `measure`: see `Pack.forward`."""
     was_training = pack.backbone.model.training
     pack.backbone.model.eval()
     pack.eval()
@@ -60,31 +66,33 @@ def evaluate(pack: Pack, sets: Sequence[Tokens], without: frozenset[str] = froze
     ordered = [tokens.take(order) for tokens, order in zip(sets, orders, strict=True)]
     device = pack.backbone.device.type
     logits: list[list[Any]] = [[] for _ in sets]
-    gates: list[dict[tuple[str, str, int], list[Any]]] = [{} for _ in sets]
+    gates, contributions = ([_Gathered() for _ in sets] for _ in range(2))
     for positions in passes(ordered, device, max(1, EXAMPLES_A_PASS.get(device, 64) // len(sets))):
         parts = [tokens[positions] for tokens in ordered]  # sets may differ in size: those that are done have none left
         batch = collate(parts, pad_id_of(pack), pack.backbone.device)
-        _gather(pack(**batch.inputs, without=without), [len(part) for part in parts], logits, gates)
+        output, sizes = pack(**batch.inputs, without=without, measure=measure), [len(part) for part in parts]
+        for own, values, size in zip(logits, output.logits.float().cpu().numpy(), sizes, strict=True):
+            own.append(values[:size])
+        _gather(output.gates, sizes, gates)
+        _gather(output.contributions, sizes, contributions)
     pack.backbone.model.train(was_training)
     pack.train(was_training)
     return [
-        Evaluation(np.concatenate(rows)[np.argsort(order, kind="stable")], _statistics(own))
-        for rows, order, own in zip(logits, orders, gates, strict=True)
+        Evaluation(np.concatenate(rows)[np.argsort(order, kind="stable")], _statistics(opened), _statistics(shares))
+        for rows, order, opened, shares in zip(logits, orders, gates, contributions, strict=True)
     ]
 
 
-def _gather(output: Any, sizes: Sequence[int], logits: list[list[Any]], gates: list[dict[tuple[str, str, int], list[Any]]]) -> None:
-    values = output.logits.float().cpu().numpy()
-    for slot, size in enumerate(sizes):
-        logits[slot].append(values[slot, :size])
-    for key, (slots, opened) in output.gates.items():
-        for slot, own in zip(slots.tolist(), opened.float().cpu().numpy(), strict=True):
-            gates[slot].setdefault(key, []).append(own[: sizes[slot]])
+def _gather(found: Values, sizes: Sequence[int], trials: Sequence[_Gathered]) -> None:
+    """Hand each trial its own examples' values."""
+    for place, (slots, values) in found.items():
+        for slot, own in zip(slots.tolist(), values.float().cpu().numpy(), strict=True):
+            trials[slot].setdefault(place, []).append(own[: sizes[slot]])
 
 
-def _statistics(gates: dict[tuple[str, str, int], list[Any]]) -> list[GateStatistics]:
-    whole = {key: np.concatenate(values) for key, values in gates.items()}
-    return [GateStatistics(*key, mean=float(values.mean()), spread=float(values.std())) for key, values in sorted(whole.items())]
+def _statistics(gathered: _Gathered) -> list[PlaceStatistics]:
+    whole = {place: np.concatenate(values) for place, values in gathered.items()}
+    return [PlaceStatistics(*place, mean=float(values.mean()), spread=float(values.std())) for place, values in sorted(whole.items())]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from pelt_automl.modifications import Pack, PackTrial, pack_order, without_reparameterization
 from pelt_automl.records import CurvePoint
-from pelt_automl.training.evaluation import Evaluation, evaluate, is_constant, pad_id_of, predictions_of, score_of
+from pelt_automl.training.evaluation import Evaluation, Predictions, evaluate, is_constant, pad_id_of, predictions_of, score_of
 from pelt_automl.training.optimizer import PackedAdamW
 from pelt_automl.training.padding import by_length, passes
 from pelt_automl.training.schedule import learning_rate_share
@@ -178,12 +178,17 @@ class PackTraining:
 
 def score_in_full(trainer: "Trainer", run: TrialRun) -> None:
     """Score the best weights of a training on all of select, where its evaluations have looked at a part of it."""
+    predictions = predict_best(trainer, run, run.select)
+    run.progress.best_score = score_of(trainer.metric, run.select.labels, predictions)
+    run.progress.best_constant, run.progress.best_predictions = is_constant(predictions), tuple(predictions.tolist())
+
+
+def predict_best(trainer: "Trainer", run: TrialRun, tokens: Tokens) -> Predictions:
+    """What the best weights of a training say of other examples."""
     trial = PackTrial(without_reparameterization(run.modifications), run.seeds.initialization)
     pack = Pack(trainer.backbone, [trial], trainer.outputs, trainer.lower)
     pack.load_weights(0, run.progress.best_weights)
-    predictions = predictions_of(evaluate(pack, [run.select])[0], run.scale)
-    run.progress.best_score = score_of(trainer.metric, run.select.labels, predictions)
-    run.progress.best_constant, run.progress.best_predictions = is_constant(predictions), tuple(predictions.tolist())
+    return predictions_of(evaluate(pack, [tokens])[0], run.scale)
 
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

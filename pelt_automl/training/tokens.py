@@ -47,6 +47,12 @@ class Tokens:
             self.labels[np.asarray(indices, dtype=np.int64)],
         )
 
+    def at_most(self, most: int | None, seed: int) -> "Tokens":
+        """All, or as many of them, drawn by the seed, in their order; None: all."""
+        if most is None or len(self) <= most:
+            return self
+        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:most]))
+
 
 def tokenize(examples: Examples, tokenizer: Any, max_length: int) -> Tokens:
     """Sentences or pairs as the model expects them, cut to `max_length` tokens, the longer of a pair first."""

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
 from torch import Tensor
 
 from pelt_automl.design_space import Modification
 from pelt_automl.records import CurvePoint, Seeds
 from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.tokens import BatchOrder, Tokens
 
 TrialState = Literal["running", "completed", "stopped", "failed"]
@@ -59,10 +59,24 @@ class TrialRun:
 
     def watched(self, most: int | None) -> Tokens:
         """What an evaluation looks at: all of select, or the same `most` examples of it each time, drawn by the split's seed."""
-        if most is None or len(self.select) <= most:
-            return self.select
-        return self.select.take(np.sort(np.random.default_rng(self.seeds.split).permutation(len(self.select))[:most]))
+        return self.select.at_most(most, self.seeds.split)
 
     def end(self, state: TrialState, cause: str = "") -> None:
         """Close it: nothing is needed for going on any more."""
         self.progress.state, self.progress.cause, self.progress.continuation = state, cause, {}
+
+
+def begin(
+    name: str,
+    modifications: tuple[Modification, ...],
+    learning_rate: float,
+    seeds: Seeds,
+    splits: tuple[Tokens, Tokens],
+    plan: TrainingPlan,
+    *,
+    regression: bool,
+) -> TrialRun:
+    """A training that hasn't started. `splits`: train and select."""
+    train, select = splits
+    order = BatchOrder(train.lengths, plan.batch_size, seeds.order, plan.evaluate_at[0])
+    return TrialRun(name, modifications, learning_rate, seeds, train, select, LabelScale.of(train.labels, regression), order)

@@ -1,6 +1,6 @@
 import pytest
 
-from pelt_automl.evidence.gates import gated_candidates, layer_gates, submodule_gates
+from pelt_automl.evidence.gates import layer_gates, submodule_gates
 from pelt_automl.records import GateMeasured
 
 
@@ -39,6 +39,5 @@ def test_a_gate_measured_again_after_a_restart_counts_once():
 
 def test_candidates_are_kept_apart():
     events = [gate("lora", 0, 0.6), gate("lora", 0, 0.9, candidate="ap")]
-    assert gated_candidates(events) == ["apl", "ap"]
     assert [row.mean for row in layer_gates(events, "ap")] == [0.9]
     assert submodule_gates(events, "none") == []

@@ -9,11 +9,12 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from pelt_automl.backbones.architectures import Part, Stack
+from pelt_automl.backbones.linear_maps import linear_map
 from pelt_automl.backbones.loading import Layer
 from pelt_automl.design_space import PROJECTIONS, SUBLAYERS, Form, Insertion, Modification, Site
-from pelt_automl.export.folding import FOLDS, fold, why_not_folded
-from pelt_automl.export.linear_maps import linear_map
+from pelt_automl.export.folding import FOLDS, fold
 from pelt_automl.modifications import Pack, PackTrial
+from pelt_automl.modifications.merging import FOLDABLE, why_not_folded
 from pelt_automl.modifications.stacked import Member
 from tests.export.winners import backbone_of, our_logits, trained_pack_of
 from tests.tiny import FAMILIES
@@ -203,6 +204,7 @@ def test_what_scales_a_maps_input_also_scales_what_lora_reads_there():
 
 
 def test_every_form_is_folded_or_refused():
+    assert set(FOLDS) == FOLDABLE
     backbone = backbone_of("opt")
     for form in set(Form) - {Form.PEFT}:
         site = {Form.PROMPT: Site.EMBEDDINGS, Form.SOFTMAX: Site.HEADS, Form.RELU: Site.FFN}.get(form, Site.ATTENTION_QUERY)

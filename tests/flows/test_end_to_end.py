@@ -114,6 +114,17 @@ def test_the_users_command_runs_a_selection_whose_steps_tags_and_artifacts_are_v
     assert (again.returncode, "Starting" in again.stdout) == (0, False), "up twice is harmless"
 
 
+def test_several_k_are_a_curve_with_a_step_for_each(server):
+    run = server.ended(server.start("select-pelt/default", task="bent", k=[50, "full"]))
+    assert run["state_type"] == "COMPLETED", run["state"]
+    assert {"task:bent", "k:50", "k:full"} <= set(run["tags"])
+    assert (server.folder / "home" / "selections" / "bent-curve" / "steps.txt").read_text() == "k 50\nk None\n"
+    steps = server.ask("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
+    assert [step["name"].rpartition("-")[0] for step in steps] == ["select_at", "select_at"]
+    artifacts = {found["key"]: found["data"] for found in server.ask("artifacts/filter", flow_runs={"id": {"any_": [run["id"]]}})}
+    assert artifacts["k-curve-bent"] == "# LoRA from 50 on\n"
+
+
 def test_bad_parameters_and_failing_steps_fail_the_run_with_their_message_and_no_traceback(server):
     bad = server.start("select-pelt/default", task="../x", data_dir="/etc")
     locked = server.start("search-method/default", task="locked", search_methods=["lora"])

@@ -22,9 +22,9 @@ def entrypoint(deployment):
     return getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
 
 
-def test_the_three_deployments_have_the_names_that_the_readme_types():
+def test_the_deployments_have_the_names_that_readme_and_docs_type():
     names = [f"{entrypoint(deployment).name}/{deployment['name']}" for deployment in DEPLOYMENTS]
-    assert names == ["select-pelt/default", "search-method/default", "reevaluate-tasks/nightly"]
+    assert names == ["select-pelt/default", "search-method/default", "reevaluate-tasks/nightly", "reproduce-unipelt/default"]
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["entrypoint"])

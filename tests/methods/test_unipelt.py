@@ -8,6 +8,7 @@ from pelt_automl.design_space import Form, Gate, Insertion, Modification, Site
 from pelt_automl.errors import SettingsError
 from pelt_automl.methods import METHODS, adapter, ia3, lora, prefix, scaled_parallel_adapter
 from pelt_automl.methods.gating import behind_gate, gate_problems
+from pelt_automl.methods.unipelt import smaller_union
 
 UNION = METHODS["unipelt"].modifications
 ADAPTER = Modification("adapter", Site.FFN, Form.RELU, Insertion.SEQUENTIAL, size=48, gate=Gate())
@@ -118,3 +119,55 @@ def test_one_group_is_one_network():
     mixed = behind_gate(adapter.build(), Gate(group="g")) + behind_gate(prefix.build(), Gate(group="g", network="mlp"))
     assert gate_problems(mixed) == ["the gates of the group g differ; they are one network"]
     assert gate_problems(behind_gate(adapter.build() + prefix.build(), Gate(group="g"))) == []
+
+
+SMALLER = [
+    ("unipelt-apl", {}, {"prefix"}, {"submodules": "adapter+lora"}),
+    (
+        "unipelt-apl",
+        {"bottleneck": 16, "prefix_length": 4, "rank": 2, "reparameterization": False, "token_mean": "paper"},
+        {"prefix"},
+        {"submodules": "adapter+lora", "bottleneck": 16, "rank": 2, "token_mean": "paper"},
+    ),
+    ("unipelt-apl", {"bottleneck": 16, "rank": 2}, {"adapter", "lora"}, {"submodules": "prefix"}),
+    ("unipelt-ap", {"bottleneck": 16, "prefix_length": 4}, {"adapter"}, {"submodules": "prefix", "prefix_length": 4}),
+    ("unipelt", PAIR | {"lora_gates": 1, "prefix_gate": "split"}, {"prefix"}, {"submodules": "lora", "lora_gates": 1}),
+    (
+        "unipelt",
+        PAIR | {"gates": False, "alpha": 4.0, "prefix_length": 4},
+        {"prefix"},
+        {"submodules": "lora", "gates": False, "alpha": 4.0},
+    ),
+    ("unipelt", {"submodules": "adapter+mam+lora"}, {"lora", "prefix"}, {"submodules": "adapter+mam"}),  # half of mam stays in mam
+    ("unipelt", {"submodules": "mam+lora", "squashing": "softmax"}, {"lora"}, {"submodules": "mam", "squashing": "softmax"}),
+]
+
+
+@pytest.mark.parametrize(("method", "given", "removed", "expected"), SMALLER)
+def test_a_smaller_union_is_the_same_union_without_some_submodules(method, given, removed, expected):
+    found = smaller_union(method, given | {"learning_rate": 3e-4}, removed)
+    assert found == expected | {"learning_rate": 3e-4}
+    left = {m.name for m in UNION(found)}
+    assert UNION(found) == tuple(m for m in METHODS[method].modifications(given) if m.name in left)
+    assert METHODS["unipelt"].refusal(found) is None
+
+
+def test_gates_compete_no_more_where_one_submodule_is_left():
+    found = smaller_union("unipelt", PAIR | {"squashing": "softmax", "temperature": 2.0}, {"prefix"})
+    assert found == {"submodules": "lora", "squashing": "sigmoid", "temperature": 2.0}
+    assert gates_of(UNION(found)) == {QUERY: Gate(temperature=2.0), VALUE: Gate(temperature=2.0)}
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "removed"),
+    [
+        ("unipelt-ap", {}, {"adapter", "prefix"}),  # nothing would be left
+        ("unipelt-ap", {}, set()),
+        ("unipelt-ap", {}, {"lora"}),
+        ("unipelt", {"submodules": "mam+lora"}, {"prefix"}),  # a half of mam alone
+        ("mam", {}, {"prefix"}),
+        ("lora", {}, {"lora"}),
+    ],
+)
+def test_there_is_no_smaller_union_where_none_makes_sense(method, given, removed):
+    assert smaller_union(method, given, removed) is None

@@ -6,7 +6,7 @@ import pytest
 
 from pelt_automl.errors import NoTrialCompletedError, SelectionError
 from pelt_automl.recommendation.decision import decide, region_of_equivalence
-from pelt_automl.records import CurvePoint, DataDescribed, FinalistScored, ReportOpened, Seeds, TrialEnded, to_json
+from pelt_automl.records import CurvePoint, DataDescribed, FinalistScored, ReportOpened, Seeds, TrialEnded, UnionPruned, to_json
 
 N = 1000
 
@@ -135,6 +135,33 @@ def test_the_statement_says_first_that_a_default_would_do_as_well():
     verdict = decide(events, 1.0, "params")
     assert verdict.candidate == "lora-0003"
     assert verdict.statement.startswith("The published default would do: lora (default) is tied and costs the same. Recommended: lora #3")
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ((80, 80), "with 40 % of the parameters, it is the recommended one."),
+        ((82, 82), "with 40 % of the parameters, it is the recommended one."),
+        ((78, 78), None),  # it lost too much
+    ],
+)
+def test_the_statement_says_when_a_pruned_union_wins(points, words):
+    name = "unipelt-apl-0003-without-lora-without-prefix"
+    pruned = UnionPruned(name, "unipelt-apl-0003", "unipelt", {}, {"lora": 0.004, "prefix": -0.012}, 0.01)
+    runs = [*finalist("unipelt-apl-0003", (80, 80), kept=100), *finalist(name, points, kept=40)]
+    verdict = decide([data(), *runs, opened(), pruned], 1.0, "params")
+    said = "Switched off, lora (+0.4) and prefix (-1.2) cost unipelt-apl #3 less than 1.0 points each; trained anew without, "
+    assert (said in verdict.statement) is (words is not None)
+    assert (words or "Recommended: unipelt-apl #3 ") in verdict.statement
+
+
+def test_the_statement_says_when_a_pruned_union_ties():
+    name = "unipelt-apl-0003-without-prefix"
+    pruned = UnionPruned(name, "unipelt-apl-0003", "unipelt", {}, {"prefix": 0.0}, 0.01)
+    runs = [*finalist("unipelt-apl-0003", (80, 80)), *finalist(name, (80, 80), kept=60), *finalist("lora-0002", (80, 80), kept=30)]
+    verdict = decide([data(), *runs, opened(), pruned], 1.0, "params")
+    assert "with 60 % of the parameters, it is tied." in verdict.statement
+    assert "unipelt-apl #3 without prefix" in verdict.statement
 
 
 def test_the_statement_names_score_ties_cost_defaults_and_the_gap():

@@ -34,7 +34,15 @@ def without(events, *kinds):
 
 
 def test_all_files_are_written_and_nothing_else_is_left_behind(folder, written):
-    assert sorted(written) == ["plots/gates-0.svg", "plots/learning-curves.svg", "recommendation.json", "report.html", "report.md"]
+    assert sorted(written) == [
+        "plots/expected-best.svg",
+        "plots/front.svg",
+        "plots/gates-0.svg",
+        "plots/learning-curves.svg",
+        "recommendation.json",
+        "report.html",
+        "report.md",
+    ]
     assert sorted(path.name for path in folder.iterdir()) == ["plots", "recommendation.json", "records.jsonl", "report.html", "report.md"]
 
 
@@ -60,10 +68,23 @@ def test_the_report_says_what_the_search_saved(written, name):
     assert re.search(r"prefix +-?[01]\.\d\d +3 +-?[01]\.\d\d +3\s", text)
 
 
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_the_report_says_what_fewer_trials_would_have_found(written, events, name):
+    text = re.sub(r"<[^>]+>|\|", " ", written[name])
+    assert re.search(r"seconds a trial +best of 1 +best of 2 +best of 4 +best of 6\s", text)
+    scores = [
+        trial.select_score for trial in events if isinstance(trial, TrialEnded) and trial.stage == "search" and trial.method == "lora"
+    ]
+    assert len(scores) == 6
+    assert re.search(rf"lora +\d+\.\d +{100 * sum(scores) / 6:.1f} ± \d\.\d ", text), "the best of one is the mean"
+    assert re.search(r"prefix( +\d+\.\d)( +\d+\.\d ± \d\.\d){3} +[^ ]\s", text), "five of its six trials have a score"
+    assert "A trial that was stopped at a rung counts with its best score up to there" in text
+
+
 def test_the_page_needs_no_other_file_and_no_script(written):
     page = written["report.html"]
     assert not re.search(r"<script|<link|<img|@import|@font-face|\ssrc=|href=\"http", page)
-    assert page.count("<svg") == 10 + 2
+    assert page.count("<svg") == 10 + 4
 
 
 def test_the_plots_are_wellformed_and_their_ids_are_unique_on_the_page(written):
@@ -72,9 +93,10 @@ def test_the_plots_are_wellformed_and_their_ids_are_unique_on_the_page(written):
     references = set(re.findall(r'(?:xlink:href="|url\()#([^")]+)', written["report.html"]))
     assert references
     assert references <= set(ids)
-    for name in ("plots/gates-0.svg", "plots/learning-curves.svg"):
+    for name in ("plots/expected-best.svg", "plots/front.svg", "plots/gates-0.svg", "plots/learning-curves.svg"):
         assert ET.fromstring(written[name]).tag.endswith("svg")
         assert "currentColor" not in written[name]
+        assert "mathdefault" not in written[name]
 
 
 def poisoned(event):
@@ -117,9 +139,10 @@ def test_markdown_stays_on_one_line():
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
-        ((GateMeasured, KnockedOut), "No finalist with gates was measured."),
+        ((GateMeasured, KnockedOut), "No finalist of several submodules was measured."),
+        ((GateMeasured,), "it has no gates, or none was measured."),
         ((FinalistScored, ReportOpened, GateMeasured, KnockedOut), "No finalist was scored on the report split."),
-        ((SelectionEnded, Decision, KnockedOut), "was not switched off"),
+        ((SelectionEnded, Decision, KnockedOut), "no knock-out of"),
     ],
 )
 def test_a_selection_that_lacks_something_still_gives_a_report(events, save_selection, missing, words):

@@ -78,7 +78,7 @@ def test_fields_of_a_later_version_are_left_out(recommendation):
     [
         ({"schema_version": 9}, "schema_version is 9; this program reads 1"),
         ({"winner": "../../etc"}, "a folder inside the selection is expected"),
-        ({"leaderboard": [{"method": "lora"}]}, "each with all fields of a Standing"),
+        ({"leaderboard": [{"method": "lora"}]}, "each with the fields of a Standing"),
         ({"winner": "/x", "schema_version": 0}, "has 2 problems"),
     ],
 )

@@ -31,6 +31,13 @@ def test_an_interval_never_leaves_the_metrics_range():
         ("lora-0003", "lora", False, "lora #3"),
         ("unipelt-apl-0010", "unipelt-apl", False, "unipelt-apl #10"),
         ("lora-0000", "lora", False, "lora #0"),
+        ("unipelt-apl-0003-without-prefix", "unipelt", False, "unipelt-apl #3 without prefix"),
+        (
+            "unipelt-ap-0000-without-parallel-adapter-without-lora",
+            "unipelt",
+            False,
+            "unipelt-ap (default) without parallel-adapter and lora",
+        ),
     ],
 )
 def test_candidates_have_a_short_name(candidate, method, is_default, name):

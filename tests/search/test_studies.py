@@ -46,6 +46,21 @@ def test_a_search_with_breaks_goes_on_as_it_would_have_without(tmp_path):
     assert len({tuple(configuration.items()) for configuration in through}) == 9
 
 
+def test_configurations_given_are_tried_right_after_the_default_also_after_a_break(tmp_path):
+    space = load_spaces(None, ("lora",))["lora"]
+    rare = {"learning_rate": 0.004, "rank": 2, "alpha": 8.0, "targets": "query-value"}
+    first = [rare, {**METHODS["lora"].defaults, "learning_rate": 0.001}]
+
+    def asked():
+        return MethodStudy(open_storage(tmp_path / "studies.journal"), "lora", space, 0, greater_is_better=True, first=first).ask()
+
+    found = [asked() for _ in range(4)]
+    assert [trial.number for trial in found] == [0, 1, 2, 3]
+    assert [trial.is_default for trial in found] == [True, False, False, False]
+    assert [trial.hyper_parameters for trial in found[1:3]] == first
+    assert found[3].hyper_parameters not in first
+
+
 def test_trials_that_were_never_told_are_found_again_with_their_configuration(tmp_path):
     study = study_in(tmp_path)
     asked = [study.ask(), study.ask()]

@@ -10,6 +10,7 @@ import pelt_automl
 from pelt_automl.errors import SelectionError
 from pelt_automl.recommendation import load_recommendation
 from pelt_automl.records import (
+    ContributionMeasured,
     Decision,
     FinalistScored,
     GateMeasured,
@@ -18,6 +19,7 @@ from pelt_automl.records import (
     SelectionEnded,
     SelectionStarted,
     TrialEnded,
+    UnionPruned,
     VerdictReached,
 )
 from pelt_automl.tasks.files import read_table
@@ -37,6 +39,10 @@ def trials(events, stage):
     return [trial for trial in of(events, TrialEnded) if trial.stage == stage]
 
 
+def pruned_names(events):
+    return {union.candidate for union in of(events, UnionPruned)}
+
+
 def test_the_recommendation_names_a_method_that_beats_chance_by_far(finished, events):
     found = finished.recommendation
     assert found.method in METHODS
@@ -46,7 +52,7 @@ def test_the_recommendation_names_a_method_that_beats_chance_by_far(finished, ev
     assert (found.k, found.protocol, found.task) == (60, "strict", "reviews")
     assert found.candidate in found.tied
     assert found.hyper_parameters["learning_rate"] > 0
-    assert {row.method for row in found.leaderboard} == set(METHODS)
+    assert {row.method for row in found.leaderboard} == {*METHODS, "unipelt"}, "and the union without what it can do without"
     assert found.parameters == min(row.parameters for row in found.leaderboard if row.tied)
     (verdict,) = of(events, VerdictReached)
     assert (verdict.method, verdict.candidate, verdict.report_score) == (found.method, found.candidate, found.report_score)
@@ -95,7 +101,8 @@ def test_finalists_share_three_seed_triples_that_no_trial_of_the_search_has(even
 def test_the_report_split_is_opened_once_after_all_trainings_and_read_by_nobody_before(finished, events):
     (opened,) = of(events, ReportOpened)
     assert (opened.openings, opened.examples, opened.of) == (1, 60, 60)
-    last_training = max(place for place, event in enumerate(events) if isinstance(event, TrialEnded))
+    chosen = [place for place, event in enumerate(events) if isinstance(event, TrialEnded) and event.candidate not in pruned_names(events)]
+    last_training = max(chosen)  # smaller unions come later, chosen on select alone
     assert events.index(opened) > last_training
     report = {row["text"] for row in read_table(finished.world.test).rows}
     read_at = [happened for texts, happened in finished.tokenized if texts & report]
@@ -112,22 +119,50 @@ def test_every_finalists_run_is_scored_on_the_same_examples(events):
         assert event.report_score == pytest.approx(right)
 
 
-def test_gates_and_knock_outs_are_recorded_for_each_seed_of_the_best_gated_finalist(events):
-    gates, without = of(events, GateMeasured), of(events, KnockedOut)
-    assert len({event.candidate for event in gates}) == 1
+def test_gates_contributions_and_knock_outs_are_recorded_for_each_run_of_every_finalist_union(events):
+    gates, shares, without = of(events, GateMeasured), of(events, ContributionMeasured), of(events, KnockedOut)
+    gates, shares, without = ([e for e in found if e.candidate not in pruned_names(events)] for found in (gates, shares, without))
+    unions = {trial.trial for trial in trials(events, "finalist") if trial.method == "unipelt-apl"}
     # 2 layers; the adapter after the feed-forward block, the prefix, LoRA at query and value
     sites = {("adapter", "ffn"), ("prefix", "heads"), ("lora", "attention.query"), ("lora", "attention.value")}
-    expected = {(seed, *site, layer) for seed in range(3) for site in sites for layer in range(2)}
-    assert {(event.seed_index, event.submodule, event.site, event.layer) for event in gates} == expected
-    assert len(gates) == len(expected)
+    expected = {(run, *site, layer) for run in unions for site in sites for layer in range(2)}
+    for found in (gates, shares):
+        assert {(event.trial, event.submodule, event.site, event.layer) for event in found} == expected
+        assert len(found) == len(expected)
+    assert all(0 < event.mean < 10 and 0 <= event.spread < 10 for event in shares)
     assert all(0 < event.mean < 1 and 0 <= event.spread < 0.5 for event in gates)
     assert all(event.start == pytest.approx(0.5, abs=0.1) for event in gates)
     assert any(abs(event.mean - event.start) > 1e-4 for event in gates)
-    assert {(event.seed_index, event.submodule) for event in without} == {
-        (seed, name) for seed in range(3) for name in ("adapter", "prefix", "lora")
+    assert {(event.trial, event.submodule) for event in without} == {
+        (run, name) for run in unions for name in ("adapter", "prefix", "lora")
     }
     runs = {trial.trial: trial for trial in trials(events, "finalist")}
     assert all(event.score == pytest.approx(runs[event.trial].select_score) for event in without)
+
+
+def test_a_union_without_what_it_can_do_without_is_confirmed_like_any_finalist(finished, events):
+    (pruned,) = of(events, UnionPruned)
+    losses = {}
+    for event in of(events, KnockedOut):
+        if event.candidate == pruned.of:
+            losses.setdefault(event.submodule, []).append(event.score - event.score_without)
+    means = {name: np.mean(values) for name, values in losses.items()}
+    cheap = {name for name, loss in means.items() if loss < 0.01}
+    assert set(pruned.removed) == (cheap if len(cheap) < 3 else cheap - {max(sorted(means), key=lambda name: means[name])})
+    assert pruned.removed == pytest.approx({name: means[name] for name in pruned.removed})
+    assert pruned.candidate == pruned.of + "".join(f"-without-{name}" for name in sorted(pruned.removed))
+    runs, whole = ([trial for trial in trials(events, "finalist") if trial.candidate == name] for name in (pruned.candidate, pruned.of))
+    assert [trial.seeds for trial in runs] == [trial.seeds for trial in whole]
+    assert {trial.method for trial in runs} == {"unipelt"}
+    assert runs[0].hyper_parameters == pruned.hyper_parameters
+    assert runs[0].hyper_parameters["learning_rate"] == whole[0].hyper_parameters["learning_rate"]
+    assert runs[0].parameters["kept"] < whole[0].parameters["kept"]
+    assert {(event.trial, event.submodule) for event in of(events, KnockedOut) if event.candidate == pruned.candidate} == {
+        (trial.trial, name) for trial in runs for name in {"adapter", "prefix", "lora"} - set(pruned.removed)
+    }
+    (row,) = [row for row in finished.recommendation.leaderboard if row.candidate == pruned.candidate]
+    assert ("trained anew without" in finished.recommendation.statement) is row.tied
+    assert "each lost less than 1.0 when switched off" in (finished.folder / "report.md").read_text()
 
 
 def test_the_bill_adds_up_to_the_selections_seconds(events):
@@ -199,4 +234,4 @@ def test_decisions_are_recorded_with_their_reasons(events):
     assert stopped.isdisjoint(promoted)
     assert {decision.subject for decision in decisions if decision.what == "finalist"} == {
         trial.candidate for trial in trials(events, "finalist")
-    }
+    } - pruned_names(events)

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 import pelt_automl
 from pelt_automl.recommendation import load_recommendation
 from pelt_automl.records import (
+    ContributionMeasured,
     Decision,
     FinalistScored,
     GateMeasured,
@@ -23,6 +24,7 @@ from pelt_automl.records import (
     SelectionEnded,
     SelectionStarted,
     TrialEnded,
+    UnionPruned,
     VerdictReached,
 )
 from pelt_automl.training.pack_training import PackTraining
@@ -38,6 +40,7 @@ def assert_each_thing_was_done_once(events, methods, trials, seeds):
     search = Counter(trial.method for trial in trainings if trial.stage == "search")
     assert search == dict.fromkeys(methods, trials)
     chosen = [decision.subject for decision in of(events, Decision) if decision.what == "finalist"]
+    chosen += [union.candidate for union in of(events, UnionPruned)]
     assert counted(chosen) == {}
     finalists = {trial.trial for trial in trainings if trial.stage == "finalist"}
     assert finalists == {f"final-{name}-seed{index}" for name in chosen for index in range(seeds)}
@@ -45,6 +48,7 @@ def assert_each_thing_was_done_once(events, methods, trials, seeds):
     assert [event.openings for event in of(events, ReportOpened)] == list(range(1, len(of(events, ReportOpened)) + 1))
     assert len({(event.examples, tuple(event.labels)) for event in of(events, ReportOpened)}) == 1
     assert counted([(e.trial, e.submodule, e.site, e.layer) for e in of(events, GateMeasured)]) == {}
+    assert counted([(e.trial, e.submodule, e.site, e.layer) for e in of(events, ContributionMeasured)]) == {}
     assert counted([(e.trial, e.submodule) for e in of(events, KnockedOut)]) == {}
     assert len(of(events, Planned)) == 1
     assert of(events, VerdictReached)

@@ -2,12 +2,14 @@
 
 import csv
 import json
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from pelt_automl.config import TaskSettings
 from pelt_automl.errors import SettingsError, TaskError
-from pelt_automl.tasks import data_hash, load_task
+from pelt_automl.tasks import data_hash, load_nested, load_task
 
 
 def write(path, labels, texts=None):
@@ -214,6 +216,54 @@ def test_k_must_leave_something_to_select_on(tmp_path):
     train = write(tmp_path / "a.csv", [f"class {i % 20}" for i in range(200)])
     assert "k is 16, but a has 20 classes" in problems_of(own(train, k=16), SettingsError)
     assert "of 20 labelled examples 0 are left to select on" in problems_of(own(train, k=20), SettingsError)
+
+
+KS = [16, 40, 120, None]
+
+
+def test_in_the_strict_protocol_the_examples_of_a_smaller_k_are_among_those_of_a_larger_one(tmp_path):
+    settings = own(write(tmp_path / "a.csv", ["no", "yes", "no"] * 100), seed=1)
+    curve = load_nested(settings, KS)
+    texts = [set(data.pool.texts) for data in curve]
+    assert [len(found) for found in texts] == [16, 40, 120, 240]
+    assert all(small < large for small, large in pairwise(texts))
+    assert [set(load_task(replace(settings, k=k)).pool.texts) for k in KS] == texts, "alone it has the same examples"
+    assert len({data.report.hash() for data in curve}) == 1
+    assert curve[1].sizes(0) == {"train": 28, "select": 12, "report": 60}
+    assert "select is a stratified 30% (at most 1,000) of the labelled examples: 40 of 240" in curve[1].notes
+    for data in curve:
+        train, select = data.split(5)
+        assert set(train.texts) | set(select.texts) == set(data.pool.texts)
+
+
+def test_in_the_papers_protocol_the_training_examples_of_a_smaller_k_are_among_those_of_a_larger_one(tmp_path):
+    settings = own(write(tmp_path / "a.csv", ["no", "yes"] * 1000), protocol="paper", test=write(tmp_path / "t.csv", ["no", "yes"] * 20))
+    curve = load_nested(settings, [16, 40, 120])
+    for seed in (0, 7):
+        texts = [set(data.split(seed)[0].texts) for data in curve]
+        assert [len(found) for found in texts] == [16, 40, 120]
+        assert all(small < large for small, large in pairwise(texts))
+        assert all(not set(data.split(seed)[1].texts) & set(data.split(seed)[0].texts) for data in curve)
+    assert len({data.report.hash() for data in curve}) == 1
+
+
+def test_with_a_validation_file_the_training_examples_are_nested_and_select_is_the_same(tmp_path):
+    files = {"validation": write(tmp_path / "v.csv", ["no", "yes"] * 10), "test": write(tmp_path / "t.csv", ["no", "yes"] * 10)}
+    small, large = load_nested(own(write(tmp_path / "a.csv", ["no", "yes"] * 50), **files), [16, 60])
+    assert set(small.split(0)[0].texts) < set(large.split(0)[0].texts)
+    assert small.split(0)[1].hash() == large.split(0)[1].hash()
+
+
+def test_everything_wrong_with_any_k_is_said_at_once(tmp_path):
+    train = write(tmp_path / "a.csv", [f"class {i % 20}" for i in range(200)])
+    with pytest.raises(SettingsError) as found:
+        load_nested(own(train), [16, 100, 161, 500])
+    assert str(found.value).splitlines() == [
+        "the list of K has 3 problems:",
+        "  - k is 16, but a has 20 classes; set k so that there is an example of each",
+        "  - k is 161, but a has 160 labelled training examples; set k to at most 160, or to 'full'",
+        "  - k is 500, but a has 160 labelled training examples; set k to at most 160, or to 'full'",
+    ]
 
 
 def test_a_task_is_named_after_its_file(tmp_path):

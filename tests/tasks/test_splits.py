@@ -1,11 +1,12 @@
 """Stratified splits, their quotas worked out by hand, and what must never be on both sides."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
 from pelt_automl.tasks.examples import Examples
-from pelt_automl.tasks.splits import carve, duplicates, sample, shares, strata, without_texts
+from pelt_automl.tasks.splits import carve, duplicates, sample, shares, strata, turns, without_texts
 
 
 def examples(labels, texts=None):
@@ -14,22 +15,58 @@ def examples(labels, texts=None):
 
 
 @pytest.mark.parametrize(
-    ("counts", "total", "least", "kept", "expected"),
+    ("counts", "total", "kept", "expected"),
     [
-        ({0: 50, 1: 50}, 10, 0, 0, {0: 5, 1: 5}),
-        ({0: 70, 1: 30}, 10, 0, 0, {0: 7, 1: 3}),
+        ({0: 50, 1: 50}, 10, 0, {0: 5, 1: 5}),
+        ({0: 70, 1: 30}, 10, 0, {0: 7, 1: 3}),
         # exact 3.33 each: the spare one goes to the lowest index
-        ({0: 10, 1: 10, 2: 10}, 10, 0, 0, {0: 4, 1: 3, 2: 3}),
-        # exact 9.8, 0.1, 0.1: each gets its one first
-        ({0: 98, 1: 1, 2: 1}, 10, 1, 0, {0: 8, 1: 1, 2: 1}),
-        ({0: 98, 1: 1, 2: 1}, 10, 0, 0, {0: 10, 1: 0, 2: 0}),
+        ({0: 10, 1: 10, 2: 10}, 10, 0, {0: 4, 1: 3, 2: 3}),
+        ({0: 98, 1: 1, 2: 1}, 10, 0, {0: 10, 1: 0, 2: 0}),
         # one of each stays, so that only 2 of the 5 wanted can go
-        ({0: 2, 1: 2, 2: 1}, 5, 0, 1, {0: 1, 1: 1, 2: 0}),
-        ({0: 5, 1: 3}, 8, 1, 0, {0: 5, 1: 3}),
+        ({0: 2, 1: 2, 2: 1}, 5, 1, {0: 1, 1: 1, 2: 0}),
+        ({0: 5, 1: 3}, 8, 0, {0: 5, 1: 3}),
     ],
 )
-def test_quotas_follow_the_largest_remainders_within_their_bounds(counts, total, least, kept, expected):
-    assert shares(counts, total, least=least, kept=kept) == expected
+def test_quotas_follow_the_largest_remainders_within_their_bounds(counts, total, kept, expected):
+    assert shares(counts, total, kept=kept) == expected
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ({0: 2, 1: 2}, [0, 1, 0, 1]),
+        # Shares 0.6 and 0.4. k=3: 1.8 and 1.2, both may have a second; 3/2 beats 2/2. k=4: 2.4 and 1.6, both; 3/3 = 2/2, the lower index.
+        # k=5: 3 and 2, stratum 0 has its 3.
+        ({0: 3, 1: 2}, [0, 1, 0, 0, 1]),
+        # The rare ones first, once each; they are over their shares until k = 6 and get no second turn.
+        ({0: 4, 1: 1, 2: 1}, [0, 1, 2, 0, 0, 0]),
+        # Largest remainders take a turn back here: of 10 they give 4, 4, 2 (of 4.29, 4.29, 1.43), of 11 then 5, 5, 1 (of 4.71, 4.71, 1.57).
+        ({0: 6, 1: 6, 2: 2}, [0, 1, 2, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 2]),
+    ],
+)
+def test_turns_are_shared_out_so_that_none_is_ever_taken_back(counts, expected):
+    assert turns(counts, sum(counts.values())) == expected
+    assert all(turns(counts, k) == expected[:k] for k in range(len(expected)))
+
+
+@pytest.mark.parametrize("counts", [{0: 50, 1: 50}, {0: 61, 1: 23, 2: 16}, {0: 7, 1: 400, 2: 30, 3: 63}])
+def test_the_first_k_turns_hold_each_strata_share_rounded_down_or_up(counts):
+    whole = sum(counts.values())
+    order = turns(counts, whole)
+    for k in range(whole // min(counts.values()), whole + 1):  # from where one of each is no more than its share
+        taken = Counter(order[:k])
+        assert all(int(k * n / whole) <= taken[s] <= -int(-k * n // whole) for s, n in counts.items()), k
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_the_examples_of_a_smaller_k_are_among_those_of_a_larger_one(kind):
+    labels = [float(i**3) for i in range(200)] if kind == "regression" else [0] * 120 + [1] * 60 + [2] * 20
+    data = examples(labels)
+    samples = [set(sample(data, kind, k, seed=3)) for k in (16, 17, 50, 100, 101, 199, 200)]
+    assert [len(chosen) for chosen in samples] == [16, 17, 50, 100, 101, 199, 200]
+    assert all(small < large for small, large in pairwise(samples))
+    if kind == "classification":
+        assert Counter(data.labels[i] for i in samples[2]) == {0: 30, 1: 15, 2: 5}
 
 
 def test_a_sample_has_k_examples_and_every_class():

@@ -2,6 +2,7 @@
 
 import sys
 
-from tests.flows import selection_double
+from tests.flows import curve_double, selection_double
 
 sys.modules["pelt_automl.selection"] = selection_double
+sys.modules["pelt_automl.curve"] = curve_double

@@ -1,0 +1,36 @@
+"""What "select-pelt" does when it is asked for several K: a selection at each, a step a K."""
+
+from typing import TYPE_CHECKING, Any
+
+from prefect import get_run_logger, tags
+
+from flows.clear_failures import step
+from flows.flow_parameters import checked_options
+from flows.run_display import LogDisplay
+from flows.run_page import leave_curve_artifacts, run_tags, tag_this_run
+
+if TYPE_CHECKING:
+    from pelt_automl.curve import CurveRun
+
+
+@step
+def select_at(run: "CurveRun", k: int | None) -> None:
+    """The selection at K, all of its phases."""
+    with run.at(k) as selection:
+        selection.run()
+
+
+def select_at_each_k(**parameters: Any) -> dict[str, Any]:
+    """The curve, with its report as an artifact. Returns task, statement and folder."""
+    from pelt_automl.curve import CurveRun, curve_settings
+
+    settings = curve_settings(**checked_options(**parameters))
+    names = sorted({name for k in settings.ks for name in run_tags(settings.at(k, None))})
+    tag_this_run(names)
+    with tags(*names):
+        run = CurveRun.open(settings, display=LogDisplay(get_run_logger()))
+        for k in run.ks:
+            select_at(run, k)
+    curve = run.result()
+    leave_curve_artifacts(curve.folder, curve.task)
+    return {"task": curve.task, "statement": curve.statement, "folder": str(curve.folder)}

@@ -1,0 +1,82 @@
+"""Flow "reproduce-unipelt": UniPELT's experiments on any backbone, its tables beside what came out.
+
+A run works through the open cells of its folder, each of which it holds while it trains it. Runs with the same parameters share the work,
+on as many workers of the machine as there are:
+
+    prefect deployment run reproduce-unipelt/default --param model=minilm --param 'tasks=["rte","cola"]' --param 'ks=[100]'
+"""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+
+from flows.clear_failures import clear_failure, step
+from flows.flow_parameters import checked_options
+from flows.run_page import reproduction_name, tag_this_run
+from pelt_automl.config import home
+
+if TYPE_CHECKING:
+    from pelt_automl.reproduction import Reproduction, Table
+
+
+@step
+def train_open_cells(reproduction: "Reproduction") -> "Table":
+    """Whatever is missing in the folder and nobody else is training."""
+    return reproduction.run()
+
+
+@flow(name="reproduce-unipelt", flow_run_name=reproduction_name)
+@clear_failure
+def reproduce_unipelt(
+    model: str | None = None,
+    tasks: list[str] | None = None,
+    ks: list[int | Literal["full"]] | None = None,
+    seeds: list[int] | None = None,
+    methods: list[str] | None = None,
+    epochs: float | None = None,
+    evaluations: int | None = None,
+    select_most: int | None = None,
+    report_most: int | None = None,
+    batch_size: int | None = None,
+    dropout: float | None = None,
+    data_dir: str | None = None,
+    output: str | None = None,
+    seconds: float | None = None,
+    retry_failed: bool = False,
+) -> dict[str, Any]:
+    """Run the UniPELT paper's protocol on a model; what an earlier run has finished isn't done again.
+
+    Args:
+        model: Hub name of a pretrained encoder, a folder inside the worker's data folders, or ``minilm``; the paper's when it isn't given.
+        tasks: Of the paper's eight GLUE tasks; all when none is given.
+        ks: Training examples, ``full`` for all; 100, 500, 1000 and full when none is given.
+        seeds: Data seeds; 0 to 4 when none is given.
+        methods: Rows of the paper's tables; each where the paper prints it when none is given.
+        epochs: Length of a training in passes over its data.
+        evaluations: Times that select is evaluated in a training.
+        select_most: Examples to select on, at most.
+        report_most: Examples to report on, at most.
+        batch_size: Examples a step and training.
+        dropout: Dropout inside the backbone.
+        data_dir: Folder with one folder a task, inside the worker's data folders.
+        output: Name of the folder in ``reproductions`` of the program's home; the model's name when it isn't given.
+        seconds: Limit on this run; another goes on where it stood.
+        retry_failed: Whether runs that failed in an earlier flow run are trained again.
+
+    Returns:
+        Runs that are finished, those that the protocol has, and the folder.
+    """
+    given = checked_options(**locals())
+
+    from pelt_automl.reproduction import MODEL, Reproduction, markdown, protocol_from  # torch
+
+    place, model = given.pop("output", None), given.pop("model", MODEL)
+    whole = {name: given.pop(name) for name in ("data_dir", "seconds", "retry_failed") if name in given}
+    protocol = protocol_from(**given)
+    tag_this_run([f"model:{model}"])
+    folder = home() / "reproductions" / place if place else None
+    reproduction = Reproduction.open(protocol, model, output=folder, say=get_run_logger().info, **whole)
+    table = train_open_cells(reproduction)
+    create_markdown_artifact(markdown(table), key="reproduced-unipelt", description=f"UniPELT's tables on {model}")
+    return {"finished": table.finished, "wanted": table.wanted, "folder": str(reproduction.folder.path)}

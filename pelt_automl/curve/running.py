@@ -1,0 +1,147 @@
+"""A curve under way: a selection at each K in a folder of its own, smallest K first, all within one time limit."""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import dropwhile
+from pathlib import Path
+from typing import Any
+
+from pelt_automl.backbones.loading import Backbone, load_outline
+from pelt_automl.config import home
+from pelt_automl.curve.report import write_curve_report
+from pelt_automl.curve.result import KCurve, events_at, folder_of, read_curve
+from pelt_automl.curve.settings import CurveSettings, curve_settings, in_words
+from pelt_automl.curve.time_shares import expected_cost, next_share
+from pelt_automl.curve.warm_start import best_configurations
+from pelt_automl.errors import NoTrialCompletedError, SelectionError
+from pelt_automl.recommendation.schema import RECORDS
+from pelt_automl.records import Recorder, SelectionEnded, SelectionStarted, of_kind
+from pelt_automl.search.budget import Clock, seconds_used
+from pelt_automl.search.spaces import load_spaces
+from pelt_automl.selection.environment import key_of
+from pelt_automl.selection.field import field_of, longest_text
+from pelt_automl.selection.inherited import Inherited
+from pelt_automl.selection.selection import Selection
+from pelt_automl.tasks import TaskData, load_nested
+
+
+class CurveRun:
+    """One curve in its folder. What an earlier start has finished isn't done again."""
+
+    def __init__(
+        self,
+        settings: CurveSettings,
+        folder: Path,
+        methods: tuple[str, ...],
+        data: Mapping[int | None, TaskData],
+        clock: Clock,
+        display: Recorder | None = None,
+    ) -> None:
+        """Use `CurveRun.open`. `data`: the task at each K; `clock`: of the whole curve."""
+        self.settings, self.folder, self.methods, self.data = settings, folder, methods, data
+        self.clock, self.display = clock, display
+        self.missing: dict[str, str] = {}
+        """K at which no trial came to anything, and why."""
+        self._backbone: Backbone | None = None
+        """Loaded by the first selection that needs it."""
+
+    @staticmethod
+    def open(settings: CurveSettings, folder: Path | None = None, display: Recorder | None = None) -> "CurveRun":
+        """Check settings, search spaces and data for every K. `folder`: None for one in the program's home.
+
+        Raises what `Selection.open` raises, with everything that is wrong with any K at once, before a model is loaded.
+        """
+        started = time.monotonic()
+        whole = settings.whole
+        table, shape = load_outline(whole.model)
+        methods, _ = field_of(whole.search.methods, table, shape, longest_text(whole.training.max_length, shape))
+        spaces = load_spaces(whole.search.spaces, methods)
+        tasks = load_nested(whole.task, settings.ks)
+        if folder is None:
+            key = key_of(whole, tasks[0].data_hash, spaces)
+            named = [tasks[0].name, "k", *map(in_words, settings.ks), key[:8]]
+            folder = home() / "selections" / re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(named))
+        folder = folder.expanduser().absolute()
+        if (folder / RECORDS).is_file():
+            raise SelectionError(f"{folder} holds a single selection; choose another folder for the curve with --output")
+        used = sum(seconds_used(events_at(folder, k)) for k in settings.ks)
+        clock = Clock(whole.search.seconds, used=used, started=started)
+        return CurveRun(settings, folder, methods, dict(zip(settings.ks, tasks, strict=True)), clock, display)
+
+    @property
+    def ks(self) -> tuple[int | None, ...]:
+        """Smallest first, the order to run them in."""
+        return self.settings.ks
+
+    @property
+    def finished(self) -> bool:
+        """Whether earlier starts have come to the end of every selection."""
+        return all(self._ended(k) for k in self.ks)
+
+    @contextmanager
+    def at(self, k: int | None) -> Iterator[Selection]:
+        """The selection at K, to be run inside; the curve's report is written after it.
+
+        When no trial of it completed, that is kept in `missing`, and the curve goes on with the next K.
+        """
+        settings = self.settings.at(k, self.seconds_at(k))
+        try:
+            with Selection.open(settings, self.folder / folder_of(k), self.display, inherited=self._inherited(k)) as selection:
+                yield selection
+                self._backbone = selection.loaded or self._backbone
+        except NoTrialCompletedError as error:
+            self.missing[in_words(k)] = str(error)
+        self._report()
+
+    def run(self) -> KCurve:
+        """All selections. Raises `NoTrialCompletedError` when none of them came to a verdict."""
+        for k in self.ks:
+            with self.at(k) as selection:
+                selection.run()
+        return self.result()
+
+    def result(self) -> KCurve:
+        """What is known so far. Raises `NoTrialCompletedError` when that is nothing."""
+        curve = read_curve(self.folder, self.ks, self.missing)
+        if curve is None:
+            causes = "; ".join(f"K = {k}: {why}" for k, why in self.missing.items())
+            raise NoTrialCompletedError(f"no selection of the curve came to a verdict ({causes})")
+        return curve
+
+    def seconds_at(self, k: int | None) -> float | None:
+        """The limit of the selection at K: the one it began with, else its share of what is left for it and the larger K."""
+        if self.clock.limit is None:
+            return None
+        if begun := of_kind(events_at(self.folder, k), SelectionStarted):
+            limit: float | None = begun[0].settings["search"]["seconds"]
+            return limit
+        to_come = [k, *(other for other in dropwhile(lambda other: other != k, self.ks) if other != k and not self._ended(other))]
+        seed = self.settings.whole.search.seed
+        costs = [expected_cost(self.data[other].sizes(seed), self.methods, self.settings.whole) for other in to_come]
+        return next_share(self.clock.left, costs)
+
+    def _inherited(self, k: int | None) -> Inherited:
+        """The data, the model if it is loaded, and the best configurations of the next smaller K that has any."""
+        for smaller in reversed(self.ks[: self.ks.index(k)]):
+            if first := best_configurations(events_at(self.folder, smaller)):
+                return Inherited(self.data[k], self._backbone, first, f"the best at K = {in_words(smaller)}")
+        return Inherited(self.data[k], self._backbone)
+
+    def _ended(self, k: int | None) -> bool:
+        return bool(of_kind(events_at(self.folder, k), SelectionEnded))
+
+    def _report(self) -> None:
+        if curve := read_curve(self.folder, self.ks, self.missing):
+            write_curve_report(curve)
+
+
+def k_curve(*, k: Any, output: Path | str | None = None, display: Recorder | None = None, **options: Any) -> KCurve:
+    """Run a selection at each K and return which method to use from which K on.
+
+    `k` are two or more numbers, or ``"full"`` for all labelled examples; the other `options` are those of `pelt_automl.select`, where
+    ``seconds`` limits all of it together. `output` is the folder to write to; the same call takes a curve up again.
+    Raises the errors of `curve_settings` and `CurveRun.open`, and `NoTrialCompletedError`.
+    """
+    return CurveRun.open(curve_settings(k, **options), Path(output) if output else None, display).run()

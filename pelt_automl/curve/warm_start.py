@@ -1,0 +1,27 @@
+"""What the search at a larger K learns from the one at a smaller K: its best configurations, tried right after the defaults."""
+
+from collections.abc import Sequence
+
+from pelt_automl.errors import NoTrialCompletedError
+from pelt_automl.evidence.savings import search_trials
+from pelt_automl.recommendation.decision import best_by_select_score
+from pelt_automl.records import DataDescribed, Event, HyperParameters, TrialEnded, of_kind
+
+
+def best_configurations(events: Sequence[Event]) -> dict[str, list[HyperParameters]]:
+    """For each method of a selection the configuration that was best on select, unless that is its default, which is tried anyway."""
+    described = of_kind(events, DataDescribed)
+    trials = search_trials(events)
+    found: dict[str, list[HyperParameters]] = {}
+    for method in dict.fromkeys(trial.method for trial in trials):
+        best = _best([trial for trial in trials if trial.method == method], described[-1].greater_is_better)
+        if best is not None and not best.is_default:
+            found[method] = [best.hyper_parameters]
+    return found
+
+
+def _best(trials: Sequence[TrialEnded], greater_is_better: bool) -> TrialEnded | None:
+    try:
+        return best_by_select_score(trials, greater_is_better)
+    except NoTrialCompletedError:
+        return None

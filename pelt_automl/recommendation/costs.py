@@ -1,0 +1,62 @@
+"""What makes a finalist cheap: the user's preference among costs that were measured."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from pelt_automl.records import CostMeasured, Event, Standing, of_kind
+
+LEFT_OUT, DEFAULT_OVER = "left out", "default over a limit"
+"""Decisions: a method of which nothing is within the user's limits; a published default that isn't."""
+
+NOT_MEASURED = "Latencies were not measured for all of the tied, so that the number of trainable parameters decided in their place."
+
+LATENCY_DIGITS = 2
+"""Significant digits of a latency that count: repeats on the same machine differ in the third."""
+
+
+def with_costs(standings: Sequence[Standing], events: Sequence[Event]) -> list[Standing]:
+    """The standings with what was measured of each finalist."""
+    measured = {event.candidate: event for event in of_kind(events, CostMeasured)}
+    return [_with(row, measured[row.candidate]) if row.candidate in measured else row for row in standings]
+
+
+def _with(row: Standing, measured: CostMeasured) -> Standing:
+    return replace(
+        row,
+        latency_ms=measured.latency(1),
+        latency_ms_32=measured.latency(32),
+        merged_latency_ms=measured.latency(1, merged=True),
+        merged_latency_ms_32=measured.latency(32, merged=True),
+        served_latency_ms=measured.served,
+        memory_gb=measured.memory_gb,
+    )
+
+
+def as_counted(latency_ms: float) -> float:
+    """A latency to `LATENCY_DIGITS` significant digits: 10.43 and 9.98 are both 10."""
+    return float(f"{latency_ms:.{LATENCY_DIGITS}g}")
+
+
+def _latency(row: Standing) -> float:
+    assert row.served_latency_ms is not None, "possible_preference() comes first"
+    return as_counted(row.served_latency_ms)
+
+
+COST_OF: Mapping[str, Callable[[Standing], float]] = {
+    "params": lambda row: row.parameters,
+    "latency": _latency,
+    "time": lambda row: row.training_seconds,
+    "score": lambda row: row.difference,
+}
+"""What a preference looks at: the smallest is preferred."""
+
+
+def possible_preference(prefer: str, rows: Sequence[Standing]) -> str:
+    """The user's preference; ``params`` in place of latencies that weren't measured for all rows."""
+    return "params" if prefer == "latency" and any(row.served_latency_ms is None for row in rows) else prefer
+
+
+def cheapest(rows: Sequence[Standing], prefer: str) -> Standing:
+    """The row that the preference likes best; of equals the one with the better score, then the one with fewer parameters."""
+    cost = COST_OF[possible_preference(prefer, rows)]
+    return min(rows, key=lambda row: (cost(row), row.difference, row.parameters))

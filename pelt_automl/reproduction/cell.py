@@ -1,0 +1,138 @@
+"""Training one cell: all methods on a task's data of one size and one seed, as far as possible in one pack."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pelt_automl
+from pelt_automl.backbones.loading import Backbone
+from pelt_automl.methods import LEARNING_RATE, METHODS
+from pelt_automl.modifications import count_on
+from pelt_automl.records import Seeds
+from pelt_automl.reproduction.folder import FinishedRun
+from pelt_automl.reproduction.protocol import Cell, PaperMethod, Protocol
+from pelt_automl.selection.field import longest_text
+from pelt_automl.tasks import Examples, TaskData
+from pelt_automl.training.checkpoints import precision_name
+from pelt_automl.training.evaluation import is_constant, score_of
+from pelt_automl.training.loop import Trainer
+from pelt_automl.training.pack_training import predict_best
+from pelt_automl.training.tokens import Tokens, tokenize
+from pelt_automl.training.trials import TrialRun, begin
+
+AT_ONCE = {"cpu": 8, "cuda": 16}
+"""Trainings in a pack at most where the user doesn't say; a pack too large for the memory is halved."""
+
+QUIET_SECONDS = 30.0
+"""Progress is told at most this often."""
+
+
+@dataclass
+class CellTraining:
+    """A source of trainings: it gives those of a cell, and hands on what became of each as soon as it has ended."""
+
+    cell: Cell
+    data: TaskData
+    backbone: Backbone
+    protocol: Protocol
+    record: Callable[[FinishedRun], None]
+    expired: Callable[[], bool]
+    say: Callable[[str], None]
+    todo: deque[TrialRun] = field(default_factory=deque)
+    methods: dict[str, PaperMethod] = field(default_factory=dict)
+    recorded: int = 0
+
+    def train(self, methods: Sequence[PaperMethod]) -> int:
+        """Train them, in full or until the time is up; how many were recorded. One that the time cut short isn't: it is done again."""
+        train, select = (self._tokens(part) for part in self.data.split(self.cell.seed))
+        select = select.at_most(self.protocol.select_most, self.cell.seed)
+        plan = self.protocol.plan(len(train))
+        seeds = Seeds(self.cell.seed, self.protocol.training_seed, self.protocol.training_seed)
+        for method in methods:
+            self.methods[method.name] = method
+            modifications = METHODS[method.method].modifications(method.hyper_parameters)
+            rate = method.hyper_parameters[LEARNING_RATE]
+            regression = self.data.kind == "regression"
+            self.todo.append(begin(method.name, modifications, rate, seeds, (train, select), plan, regression=regression))
+        progress = _Progress(str(self.cell), len(methods) * plan.steps, self.say)
+        self.trainer = Trainer(self.backbone, plan, self.data.metric, self.data.outputs, self.expired, progress.on_step)
+        self.trainer.stream(self, self.protocol.training.pack_size or AT_ONCE.get(self.backbone.device.type, AT_ONCE["cuda"]))
+        return self.recorded
+
+    def next(self, waiting: Sequence[TrialRun]) -> TrialRun | None:  # noqa: ARG002 the protocol's
+        """In the order of the paper's tables."""
+        return self.todo.popleft() if self.todo else None
+
+    def judge(self, run: TrialRun) -> None:
+        """All are trained in full."""
+
+    def ended(self, run: TrialRun) -> None:
+        """Score its best checkpoint on the report split, and hand on what became of it."""
+        if run.running:  # the time is up
+            return
+        score, constant = None, False
+        if run.progress.state == "completed":
+            try:
+                score, constant = self._reported(run)
+            except Exception as error:  # noqa: BLE001 as in its training: a failure must not lose the others
+                run.end("failed", f"{type(error).__name__}: {error}")
+        finished = self._finished(run, score, constant=constant)
+        self.record(finished)
+        self.recorded += 1
+        run.progress.best_weights = {}  # of fine-tuning, a whole model
+        told = f"{finished.metric} {score:.4f}{', constant' if constant else ''}" if score is not None else f"failed: {finished.cause}"
+        self.say(f"{self.cell}: {run.name}: {told} ({finished.steps} steps, {finished.seconds:.0f} s)")
+
+    def _reported(self, run: TrialRun) -> tuple[float, bool]:
+        predictions = predict_best(self.trainer, run, self._report)
+        return score_of(self.data.metric, self._report.labels, predictions), is_constant(predictions)
+
+    @cached_property
+    def _report(self) -> Tokens:
+        return self._tokens(self.data.report).at_most(self.protocol.report_most, self.protocol.training_seed)
+
+    def _tokens(self, examples: Examples) -> Tokens:
+        return tokenize(examples, self.backbone.tokenizer, longest_text(self.protocol.training.max_length, self.backbone.shape))
+
+    def _finished(self, run: TrialRun, score: float | None, *, constant: bool) -> FinishedRun:
+        backbone, progress = self.backbone, run.progress
+        return FinishedRun(
+            task=self.cell.task,
+            k=self.cell.k,
+            seed=self.cell.seed,
+            method=run.name,
+            state="failed" if score is None else "completed",
+            metric=self.data.metric.name,
+            report_score=score,
+            select_score=progress.best_score,
+            constant=constant,
+            cause=progress.cause,
+            hyper_parameters=self.methods[run.name].hyper_parameters,
+            parameters=count_on(run.modifications, backbone, self.data.outputs).kept,
+            steps=progress.step,
+            seconds=progress.seconds,
+            curve=list(progress.curve),
+            sizes={"train": len(run.train), "select": len(run.select), "report": len(self._report)},
+            data_hash=self.data.data_hash,
+            backbone={"name": backbone.name, "sha256": backbone.sha256, "precision": precision_name(backbone.dtype)},
+            version=pelt_automl.__version__,
+        )
+
+
+@dataclass
+class _Progress:
+    """Counts steps, and tells now and then."""
+
+    what: str
+    total: int
+    say: Callable[[str], None]
+    taken: int = 0
+    told: float = field(default_factory=time.monotonic)
+
+    def on_step(self, trainings: int) -> None:
+        self.taken += trainings
+        if time.monotonic() - self.told >= QUIET_SECONDS:
+            self.told = time.monotonic()
+            self.say(f"{self.what}: {self.taken / self.total:.0%} of the steps")

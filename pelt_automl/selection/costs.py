@@ -1,0 +1,227 @@
+"""What configurations cost on this device: the latency of texts, as trained and merged, and the memory of a training, each alone."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+
+from pelt_automl.design_space import OWN_COPY, Modification
+from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
+from pelt_automl.modifications.merging import plain_when_folded, why_no_head
+from pelt_automl.records import CostMeasured, Decision, HyperParameters, Latency, Seeds, TrialEnded
+from pelt_automl.search.budget import WRITING
+from pelt_automl.selection.context import Context
+from pelt_automl.selection.probe import known_texts, training_bytes
+from pelt_automl.training.evaluation import LabelScale, pad_id_of
+from pelt_automl.training.tokens import collate
+
+Shape = tuple[Modification, ...]
+"""What latency and memory depend on: Modifications without their scale, which is only multiplied with, and without a learning rate."""
+
+PLAIN: Shape = ()
+"""The backbone with a head: also what is left of a method that is folded into its weights. Folding a low-rank change, factors, shifts of
+biases or trained weights changes numbers only, so that its latency is the plain backbone's; it is measured once, without folding."""
+
+ONE, MANY = 1, 32
+"""Texts in a pass that latency is measured with."""
+
+WARM_UP = 2
+"""Passes that don't count: they build kernels and warm caches up."""
+
+FEWEST, MOST = 5, 25
+"""Passes that are timed, at least (if there is time) and at most."""
+
+LIMIT_PASSES = 11
+"""Passes that a limit on latency is judged by: a search waits for them."""
+
+SECONDS_A_SERIES = 0.25
+"""For each configuration and number of texts, after which `FEWEST` passes have to do."""
+
+Timed = dict[Shape, list[float]]
+"""Seconds of each pass, by what was measured."""
+
+
+def cost_shape(modifications: Sequence[Modification]) -> Shape:
+    """What costs depend on."""
+    return tuple(replace(modification, scale=1.0) for modification in modifications)
+
+
+# -------------------------------------------------------------------- latency
+
+
+def time_passes(context: Context, shapes: Sequence[Shape], batch: int, most: int = MOST, end: float = float("inf")) -> Timed:
+    """Forward passes of `batch` texts, each shape's in turn, so that whatever else the machine does falls on all of them alike.
+
+    Shapes with a copy of the backbone are measured one by one, so that there is one copy at a time. Nothing begins after `end` on the
+    performance counter: a shape may then have fewer passes than others, or none.
+    """
+    copies = [[shape] for shape in shapes if any(m.form in OWN_COPY for m in shape)]
+    together = [shape for shape in shapes if not any(m.form in OWN_COPY for m in shape)]
+    timed: Timed = {}
+    for group in ([together] if together else []) + copies:
+        timed |= _in_turn(context, group, batch, most, end)
+    return timed
+
+
+@torch.no_grad()
+def _in_turn(context: Context, shapes: Sequence[Shape], batch: int, most: int, end: float) -> Timed:
+    model = context.backbone.model
+    was_training = model.training
+    model.eval()
+    packs = {shape: Pack(context.backbone, [PackTrial(shape, seed=0)], context.data.outputs).eval() for shape in shapes}
+    inputs = _inputs(context, next(iter(packs.values())), batch)
+    timed: Timed = {shape: [] for shape in shapes}
+    enough = time.perf_counter() + SECONDS_A_SERIES * len(shapes)
+    for turn in range(-WARM_UP, most):
+        if turn >= FEWEST and time.perf_counter() > enough:
+            break
+        for shape, pack in packs.items():
+            if time.perf_counter() > end:
+                break
+            seconds = _one_pass(context, pack, inputs)
+            timed[shape] += [seconds] if turn >= 0 else []
+    model.train(was_training)
+    return timed
+
+
+def _one_pass(context: Context, pack: Pack, inputs: dict[str, Any]) -> float:
+    on_gpu = context.backbone.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    pack(**inputs)
+    if on_gpu:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _inputs(context: Context, pack: Pack, batch: int) -> dict[str, Any]:
+    return collate([_typical_texts(context, batch)], pad_id_of(pack), context.backbone.device).inputs
+
+
+def _typical_texts(context: Context, count: int) -> Any:
+    """The `count` texts around the median length of train and select; some of them several times where there are fewer."""
+    texts = known_texts(context)
+    start = max(0, (len(texts) - count) // 2)
+    return texts.take(np.resize(np.arange(start, min(start + count, len(texts))), count))
+
+
+def latency_of(context: Context, seconds: Sequence[float], batch: int, *, merged: bool) -> Latency:
+    """The figure that some timed passes make."""
+    low, middle, high = np.quantile(seconds, [0.25, 0.5, 0.75]).tolist()
+    tokens = float(_typical_texts(context, batch).lengths.mean())
+    return Latency(batch, merged, 1000 * middle, 1000 * (high - low), len(seconds), tokens)
+
+
+def merges(context: Context, modifications: Sequence[Modification]) -> bool:
+    """Whether folding a configuration leaves the plain backbone, whose latency is then the merged one."""
+    return plain_when_folded(modifications, context.backbone)
+
+
+def is_exportable(context: Context, modifications: Sequence[Modification]) -> bool:
+    """Whether `pelt-automl export --merged` can write a configuration that `merges`: transformers' classifier has to take the head, too."""
+    labels = context.splits(context.settings.search.seed)[0].labels
+    mean = LabelScale.of(labels, regression=context.data.kind == "regression").mean
+    return merges(context, modifications) and not why_no_head(context.backbone, mean)
+
+
+def served_shape(context: Context, modifications: Sequence[Modification]) -> Shape:
+    """What runs when the winner is handed over: the plain backbone where it is exported merged, else what was trained, as it is kept."""
+    return PLAIN if is_exportable(context, modifications) else cost_shape(without_reparameterization(modifications))
+
+
+# -------------------------------------------------------------------- memory
+
+
+def memory_bytes(context: Context, method: str, hyper_parameters: HyperParameters) -> float | None:
+    """Of training a configuration alone, at most, the backbone included; None where it can't be trained."""
+    run = context.run(f"memory-{method}", method, dict(hyper_parameters), Seeds(context.settings.search.seed, 0, 0))
+    taken = training_bytes(context, [run])
+    return None if taken is None else taken + backbone_bytes(context)
+
+
+def backbone_bytes(context: Context) -> float:
+    """Weights and buffers of the frozen model."""
+    model = context.backbone.model
+    return float(sum(tensor.numel() * tensor.element_size() for tensor in chain(model.parameters(), model.buffers())))
+
+
+# -------------------------------------------------------------------- finalists
+
+
+def measure_costs(context: Context) -> None:
+    """Write what each finalist costs, as far as there is time: for one text, for 32, then memory."""
+    finalists = _not_measured(context)
+    if not finalists:
+        return
+    end = time.perf_counter() + context.clock.left - WRITING
+    context.progress("costs", 0, 1, "measuring latency and memory")
+    kept = {name: cost_shape(without_reparameterization(_modifications(context, runs))) for name, runs in finalists.items()}
+    merged = {name for name, shape in kept.items() if merges(context, shape)}
+    shapes = list(dict.fromkeys([*kept.values(), *([PLAIN] if merged else [])]))
+    timed = {batch: time_passes(context, shapes, batch, end=end) for batch in (ONE, MANY) if _affordable(context, shapes, batch, end)}
+    for name, runs in finalists.items():
+        latencies = [
+            latency_of(context, seconds, batch, merged=is_merged)
+            for batch, of_shapes in timed.items()
+            for is_merged, shape in ((False, kept[name]), *([(True, PLAIN)] if name in merged else []))
+            if (seconds := of_shapes[shape])
+        ]
+        memory = memory_bytes(context, runs[0].method, runs[0].hyper_parameters) if time.perf_counter() < end else None
+        context.record.add(
+            CostMeasured(
+                runs[0].method,
+                runs[0].hyper_parameters,
+                latencies,
+                memory,
+                device_name(context),
+                name,
+                [run.trial for run in runs],
+                is_exportable(context, kept[name]),
+            )
+        )
+    if context.clock.limit is not None:
+        _say_what_is_missing(context, list(finalists))
+
+
+def _not_measured(context: Context) -> dict[str, list[TrialEnded]]:
+    """The runs of each finalist that no earlier start has measured."""
+    known = {event.candidate for event in context.record.of(CostMeasured)}
+    found: dict[str, list[TrialEnded]] = {}
+    for trial in context.record.of(TrialEnded):
+        if trial.stage == "finalist" and trial.state != "failed" and trial.candidate not in known:
+            found.setdefault(trial.candidate, []).append(trial)
+    return found
+
+
+def _modifications(context: Context, runs: Sequence[TrialEnded]) -> tuple[Modification, ...]:
+    return context.modifications(runs[0].method, runs[0].hyper_parameters)
+
+
+def _affordable(context: Context, shapes: Sequence[Shape], batch: int, end: float) -> bool:
+    """Whether a warm-up and one pass of each shape can be expected to end in time."""
+    return time.perf_counter() + (WARM_UP + 1) * len(shapes) * batch * context.speed.example < end
+
+
+def _say_what_is_missing(context: Context, finalists: Sequence[str]) -> None:
+    measured = [event for event in context.record.of(CostMeasured) if event.candidate in finalists]
+    whats: dict[str, Callable[[CostMeasured], Any]] = {
+        "latency of one text": lambda event: event.latency(ONE),
+        f"latency of {MANY} texts": lambda event: event.latency(MANY),
+        "memory": lambda event: event.memory_bytes,
+    }
+    for what, figure in whats.items():
+        missing = [event.candidate for event in measured if figure(event) is None]
+        if missing:
+            why = f"the time left was too short to measure it for {len(missing)} of {len(measured)} finalists"
+            context.record.add(Decision("left out", what, why))
+
+
+def device_name(context: Context) -> str:
+    """``cpu, 2 threads``, or the GPU's name."""
+    device = context.backbone.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {torch.get_num_threads()} threads"

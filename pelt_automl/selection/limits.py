@@ -1,0 +1,241 @@
+"""Limits of the user's: what is over them is refused before it is trained, and methods of which nothing is within them are left out.
+
+No sampler is told of them as of constraints (Optuna's `constraints_func`): those are for trials that were carried out and turned out to
+violate something, and here none ever is. A study draws again instead.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from pelt_automl.backbones import Architecture
+from pelt_automl.config import SelectionSettings
+from pelt_automl.design_space import BackboneShape, Modification
+from pelt_automl.errors import SettingsError, all_problems
+from pelt_automl.methods import METHODS
+from pelt_automl.modifications import count_of, count_on
+from pelt_automl.recommendation.costs import DEFAULT_OVER, LEFT_OUT
+from pelt_automl.records import CostMeasured, Decision, HyperParameters
+from pelt_automl.search.spaces import MOST_COMBINATIONS, SearchSpace
+from pelt_automl.selection.context import Context
+from pelt_automl.selection.costs import (
+    LIMIT_PASSES,
+    ONE,
+    Shape,
+    cost_shape,
+    device_name,
+    is_exportable,
+    latency_of,
+    memory_bytes,
+    served_shape,
+    time_passes,
+)
+from pelt_automl.selection.field import longest_text, refusals, too_many
+
+Refusal = Callable[[str, HyperParameters], str | None]
+"""Why a configuration of a method can't be, or may not be; None if it may."""
+
+KINDS_TRIED = 6
+"""Kinds of configurations of which the smallest is tried before a method is left out whose default is over a limit."""
+
+WITHIN = "no configuration is within the limits"
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """A limit that something has to be measured for."""
+
+    most: float
+    says: str
+    """With a place for the figure and one for the limit."""
+    figure: Callable[[CostMeasured], float | None]
+    shape: Callable[[Context, Sequence[Modification]], Shape]
+    """What the figure depends on."""
+    measure: Callable[[Context, str, HyperParameters], CostMeasured]
+
+
+class Limits:
+    """Refuses configurations; what has to be measured is measured once for each shape, and recorded.
+
+    Costs grow with sizes: what is larger than a shape that is over the limit, or smaller than one that is within, isn't measured.
+    """
+
+    def __init__(self, context: Context) -> None:
+        """Takes up what an earlier start has measured."""
+        self.context = context
+        self._known: dict[_Limit, list[tuple[Shape, float]]] = {limit: [] for limit in _limits(context)}
+        for event in context.record.of(CostMeasured):
+            if not event.candidate:
+                self._keep(event)
+
+    def refusal(self, method: str, hyper_parameters: HyperParameters) -> str | None:
+        """Why a configuration can't be carried out, or is over a limit; None for one that may be trained."""
+        if reason := self.context.refusal(method, hyper_parameters):
+            return reason
+        return next((reason for limit in self._known if (reason := self._over(limit, method, hyper_parameters))), None)
+
+    def _keep(self, event: CostMeasured) -> None:
+        modifications = self.context.modifications(event.method, event.hyper_parameters)
+        for limit, known in self._known.items():
+            if (figure := limit.figure(event)) is not None:
+                known.append((limit.shape(self.context, modifications), figure))
+
+    def _over(self, limit: _Limit, method: str, hyper_parameters: HyperParameters) -> str | None:
+        shape = limit.shape(self.context, self.context.modifications(method, hyper_parameters))
+        of_its_kind = [(known, figure) for known, figure in self._known[limit] if _same_kind(known, shape)]
+        if any(figure <= limit.most and _at_most(shape, known) for known, figure in of_its_kind):
+            return None
+        over = [figure for known, figure in of_its_kind if figure > limit.most and _at_most(known, shape)]
+        if over:
+            return limit.says.format(min(over), limit.most)
+        event = limit.measure(self.context, method, hyper_parameters)
+        self.context.record.add(event)
+        self._keep(event)
+        found = limit.figure(event)  # None for what can't be trained: its training is going to record why
+        return limit.says.format(found, limit.most) if found is not None and found > limit.most else None
+
+
+def _limits(context: Context) -> list[_Limit]:
+    search, found = context.settings.search, list[_Limit]()
+    if search.max_latency_ms is not None:
+        says = "it takes {:.3g} ms or more for one text, over the {:g} of --max-latency-ms"
+        found.append(_Limit(search.max_latency_ms, says, lambda event: event.served, served_shape, _measure_latency))
+    if search.max_memory is not None:
+        says = "its training takes {:.3g} GB or more, over the {:g} of --max-memory"
+        found.append(_Limit(search.max_memory, says, lambda event: event.memory_gb, lambda _, own: cost_shape(own), _measure_memory))
+    return found
+
+
+def _same_kind(one: Shape, other: Shape) -> bool:
+    return [replace(m, size=0) for m in one] == [replace(m, size=0) for m in other]
+
+
+def _at_most(smaller: Shape, larger: Shape) -> bool:
+    """Whether no size of a shape is above that of another of its kind."""
+    return all(one.size <= other.size for one, other in zip(smaller, larger, strict=True))
+
+
+def _measure_latency(context: Context, method: str, hyper_parameters: HyperParameters) -> CostMeasured:
+    """Of one text, as the winner can be handed over."""
+    modifications = context.modifications(method, hyper_parameters)
+    shape, exportable = served_shape(context, modifications), is_exportable(context, modifications)
+    latency = latency_of(context, time_passes(context, [shape], ONE, LIMIT_PASSES)[shape], ONE, merged=exportable)
+    return CostMeasured(method, dict(hyper_parameters), [latency], None, device_name(context), exportable=exportable)
+
+
+def _measure_memory(context: Context, method: str, hyper_parameters: HyperParameters) -> CostMeasured:
+    if not any(event.memory_bytes is not None for event in context.record.of(CostMeasured)):
+        memory_bytes(context, method, hyper_parameters)  # the first training of a process also fills what libraries keep
+    return CostMeasured(method, dict(hyper_parameters), [], memory_bytes(context, method, hyper_parameters), device_name(context))
+
+
+# -------------------------------------------------------------------- methods
+
+
+def out_of_limits(methods: Sequence[str], spaces: Mapping[str, SearchSpace], refusal: Refusal, size: Callable[..., int]) -> dict[str, str]:
+    """The methods of which neither the default nor the smallest configurations are within the limits, each with the reason.
+
+    `size`: trainable parameters of Modifications. Raises `SettingsError` when no method is left.
+    """
+    out: dict[str, str] = {}
+    for method in methods:
+        if refusal(method, default_of(spaces[method])) is None:
+            continue
+        if (reason := _why_nothing_fits(method, spaces[method], refusal, size)) is not None:
+            out[method] = f"{WITHIN}{reason}"
+    if len(out) == len(methods):
+        problems = [f"{method}: {reason}" for method, reason in out.items()]
+        raise SettingsError(f"{all_problems('no method is within the limits', problems)}\nRaise the limit, or name other methods.")
+    return out
+
+
+def _why_nothing_fits(method: str, space: SearchSpace, refusal: Refusal, size: Callable[..., int]) -> str | None:
+    """Why the smallest of the smallest is refused, if all that are tried are; None from the first on that is within."""
+    first = " that makes sense"
+    for number, smallest in enumerate(islice(_smallest(method, space, size), KINDS_TRIED)):
+        reason = refusal(method, smallest)
+        if reason is None:
+            return None
+        first = first if number else f"; of the smallest: {reason}"
+    return first
+
+
+def default_of(space: SearchSpace) -> dict[str, Any]:
+    """The published configuration as the search asks for it first."""
+    return space.configuration(space.default())
+
+
+def _smallest(method: str, space: SearchSpace, size: Callable[..., int]) -> Iterator[dict[str, Any]]:
+    """The configuration with the fewest parameters of each kind, smallest first: every combination of choices, with the lowest numbers."""
+    low = {parameter.name: parameter.low for parameter in space.parameters if parameter.kind != "categorical"}
+    kinds: dict[tuple[Modification, ...], tuple[int, dict[str, Any]]] = {}
+    for drawn in islice(space.combinations(), MOST_COMBINATIONS):
+        least = {name: low.get(name, value) for name, value in drawn.items()}
+        if space.refusal(least):
+            continue
+        configuration = space.configuration(least)
+        modifications = METHODS[method].modifications(configuration)
+        kind = tuple(replace(m, size=0, scale=1.0) for m in modifications)
+        found = (size(modifications), configuration)
+        kinds[kind] = min(kinds.get(kind, found), found, key=lambda pair: pair[0])
+    yield from (configuration for _, configuration in sorted(kinds.values(), key=lambda pair: pair[0]))
+
+
+def over_parameters(
+    settings: SelectionSettings,
+    methods: Sequence[str],
+    spaces: Mapping[str, SearchSpace],
+    outline: tuple[Architecture, BackboneShape],
+    outputs: int,
+) -> dict[str, str]:
+    """The methods that `--max-trainable` leaves nothing of, before any model is loaded. Raises as `out_of_limits` does."""
+    most, (table, shape) = settings.search.max_trainable, outline
+    if most is None:
+        return {}
+
+    def size(modifications: Sequence[Modification]) -> int:
+        return count_of(modifications, table, shape, outputs).kept
+
+    def refusal(method: str, hyper_parameters: HyperParameters) -> str | None:
+        modifications = METHODS[method].modifications(hyper_parameters)
+        found = refusals(modifications, table, shape, longest_text(settings.training.max_length, shape))
+        return "; ".join(found) or too_many(size(modifications), most)
+
+    return out_of_limits(methods, spaces, refusal, size)
+
+
+def apply_limits(context: Context) -> None:
+    """Leave methods out of which nothing is within the limits, as far as it has to be measured, and note which defaults aren't.
+
+    Raises `SettingsError` when no method is left.
+    """
+    search = context.settings.search
+    if search.max_trainable is None and search.max_latency_ms is None and search.max_memory is None:
+        return
+    refusal = Limits(context).refusal
+
+    def size(modifications: Sequence[Modification]) -> int:
+        return count_on(modifications, context.backbone, context.data.outputs).kept
+
+    leave_out(context, out_of_limits(context.methods, context.spaces, refusal, size))
+    refused = {method: refusal(method, default_of(context.spaces[method])) for method in context.methods}
+    _add(context, [Decision(DEFAULT_OVER, method, reason) for method, reason in refused.items() if reason])
+
+
+def leave_out(context: Context, out: Mapping[str, str]) -> None:
+    """Go on without methods, and record why, unless an earlier start has."""
+    context.methods = tuple(method for method in context.methods if method not in out)
+    _add(context, [Decision(LEFT_OUT, method, reason) for method, reason in out.items()])
+
+
+def left_out_before(context: Context) -> dict[str, str]:
+    """The methods that an earlier start has left out."""
+    return {d.subject: d.why for d in context.record.of(Decision) if d.what == LEFT_OUT and d.subject in context.methods}
+
+
+def _add(context: Context, decisions: Sequence[Decision]) -> None:
+    made = {(decision.what, decision.subject) for decision in context.record.of(Decision)}
+    for decision in decisions:
+        if (decision.what, decision.subject) not in made:
+            context.record.add(decision)

@@ -1,0 +1,71 @@
+"""Gate-guided pruning: finalist unions without the submodules that knock-outs find dispensable are trained anew and become finalists."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from pelt_automl.design_space import Modification
+from pelt_automl.evidence.finalists import report_labels
+from pelt_automl.evidence.knockouts import submodule_losses
+from pelt_automl.evidence.pruning import dispensable
+from pelt_automl.methods import LEARNING_RATE
+from pelt_automl.methods.unipelt import ANY, smaller_union
+from pelt_automl.recommendation.another_seed import out_of_finals
+from pelt_automl.recommendation.decision import region_of_equivalence
+from pelt_automl.recommendation.wording import WITHOUT
+from pelt_automl.records import Decision, KnockedOut, TrialEnded, UnionPruned
+from pelt_automl.selection.context import Context
+from pelt_automl.selection.finalist_phase import Candidate, confirm_further
+
+
+def prune(context: Context) -> None:
+    """Find smaller unions, record them, and confirm them like any finalist, as far as there is time; what is recorded is taken up again."""
+    for pruned in _found(context):
+        context.record.add(pruned)
+    left_out = {decision.subject for decision in context.record.of(Decision) if decision.what == "left out"}
+    todo = [pruned for pruned in context.record.of(UnionPruned) if pruned.candidate not in left_out]
+    candidates = [Candidate(pruned.candidate, pruned.method, pruned.hyper_parameters) for pruned in todo]
+    if candidates and math.isinf(context.clock.left):
+        confirm_further(context, candidates)
+        return
+    for candidate in candidates:  # one by one, so that there may be time for the first
+        confirm_further(context, [candidate])
+
+
+def name_without(candidate: str, removed: list[str]) -> str:
+    """``unipelt-apl-0003-without-prefix``."""
+    return candidate + "".join(f"{WITHOUT}{name}" for name in removed)
+
+
+def _found(context: Context) -> Iterator[UnionPruned]:
+    """Smaller unions of finalists that were taken apart and are still in the finals, the best first; those of an earlier start left out."""
+    record, metric = context.record, context.data.metric
+    region = region_of_equivalence(context.settings.search.equivalence, metric.name, report_labels(record.events))
+    runs = {trial.candidate: trial for trial in record.of(TrialEnded) if trial.stage == "finalist"}
+    done = {name for pruned in record.of(UnionPruned) for name in (pruned.candidate, pruned.of)} | out_of_finals(record.of(Decision))
+    known = {**runs} | {pruned.candidate: pruned for pruned in record.of(UnionPruned)}
+    there = {_configuration(context, one.method, one.hyper_parameters): name for name, one in known.items()}
+    for candidate in dict.fromkeys(event.candidate for event in record.of(KnockedOut)):
+        removed = dispensable(submodule_losses(record.events, candidate, metric.greater_is_better), region)
+        run = runs[candidate]
+        smaller = smaller_union(run.method, run.hyper_parameters, [row.submodule for row in removed])
+        if candidate in done or smaller is None:
+            continue
+        name = name_without(candidate, sorted(row.submodule for row in removed))
+        same = there.setdefault(_configuration(context, ANY.name, smaller), name)
+        if same == name:
+            yield UnionPruned(name, candidate, ANY.name, smaller, {row.submodule: row.loss for row in removed}, region)
+        else:
+            _already_there(context, name, same)
+
+
+def _configuration(context: Context, method: str, hyper_parameters: dict[str, Any]) -> tuple[tuple[Modification, ...], float]:
+    """What makes two candidates the same."""
+    changes = sorted(context.modifications(method, hyper_parameters), key=str)
+    return tuple(changes), float(hyper_parameters[LEARNING_RATE])
+
+
+def _already_there(context: Context, name: str, same: str) -> None:
+    made = {(decision.what, decision.subject) for decision in context.record.of(Decision)}
+    if ("left out", name) not in made:
+        context.record.add(Decision("left out", name, f"{same} is the same configuration"))

@@ -1,0 +1,65 @@
+"""The flow's own part: parameters become a protocol and a place, and only those that may be."""
+
+import json
+import logging
+
+import pytest
+
+from flows import reproduce_unipelt as module
+from flows.flow_parameters import checked
+from flows.reproduce_unipelt import reproduce_unipelt
+from pelt_automl.config import home
+from pelt_automl.errors import SettingsError
+from tests.reproduction.tiny_glue import write_glue
+
+
+@pytest.fixture
+def roots(world, tmp_path, monkeypatch):
+    """The folder that the flow may read: a tiny GLUE, and a model beside it."""
+    write_glue(tmp_path / "data" / "glue")
+    (tmp_path / "data" / "model").symlink_to(world.model)
+    monkeypatch.setenv("PELT_AUTOML_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("PELT_AUTOML_DATA_ROOTS", str(world.model.parent))
+    return tmp_path
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """The flow's function without a server: its step is called as it is, and what it leaves in the UI is kept."""
+    left = []
+    monkeypatch.setattr(module, "train_open_cells", lambda reproduction: reproduction.run())
+    monkeypatch.setattr(module, "create_markdown_artifact", lambda text, key, description: left.append((key, text)))
+    monkeypatch.setattr(module, "get_run_logger", lambda: logging.getLogger("test"))
+    return left
+
+
+def test_the_flow_trains_the_open_cells_of_its_folder_and_leaves_the_table(roots, world, plain):
+    options = {"tasks": ["cola"], "ks": [16], "seeds": [0], "methods": ["lora"], "epochs": 2.0, "evaluations": 1, "data_dir": "glue"}
+    answer = reproduce_unipelt.fn(model=str(world.model), output="mine", **options)
+    folder = home() / "reproductions" / "mine"
+    assert answer == {"finished": 1, "wanted": 1, "folder": str(folder)}
+    [run] = [json.loads(line) for line in (folder / "runs" / "cola-k16-seed0.jsonl").read_text().splitlines()]
+    assert (run["method"], run["k"], run["steps"]) == ("lora", 16, 2)
+    assert [key for key, _ in plain] == ["reproduced-unipelt"]
+    assert "1 of 1 runs" in plain[0][1]
+
+
+def test_names_and_paths_from_outside_are_checked_all_at_once(roots):
+    with pytest.raises(SettingsError) as caught:
+        checked(tasks=["rte", "../x"], methods=["lora", "a b"], output="../elsewhere", data_dir="/etc", model="minilm")
+    said = str(caught.value)
+    assert said.startswith("the request has 4 problems:")
+    for part in ("task '../x'", "method 'a b'", "output '../elsewhere'", "data_dir '/etc' lies outside"):
+        assert part in said
+
+
+@pytest.mark.parametrize("output", ["..", ".hidden", "a/b", "/tmp/x", "a\n", ""])
+def test_a_flow_writes_to_no_place_but_the_programs_home(output, roots):
+    with pytest.raises(SettingsError, match="isn't a folder's name"):
+        checked(output=output)
+
+
+def test_what_prefect_lets_through_are_the_protocols_kinds():
+    reproduce_unipelt.validate_parameters({"ks": [100, "full"], "seeds": [0, 1], "epochs": 50, "tasks": ["rte"]})
+    with pytest.raises(Exception, match="ks"):
+        reproduce_unipelt.validate_parameters({"ks": ["some"]})
