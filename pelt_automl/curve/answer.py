@@ -146,7 +146,7 @@ def _takeovers(reigns: Sequence[Reign], unit: Unit) -> list[str]:
         if after.lead is None:
             sentences.append(f"At K = {after.since} {before.method} was not among the finalists.")
         else:
-            evidence = evidence_in_words(after.lead.interval, unit, distinguishable=after.lead.distinguishable)
+            evidence = evidence_in_words(after.lead.together, unit, distinguishable=after.lead.distinguishable)
             lead = f"{lead_in_words(after.lead.value, unit)} than {before.method} ({evidence})"
             sentences.append(f"At K = {after.since} {after.method} is {lead}.")
     return sentences

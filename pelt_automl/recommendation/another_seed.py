@@ -43,7 +43,8 @@ def out_of_finals(decisions: Sequence[Decision]) -> set[str]:
 def outlook(comparison: Comparison, region: float) -> Outlook:
     """What another seed would be good for, over the finalists that are compared.
 
-    - *behind*: the whole 95 % interval of the difference to the best lies above the region of practical equivalence.
+    - *behind*: the whole 95 % interval of the difference to the best (that for all differences at once) lies above the region of practical
+      equivalence.
     - *stop* when the best is the best with a probability above `CERTAIN`; when all but those behind lie within the region of the best by
       their whole intervals; when nobody else is left; or when another seed would narrow the interval between the two best by less than
       `NARROWER`, because nearly all that is uncertain comes from the report's examples.
@@ -54,7 +55,7 @@ def outlook(comparison: Comparison, region: float) -> Outlook:
     """
     compared, best = comparison.shared.compared, comparison.best()
     others = {name: comparison.difference(best, name) for name in compared if name != best}
-    behind = tuple(name for name, difference in others.items() if difference.interval[0] > region)
+    behind = tuple(name for name, difference in others.items() if difference.together[0] > region)
     left = {name: difference for name, difference in others.items() if name not in behind}
     p_best = comparison.p_best()[best]
     numbers = {"p_best": p_best, "seeds": float(len(comparison.shared.seeds))}
@@ -62,7 +63,7 @@ def outlook(comparison: Comparison, region: float) -> Outlook:
         return Outlook("all others are behind the best" if others else "there is nothing to compare", behind, numbers)
     if p_best > CERTAIN:
         return Outlook(f"the best is the best with a probability above {CERTAIN:.0%}", behind, numbers)
-    if all(difference.interval[1] <= region for difference in left.values()):
+    if all(difference.together[1] <= region for difference in left.values()):
         return Outlook("all that are left are practically equivalent", behind, numbers)
     narrowing = narrowed_by(comparison, best, _runner_up(comparison, left))
     numbers |= {"narrowing": narrowing}

@@ -72,6 +72,8 @@ def front_plot(standings: Sequence[Standing], unit: Unit) -> str | None:
             panel.plot([row.parameters], [score], "o" if row.pareto else ".", color=color, markersize=8 if row.pareto else 7)
             panel.annotate(name_of(row), (row.parameters, score), xytext=(6, 3), textcoords="offset points", fontsize=8)
         panel.set_xscale("log")
+        panel.xaxis.set_major_formatter("{x:,.0f}")  # the usual one writes powers in TeX
+        panel.xaxis.set_minor_formatter("")
         panel.margins(x=0.12)
         panel.set_xlabel("trainable parameters")
         panel.set_ylabel(f"{unit.name} on report")

@@ -69,7 +69,7 @@ def test_a_lack_among_those_that_are_not_tied_changes_nothing():
     [
         ("score", 8.0, 8.0, "The published default would do: lora (default) is tied and scores the same."),
         ("latency", 8.0, 7.99, "The published default would do: lora (default) is tied and costs the same."),
-        ("latency", 8.0, 9.0, "Recommended: head #1"),
+        ("latency", 8.0, 9.0, "The published default would do, at a higher cost: lora (default) is tied."),
     ],
 )
 def test_a_default_that_costs_the_same_by_the_users_preference_is_said_first(prefer, ours, default, first):
@@ -133,7 +133,7 @@ def test_the_report_has_latencies_memory_the_front_and_defaults_over_the_limit(m
     assert "<small>merged 7.50</small>" in page
     assert "| 9.00 | 7.50 | 100 | 90.0 | 0.42 |" in text
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
-    assert len(tables) == 11
+    assert len(tables) == 12
     assert all(len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1 for table in tables)
 
 

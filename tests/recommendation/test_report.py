@@ -127,7 +127,7 @@ def test_markdown_tables_have_as_many_cells_in_every_row_whatever_the_data(event
     folder = save_selection([*events, decide(events, 1.0, "params")])
     write_report(folder)
     tables = re.findall(r"(?:^\|.*\n)+", (folder / "report.md").read_text(), re.MULTILINE)
-    assert len(tables) == 10
+    assert len(tables) == 11
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
