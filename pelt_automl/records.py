@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from pelt_automl.against import Against, against_from
+
 E = TypeVar("E", bound="Event")
 
 HyperParameters = Mapping[str, Any]
@@ -370,30 +372,6 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Against:
-    """The recommended configuration against another finalist."""
-
-    candidate: str
-    method: str
-    role: Literal["default", "runner-up"]
-    """``default``: a fixed published default, what one would have got without a selection; ``runner-up``: the best of the others."""
-    is_default: bool
-    score: float
-    """The other's report score."""
-    lead: float
-    """Of the recommended configuration over it, in the metric's unit; positive is better."""
-    lead_interval: tuple[float, float]
-    """95 % for the differences of all finalists at once."""
-    distinguishable: bool
-    """Whether the interval leaves 0 out."""
-    better: float | None
-    """Bayesian signed-rank test over the shared seeds: probability that it is better by more than the region of practical equivalence;
-    None with too few seeds."""
-    equivalent: float | None
-    worse: float | None
-
-
-@dataclass(frozen=True)
 class VerdictReached(Event):
     """The answer."""
 
@@ -459,17 +437,9 @@ def to_json(event: Event) -> str:
 
 def standing_from(data: Mapping[str, Any]) -> Standing:
     """A standing from its JSON object. Fields that a later version may have added are left out."""
-    return Standing(**_values(Standing, data))
-
-
-def against_from(data: Mapping[str, Any]) -> Against:
-    """As `standing_from`."""
-    return Against(**_values(Against, data))
-
-
-def _values(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    known = {f.name for f in fields(kind)}
-    return {key: tuple(value) if key.endswith("interval") else value for key, value in data.items() if key in known}
+    known = {f.name for f in fields(Standing)}
+    values: dict[str, Any] = {key: tuple(value) if key.endswith("interval") else value for key, value in data.items() if key in known}
+    return Standing(**values)
 
 
 def _nested(kind: type[Event], data: dict[str, Any]) -> dict[str, Any]:

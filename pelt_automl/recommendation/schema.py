@@ -7,9 +7,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pelt_automl.against import Against, against_from
 from pelt_automl.errors import SelectionError, all_problems
 from pelt_automl.records import (
-    Against,
     DataDescribed,
     Event,
     SelectionEnded,
@@ -17,7 +17,6 @@ from pelt_automl.records import (
     Standing,
     TrialEnded,
     VerdictReached,
-    against_from,
     of_kind,
     standing_from,
 )

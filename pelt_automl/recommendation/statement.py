@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from pelt_automl.against import Against
 from pelt_automl.recommendation.costs import COST_OF
 from pelt_automl.recommendation.wording import Unit, counted, display_name, in_short, listed, name_of, percent
-from pelt_automl.records import Against, DataDescribed, Standing, TrialEnded, UnionPruned
+from pelt_automl.records import DataDescribed, Standing, TrialEnded, UnionPruned
 
 NO_EVIDENCE = "no evidence for a difference"
 COSTS = {"params": "fewest trainable parameters", "latency": "lowest latency", "time": "shortest training", "score": "best mean"}

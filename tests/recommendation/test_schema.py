@@ -73,12 +73,23 @@ def test_fields_of_a_later_version_are_left_out(recommendation):
     assert Recommendation.from_json(json.dumps(data), recommendation.folder) == recommendation
 
 
+def test_a_file_of_before_issue_5_is_read(recommendation):
+    data = json.loads(recommendation.to_json())
+    del data["against"]
+    for row in data["leaderboard"]:
+        for name in ("worst_seed", "trainings", "failed", "constant"):
+            del row[name]
+    old = Recommendation.from_json(json.dumps(data), recommendation.folder)
+    assert (old.against, old.leaderboard[0].worst_seed, old.leaderboard[0].trainings) == ([], None, 0)
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
         ({"schema_version": 9}, "schema_version is 9; this program reads 1"),
         ({"winner": "../../etc"}, "a folder inside the selection is expected"),
         ({"leaderboard": [{"method": "lora"}]}, "each with the fields of a Standing"),
+        ({"against": [{"candidate": "lora-0000"}]}, "against: a list of objects, each with the fields of a Against"),
         ({"winner": "/x", "schema_version": 0}, "has 2 problems"),
     ],
 )
