@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from flows import reproduce_unipelt as module
-from flows.flow_parameters import checked
+from flows.flow_parameters import checked_options
 from flows.reproduce_unipelt import reproduce_unipelt
 from pelt_automl.config import home
 from pelt_automl.errors import SettingsError
@@ -46,7 +46,7 @@ def test_the_flow_trains_the_open_cells_of_its_folder_and_leaves_the_table(roots
 
 def test_names_and_paths_from_outside_are_checked_all_at_once(roots):
     with pytest.raises(SettingsError) as caught:
-        checked(tasks=["rte", "../x"], methods=["lora", "a b"], output="../elsewhere", data_dir="/etc", model="minilm")
+        checked_options(tasks=["rte", "../x"], methods=["lora", "a b"], output="../elsewhere", data_dir="/etc", model="minilm")
     said = str(caught.value)
     assert said.startswith("the request has 4 problems:")
     for part in ("task '../x'", "method 'a b'", "output '../elsewhere'", "data_dir '/etc' lies outside"):
@@ -56,7 +56,7 @@ def test_names_and_paths_from_outside_are_checked_all_at_once(roots):
 @pytest.mark.parametrize("output", ["..", ".hidden", "a/b", "/tmp/x", "a\n", ""])
 def test_a_flow_writes_to_no_place_but_the_programs_home(output, roots):
     with pytest.raises(SettingsError, match="isn't a folder's name"):
-        checked(output=output)
+        checked_options(output=output)
 
 
 def test_what_prefect_lets_through_are_the_protocols_kinds():
