@@ -25,8 +25,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install  ## a complete selection for an embedded task with the embedded encoder, under 5 minutes
 	@$(BIN)/pelt-automl select --task pydoc-match --model minilm --k 1000 --methods head,lora,adapter,unipelt-apl --trials 4 --seconds 270
 
-test: install  ## run the tests
-	@$(BIN)/python -m pytest -q
+test: install  ## run the tests, in a process a core
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 # `adapters` pins an older transformers, so it can't live in .venv; tests/parity/README.md says what is compared.
 parity: $(PARITY)/.installed  ## write the reference tensors of tests/parity anew, with AdapterHub's adapters

@@ -21,16 +21,16 @@ def test_a_method_that_leaves_the_race_gets_no_finalist_and_its_trials_go_to_tho
 
     def leaving(trials, labels, metric, out, slow, *, greater_is_better):
         seen.append((len(labels), metric, greater_is_better))
-        ended = [trial for trial in trials if trial.method == "adapter" and trial.state == "completed"]
+        ended = [trial for trial in trials if trial.method == "head" and trial.state == "completed"]
         assert all(len(trial.select_predictions) == len(labels) for trial in ended), "what the race is judged by"
-        return [Decision(LEFT, "adapter", "as told")] if ended and "adapter" not in out else []
+        return [Decision(LEFT, "head", "as told")] if ended and "head" not in out else []
 
     monkeypatch.setattr(search_phase, "leaving", leaving)
-    pelt_automl.select(output=tmp_path / "out", **world.options(methods=["adapter", "lora"], trials=4, finalist_seeds=1, pack_size=1))
+    pelt_automl.select(output=tmp_path / "out", **world.options(methods=["head", "lora"], trials=4, finalist_seeds=1, pack_size=1))
     events = records_of(tmp_path / "out")
     assert set(seen) == {(18, "accuracy", True)}
-    assert [trial.trial for trial in searched(events, "adapter")] == ["adapter-0000"]
-    assert len(searched(events, "lora")) == 7  # its own four, and the three that adapter had still to come
+    assert [trial.trial for trial in searched(events, "head")] == ["head-0000"]
+    assert len(searched(events, "lora")) == 7  # its own four, and the three that head had still to come
     assert {trial.method for trial in of(events, TrialEnded) if trial.stage == "finalist"} == {"lora"}
     assert "left the race" in (tmp_path / "out" / "report.md").read_text()
 
