@@ -12,7 +12,7 @@ from pelt_automl.config import SelectionSettings
 from pelt_automl.design_space import Modification
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack
-from pelt_automl.records import Event, HyperParameters, Planned, Progress, Recorder, Seeds, TrialEnded, of_kind
+from pelt_automl.records import Decision, Event, HyperParameters, Planned, Progress, Recorder, Seeds, TrialEnded, of_kind
 from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, WRITING, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
 from pelt_automl.selection.field import longest_text, refusals, too_many
@@ -253,8 +253,13 @@ class Context:
         return min(COST_SECONDS * self.planned.numbers.get("finalists", 0.0), COST_SHARE * (self.clock.limit or 0.0))
 
     def evidence_seconds(self) -> float:
-        """What measuring gates and knocking submodules out is going to take; nothing without a gated method."""
-        if not any(m.gate for method in self.methods for m in self.modifications(method, METHODS[method].defaults)):
+        """What measuring gates and knocking submodules out is going to take; nothing without a gated finalist.
+
+        Before the finalists are chosen, without a gated method.
+        """
+        finalists = {decision.subject for decision in self.record.of(Decision) if decision.what == "finalist"}
+        methods = {trial.method for trial in self.record.of(TrialEnded) if trial.candidate in finalists} or set(self.methods)
+        if not any(m.gate for method in methods for m in self.modifications(method, METHODS[method].defaults)):
             return 0.0
         select = min(EVIDENCE_EXAMPLES, len(self.data.split(self.settings.search.seed)[1]))
         return 5 * self.settings.search.finalist_seeds * select * self.speed.example

@@ -88,3 +88,15 @@ def test_further_candidates_have_the_finalists_seeds_and_the_same_report_example
     assert seeds_of(events, "adapter-late") == [0, 1]
     assert len(of(events, ReportOpened)) == 1
     assert len(next(row for row in found.leaderboard if row.candidate == "adapter-late").seed_scores) == 2
+
+
+def test_time_is_kept_for_gates_only_as_long_as_a_gated_finalist_may_come(world, tmp_path):
+    options = world.options(**FEW | {"methods": ["head", "unipelt-apl"], "most_seeds": 1})
+    with Selection.open(settings_from(**options), tmp_path / "out") as selection:
+        selection.prepare()
+        selection.search()
+        assert selection.context.evidence_seconds() > 0  # not chosen yet
+        selection.context.record.add(Decision("finalist", "head-0000", "best of head on select"))
+        assert selection.context.evidence_seconds() == 0
+        selection.context.record.add(Decision("finalist", "unipelt-apl-0000", "fixed default"))
+        assert selection.context.evidence_seconds() > 0
