@@ -223,5 +223,5 @@ def _say_what_is_missing(context: Context, finalists: Sequence[str]) -> None:
 
 def device_name(context: Context) -> str:
     """``cpu, 2 threads``, or the GPU's name."""
-    device = context.backbone.device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {torch.get_num_threads()} threads"
+    device, threads = context.backbone.device, torch.get_num_threads()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {threads} thread{'s' if threads > 1 else ''}"
