@@ -68,6 +68,13 @@ def test_what_is_wrong_with_a_portfolio_is_said(tmp_path, portfolio, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("rank", ["4.5", "true", "null", "[4]"])
+def test_a_portfolios_values_are_of_their_parameters_kind(tmp_path, rank):
+    space = f"{HEAD}  {RATE}  rank: {{type: int, low: 1, high: 64}}\nportfolio: [{{rank: {rank}}}]\n"
+    with pytest.raises(SearchSpaceError, match=r"portfolio, entry 1: rank can't be .*; it is 1 to 64"):
+        load_space(written(tmp_path, space))
+
+
 @pytest.mark.parametrize(("line", "message"), BAD)
 def test_what_is_wrong_is_said(tmp_path, line, message):
     with pytest.raises(SearchSpaceError) as caught:

@@ -17,7 +17,7 @@ STANDARD_ERRORS = 2.33
 
 SEED_POINTS = 1.5
 """Standard deviation of a trial's score over seeds, in points: the search trains each configuration on one seed, so it is taken from what
-others have seen (0.5 to 3 points on GLUE with few examples: Mao et al. 2022, tables 1 and 3)."""
+others have seen (0.5 to 3 points on GLUE with few examples: Mao et al. 2022, table 1)."""
 
 GRACE, LONG_GRACE = 3, 6
 """Trials that a method has ended before it may leave; the longer one is that of slow starters."""

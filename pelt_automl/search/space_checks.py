@@ -193,7 +193,8 @@ def _misplaced(value: Any, parameter: Parameter | None, searched: Iterable[str])
         return f"isn't searched; searched are {', '.join(searched)}"
     if isinstance(value, str) and parameter.kind != "categorical":
         return f"is the text {value!r} to YAML; write it with a point: {_with_point(value)}"
-    return "" if parameter.holds(value) else f"can't be {value!r}; it is {parameter.described()}"
+    right_kind = parameter.kind == "categorical" or _is(value, int if parameter.kind == "int" else float)
+    return "" if right_kind and parameter.holds(value) else f"can't be {value!r}; it is {parameter.described()}"
 
 
 def _is(value: Any, kind: type) -> bool:

@@ -56,11 +56,10 @@ class _FinalistRun:
 def confirm(context: Context) -> None:
     """Choose the finalists, train them on fresh seeds as long as there is time and the verdict needs it, and score them on report."""
     finalists = _chosen(context)
-    if _train_least(context, finalists):
-        score_finalists(context)
+    complete = _train_least(context, finalists)
+    score_finalists(context)
+    if complete:
         _train_further_seeds(context, finalists)
-    else:
-        score_finalists(context)
 
 
 def confirm_further(context: Context, candidates: Sequence[Candidate]) -> None:
