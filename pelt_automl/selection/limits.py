@@ -146,7 +146,7 @@ def out_of_limits(methods: Sequence[str], spaces: Mapping[str, SearchSpace], ref
             out[method] = f"{WITHIN}{reason}"
     if len(out) == len(methods):
         problems = [f"{method}: {reason}" for method, reason in out.items()]
-        raise SettingsError(f"{all_problems('no method is within the limits', problems)}\nRaise the limit, or name other methods.")
+        raise SettingsError(f"{all_problems('the selection', problems)}\nSo no method is left: raise the limit, or name other methods.")
     return out
 
 

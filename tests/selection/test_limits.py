@@ -56,7 +56,7 @@ def test_a_method_of_which_nothing_fits_is_left_out_with_its_smallest_configurat
 
 def test_limits_that_leave_no_method_are_one_error_before_anything_is_written(world, tmp_path, monkeypatch, capsys):
     options = world.options(methods=["head", "lora"])
-    with pytest.raises(SettingsError, match=r"no method is within the limits has 2 problems:\n  - head: no configuration .* 34 trainable"):
+    with pytest.raises(SettingsError, match=r"the selection has 2 problems:\n  - head: no configuration .* 34 trainable"):
         Selection.open(settings_from(max_trainable=10, **options), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     command = ["select", "--train", str(world.train), "--text-columns", "text", "--label-column", "label", "--model", str(world.model)]
@@ -66,7 +66,7 @@ def test_limits_that_leave_no_method_are_one_error_before_anything_is_written(wo
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 2
-    assert capsys.readouterr().err.startswith("error: no method is within the limits: head: no configuration is within the limits; of the")
+    assert capsys.readouterr().err.startswith("error: the selection: head: no configuration is within the limits; of the")
 
 
 def milliseconds(modifications):
@@ -147,7 +147,7 @@ def test_a_method_that_is_too_slow_is_left_out_of_this_start_and_the_next(prepar
 
 
 def test_no_method_fast_enough_is_one_error(prepared, made_up):
-    with pytest.raises(SettingsError, match=r"no method is within the limits: head: .* takes 1 ms or more for one text, over the 0.5 of"):
+    with pytest.raises(SettingsError, match=r"the selection: head: .* takes 1 ms or more for one text, over the 0.5 of"):
         prepared(methods=["head"], max_latency_ms=0.5)
 
 
