@@ -5,7 +5,6 @@ where a killed one stood. What it found best is trained on fresh seeds by `retra
 """
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,12 +49,13 @@ def main(arguments: Sequence[str]) -> None:
     """Search the method, and write what was found into its file."""
     request = json.loads(arguments[0])
     from pelt_automl.selection import Selection
+    from pelt_automl.selection.environment import usable_cores
 
     cache, method, trials = Cache(Path(request["cache"])), request["method"], request["trials"]
     options = request["options"] | GENEROUS | {"methods": method, "trials": trials}
     with Selection.open(settings_of(options, SEARCH_SEED), cache.search_folder(method, trials)) as selection:
         selection.prepare()
-        busy = Busy(os.cpu_count() or 1, selection.context.backbone.device.type != "cpu")
+        busy = Busy(usable_cores(), selection.context.backbone.device.type != "cpu")
         selection.search()
         for row in _rows(selection.context, method, trials, busy.share):
             append(cache.of_method(method), row)

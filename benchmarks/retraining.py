@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import sys
 import time
 from collections import Counter, deque
@@ -88,7 +87,9 @@ class _Source:
     tokens: "Tokens" = field(init=False)
 
     def __post_init__(self) -> None:
-        self.busy = Busy(os.cpu_count() or 1, self.context.backbone.device.type != "cpu")
+        from pelt_automl.selection.environment import usable_cores
+
+        self.busy = Busy(usable_cores(), self.context.backbone.device.type != "cpu")
         self.tokens = self.context.report(range(len(self.context.data.report)))
 
     def next(self, waiting: Sequence["TrialRun"]) -> "TrialRun | None":  # noqa: ARG002 the protocol's

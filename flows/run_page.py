@@ -90,9 +90,15 @@ def _row(standing: Standing, metric: str) -> dict[str, Any]:
         "P(best)": f"{standing.p_best:.2f}",
         "tied": "yes" if standing.tied else "",
         "parameters": f"{standing.parameters:,}",
+        "latency ms": _measured(standing.served_latency_ms),
+        "memory GB": _measured(standing.memory_gb),
         "seconds": f"{standing.training_seconds:.1f}",
         "candidate": standing.candidate,
     }
+
+
+def _measured(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def place(folder: Path) -> tuple[str, str]:

@@ -168,4 +168,6 @@ def load_recommendation(folder: Path) -> Recommendation:
         return Recommendation.from_json(path.read_text(encoding="utf-8"), folder)
     if (folder / RECORDS).is_file():
         raise SelectionError(f"the selection in {folder} isn't finished; run the same command again to take it up where it stands")
+    if inside := sorted(str(found.parent) for found in folder.glob(f"*/{FILE}")):
+        raise SelectionError(f"{folder} holds several selections, as a curve over K does; name one of them: {', '.join(inside)}")
     raise SelectionError(f"{folder} isn't a selection: a folder with {FILE} is expected, as `pelt-automl select` writes it")

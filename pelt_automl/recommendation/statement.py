@@ -29,7 +29,7 @@ def statement(
     defaults = [rival for rival in rivals if rival.role == "default"]
     sentences = [
         _a_default_would_do(winner, standings, defaults, prefer),
-        _recommended(winner, unit, examples, equivalence),
+        _recommended(winner, unit, examples, equivalence, len(standings)),
         _how_sure(winner, standings),
         _tied(winner, standings, unit, equivalence, prefer),
         *_pruned(winner, standings, pruned, unit),
@@ -68,14 +68,15 @@ def _is(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def _recommended(winner: Standing, unit: Unit, examples: int, equivalence: float) -> str:
+def _recommended(winner: Standing, unit: Unit, examples: int, equivalence: float, finalists: int) -> str:
+    """A default is said to be enough where something else was among the finalists."""
     sizes = f" ({in_short(winner.hyper_parameters)})" if winner.hyper_parameters else ""
     score = (
         f"{unit.name} {unit.number(winner.report_score)} on {counted(examples, 'report example')} "
         f"(95 % interval {unit.range(winner.report_interval)}, {counted(len(winner.seed_scores), 'seed')}), with "
         f"{counted(winner.parameters, 'trainable parameter')}."
     )
-    if not winner.is_default:
+    if not winner.is_default or finalists == 1:
         return f"Recommended: {name_of(winner)}{sizes}: {score}"
     return (
         f"The published default is enough: {name_of(winner)}{sizes}; "

@@ -122,22 +122,7 @@ class Protocol:
     """Seed of initialization and order in every run (HF's default): only the data change with the data seed, as in the paper."""
 
     def __post_init__(self) -> None:
-        problems = [f"there is no task {task!r}; the paper has {', '.join(TASKS)}" for task in self.tasks if task not in TASKS]
-        problems += [
-            f"there is no method {name!r}; there are {', '.join(PAPER_METHODS)}" for name in self.methods if name not in PAPER_METHODS
-        ]
-        problems += [f"k is {k}; it must be at least {SMALLEST_K}, or 'full'" for k in self.ks if k is not None and k < SMALLEST_K]
-        problems += [f"seed is {seed}; it can't be negative" for seed in self.seeds if seed < 0]
-        for name in BY_RUN:
-            listed = getattr(self, name)
-            if not listed and name != "methods":
-                problems.append(f"name at least one of the {name}")
-            if len(set(listed)) < len(listed):
-                problems.append(f"the {name} name one twice")
-        for name in ("evaluations", "select_most", "report_most"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                problems.append(f"{name} is {value}; it must be at least 1")
-        if problems:
+        if problems := _problems({name: getattr(self, name) for name in _CHECKED}):
             raise SettingsError(all_problems("the reproduction", problems))
 
     def cells(self) -> Iterator[Cell]:
@@ -179,6 +164,29 @@ class Protocol:
         return [f"{name.replace('_', ' ')} {_word(name, mine[name])} (paper: {_word(name, paper[name])})" for name in differing]
 
 
+_CHECKED = (*BY_RUN, "evaluations", "select_most", "report_most")
+
+
+def _problems(values: Mapping[str, Any]) -> list[str]:
+    """Everything that is wrong with a protocol's values, all of `_CHECKED`."""
+    problems = [f"there is no task {task!r}; the paper has {', '.join(TASKS)}" for task in values["tasks"] if task not in TASKS]
+    problems += [
+        f"there is no method {name!r}; there are {', '.join(PAPER_METHODS)}" for name in values["methods"] if name not in PAPER_METHODS
+    ]
+    problems += [f"k is {k}; it must be at least {SMALLEST_K}, or 'full'" for k in values["ks"] if k is not None and k < SMALLEST_K]
+    problems += [f"seed is {seed}; it can't be negative" for seed in values["seeds"] if seed < 0]
+    for name in BY_RUN:
+        listed = values[name]
+        if not listed and name != "methods":
+            problems.append(f"name at least one of the {name}")
+        if len(set(listed)) < len(listed):
+            problems.append(f"the {name} name one twice")
+    for name in ("evaluations", "select_most", "report_most"):
+        if (value := values[name]) is not None and value < 1:
+            problems.append(f"{name} is {value}; it must be at least 1")
+    return problems
+
+
 def _flat(shared: Mapping[str, Any]) -> dict[str, Any]:
     return {**shared["training"], **{name: value for name, value in shared.items() if name != "training"}}
 
@@ -192,18 +200,20 @@ def _word(name: str, value: Any) -> str:
 def protocol_from(**options: Any) -> Protocol:
     """A protocol from flat options; None means the paper's. Lists take comma-separated text too, ``ks`` has ``full`` for all data.
 
-    Raises `SettingsError` with everything that is wrong with the lists at once, then with what the settings themselves refuse.
+    Raises `SettingsError` with everything that is wrong at once; what the settings of the training refuse comes after that.
     """
     given = {name: value for name, value in options.items() if value is not None}
     training = {item.name: given.pop(item.name) for item in fields(TrainingSettings) if item.name in given}
-    problems: list[str] = []
+    unreadable: dict[str, str] = {}
     for name in (name for name in BY_RUN if name in given):
         given[name] = _list(given[name])
         if name in ("ks", "seeds"):
             given[name], wrong = _whole_numbers(name, given[name])
-            problems += wrong
-    if problems:
-        raise SettingsError(all_problems("the reproduction", problems))
+            unreadable |= {name: wrong} if wrong else {}
+    if unreadable:
+        readable = {name: value for name, value in given.items() if name not in unreadable}
+        others = _problems({name: getattr(Protocol, name) for name in _CHECKED} | readable)
+        raise SettingsError(all_problems("the reproduction", [*unreadable.values(), *others]))
     return Protocol(training=TrainingSettings(**(asdict(TRAINING) | training)), **given)
 
 
@@ -212,10 +222,11 @@ def _list(value: Any) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
-def _whole_numbers(name: str, parts: tuple[str, ...]) -> tuple[tuple[K, ...], list[str]]:
+def _whole_numbers(name: str, parts: tuple[str, ...]) -> tuple[tuple[K, ...], str]:
+    """The numbers, and what can't be read as one."""
     numbers = [None if name == "ks" and part.lower() == "full" else part for part in parts]
     wrong = [part for part in numbers if part is not None and not re.fullmatch(r"-?\d+", part)]
     expected = "whole numbers or 'full'" if name == "ks" else "whole numbers"
     if wrong:
-        return (), [f"{name} has {', '.join(wrong)}; expected {expected}"]
-    return tuple(None if part is None else int(part) for part in numbers), []
+        return (), f"{name} has {', '.join(wrong)}; expected {expected}"
+    return tuple(None if part is None else int(part) for part in numbers), ""

@@ -26,9 +26,14 @@ def environment() -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "processor": _processor(),
-        "cores": os.cpu_count() or 1,
+        "cores": usable_cores(),
         **_git(),
     }
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: those of its affinity (taskset, a container's cpuset) where the system tells, else the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def settings_as_json(settings: SelectionSettings) -> dict[str, Any]:

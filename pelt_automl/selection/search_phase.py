@@ -11,6 +11,7 @@ from typing import Any
 from pelt_automl.errors import NoTrialCompletedError, SearchSpaceError, SelectionError
 from pelt_automl.evidence.savings import score_by
 from pelt_automl.methods import METHODS
+from pelt_automl.recommendation.costs import DEFAULT_OVER
 from pelt_automl.recommendation.decision import best_by_select_score
 from pelt_automl.recommendation.wording import in_short
 from pelt_automl.records import Decision, Seeds, TrialEnded
@@ -203,8 +204,9 @@ class _Search:
             return
         metric, slow = self.context.data.metric, {name for name, method in METHODS.items() if method.slow_starter}
         labels = self.context.splits(self.context.settings.search.seed)[1].labels
-        trials = self.context.record.of(TrialEnded)
-        for decision in leaving(trials, labels, metric.name, self.out, slow, greater_is_better=metric.greater_is_better):
+        trials, decisions = self.context.record.of(TrialEnded), self.context.record.of(Decision)
+        over = {decision.subject for decision in decisions if decision.what == DEFAULT_OVER}
+        for decision in leaving(trials, labels, metric.name, self.out, slow, over, greater_is_better=metric.greater_is_better):
             self.context.record.add(decision)
 
     # ------------------------------------------------------------ trials

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,20 @@ def test_the_leaderboard_is_the_verdicts_standings(tmp_path):
             "P(best)": "0.62",
             "tied": "yes",
             "parameters": "102,912",
+            "latency ms": "",
+            "memory GB": "",
             "seconds": "12.3",
             "candidate": "lora-0000",
         }
     ]
+
+
+def test_measured_costs_stand_in_the_leaderboard(tmp_path):
+    answer = verdict()
+    measured = replace(answer.standings[0], served_latency_ms=3.456, memory_gb=1.25)
+    (tmp_path / "records.jsonl").write_text(to_json(replace(answer, standings=[measured])) + "\n")
+    (row,) = leaderboard(tmp_path)
+    assert (row["latency ms"], row["memory GB"]) == ("3.46", "1.25")
 
 
 def test_without_a_verdict_there_is_no_leaderboard(tmp_path):

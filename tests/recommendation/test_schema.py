@@ -111,6 +111,10 @@ def test_a_file_that_is_something_else_is_refused(tmp_path, text, problem):
 def test_folders_without_a_recommendation_say_what_they_are(tmp_path):
     with pytest.raises(SelectionError, match="isn't a selection"):
         load_recommendation(tmp_path)
+    (tmp_path / "k100").mkdir()
+    (tmp_path / "k100" / "recommendation.json").write_text("{}")
+    with pytest.raises(SelectionError, match=r"holds several selections, .* name one of them: .*k100"):
+        load_recommendation(tmp_path)
     (tmp_path / "records.jsonl").write_text("")
     with pytest.raises(SelectionError, match="isn't finished; run the same command again"):
         load_recommendation(tmp_path)

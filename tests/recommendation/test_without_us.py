@@ -13,10 +13,10 @@ UNSTEADY = [81, 85, 83]
 @pytest.mark.parametrize(
     ("finalists", "beginning"),
     [
-        # a fixed default wins, alone, as the cheapest of the tied, or as the only finalist
+        # a fixed default wins, alone, or as the cheapest of the tied; as the only finalist it is compared with nothing
         ([("lora-0000", [85] * 3, 5), ("adapter-0002", [80] * 3, 5)], "The published default is enough: lora (default)"),
         ([("adapter-0000", [80] * 3, 5), ("lora-0002", [80.5] * 3, 9)], "The published default is enough: adapter (default)"),
-        ([("unipelt-apl-0000", [80] * 3, 5)], "The published default is enough: unipelt-apl (default)"),
+        ([("unipelt-apl-0000", [80] * 3, 5)], "Recommended: unipelt-apl (default)"),
         # tied with the winner: as cheap, dearer, both
         (
             [("lora-0003", [80.5] * 3, 5), ("lora-0000", [80] * 3, 5)],

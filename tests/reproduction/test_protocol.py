@@ -88,6 +88,7 @@ def test_everything_that_is_wrong_is_said_at_once():
     ("options", "message"),
     [
         ({"ks": "100,many"}, "ks has many; expected whole numbers or 'full'"),
+        ({"ks": "many", "tasks": "wnli"}, r"ks has many.*\n.*no task 'wnli'"),
         ({"seeds": "0,full"}, "seeds has full; expected whole numbers"),
         ({"seeds": "-1"}, "seed is -1"),
         ({"tasks": ","}, "name at least one of the tasks"),

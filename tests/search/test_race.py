@@ -62,6 +62,13 @@ def test_a_method_leaves_when_it_is_clearly_behind_the_leader(name):
     assert all(decision.what == LEFT for decision in decisions)
 
 
+def test_a_method_whose_default_is_over_a_limit_leaves_without_it():
+    others = trials("head", range(40), range(40), range(25), range(40))[1:]
+    assert leaving([*LEADER, *others], LABELS, "accuracy", (), SLOW, greater_is_better=True) == []
+    (decision,) = leaving([*LEADER, *others], LABELS, "accuracy", (), SLOW, ("head",), greater_is_better=True)
+    assert decision.subject == "head"
+
+
 def test_where_smaller_is_better_the_greater_error_leaves():
     labels = np.linspace(0.0, 1.0, 100)
 

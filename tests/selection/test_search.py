@@ -19,7 +19,7 @@ def searched(events, method):
 def test_a_method_that_leaves_the_race_gets_no_finalist_and_its_trials_go_to_those_left(world, tmp_path, monkeypatch):
     seen = []
 
-    def leaving(trials, labels, metric, out, slow, *, greater_is_better):
+    def leaving(trials, labels, metric, out, slow, over, *, greater_is_better):
         seen.append((len(labels), metric, greater_is_better))
         ended = [trial for trial in trials if trial.method == "head" and trial.state == "completed"]
         assert all(len(trial.select_predictions) == len(labels) for trial in ended), "what the race is judged by"
@@ -38,7 +38,7 @@ def test_a_method_that_leaves_the_race_gets_no_finalist_and_its_trials_go_to_tho
 def test_trials_under_way_of_a_method_that_leaves_end_at_their_next_rung(world, tmp_path, monkeypatch):
     told = []
 
-    def leaving(trials, labels, metric, out, slow, *, greater_is_better):
+    def leaving(trials, labels, metric, out, slow, over, *, greater_is_better):
         return [Decision(LEFT, "lora", "as told")] if not told and not told.append(1) else []
 
     monkeypatch.setattr(search_phase, "leaving", leaving)
