@@ -1,12 +1,12 @@
 """One selection as a contender makes it, in a process of its own: ``python -m benchmarks.our_choice FOLDER REQUEST`` (a JSON object).
 
-``finalists``: with them it is `pelt_automl.select`; without, the search has all of the time, and the trial with the best select score is
-the answer, as someone chooses who runs Optuna.
+``finalists``: with them it is `pelt_automl.select`; without, the search has all of the time, its trainings have their full length, and the
+trial with the best select score is the answer, as someone chooses who runs Optuna.
 """
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     from pelt_automl.selection import Selection
 
     with_finalists = request["finalists"]
-    options = request["options"] if with_finalists else request["options"] | {"finalist_share": FOR_WRITING}
+    options = request["options"] if with_finalists else request["options"] | _of_a_search(request)
     with Selection.open(settings_of(options, request["seed"]), folder) as selection:
         if with_finalists:
             selection.run()
@@ -34,6 +34,16 @@ def main(arguments: Sequence[str]) -> None:
             selection.prepare()
             selection.search()
         hand_over(_answer(selection, with_finalists=with_finalists))
+
+
+def _of_a_search(request: Mapping[str, Any]) -> dict[str, Any]:
+    """All time to the search, and no training shorter than without a time limit."""
+    from pelt_automl.tasks import load_task
+    from pelt_automl.training.schedule import wanted_steps
+
+    settings = settings_of(request["options"], request["seed"])
+    train, _ = load_task(settings.task).split(request["seed"])
+    return {"finalist_share": FOR_WRITING, "min_steps": wanted_steps(len(train), settings.training)}
 
 
 def _answer(selection: "Selection", *, with_finalists: bool) -> dict[str, Any]:

@@ -9,8 +9,14 @@ from pelt_automl.config import SearchSettings, TrainingSettings
 from pelt_automl.records import Event, SelectionStarted
 from pelt_automl.training.schedule import even_steps, make_plan
 
-FEWEST_FINALISTS = 3
-"""Below this many finalists trainings are shortened, not the list."""
+FEW_FINALISTS, FEWEST_FINALISTS = 3, 2
+"""The first are a fixed default, the leader and the runner-up: before there are fewer, trainings are shortened to `LONG`."""
+
+FEWEST_SEEDS = 2
+"""Of a finalist, where time is very short: fewer tell nothing of their spread."""
+
+LONG = 0.75
+"""Of an unshortened training: shorter ones come after fewer finalists, since what is recommended is no better than its training."""
 
 FEWEST_REPORT = 500
 """Examples of the report split that time is kept for, if it has as many."""
@@ -77,6 +83,8 @@ class Allowance:
     """Optimizer steps of a full training."""
     finalists: int
     """Configurations that can be confirmed; decided anew when the search has ended."""
+    seeds: int
+    """Seeds that each of them can be trained on; decided anew when they are trained."""
     message: str
 
 
@@ -100,34 +108,39 @@ def allowance(
     """Shorten what has to be shortened so that the search's defaults and the finalists fit into `left` seconds.
 
     `wanted`: steps of an unshortened training; `candidates`: finalists without a limit; `sizes`: examples in select and report.
-    First the trainings get shorter (down to half), then the list of finalists, then the trainings again.
+    First the list of finalists gets shorter (down to `FEW_FINALISTS`), then the trainings (down to `LONG`), then the same with
+    `FEWEST_FINALISTS`; what is left then are the longest trainings that fit with `FEWEST_SEEDS`, and with more if that fits, too.
     """
     select_size, report_size = sizes
     if math.isinf(left):
-        return Allowance(even_steps(wanted), candidates, "no time limit")
+        return Allowance(even_steps(wanted), candidates, search.finalist_seeds, "no time limit")
     final = max(left * search.finalist_share - WRITING, 1.0)
-    seeds = search.finalist_seeds
-    evidence = min(select_size, EVIDENCE_EXAMPLES) * seeds * 5 * speed.example
 
-    def fits(steps: int, finalists: int) -> bool:
+    def fits(steps: int, finalists: int, seeds: int) -> bool:
+        evidence = min(select_size, EVIDENCE_EXAMPLES) * seeds * 5 * speed.example
         one = training_seconds(steps, select_size, speed, search, training)
         scoring = finalists * seeds * min(report_size, FEWEST_REPORT) * speed.example
         return finalists * seeds * one + scoring + evidence <= final and methods * one <= 0.8 * (left - final)
 
     shortest = min(training.min_steps, wanted)
     lengths = sorted({even_steps(steps) for steps in range(shortest, wanted + 1)}, reverse=True)
-    wanted = lengths[0]
-    ways = [(steps, candidates) for steps in lengths if steps >= wanted / 2]
-    ways += [(max(lengths[-1], even_steps(math.ceil(wanted / 2))), count) for count in range(candidates - 1, FEWEST_FINALISTS - 1, -1)]
-    ways += [(steps, min(FEWEST_FINALISTS, candidates)) for steps in lengths if steps < wanted / 2]
-    steps, finalists = next((way for way in ways if fits(*way)), (lengths[-1], min(2, candidates)))
-    return Allowance(steps, finalists, _message((steps, wanted), (finalists, candidates)))
+    wanted, seeds = lengths[0], search.finalist_seeds
+    long = [steps for steps in lengths if steps >= LONG * wanted]
+    few, fewest, fewest_seeds = min(FEW_FINALISTS, candidates), min(FEWEST_FINALISTS, candidates), min(FEWEST_SEEDS, seeds)
+    ways = [(wanted, count, seeds) for count in range(candidates, few, -1)]
+    ways += [(steps, few, seeds) for steps in long]
+    ways += [(steps, fewest, seeds) for steps in long]
+    ways += [(steps, *way) for steps in lengths for way in ((few, seeds), (fewest, seeds), (fewest, fewest_seeds))]
+    steps, finalists, each = next((way for way in ways if fits(*way)), ways[-1])
+    return Allowance(steps, finalists, each, _message((steps, wanted), (finalists, candidates), (each, seeds)))
 
 
-def _message(steps: tuple[int, int], finalists: tuple[int, int]) -> str:
+def _message(steps: tuple[int, int], finalists: tuple[int, int], seeds: tuple[int, int]) -> str:
     shortened = []
     if steps[0] < steps[1]:
         shortened.append(f"trainings of {steps[0]} instead of {steps[1]} steps")
     if finalists[0] < finalists[1]:
         shortened.append(f"about {finalists[0]} instead of {finalists[1]} finalists")
+    if seeds[0] < seeds[1]:
+        shortened.append(f"{seeds[0]} instead of {seeds[1]} seeds for each")
     return f"the time limit allows {', '.join(shortened)}" if shortened else "the time limit allows everything"

@@ -19,7 +19,7 @@ BUSY = 0.5
 """Load (the last minute's mean of running processes) over cores from which on others are taken to use the processor."""
 
 EVALUATED_PACK = 4
-EXAMPLES, EVALUATIONS = 64, 4
+EXAMPLES, EVALUATIONS = 32, 3
 
 UNKNOWN = Speed(step=1.0, example=0.01)
 """When no method can be trained: the search is going to record why, trial by trial."""

@@ -19,19 +19,19 @@ def allowed(left, wanted=200, candidates=10, methods=8):
 
 
 def planned_seconds(given, methods=8):
-    """What the plan costs, reckoned anew: each method's default, all finalists on three seeds, and their scoring."""
+    """What the plan costs, reckoned anew: each method's default, all finalists on their seeds, and their scoring."""
     one = training_seconds(given.steps, 30, SPEED, SEARCH, TRAINING)
-    return methods * one, given.finalists * 3 * (one + 500 * SPEED.example)
+    return methods * one, given.finalists * given.seeds * (one + 500 * SPEED.example)
 
 
 def test_without_a_limit_nothing_is_shortened():
     given = allowed(math.inf)
-    assert (given.steps, given.finalists) == (200, 10)
+    assert (given.steps, given.finalists, given.seeds) == (200, 10, 3)
 
 
 def test_with_plenty_of_time_nothing_is_shortened():
     given = allowed(10_000.0)
-    assert (given.steps, given.finalists) == (200, 10)
+    assert (given.steps, given.finalists, given.seeds) == (200, 10, 3)
 
 
 @pytest.mark.parametrize("left", [150.0, 300.0, 600.0, 1200.0, 2000.0])
@@ -45,14 +45,26 @@ def test_what_is_allowed_fits_into_the_time(left):
 def test_less_time_never_allows_more():
     given = [allowed(left) for left in (2000.0, 1000.0, 500.0, 250.0, 120.0)]
     for more, less in pairwise(given):
-        assert (more.steps, more.finalists) >= (less.steps, less.finalists)
+        assert sum(planned_seconds(more)) >= sum(planned_seconds(less))
     assert given[-1].steps < 200
     assert "instead of 200 steps" in given[-1].message
 
 
-def test_trainings_are_halved_before_finalists_are_left_out():
-    given = next(allowed(left) for left in range(2000, 100, -10) if allowed(left).finalists < 10)
-    assert given.steps == 96  # the half of 200 that eight evaluations divide
+def test_what_is_left_out_first_and_what_last():
+    plans = [allowed(left, methods=2) for left in range(3000, 30, -2)]
+    ways = list(dict.fromkeys((given.finalists, given.seeds) for given in plans))
+    assert ways == [*((count, 3) for count in range(10, 1, -1)), (2, 2)]
+    steps = {way: [given.steps for given in plans if (given.finalists, given.seeds) == way] for way in ways}
+    assert all(set(steps[count, 3]) == {200} for count in range(4, 11)), "finalists are left out before trainings are shortened"
+    assert (max(steps[3, 3]), min(steps[3, 3])) == (200, 152)
+    assert min(steps[2, 3]) == 152, "three quarters before seeds are left out"
+    assert (max(steps[2, 2]), min(steps[2, 2])) == (200, 20), "then as short as they have to be"
+
+
+def test_where_the_search_is_what_takes_long_finalists_keep_their_seeds():
+    given = allowed(400.0, methods=20)
+    assert given.steps < 150
+    assert (given.finalists, given.seeds) == (3, 3)
 
 
 def test_time_spent_by_earlier_starts_counts():
