@@ -8,11 +8,12 @@ from pelt_automl.recorders.jsonl import JsonlRecorder
 from pelt_automl.recorders.mlflow_recorder import MlflowRecorder
 from pelt_automl.recorders.mlflow_server import default_tracking_uri, printable_uri
 from pelt_automl.recorders.safe import SafeRecorder
-from pelt_automl.records import Recorder
+from pelt_automl.records import Planned, Recorder, TrialEnded
 
 
 def _mlflow(_folder: Path) -> Recorder:
-    return BackgroundRecorder(SafeRecorder(f"MLflow at {printable_uri(default_tracking_uri())}", MlflowRecorder))
+    safe = SafeRecorder(f"MLflow at {printable_uri(default_tracking_uri())}", MlflowRecorder)
+    return BackgroundRecorder(safe, begins_with=(Planned, TrialEnded))
 
 
 RECORDERS: dict[str, Callable[[Path], Recorder]] = {

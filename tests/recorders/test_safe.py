@@ -3,7 +3,7 @@ import threading
 import time
 
 from pelt_automl.recorders import BackgroundRecorder, SafeRecorder
-from pelt_automl.records import Decision, Progress
+from pelt_automl.records import Decision, Planned, Progress
 
 EVENT = Decision("promoted", "lora-0001", "better")
 
@@ -21,7 +21,7 @@ class Listing:
             raise self.error
 
     def record(self, event):
-        self._take(event.subject)
+        self._take(getattr(event, "subject", type(event).__name__))
 
     def publish(self, folder):
         self._take("publish")
@@ -98,6 +98,26 @@ def test_a_slow_recorder_in_the_background_costs_no_time_until_publish_waits_for
     recorder.close()
     assert listing.calls[-1] == "close"
     assert "pelt-automl-recorder" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_recorder_in_the_background_begins_with_the_event_it_is_told_to(tmp_path):
+    listing = Listing()
+    recorder = BackgroundRecorder(SafeRecorder("late", lambda: listing), begins_with=(Planned,))
+    recorder.record(decision("0"))
+    assert "pelt-automl-recorder" not in [thread.name for thread in threading.enumerate()]
+    recorder.record(Planned(10, 5, 2, 1.0))
+    assert "pelt-automl-recorder" in [thread.name for thread in threading.enumerate()]
+    recorder.publish(tmp_path)
+    assert listing.calls == ["0", "Planned", "publish"]
+    recorder.close()
+
+
+def test_a_recorder_that_never_began_gets_what_was_queued_when_it_is_closed():
+    listing = Listing()
+    recorder = BackgroundRecorder(SafeRecorder("late", lambda: listing), begins_with=(Planned,))
+    recorder.record(decision("0"))
+    recorder.close()
+    assert listing.calls == ["0", "close"]
 
 
 def test_a_recorder_that_hangs_is_given_up_after_the_patience(caplog, tmp_path):
