@@ -61,7 +61,7 @@ def _answer(selection: "Selection", *, with_finalists: bool) -> dict[str, Any]:
         "method": chosen.method,
         "hyper_parameters": chosen.hyper_parameters,
         "candidate": chosen.candidate,
-        "steps": context.plan.steps,
+        "steps": context.final_plan.steps if verdicts and verdicts[-1].standings else context.plan.steps,
         "wanted_steps": _wanted_steps(selection),
         "trials": sum(trial.stage == "search" for trial in trials),
         "seeds": len({trial.number for trial in trials if trial.stage == "finalist"}),

@@ -100,7 +100,8 @@ def _data(event: DataDescribed) -> str:
 
 
 def _planned(event: Planned) -> str:
-    return f"a full training has {event.steps} steps (about {event.seconds_a_training:.0f} s); {event.message}"
+    of_finalists = f", a finalist's {event.final_steps}" if event.final_steps > event.steps else ""
+    return f"a full training has {event.steps} steps (about {event.seconds_a_training:.0f} s){of_finalists}; {event.message}"
 
 
 def _trial(event: TrialEnded) -> str:

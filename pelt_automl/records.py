@@ -99,6 +99,8 @@ class Planned(Event):
     `pelt_automl.selection.probe.Packs`)."""
     rungs: list[int] = field(default_factory=list)
     """Optimizer steps to each rung; empty in old records, which had the one of `rung_steps`."""
+    final_steps: int = 0
+    """Optimizer steps of a finalist's training; 0 in old records, where they had as many as the search's."""
     time: float = field(default_factory=clock.time)
 
 

@@ -72,7 +72,8 @@ def _cut_off(events: Sequence[Event], names: dict[str, str]) -> list[str]:
     who = listed(sorted({names.get(trial.candidate, trial.candidate) for trial in cut}))
     shortest = min(trial.steps for trial in cut)
     runs = counted(len(cut), "finalist run")
-    return [f"{runs} cut off by the time limit, the shortest after {shortest} of {planned[-1].steps} steps ({who}): give more time."]
+    whole = planned[-1].final_steps or planned[-1].steps
+    return [f"{runs} cut off by the time limit, the shortest after {shortest} of {whole} steps ({who}): give more time."]
 
 
 def _constant(events: Sequence[Event], names: dict[str, str]) -> list[str]:

@@ -168,7 +168,8 @@ class MlflowRecorder:
     def _planned(self, event: Planned) -> None:
         self._plan = event
         self._rungs = event.rungs or [event.rung_steps]
-        self._log_on_parent(event.time, {"plan/steps": event.steps, "plan/rung_steps": event.rung_steps}, {"plan": event.message})
+        steps = {"plan/steps": event.steps, "plan/rung_steps": event.rung_steps, "plan/final_steps": event.final_steps or event.steps}
+        self._log_on_parent(event.time, steps, {"plan": event.message})
 
     def _trial_ended(self, event: TrialEnded) -> None:
         started = event.time - event.seconds

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pelt_automl.config import SearchSettings, TrainingSettings
 from pelt_automl.records import Event, SelectionStarted
+from pelt_automl.search.promotion import expected_share
 from pelt_automl.training.schedule import even_steps, make_plan
 
 FEW_FINALISTS, FEWEST_FINALISTS = 3, 2
@@ -16,7 +17,16 @@ FEWEST_SEEDS = 2
 """Of a finalist, where time is very short: fewer tell nothing of their spread."""
 
 LONG = 0.75
-"""Of an unshortened training: shorter ones come after fewer finalists, since what is recommended is no better than its training."""
+"""Of an unshortened training: what is recommended is no better than its training, so that finalists get fewer before they get shorter."""
+
+SHORT = 0.5
+"""Of a finalist's training: a trial's in the search gets shorter only when there are fewer trials than `FEW_TRIALS`."""
+
+FEW_TRIALS = 3
+"""Of a method in the search: its default and what can be better where that doesn't suit."""
+
+SEARCH_RESERVE = 0.2
+"""Share of the search's time that its plan leaves free: trials come in packs, and the speed was measured on few steps."""
 
 FEWEST_REPORT = 500
 """Examples of the report split that time is kept for, if it has as many."""
@@ -80,7 +90,9 @@ class Allowance:
     """What the time limit allows."""
 
     steps: int
-    """Optimizer steps of a full training."""
+    """Optimizer steps of a full training in the search."""
+    final_steps: int
+    """Of a finalist's training; never fewer."""
     finalists: int
     """Configurations that can be confirmed; decided anew when the search has ended."""
     seeds: int
@@ -105,42 +117,85 @@ def allowance(
     search: SearchSettings,
     training: TrainingSettings,
 ) -> Allowance:
-    """Shorten what has to be shortened so that the search's defaults and the finalists fit into `left` seconds.
+    """Shorten what has to be shortened so that the search and the finalists fit into `left` seconds.
 
-    `wanted`: steps of an unshortened training; `candidates`: finalists without a limit; `sizes`: examples in select and report.
-    First the list of finalists gets shorter (down to `FEW_FINALISTS`), then the trainings (down to `LONG`), then the same with
+    What is recommended is trained as the finalists are, and a search on shorter trainings finds much the same, as every search by
+    successive halving takes for granted: finalists are kept long, the search's trainings may be shorter.
+
+    Of the finalists there are first fewer (down to `FEW_FINALISTS`), then they are shorter (down to `LONG`), then the same with
     `FEWEST_FINALISTS`; what is left then are the longest trainings that fit with `FEWEST_SEEDS`, and with more if that fits, too.
+    In the search trainings get shorter (down to `SHORT`), then there are fewer trials than `FEW_TRIALS` a method, then again shorter ones.
+
+    Args:
+        wanted: steps of an unshortened training.
+        candidates: finalists without a limit.
+        methods: in the search.
+        sizes: examples in select and report.
+        left: seconds.
+        speed: as measured.
+        search: the settings.
+        training: the settings.
     """
     select_size, report_size = sizes
     if math.isinf(left):
-        return Allowance(even_steps(wanted), candidates, search.finalist_seeds, "no time limit")
-    final = max(left * search.finalist_share - WRITING, 1.0)
+        steps = even_steps(wanted)
+        return Allowance(steps, steps, candidates, search.finalist_seeds, "no time limit")
+    for_finalists = max(left * search.finalist_share - WRITING, 1.0)
 
-    def fits(steps: int, finalists: int, seeds: int) -> bool:
+    def one(steps: int) -> float:
+        return training_seconds(steps, select_size, speed, search, training)
+
+    def final(steps: int, finalists: int, seeds: int) -> float:
         evidence = min(select_size, EVIDENCE_EXAMPLES) * seeds * 5 * speed.example
-        one = training_seconds(steps, select_size, speed, search, training)
-        scoring = finalists * seeds * min(report_size, FEWEST_REPORT) * speed.example
-        return finalists * seeds * one + scoring + evidence <= final and methods * one <= 0.8 * (left - final)
+        return finalists * seeds * (one(steps) + min(report_size, FEWEST_REPORT) * speed.example) + evidence
+
+    def searched(steps: int, trials: int) -> float:
+        share = expected_share(make_plan(steps, search.rungs, select_size, training), search.promoted)
+        return methods * one(steps) * (1 + (trials - 1) * share)
 
     shortest = min(training.min_steps, wanted)
     lengths = sorted({even_steps(steps) for steps in range(shortest, wanted + 1)}, reverse=True)
-    wanted, seeds = lengths[0], search.finalist_seeds
-    long = [steps for steps in lengths if steps >= LONG * wanted]
+    ways = _finals(lengths, candidates, search.finalist_seeds)
+    final_steps, finalists, seeds = next((way for way in ways if final(*way) <= for_finalists), ways[-1])
+    for_search = (1 - SEARCH_RESERVE) * (left - for_finalists)
+    courses = _courses([steps for steps in lengths if steps <= final_steps], min(FEW_TRIALS, search.trials))
+    steps, _ = next((course for course in courses if searched(*course) <= for_search), courses[-1])
+    given, asked = (steps, final_steps, finalists, seeds), (lengths[0], candidates, search.finalist_seeds)
+    return Allowance(*given, _message(*given, *asked))
+
+
+def _finals(lengths: Sequence[int], candidates: int, seeds: int) -> list[tuple[int, int, int]]:
+    """Steps, finalists and seeds of each, the most wanted first; `lengths`: longest first."""
+    long = [steps for steps in lengths if steps >= LONG * lengths[0]]
     few, fewest, fewest_seeds = min(FEW_FINALISTS, candidates), min(FEWEST_FINALISTS, candidates), min(FEWEST_SEEDS, seeds)
-    ways = [(wanted, count, seeds) for count in range(candidates, few, -1)]
-    ways += [(steps, few, seeds) for steps in long]
-    ways += [(steps, fewest, seeds) for steps in long]
-    ways += [(steps, *way) for steps in lengths for way in ((few, seeds), (fewest, seeds), (fewest, fewest_seeds))]
-    steps, finalists, each = next((way for way in ways if fits(*way)), ways[-1])
-    return Allowance(steps, finalists, each, _message((steps, wanted), (finalists, candidates), (each, seeds)))
+    return [
+        *((lengths[0], count, seeds) for count in range(candidates, few, -1)),
+        *((steps, few, seeds) for steps in long),
+        *((steps, fewest, seeds) for steps in long),
+        *((steps, *way) for steps in lengths for way in ((few, seeds), (fewest, seeds), (fewest, fewest_seeds))),
+    ]
 
 
-def _message(steps: tuple[int, int], finalists: tuple[int, int], seeds: tuple[int, int]) -> str:
+def _courses(lengths: Sequence[int], trials: int) -> list[tuple[int, int]]:
+    """Steps of a search's training and trials a method, the most wanted first; `lengths`: longest first."""
+    short = next(steps for steps in reversed(lengths) if steps >= SHORT * lengths[0])
+    return [
+        *((steps, trials) for steps in lengths if steps >= short),
+        *((short, fewer) for fewer in range(trials - 1, 0, -1)),
+        *((steps, 1) for steps in lengths if steps < short),
+    ]
+
+
+def _message(steps: int, final_steps: int, finalists: int, seeds: int, wanted: int, candidates: int, wanted_seeds: int) -> str:
     shortened = []
-    if steps[0] < steps[1]:
-        shortened.append(f"trainings of {steps[0]} instead of {steps[1]} steps")
-    if finalists[0] < finalists[1]:
-        shortened.append(f"about {finalists[0]} instead of {finalists[1]} finalists")
-    if seeds[0] < seeds[1]:
-        shortened.append(f"{seeds[0]} instead of {seeds[1]} seeds for each")
+    if steps < wanted:
+        where = "" if steps == final_steps else " in the search"
+        shortened.append(f"trainings of {steps} instead of {wanted} steps{where}")
+    if steps < final_steps:
+        of_finalists = f"{final_steps}" if final_steps < wanted else f"all {final_steps}"
+        shortened.append(f"{of_finalists} for the finalists")
+    if finalists < candidates:
+        shortened.append(f"about {finalists} instead of {candidates} finalists")
+    if seeds < wanted_seeds:
+        shortened.append(f"{seeds} instead of {wanted_seeds} seeds for each")
     return f"the time limit allows {', '.join(shortened)}" if shortened else "the time limit allows everything"

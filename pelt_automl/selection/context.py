@@ -72,6 +72,7 @@ class Context:
     report_opened: Tokens | None = None
     """The examples of the report split that finalists are scored on, once it is open in this process."""
     _plan: TrainingPlan | None = None
+    _final_plan: TrainingPlan | None = None
     _tokens: dict[int, tuple[Tokens, Tokens]] = field(default_factory=dict)
 
     @property
@@ -97,15 +98,22 @@ class Context:
 
     @property
     def plan(self) -> TrainingPlan:
-        """The plan of every training, after `prepare`."""
+        """The plan of every training in the search, after `prepare`."""
         assert self._plan is not None, "prepare() comes first"
         return self._plan
 
-    def ready(self, backbone: Backbone, steps: int) -> None:
-        """Set what `prepare` has found."""
+    @property
+    def final_plan(self) -> TrainingPlan:
+        """The plan of every finalist's training, after `prepare`: the search's own, unless time for that was short."""
+        assert self._final_plan is not None, "prepare() comes first"
+        return self._final_plan
+
+    def ready(self, backbone: Backbone, steps: int, final_steps: int = 0) -> None:
+        """Set what `prepare` has found; without `final_steps` finalists are trained as long as the search's trials."""
         self._backbone, self.lower = backbone, LowerLayers(backbone)
-        select_size = len(self.data.split(self.settings.search.seed)[1])
-        self._plan = make_plan(steps, self.settings.search.rungs, select_size, self.settings.training)
+        search, training, select_size = self.settings.search, self.settings.training, len(self.data.split(self.settings.search.seed)[1])
+        self._plan = make_plan(steps, search.rungs, select_size, training)
+        self._final_plan = make_plan(final_steps or steps, search.rungs, select_size, training)
 
     def modifications(self, method: str, hyper_parameters: HyperParameters) -> tuple[Modification, ...]:
         """What a configuration changes in the backbone."""
@@ -149,11 +157,16 @@ class Context:
 
     @property
     def seconds_a_training(self) -> float:
-        """What a full training takes: as seen in the search so far, else as planned."""
+        """What a full training of the search takes: as seen in the search so far, else as planned."""
         seen = [trial for trial in self.record.of(TrialEnded) if trial.steps and trial.state != "failed"]
         if not seen:
             return self.planned.seconds_a_training
         return self.plan.steps * sum(trial.seconds for trial in seen) / sum(trial.steps for trial in seen)
+
+    @property
+    def seconds_a_finalist(self) -> float:
+        """What a finalist's training takes, by those of the search."""
+        return self.seconds_a_training * self.final_plan.steps / self.plan.steps
 
     def splits(self, seed: int) -> tuple[Tokens, Tokens]:
         """Tokenized train and select of a split seed."""
@@ -166,20 +179,23 @@ class Context:
         """Tokenized examples of the report split."""
         return tokenize(self.data.report.take(indices), self.backbone.tokenizer, self.max_length)
 
-    def run(self, name: str, method: str, hyper_parameters: dict[str, Any], seeds: Seeds) -> TrialRun:
-        """A training that hasn't started."""
+    def run(self, name: str, method: str, hyper_parameters: dict[str, Any], seeds: Seeds, plan: TrainingPlan | None = None) -> TrialRun:
+        """A training that hasn't started, by the search's plan unless another is given."""
         return begin(
             name,
             self.modifications(method, hyper_parameters),
             hyper_parameters[LEARNING_RATE],
             seeds,
             self.splits(seeds.split),
-            self.plan,
+            plan or self.plan,
             regression=self.data.kind == "regression",
         )
 
-    def trainer(self, phase: str, total_steps: float, *, reserve: float) -> Trainer:
-        """A trainer that stops when only `reserve` seconds are left, and shows its steps as the phase's progress."""
+    def trainer(self, phase: str, total_steps: float, *, reserve: float, plan: TrainingPlan | None = None) -> Trainer:
+        """A trainer that stops when only `reserve` seconds are left, and shows its steps as the phase's progress.
+
+        It trains by the search's plan unless another is given.
+        """
         taken = 0
 
         def on_step(trials: int) -> None:
@@ -189,7 +205,7 @@ class Context:
 
         return Trainer(
             self.backbone,
-            self.plan,
+            plan or self.plan,
             self.data.metric,
             self.data.outputs,
             expired=lambda: self.clock.left <= reserve,

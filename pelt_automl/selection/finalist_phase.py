@@ -137,7 +137,7 @@ def _affordable(context: Context) -> int:
     if context.clock.limit is None:
         return wanted_finalists(context.methods)
     left = context.clock.left - context.closing_seconds(0, 0)
-    one_run = context.seconds_a_training + least_scored(context) * context.speed.example
+    one_run = context.seconds_a_finalist + least_scored(context) * context.speed.example
     return max(2, int(left / (context.settings.search.finalist_seeds * one_run)))
 
 
@@ -149,7 +149,7 @@ def _todo(context: Context, runs: Sequence[_FinalistRun]) -> list[_FinalistRun]:
 
 def _time_for(context: Context, runs: Sequence[_FinalistRun]) -> float:
     """The time that is left for training over what these runs are predicted to take, as far as they aren't done."""
-    predicted = len(_todo(context, runs)) * context.seconds_a_training
+    predicted = len(_todo(context, runs)) * context.seconds_a_finalist
     return (context.clock.left - _reserve(context, runs)) / predicted if predicted else math.inf
 
 
@@ -159,10 +159,11 @@ def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
     if not todo:
         return True
     if runs[0].index > 0 and _time_for(context, runs) < 1:
-        numbers = {"seconds_left": context.clock.left, "seconds_needed": len(todo) * context.seconds_a_training + reserve}
+        numbers = {"seconds_left": context.clock.left, "seconds_needed": len(todo) * context.seconds_a_finalist + reserve}
         context.record.add(Decision("left out", f"seed {runs[0].index}", "the time left is too short for another seed", numbers))
         return False
-    trainer = context.trainer("finalists", len(todo) * context.plan.steps, reserve=reserve)
+    plan = context.final_plan
+    trainer = context.trainer("finalists", len(todo) * plan.steps, reserve=reserve, plan=plan)
     source = _Finalists(context, deque(todo))
     trainer.stream(source, context.pack_size)
     for run in source.todo:  # the time was up before they could begin
@@ -194,7 +195,7 @@ class _Finalists:
 
 def _start(context: Context, run: _FinalistRun) -> TrialRun:
     seeds = finalist_seeds(context.settings.search.seed, run.index)
-    return context.run(run.name, run.candidate.method, run.candidate.hyper_parameters, seeds)
+    return context.run(run.name, run.candidate.method, run.candidate.hyper_parameters, seeds, context.final_plan)
 
 
 def _end(context: Context, run: _FinalistRun, training: TrialRun) -> None:

@@ -135,7 +135,7 @@ class Selection:
             backbone = loaded or load_backbone(context.settings.model, precision=training.precision, dropout=training.dropout)
             planned = context.record.of(Planned)
             if planned:
-                context.ready(backbone, planned[-1].steps)
+                context.ready(backbone, planned[-1].steps, planned[-1].final_steps)
                 choose_threads(context)
                 leave_out(context, left_out_before(context))
                 return
@@ -161,7 +161,7 @@ class Selection:
             search_settings,
             training,
         )
-        context.ready(context.backbone, given.steps)
+        context.ready(context.backbone, given.steps, given.final_steps)
         plan = context.plan
         numbers = {
             "step_seconds": speed.step,
@@ -172,7 +172,8 @@ class Selection:
         seconds = training_seconds(given.steps, len(select), speed, search_settings, training)
         message = f"{given.message}; computing in {precision_name(context.backbone.dtype)}, threads: {threads}; {packs.message}"
         first_rung = plan.rungs[0] if plan.rungs else plan.steps
-        context.record.add(Planned(plan.steps, first_rung, len(plan.evaluate_at), seconds, message, numbers, list(plan.rungs)))
+        rungs, final_steps = list(plan.rungs), context.final_plan.steps
+        context.record.add(Planned(plan.steps, first_rung, len(plan.evaluate_at), seconds, message, numbers, rungs, final_steps))
 
     def search(self, methods: Sequence[str] | None = None) -> None:
         """Trials of these methods (None: all), packed."""

@@ -8,6 +8,7 @@ import pytest
 from pelt_automl.config import SearchSettings, TrainingSettings
 from pelt_automl.records import Decision, SelectionStarted
 from pelt_automl.search.budget import WRITING, Clock, Speed, allowance, seconds_used, training_seconds
+from pelt_automl.search.promotion import expected_share
 from pelt_automl.training.schedule import learning_rate_share, make_plan, wanted_steps
 
 TRAINING, SEARCH = TrainingSettings(batch_size=10, min_steps=20), SearchSettings()
@@ -19,52 +20,62 @@ def allowed(left, wanted=200, candidates=10, methods=8):
 
 
 def planned_seconds(given, methods=8):
-    """What the plan costs, reckoned anew: each method's default, all finalists on their seeds, and their scoring."""
-    one = training_seconds(given.steps, 30, SPEED, SEARCH, TRAINING)
-    return methods * one, given.finalists * given.seeds * (one + 500 * SPEED.example)
+    """What the plan costs, reckoned anew: each method's default, and all finalists on their seeds with their scoring."""
+    search, final = (training_seconds(steps, 30, SPEED, SEARCH, TRAINING) for steps in (given.steps, given.final_steps))
+    return methods * search, given.finalists * given.seeds * (final + 500 * SPEED.example)
 
 
-def test_without_a_limit_nothing_is_shortened():
-    given = allowed(math.inf)
-    assert (given.steps, given.finalists, given.seeds) == (200, 10, 3)
+@pytest.mark.parametrize("left", [math.inf, 10_000.0])
+def test_without_a_limit_or_with_plenty_of_time_nothing_is_shortened(left):
+    given = allowed(left)
+    assert (given.steps, given.final_steps, given.finalists, given.seeds) == (200, 200, 10, 3)
 
 
-def test_with_plenty_of_time_nothing_is_shortened():
-    given = allowed(10_000.0)
-    assert (given.steps, given.finalists, given.seeds) == (200, 10, 3)
-
-
-@pytest.mark.parametrize("left", [150.0, 300.0, 600.0, 1200.0, 2000.0])
+@pytest.mark.parametrize("left", [100.0, 150.0, 300.0, 600.0, 1200.0, 2000.0])
 def test_what_is_allowed_fits_into_the_time(left):
     given = allowed(left)
     search, finalists = planned_seconds(given)
-    assert search <= 0.8 * left * 0.5 + WRITING
+    assert search <= 0.8 * (left * 0.5 + WRITING)
     assert finalists <= left * 0.5
+    assert given.steps <= given.final_steps <= 200
 
 
-def test_less_time_never_allows_more():
-    given = [allowed(left) for left in (2000.0, 1000.0, 500.0, 250.0, 120.0)]
+def test_less_time_never_allows_more_of_the_search_nor_of_the_finals():
+    given = [planned_seconds(allowed(left)) for left in (2000.0, 1000.0, 500.0, 250.0, 120.0)]
     for more, less in pairwise(given):
-        assert sum(planned_seconds(more)) >= sum(planned_seconds(less))
-    assert given[-1].steps < 200
-    assert "instead of 200 steps" in given[-1].message
+        assert more[0] >= less[0]
+        assert more[1] >= less[1]
+    assert "instead of 200 steps" in allowed(120.0).message
 
 
-def test_what_is_left_out_first_and_what_last():
-    plans = [allowed(left, methods=2) for left in range(3000, 30, -2)]
+def test_what_finals_are_spared_first_and_what_last():
+    plans = [allowed(left) for left in range(3000, 30, -2)]
     ways = list(dict.fromkeys((given.finalists, given.seeds) for given in plans))
     assert ways == [*((count, 3) for count in range(10, 1, -1)), (2, 2)]
-    steps = {way: [given.steps for given in plans if (given.finalists, given.seeds) == way] for way in ways}
+    steps = {way: [given.final_steps for given in plans if (given.finalists, given.seeds) == way] for way in ways}
     assert all(set(steps[count, 3]) == {200} for count in range(4, 11)), "finalists are left out before trainings are shortened"
     assert (max(steps[3, 3]), min(steps[3, 3])) == (200, 152)
     assert min(steps[2, 3]) == 152, "three quarters before seeds are left out"
     assert (max(steps[2, 2]), min(steps[2, 2])) == (200, 20), "then as short as they have to be"
 
 
-def test_where_the_search_is_what_takes_long_finalists_keep_their_seeds():
-    given = allowed(400.0, methods=20)
-    assert given.steps < 150
-    assert (given.finalists, given.seeds) == (3, 3)
+def test_the_search_has_three_trials_a_method_at_half_the_finalists_length_before_it_has_fewer():
+    plans = [allowed(left) for left in range(3000, 30, -2)]
+    long = [given for given in plans if given.final_steps == 200 and given.seeds == 3]
+    assert {given.steps for given in long} >= {200, 152, 104}
+    assert min(given.steps for given in long) == 104, "the shortest of at least a half that eight evaluations divide"
+    by_share = expected_share(make_plan(104, SEARCH.rungs, 30, TRAINING), SEARCH.promoted)
+    one = training_seconds(104, 30, SPEED, SEARCH, TRAINING)
+    enough = next(left for left in range(30, 3000, 2) if allowed(left).steps > 104)
+    assert 8 * one * (1 + 2 * by_share) <= 0.8 * (enough * 0.5 + WRITING)
+    assert allowed(120.0, methods=20).steps < allowed(120.0, methods=2).steps
+
+
+def test_the_message_says_what_is_shorter_for_whom():
+    given = allowed(400.0)
+    assert (given.steps, given.final_steps, given.finalists) == (104, 200, 3), "what the next line is about"
+    trainings = "trainings of 104 instead of 200 steps in the search, all 200 for the finalists"
+    assert given.message == f"the time limit allows {trainings}, about 3 instead of 10 finalists"
 
 
 def test_time_spent_by_earlier_starts_counts():

@@ -93,3 +93,17 @@ def test_a_slow_machine_gets_shorter_trainings_and_says_so(world, tmp_path, monk
     assert "instead of 240" in planned.message
     assert found.report_score is not None
     assert not [decision for decision in of(events, Decision) if decision.what == "left out"], "what was planned fitted"
+
+
+@pytest.mark.usefixtures("without_mlflow")
+def test_where_the_search_has_to_be_short_finalists_are_trained_longer(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(selection_module, "measure_speed", lambda *_: Speed(step=0.05, example=0.001))
+    options = {"seconds": 30, "finalist_share": 0.8, "epochs": 40, "methods": ["lora", "head"], "trials": 2, "patience": 1000}
+    timed(world, tmp_path / "out", **options)
+    events = records_of(tmp_path / "out")
+    (planned,) = of(events, Planned)
+    assert planned.steps < planned.final_steps < 240
+    assert f"trainings of {planned.steps} instead of 240 steps in the search, {planned.final_steps} for the finalists" in planned.message
+    ended = of(events, TrialEnded)
+    assert {trial.steps for trial in ended if trial.stage == "search" and trial.is_default} == {planned.steps}
+    assert {trial.steps for trial in ended if trial.stage == "finalist"} == {planned.final_steps}
