@@ -2,8 +2,8 @@ import logging
 import threading
 import time
 
-from pelt_automl.recorders import BackgroundRecorder, SafeRecorder
-from pelt_automl.records import Decision, Planned, Progress
+from pelt_automl.recorders import RECORDERS, BackgroundRecorder, SafeRecorder
+from pelt_automl.records import Decision, Planned, Progress, SelectionStarted
 
 EVENT = Decision("promoted", "lora-0001", "better")
 
@@ -110,6 +110,12 @@ def test_a_recorder_in_the_background_begins_with_the_event_it_is_told_to(tmp_pa
     recorder.publish(tmp_path)
     assert listing.calls == ["0", "Planned", "publish"]
     recorder.close()
+
+
+def test_mlflow_does_not_begin_before_the_speed_is_measured(tmp_path):
+    recorder = RECORDERS["mlflow"](tmp_path)
+    recorder.record(SelectionStarted("s", "k", "t", "m", [], {}, {}))
+    assert "pelt-automl-recorder" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_a_recorder_that_never_began_gets_what_was_queued_when_it_is_closed():
