@@ -17,13 +17,14 @@ def promoted(
 ) -> set[str]:
     """Names in `new` (rung scores by trial) that belong to the best `share` of all rung scores of their method so far.
 
-    The first of a method goes on, and those in `always` (the published default) whatever their score. Asynchronous successive halving's
-    rule (Li et al. 2020) at each rung, with the stop as final: who isn't promoted when it gets there isn't promoted later.
+    The number of places is rounded, and there is one at least; those in `always` (the published default) go on whatever their score. With
+    `new` all of a rung's trials this is successive halving; with one at a time, asynchronous successive halving's rule (Li et al. 2020)
+    with the stop as final: who isn't promoted when it gets there isn't promoted later.
     """
     sign = 1 if greater_is_better else -1
     everything = sorted((sign * score for score in [*earlier, *new.values()]), reverse=True)
-    places = math.ceil(share * len(everything))
-    bar = everything[places - 1] if places else math.inf
+    places = max(1, math.floor(share * len(everything) + 0.5))
+    bar = everything[places - 1] if everything else math.inf
     ranked = sorted(new, key=lambda name: -sign * new[name])
     free = places - sum(sign * score > bar for score in earlier)
     good = [name for name in ranked if sign * new[name] >= bar][: max(free, 0)]

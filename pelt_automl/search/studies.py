@@ -152,6 +152,11 @@ class MethodStudy:
         trials = [Trial(self.study, frozen._trial_id) for frozen in running]  # what was drawn already is drawn again as it was
         return [asked for trial in trials if (asked := self._accepted(trial))]
 
+    @property
+    def known_left(self) -> int:
+        """How many configurations are still to be tried without asking the sampler."""
+        return max(0, len(self.known) - len(self.study.get_trials(deepcopy=False)))
+
     def _frozen(self, number: int) -> FrozenTrial:
         return self.study.get_trials(deepcopy=False)[number]
 

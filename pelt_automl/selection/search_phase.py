@@ -1,9 +1,9 @@
 """The search: a stream of packed trials, one Optuna study a method, rungs from which the better trials go on with their own weights."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,15 @@ from pelt_automl.methods import METHODS
 from pelt_automl.recommendation.costs import DEFAULT_OVER
 from pelt_automl.recommendation.decision import best_by_select_score
 from pelt_automl.recommendation.wording import in_short
-from pelt_automl.records import Decision, Seeds, TrialEnded
+from pelt_automl.records import CurvePoint, Decision, TrialEnded
 from pelt_automl.search.promotion import expected_share, promoted
 from pelt_automl.search.race import OUT, leaving, out_of_race
 from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.search.studies import Asked, MethodStudy, exclusive, open_storage
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.limits import Limits
-from pelt_automl.training.checkpoints import load_progress, save_progress, save_tensors
+from pelt_automl.selection.search_trials import SearchTrial, begin_trial, forget, keep, name_of, take_up
+from pelt_automl.training.checkpoints import save_tensors
 from pelt_automl.training.trials import TrialRun
 
 JOURNAL = "studies.journal"
@@ -36,15 +37,6 @@ AHEAD = 2
 
 LAST_RESERVE = 0.15
 """Share of the time limit that is kept for the end even when no trial has a score yet."""
-
-
-@dataclass
-class _SearchTrial:
-    """A trial of the search on its way."""
-
-    method: str
-    asked: Asked
-    run: TrialRun
 
 
 def search(context: Context, methods: Sequence[str]) -> None:
@@ -71,8 +63,14 @@ class _Search:
 
     def __init__(self, context: Context, methods: Sequence[str]) -> None:
         self.context, self.methods = context, methods
-        self.under_way: dict[str, _SearchTrial] = {}
+        self.under_way: dict[str, SearchTrial] = {}
         """Trials that have been asked for and not ended, by name."""
+        self.paused: dict[str, SearchTrial] = {}
+        """Of these, those that wait at a rung to be judged together, by name."""
+        self.going_on: deque[SearchTrial] = deque()
+        """Of these, those that were promoted after such a wait and are in no pack yet."""
+        self.no_time = False
+        """Whether there was too little time for another trial when one was last asked for."""
         search, data = context.settings.search, context.data
         storage, limits = open_storage(context.folder / JOURNAL), Limits(context)
         self.studies = {
@@ -92,12 +90,16 @@ class _Search:
         self.reserve = self.limit * search.finalist_share
         self.scored = False
         self.left_over = deque(self._left_over())
+        """Of those under way, what a killed process was training."""
         self.trainer = replace(context.trainer("search", self._total_steps(), reserve=0.0), expired=self._expired)
 
     def run(self) -> None:
         """Take up what a killed process left, then the defaults, then equally many trials of each method that is in the race."""
         self._say_what_is_inherited()
+        self._release()
         self.trainer.stream(self, self.context.pack_size)
+        for trial in list(self.under_way.values()):  # paused, or promoted too late
+            self._stop(trial, TIME_LIMIT)
         if self._open() and not self._time_for_another():
             numbers = {"seconds": self.context.clock.elapsed}
             self.context.record.add(Decision("search ended", "search", "the search's share of the time is used", numbers))
@@ -136,41 +138,60 @@ class _Search:
     def next(self, waiting: Sequence[TrialRun]) -> TrialRun | None:
         """The next trial of the method that has had the fewest; None while others have to catch up, and when all is done.
 
-        A method with a trial that waits for a pack of its kind isn't asked for another, and none gets more than `AHEAD` trials more.
+        Those that were paused and are promoted come first. A method with a trial that waits for a pack of its kind isn't asked for another,
+        and none gets more than `AHEAD` trials more.
         """
         if self.left_over:
-            return self._begin(self.left_over.popleft())
+            return self.left_over.popleft().run
+        if self.going_on:
+            return self._go_on()
         open_methods = self._open()
         held_up = {self.under_way[run.name].method for run in waiting}
         free = [method for method in open_methods if method not in held_up]
-        if not free or not self._time_for_another():
+        self.no_time = not self._time_for_another()
+        if self.no_time:
+            self._release()
+            return self._go_on() if self.going_on else None
+        if not free:
             return None
         chosen = min(free, key=lambda method: self.studies[method].asked)
         if self.studies[chosen].asked >= min(self.studies[method].asked for method in open_methods) + AHEAD:
             return None
         try:
-            return self._begin(self._trial(chosen, self.studies[chosen].ask()))
+            return self._begin(begin_trial(self.context, chosen, self.studies[chosen].ask()))
         except SearchSpaceError as error:  # too few of its configurations are within the limits to be drawn
             self.context.record.add(Decision(EXHAUSTED, chosen, str(error)))
+            self._release()
             return self.next(waiting)
 
     def judge(self, run: TrialRun) -> None:
-        """Keep a checkpoint of a trial that goes on from its rung; end it where it isn't promoted, or where its method is out."""
+        """Keep a checkpoint of a trial that goes on from its rung; end it where it isn't promoted, or where its method is out.
+
+        Configurations that were known beforehand are all trained to a rung before the best of them go on.
+        """
         trial = self.under_way[run.name]
         if trial.method in self.out:
             run.end("stopped", OUT)
+        elif self._judged_together(trial):
+            keep(self.context, run)
+            run.pause()
         elif self._promoted(trial):
-            save_progress(self._checkpoint(run.name), run.progress)
+            keep(self.context, run)
         else:
             run.end("stopped", NOT_PROMOTED)
 
     def ended(self, run: TrialRun) -> None:
-        """Record it, tell Optuna, and see who is still in the race."""
-        trial = self.under_way.pop(run.name)
-        if run.running:
-            run.end("stopped", TIME_LIMIT)
-        self._end(trial)
+        """Record it, tell Optuna, and see who is still in the race, and who goes on from a rung."""
+        if run.paused:
+            self._wait(self.under_way[run.name])
+        else:
+            trial = self.under_way.pop(run.name)
+            if run.running:
+                run.end("stopped", TIME_LIMIT)
+            self._end(trial)
+        self._release()
         self._race()
+        self._release()
 
     # ------------------------------------------------------------ methods
 
@@ -211,64 +232,134 @@ class _Search:
 
     # ------------------------------------------------------------ trials
 
-    def _left_over(self) -> Iterator[_SearchTrial]:
+    def _left_over(self) -> Iterator[SearchTrial]:
         ended = {trial.trial: trial for trial in self.context.record.of(TrialEnded)}
         for method, study in self.studies.items():
             for asked in study.unfinished():
-                name = _name(method, asked)
+                name = name_of(method, asked)
                 if name in ended:  # killed between the record and Optuna
                     self._tell(method, asked, ended[name])
                     continue
-                trial = self._trial(method, asked)
-                progress = trial.run.progress
-                self.context.record.add(Decision("resumed", name, f"its process was killed; it goes on at step {progress.step}"))
-                yield trial
+                trial = begin_trial(self.context, method, asked)
+                step = trial.run.progress.step
+                self.context.record.add(Decision("resumed", name, f"its process was killed; it goes on at step {step}"))
+                run = self._begin(trial)
+                if self._judged_together(trial) and step in self.context.plan.rungs and not self._was_promoted(name, step):
+                    run.pause()
+                    self._wait(trial)
+                else:
+                    yield trial
 
-    def _begin(self, trial: _SearchTrial) -> TrialRun:
+    def _begin(self, trial: SearchTrial) -> TrialRun:
         self.under_way[trial.run.name] = trial
         return trial.run
 
-    def _trial(self, method: str, asked: Asked) -> _SearchTrial:
-        seed = self.context.settings.search.seed  # all trials of the search share their seeds, so that their scores are paired
-        name = _name(method, asked)
-        run = self.context.run(name, method, asked.hyper_parameters, Seeds(seed, seed, seed))
-        checkpoint = self._checkpoint(name)
-        if checkpoint.is_file():
-            try:
-                run.progress = load_progress(checkpoint)
-            except SelectionError as error:
-                self.context.record.add(Decision("started anew", name, f"its checkpoint can't be read: {error}"))
-        return _SearchTrial(method, asked, run)
+    def _go_on(self) -> TrialRun:
+        """The next of those that were paused and promoted."""
+        run = self.going_on.popleft().run
+        take_up(self.context, run)
+        return run
 
-    def _checkpoint(self, name: str) -> Path:
-        return self.context.folder / "checkpoints" / f"{name}.safetensors"
+    # ------------------------------------------------------------ rungs
 
-    def _promoted(self, trial: _SearchTrial) -> bool:
-        """Whether it is among the best of its method at this rung so far; the decision is recorded if it is.
+    def _judged_together(self, trial: SearchTrial) -> bool:
+        """Whether its configuration was known beforehand, so that the best can be chosen of all such ones; the default never stops."""
+        return trial.asked.number < len(self.studies[trial.method].known) and not trial.asked.is_default
+
+    def _wait(self, trial: SearchTrial) -> None:
+        self.paused[trial.run.name] = trial
+        trial.run.progress.best_weights, trial.run.progress.continuation = {}, {}  # its checkpoint has them
+
+    def _release(self) -> None:
+        """Let the best of those that are paused at a rung go on, and end the others, as soon as no further one can get there."""
+        out = self.out
+        for method in self.methods:
+            paused = [trial for trial in self.paused.values() if trial.method == method]
+            if method in out:
+                for trial in paused:
+                    self._stop(trial, OUT)
+                continue
+            if not paused or (self.studies[method].known_left and method in self._open() and not self.no_time):
+                continue
+            for rung in self.context.plan.rungs:
+                here = [trial for trial in paused if trial.run.progress.step == rung]
+                if here and not self._on_its_way(method, rung):
+                    self._choose(here, rung)
+
+    def _on_its_way(self, method: str, rung: int) -> bool:
+        """Whether a trial of the method will come to this rung, or has just come to it, to be judged together with those that are there."""
+        others = [trial for name, trial in self.under_way.items() if trial.method == method and name not in self.paused]
+        return any(self._judged_together(trial) and (trial.run.progress.step < rung or trial.run.paused) for trial in others)
+
+    def _choose(self, trials: Sequence[SearchTrial], rung: int) -> None:
+        """Of all paused trials of a method at a rung those that go on."""
+        method, known = trials[0].method, self.studies[trials[0].method].known
+        scores = {trial.run.name: score for trial in trials if (score := self._score_at(trial.run.progress.curve, rung)) is not None}
+        # judged before: by a process that was killed in the middle, or when there seemed to be no time for more
+        judged = set(range(1, len(known))) - {trial.asked.number for trial in trials}
+        share = self._share(method)
+        better = self.context.data.metric.greater_is_better
+        chosen = promoted(scores, self._scores_at(method, rung, judged), share, greater_is_better=better)
+        for trial in trials:
+            if trial.run.name in chosen:
+                del self.paused[trial.run.name]
+                self._record_promotion(trial.run.name, rung, scores[trial.run.name], f"among the best {share:.0%} of {method}")
+                trial.run.progress.state = "running"
+                self.going_on.append(trial)
+            else:
+                self._stop(trial, NOT_PROMOTED)
+
+    def _promoted(self, trial: SearchTrial) -> bool:
+        """Whether a default, or a configuration that the sampler drew, goes on from the rung that it has come to; recorded if it does.
 
         It is compared with the trials asked for before it, not with all that have got there: so a search that was killed decides the same.
         """
         name, rung = trial.run.name, trial.run.progress.step
-        better = self.context.data.metric.greater_is_better
-        score = score_by(trial.run.progress.curve, rung, better)
-        ended = [(t.method, t.number, t.curve) for t in self.context.record.of(TrialEnded) if t.stage == "search"]
-        beside = [(other.method, other.asked.number, other.run.progress.curve) for other in self.under_way.values()]
-        curves = [curve for method, number, curve in (*ended, *beside) if method == trial.method and number < trial.asked.number]
-        earlier = [own for curve in curves if curve and curve[-1].step >= rung and (own := score_by(curve, rung, better)) is not None]
-        share = self.context.settings.search.promoted
-        if METHODS[trial.method].slow_starter:
-            share = min(1.0, 2 * share)  # a longer grace: its score at the rung says less
+        score = self._score_at(trial.run.progress.curve, rung)
+        earlier = self._scores_at(trial.method, rung, range(trial.asked.number))
+        share = self._share(trial.method)
         default = frozenset({name} if trial.asked.is_default else ())
+        better = self.context.data.metric.greater_is_better
         if score is None or name not in promoted({name: score}, earlier, share, always=default, greater_is_better=better):
             return False
         why = "the published default is always trained in full" if default else f"among the best {share:.0%} of {trial.method}"
-        decision = Decision("promoted", name, why, {"rung": rung, "rung_score": score})
-        made = [(earlier.subject, earlier.numbers) for earlier in self.context.record.of(Decision) if earlier.what == "promoted"]
-        if (name, decision.numbers) not in made:  # a process may have been killed before it had kept the checkpoint
-            self.context.record.add(decision)
+        self._record_promotion(name, rung, score, why)
         return True
 
-    def _end(self, trial: _SearchTrial) -> None:
+    def _scores_at(self, method: str, rung: int, numbers: Collection[int]) -> list[float]:
+        """Scores at a rung of those of a method's trials with these numbers that have come to it."""
+        ended = [(trial.method, trial.number, trial.curve) for trial in self.context.record.of(TrialEnded) if trial.stage == "search"]
+        beside = [(trial.method, trial.asked.number, trial.run.progress.curve) for trial in self.under_way.values()]
+        curves = [curve for own, number, curve in (*ended, *beside) if own == method and number in numbers]
+        return [score for curve in curves if curve and curve[-1].step >= rung and (score := self._score_at(curve, rung)) is not None]
+
+    def _score_at(self, curve: Sequence[CurvePoint], rung: int) -> float | None:
+        return score_by(curve, rung, self.context.data.metric.greater_is_better)
+
+    def _share(self, method: str) -> float:
+        """The share of a method's trials that go on from a rung."""
+        share = self.context.settings.search.promoted
+        return min(1.0, 2 * share) if METHODS[method].slow_starter else share  # its score at the rung says less
+
+    def _record_promotion(self, name: str, rung: int, score: float, why: str) -> None:
+        if not self._was_promoted(name, rung):  # a process may have been killed before it had kept the checkpoint
+            self.context.record.add(Decision("promoted", name, why, {"rung": rung, "rung_score": score}))
+
+    def _was_promoted(self, name: str, rung: int) -> bool:
+        decisions = self.context.record.of(Decision)
+        return any(made.what == "promoted" and made.subject == name and made.numbers.get("rung") == rung for made in decisions)
+
+    # ------------------------------------------------------------ ends
+
+    def _stop(self, trial: SearchTrial, cause: str) -> None:
+        """End a trial that is in no pack."""
+        del self.under_way[trial.run.name]
+        self.paused.pop(trial.run.name, None)
+        take_up(self.context, trial.run)
+        trial.run.end("stopped", cause)
+        self._end(trial)
+
+    def _end(self, trial: SearchTrial) -> None:
         """Record it, tell Optuna, and keep the weights if they are the method's best so far."""
         event = self.context.ended(
             trial.run,
@@ -283,7 +374,7 @@ class _Search:
             save_tensors(weights_of_method(self.context.folder, trial.method), trial.run.progress.best_weights, {"trial": event.trial})
         self.context.record.add(event)
         self._tell(trial.method, trial.asked, event)
-        self._checkpoint(trial.run.name).unlink(missing_ok=True)
+        forget(self.context, trial.run)
         trial.run.progress.best_weights = {}
 
     def _is_best(self, event: TrialEnded) -> bool:
@@ -306,7 +397,3 @@ class _Search:
 def weights_of_method(folder: Path, method: str) -> Path:
     """The best weights that a method's search has made."""
     return folder / "searched" / f"{method}.safetensors"
-
-
-def _name(method: str, asked: Asked) -> str:
-    return f"{method}-{asked.number:04d}"

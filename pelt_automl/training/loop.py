@@ -32,10 +32,10 @@ class Source(Protocol):
         """The next trial to train, None when there is none now. `waiting`: given before, but for another pack than is being filled."""
 
     def judge(self, run: TrialRun) -> None:
-        """Told at each rung of a running trial, with all that it needs to go on later; may end it."""
+        """Told at each rung of a running trial, with all that it needs to go on later; may end or pause it."""
 
     def ended(self, run: TrialRun) -> None:
-        """Told once of every trial that has ended, or that has come as far as it was to come."""
+        """Told once of every trial that has ended, or that has come as far as it was to come, and each time that one was paused."""
 
 
 @dataclass
@@ -78,10 +78,10 @@ class Trainer:
     def stream(self, source: Source, at_once: int, until: int | None = None) -> None:
         """Train what `source` gives to the step `until` (None: the last), up to `at_once` trials in a pack.
 
-        A trial that ends leaves its pack after that evaluation, and the next takes its place. Whatever goes wrong in a pack (memory, or
-        any exception) is tried again in halves from where the trials were held last; what goes wrong alone closes that trial as failed,
-        with its cause. Packs that come after one too large for the memory are half its size. Trials that have reached the last step are
-        closed as completed.
+        A trial that ends or is paused leaves its pack after that evaluation, and the next takes its place. Whatever goes wrong in a pack
+        (memory, or any exception) is tried again in halves from where the trials were held last; what goes wrong alone closes that trial
+        as failed, with its cause. Packs that come after one too large for the memory are half its size. Trials that have reached the last
+        step are closed as completed.
         """
         if self.backbone.device.type == "cpu":
             keep_pages()

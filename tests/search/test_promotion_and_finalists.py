@@ -8,12 +8,14 @@ from pelt_automl.search.promotion import promoted
 
 TABLE = [
     # new scores, earlier scores, share, always, greater is better, who goes on
-    ({"a": 0.9, "b": 0.5, "c": 0.1}, [], 0.34, set(), True, {"a", "b"}),  # ceil(0.34 * 3) = 2 places
-    ({"a": 0.9, "b": 0.5, "c": 0.1}, [], 0.33, set(), True, {"a"}),
-    ({"a": 0.9, "b": 0.5, "c": 0.1}, [], 0.33, set(), False, {"c"}),
-    ({"a": 0.9, "b": 0.5, "c": 0.1}, [], 0.33, {"c"}, True, {"a", "c"}),  # the default goes on whatever it scores
-    ({"d": 0.4}, [0.9, 0.8], 0.34, set(), True, set()),  # 2 places of 3 are taken by earlier, better trials
-    ({"d": 0.85}, [0.9, 0.8], 0.34, set(), True, {"d"}),
+    ({"a": 0.9, "b": 0.5, "c": 0.1}, [], 0.34, set(), True, {"a"}),
+    ({"a": 0.9, "b": 0.5, "c": 0.1}, [], 0.34, set(), False, {"c"}),
+    ({"a": 0.9, "b": 0.5, "c": 0.1}, [], 0.34, {"c"}, True, {"a", "c"}),  # the default goes on whatever it scores
+    ({"a": 0.9, "b": 0.5, "c": 0.1, "d": 0.7, "e": 0.6}, [], 0.34, set(), True, {"a", "d"}),  # 1.7 places are two
+    ({"a": 0.9, "b": 0.5, "c": 0.1, "d": 0.7}, [], 0.34, set(), True, {"a"}),  # 1.36 are one
+    ({"d": 0.4}, [0.9], 0.34, set(), True, set()),  # the one place is taken by an earlier, better trial
+    ({"d": 0.4}, [0.9, 0.8], 0.67, set(), True, set()),
+    ({"d": 0.85}, [0.9, 0.8], 0.67, set(), True, {"d"}),
     ({"a": 0.5, "b": 0.5}, [], 0.5, set(), True, {"a"}),  # a tie: as many as there are places, in order
     ({"a": 0.5}, [], 0.1, set(), True, {"a"}),  # at least one of a first round
     ({}, [], 0.5, {"x"}, True, set()),

@@ -117,6 +117,31 @@ def test_a_trial_that_is_killed_after_its_rung_goes_on_from_its_own_weights(worl
 
 
 @pytest.mark.usefixtures("without_mlflow")
+def test_a_trial_that_waits_at_its_rung_still_waits_there_after_a_kill(world, tmp_path):
+    options = world.options(methods=["lora"], trials=3, finalist_seeds=1, pack_size=1, patience=100)
+    pelt_automl.select(output=tmp_path / "through", **options)
+    (plan,) = of(records_of(tmp_path / "through"), Planned)
+
+    def in_the_middle_of_the_third(seen):
+        return any(step.phase == "search" and step.done >= plan.steps + plan.rung_steps + 2 for step in seen.progress)
+
+    with pytest.raises(Killed):
+        pelt_automl.select(output=tmp_path / "killed", display=Watcher(kill=in_the_middle_of_the_third), **options)
+    assert [path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()] == ["lora-0001.safetensors"]
+    again = Watcher()
+    pelt_automl.select(output=tmp_path / "killed", display=again, **options)
+    steps = [step.done for step in again.progress if step.phase == "search"]
+    assert max(steps) == plan.steps, "the third trial to its rung, and the better of the two from there"
+    ours, theirs = (
+        {trial.trial: (trial.steps, trial.state) for trial in of(records_of(tmp_path / name), TrialEnded) if trial.stage == "search"}
+        for name in ("killed", "through")
+    )
+    assert ours == theirs
+    assert sorted(steps for steps, _ in ours.values()) == [plan.rung_steps, plan.steps, plan.steps]
+    assert not (tmp_path / "killed" / "checkpoints").exists()
+
+
+@pytest.mark.usefixtures("without_mlflow")
 def test_a_kill_between_the_record_and_the_report_is_made_up_for(finished, tmp_path):
     folder = finished.copy(tmp_path / "out")
     for name in ("recommendation.json", "report.md", "report.html"):

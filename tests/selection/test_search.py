@@ -6,6 +6,7 @@ import pelt_automl
 from pelt_automl.records import Decision, Planned, TrialEnded
 from pelt_automl.search.race import LEFT, OUT
 from pelt_automl.selection import search_phase
+from pelt_automl.selection.search_phase import NOT_PROMOTED
 from pelt_automl.training import pack_training
 from tests.tiny_world import of, records_of
 
@@ -47,21 +48,65 @@ def test_trials_under_way_of_a_method_that_leaves_end_at_their_next_rung(world, 
     assert {trial.cause for trial in searched(events, "lora")} == {OUT}
 
 
-def test_who_is_not_promoted_ends_at_its_rung_judged_by_those_before_it(world, tmp_path, monkeypatch):
+def test_drawn_configurations_that_are_not_promoted_end_at_their_rung_judged_by_those_before_them(world, tmp_path, monkeypatch):
     judged = []
 
-    def nobody(new, earlier, share, *, always, greater_is_better):
+    def nobody(new, earlier, share, *, always=frozenset(), greater_is_better):
         judged.append((*new, len(earlier)))
         return set(always)
 
     monkeypatch.setattr(search_phase, "promoted", nobody)
-    pelt_automl.select(output=tmp_path / "out", **world.options(methods=["lora"], trials=3, finalist_seeds=1, pack_size=4))
+    options = world.options(methods=["lora"], trials=3, finalist_seeds=1, pack_size=4, portfolio=False)
+    pelt_automl.select(output=tmp_path / "out", **options)
     events = records_of(tmp_path / "out")
     (plan,) = of(events, Planned)
     default, *others = sorted(searched(events, "lora"), key=lambda trial: trial.number)
     assert (default.is_default, default.state) == (True, "completed")
     assert [(trial.state, trial.steps) for trial in others] == [("stopped", plan.rungs[0])] * 2
     assert sorted(judged[:3]) == [("lora-0000", 0), ("lora-0001", 1), ("lora-0002", 2)]
+
+
+@pytest.mark.parametrize("pack_size", [1, 3])
+def test_of_configurations_known_beforehand_the_best_go_on_when_all_have_come_to_a_rung(world, tmp_path, pack_size):
+    options = world.options(methods=["lora"], trials=6, finalist_seeds=1, pack_size=pack_size, patience=100)
+    pelt_automl.select(output=tmp_path / "out", **options)
+    events = records_of(tmp_path / "out")
+    (plan,) = of(events, Planned)
+    default, *others = sorted(searched(events, "lora"), key=lambda trial: trial.number)
+    assert (default.state, default.steps) == ("completed", plan.steps)
+    first, second = plan.rungs
+    assert sorted(trial.steps for trial in others) == [first, first, first, second, plan.steps]
+    assert all(trial.cause == NOT_PROMOTED for trial in others if trial.steps < plan.steps)
+
+    def score(trial, rung):
+        return max(point.select_score for point in trial.curve if point.step <= rung)
+
+    for rung in plan.rungs:
+        here = [trial for trial in others if trial.steps >= rung]
+        went_on = [score(trial, rung) for trial in here if trial.steps > rung]
+        stayed = [score(trial, rung) for trial in here if trial.steps == rung]
+        assert min(went_on) >= max(stayed)
+    promoted = [decision for decision in of(events, Decision) if decision.what == "promoted" and decision.subject != default.trial]
+    assert [decision.numbers["rung"] for decision in promoted] == [first, first, second]
+
+
+def test_a_trial_that_waits_at_its_rung_keeps_nothing_in_memory_and_loses_nothing(world, tmp_path, monkeypatch):
+    waiting = []
+
+    def watched(search, trial, wait=search_phase._Search._wait):
+        wait(search, trial)
+        waiting.append((trial.run.progress.best_weights, trial.run.progress.continuation))
+
+    monkeypatch.setattr(search_phase._Search, "_wait", watched)
+    options = world.options(methods=["lora"], trials=3, finalist_seeds=1, patience=100)
+    pelt_automl.select(output=tmp_path / "rungs", **options)
+    assert waiting == [({}, {})] * len(waiting)
+    assert waiting
+    pelt_automl.select(output=tmp_path / "through", **options, rungs="none")
+    (went_on,) = [t for t in searched(records_of(tmp_path / "rungs"), "lora") if not t.is_default and t.state == "completed"]
+    (without,) = [t for t in searched(records_of(tmp_path / "through"), "lora") if t.trial == went_on.trial]
+    assert [point.step for point in went_on.curve] == [point.step for point in without.curve]
+    assert [point.train_loss for point in went_on.curve] == pytest.approx([point.train_loss for point in without.curve], rel=1e-3)
 
 
 def test_a_single_method_fills_its_packs(world, tmp_path, monkeypatch):

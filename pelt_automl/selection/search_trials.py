@@ -1,0 +1,58 @@
+"""The search's trials on their way: begun, kept at their rungs, and taken up again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pelt_automl.errors import SelectionError
+from pelt_automl.records import Decision, Seeds
+from pelt_automl.search.studies import Asked
+from pelt_automl.selection.context import Context
+from pelt_automl.training.checkpoints import load_progress, save_progress
+from pelt_automl.training.trials import TrialProgress, TrialRun
+
+
+@dataclass
+class SearchTrial:
+    """A trial of the search on its way."""
+
+    method: str
+    asked: Asked
+    run: TrialRun
+
+
+def name_of(method: str, asked: Asked) -> str:
+    """Unique in the selection."""
+    return f"{method}-{asked.number:04d}"
+
+
+def begin_trial(context: Context, method: str, asked: Asked) -> SearchTrial:
+    """A trial from its start, or from where its checkpoint left it."""
+    seed = context.settings.search.seed  # all trials of the search share their seeds, so that their scores are paired
+    run = context.run(name_of(method, asked), method, asked.hyper_parameters, Seeds(seed, seed, seed))
+    take_up(context, run)
+    return SearchTrial(method, asked, run)
+
+
+def keep(context: Context, run: TrialRun) -> None:
+    """Write what it needs for going on from its rung."""
+    save_progress(_checkpoint(context, run.name), run.progress)
+
+
+def take_up(context: Context, run: TrialRun) -> None:
+    """Set it to where it was kept; to its start, with a record, where its checkpoint can't be read."""
+    checkpoint = _checkpoint(context, run.name)
+    if checkpoint.is_file():
+        try:
+            run.progress = load_progress(checkpoint)
+        except SelectionError as error:
+            run.progress = TrialProgress()
+            context.record.add(Decision("started anew", run.name, f"its checkpoint can't be read: {error}"))
+
+
+def forget(context: Context, run: TrialRun) -> None:
+    """Remove its checkpoint."""
+    _checkpoint(context, run.name).unlink(missing_ok=True)
+
+
+def _checkpoint(context: Context, name: str) -> Path:
+    return context.folder / "checkpoints" / f"{name}.safetensors"
