@@ -83,9 +83,10 @@ class Foretold:
 def promoted_at(searched: Searched, step: int, share: float) -> list[str]:
     """Trials that go on from a rung at `step`, by the program's rule applied to all of them at once."""
     share = min(1.0, 2 * share) if METHODS[searched.method].slow_starter else share
-    defaults = frozenset(trial.trial for trial in searched.trials if trial.is_default)
-    chosen = promoted(searched.scores(step), (), share, always=defaults, greater_is_better=searched.greater_is_better)
-    return sorted(chosen)
+    scores = searched.scores(step)
+    defaults = {trial.trial for trial in searched.trials if trial.is_default and trial.trial in scores}
+    others = {name: score for name, score in scores.items() if name not in defaults}
+    return sorted(defaults | promoted(others, (), share, greater_is_better=searched.greater_is_better))
 
 
 def foretold(searched: Searched, step: int, share: float) -> Foretold | None:
