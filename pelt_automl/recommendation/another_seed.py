@@ -51,8 +51,8 @@ def outlook(comparison: Comparison, region: float) -> Outlook:
       equivalence.
     - *stop* when the best is the best with a probability above `CERTAIN`; when all but those behind lie within the region of the best by
       their whole intervals; when nobody else is left; when another seed is expected to gain less than `WORTH` of the region by whom it
-      might put first (`expected_gain`, summed over the others); or when it would narrow the interval between the two best by less than `NARROWER`, because
-      nearly all that is uncertain comes from the report's examples.
+      might put first (`expected_gain`, summed over the others); or when it would narrow the interval between the two best by less than
+      `NARROWER`, because nearly all that is uncertain comes from the report's examples.
 
     Args:
         comparison: of the finalists that are still in.
@@ -70,9 +70,10 @@ def outlook(comparison: Comparison, region: float) -> Outlook:
         return Outlook(f"the best is the best with a probability above {CERTAIN:.0%}", behind, numbers)
     if all(difference.together[1] <= region for difference in left.values()):
         return Outlook("all that are left are practically equivalent", behind, numbers)
-    gain = sum(expected_gain(comparison, best, name) for name in left)  # at most what it is expected to gain over all of them
+    gain = sum(expected_gain(comparison, best, name) for name in left)  # no less than what it is expected to gain over all of them
     if gain < WORTH * region:
-        return Outlook(f"another seed is expected to gain less than {WORTH:.1%} of the region of equivalence", behind, numbers | {"gain": gain})
+        why = f"another seed is expected to gain less than {WORTH:.1%} of the region of equivalence"
+        return Outlook(why, behind, numbers | {"gain": gain})
     narrowing = narrowed_by(comparison, best, _runner_up(comparison, left))
     numbers |= {"narrowing": narrowing}
     if math.isfinite(gain):
