@@ -220,15 +220,18 @@ class _Search:
         return defaults_missing or trainings * self.context.seconds_a_training <= self.context.clock.left - self.reserve
 
     def _race(self) -> None:
-        """Methods whose best trial can't reach the leader's leave the race."""
+        """Methods whose best trial can't reach the leader's leave the race; none while one of its better trials may go on."""
         if not self.context.settings.search.race:
             return
         metric, slow = self.context.data.metric, {name for name, method in METHODS.items() if method.slow_starter}
         labels = self.context.splits(self.context.settings.search.seed)[1].labels
         trials, decisions = self.context.record.of(TrialEnded), self.context.record.of(Decision)
         over = {decision.subject for decision in decisions if decision.what == DEFAULT_OVER}
+        first = min(self.context.plan.rungs, default=self.context.plan.steps)
+        undecided = {trial.method for trial in self.under_way.values() if trial.run.progress.step >= first}
         for decision in leaving(trials, labels, metric.name, self.out, slow, over, greater_is_better=metric.greater_is_better):
-            self.context.record.add(decision)
+            if decision.subject not in undecided:
+                self.context.record.add(decision)
 
     # ------------------------------------------------------------ trials
 

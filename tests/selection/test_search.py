@@ -48,6 +48,22 @@ def test_trials_under_way_of_a_method_that_leaves_end_at_their_next_rung(world, 
     assert {trial.cause for trial in searched(events, "lora")} == {OUT}
 
 
+def test_no_method_leaves_while_a_trial_that_has_come_to_a_rung_may_go_on(world, tmp_path, monkeypatch):
+    def leaving(trials, labels, metric, out, slow, over, *, greater_is_better):
+        ended = [trial for trial in trials if trial.method == "lora"]
+        return [Decision(LEFT, "lora", "as told")] if len(ended) >= 2 and "lora" not in out else []
+
+    monkeypatch.setattr(search_phase, "leaving", leaving)
+    options = world.options(methods=["head", "lora"], trials=5, finalist_seeds=1, pack_size=3, patience=100)
+    pelt_automl.select(output=tmp_path / "out", **options)
+    events = records_of(tmp_path / "out")
+    left = next(place for place, event in enumerate(events) if isinstance(event, Decision) and event.what == LEFT)
+    before = [trial for trial in of(events[:left], TrialEnded) if trial.method == "lora"]
+    went_on = {d.subject for d in of(events[:left], Decision) if d.what == "promoted" and d.subject.startswith("lora")}
+    assert len(before) == 5, "told to leave after its second, it stayed until its best had come to their ends"
+    assert went_on <= {trial.trial for trial in before}
+
+
 def test_drawn_configurations_that_are_not_promoted_end_at_their_rung_judged_by_those_before_them(world, tmp_path, monkeypatch):
     judged = []
 
