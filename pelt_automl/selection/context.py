@@ -11,7 +11,7 @@ from pelt_automl.backbones.loading import Backbone
 from pelt_automl.config import SelectionSettings
 from pelt_automl.design_space import Modification
 from pelt_automl.methods import LEARNING_RATE, METHODS
-from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack
+from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
 from pelt_automl.records import Decision, Event, HyperParameters, Planned, Progress, Recorder, Seeds, TrialEnded, of_kind
 from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, WRITING, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
@@ -128,11 +128,19 @@ class Context:
         return too_many(count_on(modifications, backbone, self.data.outputs).kept, most) if most is not None else None
 
     def packs(self, configurations: Sequence[C], of: Callable[[C], tuple[Modification, ...]]) -> list[list[C]]:
-        """Configurations in packs that fit, their Modifications given by `of`; those that can't share a pack stand alone, at the end."""
-        alone = [needs_own_pack(of(one), self.backbone.architecture) for one in configurations]
-        shared = [one for one, own in zip(configurations, alone, strict=True) if not own]
-        packs = [list(shared[start : start + self.pack_size]) for start in range(0, len(shared), self.pack_size)]
-        return packs + [[one] for one, own in zip(configurations, alone, strict=True) if own]
+        """Configurations in packs that fit and suit them (see `pack_kind`), their Modifications given by `of`.
+
+        Those that can't share a pack stand alone, at the end.
+        """
+        kinds, alone = dict[tuple[object, ...], list[C]](), list[list[C]]()
+        for one in configurations:
+            kind = pack_kind(of(one), self.backbone.architecture, self.backbone.shape)
+            if kind is None:
+                alone.append([one])
+            else:
+                kinds.setdefault(kind, []).append(one)
+        size = self.pack_size
+        return [same[start : start + size] for same in kinds.values() for start in range(0, len(same), size)] + alone
 
     def shares_packs(self, method: str) -> bool:
         """Whether a method's published configuration can train in one pack with others."""

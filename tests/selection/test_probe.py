@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from pelt_automl.methods import METHODS
 from pelt_automl.records import Planned
 from pelt_automl.selection import probe as probe_module
 from pelt_automl.selection import selection as selection_module
@@ -90,6 +91,16 @@ def test_a_probe_measures_the_methods_that_share_packs_alone_and_together(opened
 
 def test_methods_that_train_in_packs_of_another_kind_are_left_to_themselves(opened):
     assert probe_packs(opened(methods=["prompt", "lora", "adapter"], max_length=16)).methods == ("lora", "adapter")
+
+
+def test_what_is_scored_together_is_of_one_kind_as_in_training(opened):
+    context = opened(methods=["prompt", "lora", "adapter", "full"], max_length=16, pack_size=2)
+
+    def of(method):
+        return context.modifications(method, METHODS[method].defaults)
+
+    packs = context.packs(["lora", "prompt", "full", "adapter", "lora", "prompt"], of)
+    assert packs == [["lora", "adapter"], ["lora"], ["prompt", "prompt"], ["full"]], "a prompt makes its neighbors' texts longer"
 
 
 def test_one_method_is_packed_with_itself(opened):
