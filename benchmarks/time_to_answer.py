@@ -8,10 +8,14 @@ model and the score on the report split. Ours is `pelt_automl.select` with all t
 report, MLflow. The peer's search is in peer_search.py; the time in which it finds out whether bf16 is faster isn't counted. Both use all
 cores, the same methods (those that both have), trials, epochs, splits and search spaces. The peer's interval is over examples, since it
 trains its winner once; ours is over seeds and examples.
+
+In each turn the selection runs once more with a time limit: the share `--share` of what the peer's search took in that turn, its own start
+included. So two questions have an answer: how long the same search takes, and what comes out in a fifth of the peer's time.
 """
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -33,6 +37,12 @@ RESULT = ("who", "seconds", "lowest", "highest", "report score", "lowest score",
 
 OURS, PEER = "pelt-automl", "Optuna + HF Trainer + peft"
 
+LIMITED = "pelt-automl, time limit"
+"""Our program with a share of the peer's time."""
+
+OUTSIDE = 5.0
+"""Seconds of a process that a selection's own clock doesn't see, at most: Python's start, imports, the end."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
@@ -43,15 +53,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs, totals = Table("Runs", RUNS), Table("Seconds to a recommendation", RESULT)
     parts = Table("Where the examples went", PARTS)
     report.tables += [totals, parts, runs]
-    ended: dict[str, list[tuple[Ended, dict[str, Any]]]] = {OURS: [], PEER: []}
+    ended: dict[str, list[tuple[Ended, dict[str, Any]]]] = {OURS: [], PEER: []} | ({LIMITED: []} if options.share else {})
+
+    def seconds_given(turn: int) -> int:
+        """The time limit in a turn, by what the peer has taken in it."""
+        process, result = ended[PEER][turn]
+        return max(1, round(options.share * (process.seconds - result["not_counted_seconds"]) - OUTSIDE))
+
     with tempfile.TemporaryDirectory() as folder:
-        commands = _commands(selection, Path(folder))
+        commands = _commands(selection, Path(folder), seconds_given if options.share else None)
         measures = {who: _measure(who, command, ended[who], runs) for who, command in commands.items()}
+        if LIMITED in measures:
+            measures[LIMITED] = _or_nan(measures[LIMITED], report)
         try:
             seconds = in_turn(measures, options.repeats, TimeLimit(options.seconds))
         except ProcessError as error:
             report.left_out.append(f"the comparison: {error}")
             seconds = {}
+    if any(math.isnan(value) for value in seconds.get(LIMITED, ())):
+        del seconds[LIMITED]
     for who, values in seconds.items():
         totals.add(**_total(who, values, [result for _, result in ended[who]]))
         for row in where_examples_went([result for _, result in ended[who]], values):
@@ -59,8 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if seconds:
         gain = ratios(seconds[PEER], seconds[OURS])
         report.notes.append(f"ours is {gain} times as fast, over {gain.repeats} turns")
-        examples = {who: [examples_trained(result) for _, result in found] for who, found in ended.items()}
-        report.notes.append(why_faster(seconds, examples))
+        if LIMITED in seconds:
+            report.notes.append(limited_note(seconds, {who: [result for _, result in found] for who, found in ended.items()}))
+        examples = {who: [examples_trained(result) for _, result in ended[who]] for who in (OURS, PEER)}
+        report.notes.append(f"without a limit {why_faster(seconds, examples)}")
         if gain.repeats < options.repeats:
             report.left_out.append(f"{options.repeats - gain.repeats} of {options.repeats} turns: the limit of {options.seconds:.0f} s")
     report.data["runs"] = {who: [_plain(process, result) for process, result in found] for who, found in ended.items()}
@@ -90,8 +112,8 @@ Command = Callable[[int], tuple[list[str], Mapping[str, str]]]
 """From the turn to Python's arguments and the environment's variables."""
 
 
-def _commands(selection: Mapping[str, Any], folder: Path) -> dict[str, Command]:
-    """What is run in each turn; the seed is the turn's own, the same for both."""
+def _commands(selection: Mapping[str, Any], folder: Path, limit: Callable[[int], int] | None) -> dict[str, Command]:
+    """What is run in each turn, in this order; the seed is the turn's own, the same for all. `limit`: from the turn to seconds."""
 
     def options(turn: int) -> str:
         return json.dumps(dict(selection) | {"seed": int(selection.get("seed") or 0) + turn})
@@ -103,7 +125,13 @@ def _commands(selection: Mapping[str, Any], folder: Path) -> dict[str, Command]:
     def peer(turn: int) -> tuple[list[str], Mapping[str, str]]:
         return ["-m", "benchmarks.peer_search", options(turn)], {}
 
-    return {OURS: ours, PEER: peer}
+    def limited(turn: int) -> tuple[list[str], Mapping[str, str]]:
+        assert limit is not None
+        given = json.loads(options(turn)) | {"seconds": limit(turn)}
+        home = folder / f"home-limited-{turn}"
+        return ["-m", "benchmarks.our_selection", str(folder / f"limited-{turn}"), json.dumps(given)], {"PELT_AUTOML_HOME": str(home)}
+
+    return {OURS: ours, PEER: peer} | ({LIMITED: limited} if limit else {})
 
 
 def _measure(who: str, command: Command, ended: list[tuple[Ended, dict[str, Any]]], runs: Table) -> Callable[[], float]:
@@ -123,6 +151,19 @@ def _measure(who: str, command: Command, ended: list[tuple[Ended, dict[str, Any]
         return seconds
 
     return measure
+
+
+def _or_nan(measure: Callable[[], float], report: Report) -> Callable[[], float]:
+    """The same; where it fails, mostly since nothing could be trained in so short a time, that is said, and the others count."""
+
+    def tried() -> float:
+        try:
+            return measure()
+        except ProcessError as error:
+            report.left_out.append(f"{LIMITED}: {error}")
+            return math.nan
+
+    return tried
 
 
 def _total(who: str, seconds: list[float], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -164,7 +205,18 @@ def why_faster(seconds: Mapping[str, Sequence[float]], examples: Mapping[str, Se
     """How much of the ratio is fewer examples, and how much more examples a second: in each turn the two multiply to it."""
     rates = {who: [count / whole for count, whole in zip(examples[who], seconds[who], strict=True)] for who in examples}
     fewer, faster = ratios(examples[PEER], examples[OURS]), ratios(rates[OURS], rates[PEER])
-    return f"of that, {fewer} times come from fewer examples, and {faster} times from more examples a second of wall time"
+    return f"{fewer} times of that come from fewer examples, and {faster} times from more examples a second of wall time"
+
+
+def limited_note(seconds: Mapping[str, Sequence[float]], results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """How fast the selection with a time limit was, and how much better or worse than the peer's winner it is in each turn."""
+    gain = ratios(seconds[PEER], seconds[LIMITED])
+    scores = {who: [result["report_score"] for result in results[who]] for who in (LIMITED, PEER)}
+    leads = [
+        "nothing scored" if ours is None or peer is None else f"{ours - peer:+.3f}"
+        for ours, peer in zip(scores[LIMITED], scores[PEER], strict=True)
+    ]
+    return f"with the time limit ours is {gain} times as fast; its report score less the peer's, turn by turn: {', '.join(leads)}"
 
 
 def _interval(bounds: Sequence[float] | None) -> str | None:
@@ -180,6 +232,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made.formatter_class = argparse.RawDescriptionHelpFormatter
     add_selection_options(made, task="pydoc-match", model="minilm", methods=",".join(BOTH), k="1000", trials=6, seed=0)
     made.add_argument("--repeats", type=int, default=3, help="turns (default: 3)")
+    made.add_argument("--share", type=float, default=0.2, help="of the peer's time, for the limited selection; 0: none (default: 0.2)")
     made.add_argument("--seconds", type=float, default=24 * 3600.0, help="no turn is begun that wouldn't end within so many")
     return made.parse_args(arguments)
 

@@ -10,7 +10,7 @@ from benchmarks.common import Report, Table, add_selection_options, selection_op
 from benchmarks.flops import trial_flops
 from benchmarks.overheads import lines, padding, summary
 from benchmarks.scaling import PowerLaw, fit_power_law
-from benchmarks.time_to_answer import OURS, PEER, where_examples_went, why_faster
+from benchmarks.time_to_answer import LIMITED, OURS, PEER, limited_note, where_examples_went, why_faster
 from pelt_automl.design_space import BackboneShape, Form, Insertion, Modification, Site
 
 # One token in a sequence of one: linear maps 2 (4*1 + 2*1*3) = 20 and attention products 4 a layer, forward; 20 + 8 = 28 backward.
@@ -171,4 +171,12 @@ def test_the_examples_of_each_part_and_their_speed_are_medians_over_the_turns():
 def test_fewer_examples_and_faster_ones_multiply_to_the_ratio_of_seconds():
     # Ours 100 s for 1,300 examples (13 a second), the peer 800 s for 5,200 (6.5 a second): 8 times as fast is 4 times 2.
     text = why_faster({OURS: [100.0], PEER: [800.0]}, {OURS: [1300], PEER: [5200]})
-    assert text == "of that, 4 (4 to 4) times come from fewer examples, and 2 (2 to 2) times from more examples a second of wall time"
+    assert text == "4 (4 to 4) times of that come from fewer examples, and 2 (2 to 2) times from more examples a second of wall time"
+
+
+def test_the_limited_selection_is_held_against_the_peer_turn_by_turn():
+    seconds = {PEER: [600.0, 500.0], LIMITED: [120.0, 125.0]}
+    scores = {PEER: [{"report_score": 0.72}, {"report_score": 0.75}], LIMITED: [{"report_score": 0.788}, {"report_score": None}]}
+    text = limited_note(seconds, scores)
+    assert text.startswith("with the time limit ours is 4.5 (4 to 5) times as fast;")
+    assert text.endswith("turn by turn: +0.068, nothing scored")
