@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs, totals = Table("Runs", RUNS), Table("Seconds to a recommendation", RESULT)
     parts = Table("Where the examples went", PARTS)
     report.tables += [totals, parts, runs]
-    ended: dict[str, list[tuple[Ended, dict[str, Any]]]] = {OURS: [], PEER: []} | ({LIMITED: []} if options.share else {})
+    ended: dict[str, list[tuple[Ended, dict[str, Any]]]] = {OURS: [], PEER: [], LIMITED: []}
 
     def seconds_given(turn: int) -> int:
         """The time limit in a turn, by what the peer has taken in it."""
@@ -61,10 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return max(1, round(options.share * (process.seconds - result["not_counted_seconds"]) - OUTSIDE))
 
     with tempfile.TemporaryDirectory() as folder:
-        commands = _commands(selection, Path(folder), seconds_given if options.share else None)
+        commands = _commands(selection, Path(folder), seconds_given)
         measures = {who: _measure(who, command, ended[who], runs) for who, command in commands.items()}
-        if LIMITED in measures:
-            measures[LIMITED] = _or_nan(measures[LIMITED], report)
+        limited = measures.pop(LIMITED)
+        if options.share:
+            measures[LIMITED] = _or_nan(limited, report)
         try:
             seconds = in_turn(measures, options.repeats, TimeLimit(options.seconds))
         except ProcessError as error:
@@ -112,7 +113,7 @@ Command = Callable[[int], tuple[list[str], Mapping[str, str]]]
 """From the turn to Python's arguments and the environment's variables."""
 
 
-def _commands(selection: Mapping[str, Any], folder: Path, limit: Callable[[int], int] | None) -> dict[str, Command]:
+def _commands(selection: Mapping[str, Any], folder: Path, limit: Callable[[int], int]) -> dict[str, Command]:
     """What is run in each turn, in this order; the seed is the turn's own, the same for all. `limit`: from the turn to seconds."""
 
     def options(turn: int) -> str:
@@ -126,12 +127,11 @@ def _commands(selection: Mapping[str, Any], folder: Path, limit: Callable[[int],
         return ["-m", "benchmarks.peer_search", options(turn)], {}
 
     def limited(turn: int) -> tuple[list[str], Mapping[str, str]]:
-        assert limit is not None
         given = json.loads(options(turn)) | {"seconds": limit(turn)}
         home = folder / f"home-limited-{turn}"
         return ["-m", "benchmarks.our_selection", str(folder / f"limited-{turn}"), json.dumps(given)], {"PELT_AUTOML_HOME": str(home)}
 
-    return {OURS: ours, PEER: peer} | ({LIMITED: limited} if limit else {})
+    return {OURS: ours, PEER: peer, LIMITED: limited}
 
 
 def _measure(who: str, command: Command, ended: list[tuple[Ended, dict[str, Any]]], runs: Table) -> Callable[[], float]:
@@ -154,12 +154,17 @@ def _measure(who: str, command: Command, ended: list[tuple[Ended, dict[str, Any]
 
 
 def _or_nan(measure: Callable[[], float], report: Report) -> Callable[[], float]:
-    """The same; where it fails, mostly since nothing could be trained in so short a time, that is said, and the others count."""
+    """The same until it fails, mostly since nothing could be trained in so short a time: that is said once, and the others count."""
+    failed = False
 
     def tried() -> float:
+        nonlocal failed
+        if failed:
+            return math.nan
         try:
             return measure()
         except ProcessError as error:
+            failed = True
             report.left_out.append(f"{LIMITED}: {error}")
             return math.nan
 

@@ -8,7 +8,6 @@ much).
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 
 import numpy as np
 
@@ -20,9 +19,6 @@ LEFT = "left the finals"
 
 CERTAIN = 0.95
 """Probability of being the best from which on the question is decided."""
-
-WORTH = 0.025
-"""Of the region of practical equivalence: what another seed has to be expected to gain, by changing which finalist is the best."""
 
 NARROWER = 0.025
 """Share by which another seed has to narrow the interval between the two best: below it the report's examples are what is missing."""
@@ -50,8 +46,7 @@ def outlook(comparison: Comparison, region: float) -> Outlook:
     - *behind*: the whole 95 % interval of the difference to the best (that for all differences at once) lies above the region of practical
       equivalence.
     - *stop* when the best is the best with a probability above `CERTAIN`; when all but those behind lie within the region of the best by
-      their whole intervals; when nobody else is left; when another seed is expected to gain less than `WORTH` of the region by whom it
-      might put first (`expected_gain`, summed over the others); or when it would narrow the interval between the two best by less than
+      their whole intervals; when nobody else is left; or when another seed would narrow the interval between the two best by less than
       `NARROWER`, because nearly all that is uncertain comes from the report's examples.
 
     Args:
@@ -70,14 +65,8 @@ def outlook(comparison: Comparison, region: float) -> Outlook:
         return Outlook(f"the best is the best with a probability above {CERTAIN:.0%}", behind, numbers)
     if all(difference.together[1] <= region for difference in left.values()):
         return Outlook("all that are left are practically equivalent", behind, numbers)
-    gain = sum(expected_gain(comparison, best, name) for name in left)  # no less than what it is expected to gain over all of them
-    if gain < WORTH * region:
-        why = f"another seed is expected to gain less than {WORTH:.1%} of the region of equivalence"
-        return Outlook(why, behind, numbers | {"gain": gain})
     narrowing = narrowed_by(comparison, best, _runner_up(comparison, left))
     numbers |= {"narrowing": narrowing}
-    if math.isfinite(gain):
-        numbers |= {"gain": gain}
     if narrowing < NARROWER:
         return Outlook(f"another seed would narrow the interval between the best two by less than {NARROWER:.1%}", behind, numbers)
     return Outlook("", behind, numbers)
@@ -98,30 +87,6 @@ def narrowed_by(comparison: Comparison, first: str, second: str) -> float:
     seeds = len(comparison.shared.seeds)
     if seeds == 1:
         return 1.0
-    by_seeds = _variance_by_seeds(comparison, first, second)
+    by_seeds = float(np.var(np.subtract(comparison.seed_scores(first), comparison.seed_scores(second)), ddof=1)) / seeds
     everything = comparison.variance_by_examples(first, second) + by_seeds
     return 1 - math.sqrt(1 - by_seeds / (seeds + 1) / everything) if everything else 0.0
-
-
-def expected_gain(comparison: Comparison, best: str, other: str) -> float:
-    """By how much the true mean of the better of two finalists is expected to rise if the choice is made after one seed more.
-
-    The value of sample information (Raiffa and Schlaifer 1961, for two normal means) of a seed: with ``d`` the lead of `best` and ``V / S``
-    the variance that S seeds leave in it, ``sd * (phi(z) - z * (1 - Phi(z)))`` with ``z = d / sd`` and ``sd^2 = V / S - V / (S + 1)``. What
-    other report examples might change is no part of it: another seed is scored on the same. In the metric's unit; infinite with a single
-    seed, about whose spread nothing is known.
-    """
-    seeds = len(comparison.shared.seeds)
-    if seeds == 1:
-        return math.inf
-    spread = math.sqrt(_variance_by_seeds(comparison, best, other) / (seeds + 1))
-    if spread == 0:
-        return 0.0
-    lead, normal = max(0.0, comparison.difference(best, other).value / spread), NormalDist()
-    return spread * (normal.pdf(lead) - lead * (1 - normal.cdf(lead)))
-
-
-def _variance_by_seeds(comparison: Comparison, first: str, second: str) -> float:
-    """Of the difference of two finalists' means: what other seeds would change."""
-    differences = np.subtract(comparison.seed_scores(first), comparison.seed_scores(second))
-    return float(np.var(differences, ddof=1)) / len(differences)

@@ -21,7 +21,7 @@ from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.search.studies import Asked, MethodStudy, exclusive, open_storage
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.limits import Limits
-from pelt_automl.selection.search_trials import SearchTrial, begin_trial, forget, keep, name_of, take_up
+from pelt_automl.selection.search_trials import SearchTrial, begin_trial, forget, keep, name_of, stop, take_up
 from pelt_automl.training.checkpoints import save_tensors
 from pelt_automl.training.trials import TrialRun
 
@@ -172,6 +172,8 @@ class _Search:
         trial = self.under_way[run.name]
         if trial.method in self.out:
             run.end("stopped", OUT)
+        elif self._was_promoted(run.name, run.progress.step):  # since then a kill or a spoilt checkpoint has set it back
+            keep(self.context, run)
         elif self._judged_together(trial):
             keep(self.context, run)
             run.pause()
@@ -345,8 +347,7 @@ class _Search:
         return min(1.0, 2 * share) if METHODS[method].slow_starter else share  # its score at the rung says less
 
     def _record_promotion(self, name: str, rung: int, score: float, why: str) -> None:
-        if not self._was_promoted(name, rung):  # a process may have been killed before it had kept the checkpoint
-            self.context.record.add(Decision("promoted", name, why, {"rung": rung, "rung_score": score}))
+        self.context.record.add(Decision("promoted", name, why, {"rung": rung, "rung_score": score}))
 
     def _was_promoted(self, name: str, rung: int) -> bool:
         decisions = self.context.record.of(Decision)
@@ -355,11 +356,10 @@ class _Search:
     # ------------------------------------------------------------ ends
 
     def _stop(self, trial: SearchTrial, cause: str) -> None:
-        """End a trial that is in no pack."""
+        """End a trial that waits outside of all packs."""
         del self.under_way[trial.run.name]
         self.paused.pop(trial.run.name, None)
-        take_up(self.context, trial.run)
-        trial.run.end("stopped", cause)
+        stop(self.context, trial.run, cause)
         self._end(trial)
 
     def _end(self, trial: SearchTrial) -> None:

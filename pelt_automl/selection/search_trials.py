@@ -1,5 +1,6 @@
 """The search's trials on their way: begun, kept at their rungs, and taken up again."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,13 @@ def take_up(context: Context, run: TrialRun) -> None:
         except SelectionError as error:
             run.progress = TrialProgress()
             context.record.add(Decision("started anew", run.name, f"its checkpoint can't be read: {error}"))
+
+
+def stop(context: Context, run: TrialRun, cause: str) -> None:
+    """End one that has been kept, with the weights that its checkpoint has; without them where it can't be read."""
+    with suppress(SelectionError):
+        run.progress = load_progress(_checkpoint(context, run.name))
+    run.end("stopped", cause)
 
 
 def forget(context: Context, run: TrialRun) -> None:

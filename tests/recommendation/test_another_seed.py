@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pelt_automl.evidence.finalists import Finalist
-from pelt_automl.recommendation.another_seed import expected_gain, narrowed_by, outlook
-from pelt_automl.recommendation.standings import Comparison, Difference
+from pelt_automl.recommendation.another_seed import narrowed_by, outlook
+from pelt_automl.recommendation.standings import Comparison
 from pelt_automl.records import FinalistScored
 
 EXAMPLES = 400
@@ -61,7 +61,7 @@ def test_means_within_the_region_are_not_enough_for_equivalence():
 
 def test_where_the_examples_are_what_is_missing_more_seeds_are_not_the_answer():
     # the same on every seed, right on different examples: all of the doubt is about examples
-    found = outlook(compared(finalist("a", 300, 300, 300), finalist("b", 298, 298, 298, first=100)), region=0.0)
+    found = outlook(compared(finalist("a", 300, 300, 300), finalist("b", 298, 298, 298, first=100)), region=0.001)
     assert found.stop == "another seed would narrow the interval between the best two by less than 2.5%"
 
 
@@ -87,35 +87,6 @@ def test_one_seed_more_narrows_what_seeds_leave_open(by_examples, expected, monk
     monkeypatch.setattr(Comparison, "seed_scores", lambda self, name: [0.0, 3.0, 6.0] if name == "a" else [0.0, 0.0, 0.0])
     monkeypatch.setattr(Comparison, "variance_by_examples", lambda self, first, second: by_examples)
     assert narrowed_by(table, "a", "b") == pytest.approx(expected, abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("lead", "expected"),
-    [
-        (0.0, 0.3455),  # sd = sqrt(3 / 4) = 0.8660, and sd * phi(0)
-        (0.8660, 0.0722),  # sd * (phi(1) - (1 - Phi(1))) = 0.8660 * (0.2420 - 0.1587)
-        (5.0, 0.0),
-    ],
-)
-def test_one_seed_more_is_worth_what_it_may_change_in_the_choice(lead, expected, monkeypatch):
-    table = compared(finalist("a", 300, 303, 306), finalist("b", 300, 300, 300))
-    monkeypatch.setattr(Comparison, "seed_scores", lambda self, name: [0.0, 3.0, 6.0] if name == "a" else [0.0, 0.0, 0.0])
-    monkeypatch.setattr(Comparison, "difference", lambda self, better, worse: Difference(lead, (0.0, 0.0), (0.0, 0.0)))
-    assert expected_gain(table, "a", "b") == pytest.approx(expected, abs=1e-4)
-
-
-def test_with_equal_differences_on_all_seeds_another_gains_nothing_and_with_one_seed_nobody_knows():
-    assert expected_gain(compared(finalist("a", 300, 310), finalist("b", 290, 300)), "a", "b") == 0.0
-    assert expected_gain(compared(finalist("a", 300), finalist("b", 290)), "a", "b") == float("inf")
-
-
-def test_a_seed_that_could_hardly_change_who_is_recommended_is_not_trained():
-    # a leads by 1.5 points, and other seeds move that by about a point
-    table = compared(finalist("a", 310, 306, 308), finalist("b", 300, 304, 302, first=100))
-    found = outlook(table, region=0.01)
-    assert found.stop == "another seed is expected to gain less than 2.5% of the region of equivalence"
-    assert found.numbers["gain"] == pytest.approx(expected_gain(table, "a", "b"))
-    assert "narrow" in outlook(table, region=0.0).stop, "without a region every gain counts"
 
 
 def test_those_that_left_the_finals_keep_their_seeds_and_do_not_cost_the_others_theirs():

@@ -125,6 +125,23 @@ def test_a_trial_that_waits_at_its_rung_keeps_nothing_in_memory_and_loses_nothin
     assert [point.train_loss for point in went_on.curve] == pytest.approx([point.train_loss for point in without.curve], rel=1e-3)
 
 
+def test_checkpoints_that_are_spoilt_while_trials_wait_cost_no_score(world, tmp_path, monkeypatch):
+    def spoilt(search, trials, rung, choose=search_phase._Search._choose):
+        for path in (tmp_path / "out" / "checkpoints").iterdir():
+            path.write_bytes(b"not a checkpoint")
+        choose(search, trials, rung)
+
+    monkeypatch.setattr(search_phase._Search, "_choose", spoilt)
+    pelt_automl.select(output=tmp_path / "out", **world.options(methods=["lora"], trials=4, finalist_seeds=1, patience=100))
+    events = records_of(tmp_path / "out")
+    (plan,) = of(events, Planned)
+    others = [trial for trial in searched(events, "lora") if not trial.is_default]
+    assert all(trial.select_score is not None for trial in others)
+    assert sorted(trial.steps for trial in others) == [plan.rungs[0], plan.rungs[0], plan.steps]
+    anew = [decision.subject for decision in of(events, Decision) if decision.what == "started anew"]
+    assert set(anew) == {trial.trial for trial in others if trial.state == "completed"}
+
+
 def test_a_single_method_fills_its_packs(world, tmp_path, monkeypatch):
     sizes, pack_of = [], pack_training.Pack
 
