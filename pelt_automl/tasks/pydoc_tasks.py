@@ -8,7 +8,7 @@ little for methods to differ.
 
 ``pydoc-topic``: from which library does this sentence come? Names of libraries, their aliases and their best known types are masked.
 
-In both, a module is either in train or in report, and no summary occurs twice.
+In both, a module is either in train or in report, and no summary of report occurs in train, masked as it is.
 """
 
 import re
@@ -58,6 +58,7 @@ class PydocTask:
         if settings.kind == "regression" or settings.text_columns or settings.label_column:
             raise SettingsError(f"{self.info.name} is a classification with columns of its own; leave kind and columns out")
         train, report = (self._examples(modules) for modules in _sides(harvest()))
+        train = without_texts_of(report, train)
         versions = ", ".join(f"{name} {version}" for name, version in library_versions().items())
         if len(train) < FEWEST or len(set(train.labels)) < len(self.labels):
             raise TaskError(f"{self.info.name} needs the sources of {', '.join(TOPICS)}, but found {len(train)} rows in {versions}")
@@ -76,6 +77,12 @@ class PydocTask:
         """In an order of their hashes, which shows nothing; masked texts that repeat another are left out."""
         rows = sorted(dict(self.make(modules)).items(), key=lambda row: digest([list(row[0])]))
         return Examples(tuple(texts for texts, _ in rows), tuple(label for _, label in rows))
+
+
+def without_texts_of(report: Examples, train: Examples) -> Examples:
+    """`train` without examples whose last text stands in `report`: summaries that differ in a name alone are the same once it is masked."""
+    told = {texts[-1] for texts in report.texts}
+    return train.take([index for index, texts in enumerate(train.texts) if texts[-1] not in told])
 
 
 def _sides(callables: Sequence[Callable]) -> tuple[list[list[Callable]], list[list[Callable]]]:

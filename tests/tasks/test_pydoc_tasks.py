@@ -8,8 +8,9 @@ import pytest
 from pelt_automl.config import TaskSettings
 from pelt_automl.errors import SettingsError
 from pelt_automl.tasks import baselines, load_task, pydoc
+from pelt_automl.tasks.examples import Examples
 from pelt_automl.tasks.pydoc import Callable, harvest, plain_summary
-from pelt_automl.tasks.pydoc_tasks import _GIVEAWAYS, _match_rows, mask_names, names_of
+from pelt_automl.tasks.pydoc_tasks import _GIVEAWAYS, _match_rows, mask_names, names_of, without_texts_of
 
 SOURCE = '''
 class Fast:
@@ -90,6 +91,12 @@ def test_the_real_tasks_are_large_balanced_and_disjoint(real):
         assert max(counts.values()) - min(counts.values()) <= 2, name
         summaries = {texts[-1] for texts in data.report.texts}
         assert not summaries & {texts[-1] for texts in data.pool.texts}, name
+
+
+def test_summaries_that_differ_only_in_a_masked_name_are_not_on_both_sides():
+    report = Examples((("m.adam()", "performs it algorithm computation"),), (0,))
+    train = Examples((("n.adamax()", "performs it algorithm computation"), ("n.step()", "performs a single step")), (1, 1))
+    assert without_texts_of(report, train) == Examples((("n.step()", "performs a single step"),), (1,))
 
 
 def test_modules_of_a_real_match_are_on_one_side(real):
