@@ -32,6 +32,7 @@ SELECTION_OPTIONS: dict[str, Callable[[str], Any]] = {
     "trials": int,
     "epochs": float,
     "finalist_seeds": int,
+    "most_seeds": int,
     "seed": int,
 }
 """Options of `pelt-automl select` that a benchmark passes on as they are."""

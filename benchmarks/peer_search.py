@@ -1,10 +1,13 @@
 """The peer of a whole selection: one Optuna study (TPE, MedianPruner) over methods and their hyper-parameters, each trial by HF Trainer.
 
-Run by time_to_answer.py in a process of its own: ``python -m benchmarks.peer_search OPTIONS`` with the selection's options as JSON. It has
-the selection's own data, splits, tokens, search spaces, published defaults (asked first), steps, batch, schedule, clipping and patience.
-One study over all methods, its samples grouped by method: of the two sensible choices the one that is better for the peer, since its
-pruner then stops weak methods by the others' scores. Made as a careful user would: the model is read once, padding is dynamic and texts
+Run by time_to_answer.py in a process of its own: ``python -m benchmarks.peer_search OPTIONS [SEEDS]`` with the selection's options as JSON.
+It has the selection's own data, splits, tokens, search spaces, published defaults (asked first), steps, batch, schedule, clipping and
+patience. One study over all methods, its samples grouped by method: of the two sensible choices the one that is better for the peer, since
+its pruner then stops weak methods by the others' scores. Made as a careful user would: the model is read once, padding is dynamic and texts
 are batched by length, nothing is saved (the best weights stay in memory), an evaluation comes once an epoch and is reported to the pruner.
+
+With SEEDS it then confirms as the selection does: each method's best configuration and the fixed published defaults are trained on so many
+fresh seeds, splits included, and scored on the report split. Those seconds are handed over apart.
 """
 
 import copy
@@ -28,8 +31,9 @@ from benchmarks.peer import BY_FLAGS, BY_PEFT, PeerPrecision, by_trainer, traine
 from pelt_automl.backbones.loading import best_device
 from pelt_automl.backbones.sources import find_model
 from pelt_automl.evidence.statistics import interval, paired_bootstrap
-from pelt_automl.methods import LEARNING_RATE, METHODS
+from pelt_automl.methods import FIXED_DEFAULTS, LEARNING_RATE, METHODS
 from pelt_automl.search.spaces import SearchSpace, load_spaces
+from pelt_automl.selection.finalist_phase import finalist_seeds
 from pelt_automl.selection.options import settings_from
 from pelt_automl.tasks import TaskData, load_task
 from pelt_automl.training.evaluation import LabelScale, score_of
@@ -85,14 +89,30 @@ class PeerSearch:
         self.base = AutoModelForSequenceClassification.from_pretrained(
             location, num_labels=self.data.outputs, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
         ).to(self.device)
-        train, select = self.data.split(self.settings.search.seed)
-        self.scale = LabelScale.of(np.asarray(train.labels, dtype=np.float64), regression=self.data.kind == "regression")
-        self.train, self.select, self.report = (self._examples(part) for part in (train, select, self.data.report))
+        self.seed = self.settings.search.seed
+        """Of the trials' initialization and order."""
+        self._split(self.seed)
+        self.report = self._examples(self.data.report)
         self.steps = even_steps(wanted_steps(len(self.train), self.settings.training))
         self.precision: PeerPrecision = "fp32"
-        self.best = _Best()
+        self.best_of: dict[str, _Best] = {}
+        """By method."""
         self.taken = 0
         """Optimizer steps of all trials."""
+
+    @property
+    def best(self) -> _Best:
+        """The best trial of all; of equals the earlier one."""
+        found = _Best()
+        for best in self.best_of.values():
+            if found.score is None or self._better(best.score, found.score):
+                found = best
+        return found
+
+    def _split(self, seed: int) -> None:
+        train, select = self.data.split(seed)
+        self.scale = LabelScale.of(np.asarray(train.labels, dtype=np.float64), regression=self.data.kind == "regression")
+        self.train, self.select = self._examples(train), self._examples(select)
 
     def _examples(self, part: Any) -> list[Example]:
         tokens: Tokens = tokenize(part, self.tokenizer, self.settings.training.max_length)
@@ -157,16 +177,19 @@ class PeerSearch:
         best, pruned = self._train(trial, method, values)
         if best.score is None:
             raise optuna.TrialPruned
-        if self.best.score is None or self._better(best.score, self.best.score):
-            self.best = best
+        if method not in self.best_of or self._better(best.score, self.best_of[method].score):
+            self.best_of[method] = best
         if pruned:
             raise optuna.TrialPruned
         return best.score
 
-    def _better(self, score: float, than: float) -> bool:
+    def _better(self, score: float | None, than: float | None) -> bool:
+        assert score is not None
+        assert than is not None
         return score > than if self.data.metric.greater_is_better else score < than
 
     def _train(self, trial: Any, method: str, values: dict[str, Any]) -> tuple[_Best, bool]:
+        """The best evaluation and whether Optuna pruned the `trial`; None for one that nobody prunes."""
         from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
         search, best, scores = self, _Best(method=method, values=values), list[float]()
@@ -176,11 +199,12 @@ class PeerSearch:
 
             def on_evaluate(self, _: Any, state: Any, control: Any, metrics: dict[str, float], model: nn.Module, **__: Any) -> None:
                 scores.append(metrics["eval_score"])
-                trial.report(scores[-1], len(scores))
+                if trial is not None:
+                    trial.report(scores[-1], len(scores))
                 if best.score is None or not search._better(best.score, scores[-1]):
                     best.score, best.weights = scores[-1], _trained(model)
                 since = len(scores) - 1 - scores.index(max(scores, key=lambda s: s if search.data.metric.greater_is_better else -s))
-                self.pruned = trial.should_prune()
+                self.pruned = trial is not None and trial.should_prune()
                 out_of_patience = since >= search.settings.training.patience and state.global_step >= search.steps / 2
                 control.should_training_stop |= self.pruned or out_of_patience
 
@@ -199,7 +223,7 @@ class PeerSearch:
             eval_strategy="epoch",
             train_sampling_strategy="group_by_length",
             label_names=["labels"],
-            seed=self.settings.search.seed,
+            seed=self.seed,
         )
         trainer = Trainer(
             self._model(method, values),
@@ -227,12 +251,41 @@ class PeerSearch:
             true = true * self.scale.deviation + self.scale.mean
         return score_of(self.data.metric, true, self._predictions(logits))
 
-    def reported(self) -> tuple[float, tuple[float, float]]:
-        """The winner's score on the report split with its 95 % interval over examples (it has one seed)."""
+    def confirm(self, seeds: int) -> dict[str, Any]:
+        """Train each method's best and the fixed defaults on fresh seeds; what came out, and what it took."""
+        start, taken = time.perf_counter(), self.taken
+        candidates = {method: (method, best.values) for method, best in self.best_of.items()}
+        for method in FIXED_DEFAULTS:
+            default = (method, self.spaces[method].configuration(self.spaces[method].default())) if method in self.methods else None
+            if default and default not in candidates.values():
+                candidates[f"{method} (default)"] = default
+        scores: dict[str, list[float]] = {name: [] for name in candidates}
+        for index in range(seeds):
+            fresh = finalist_seeds(self.settings.search.seed, index)
+            self.seed = fresh.order
+            self._split(fresh.split)
+            for name, (method, values) in candidates.items():
+                best, _ = self._train(None, method, values)
+                if best.score is not None:
+                    scores[name].append(self.reported(best)[0])
+        means = {name: float(np.mean(own)) for name, own in scores.items() if own}
+        chosen = (max if self.data.metric.greater_is_better else min)(means, key=lambda name: means[name])
+        return {
+            "method": candidates[chosen][0],
+            "hyper_parameters": candidates[chosen][1],
+            "report_score": means[chosen],
+            "trials": {"finalist, completed": sum(len(own) for own in scores.values())},
+            "seconds": time.perf_counter() - start,
+            "examples": (self.taken - taken) * self.settings.training.batch_size,
+            "seed_scores": scores,
+        }
+
+    def reported(self, best: _Best) -> tuple[float, tuple[float, float]]:
+        """A training's score on the report split with its 95 % interval over examples (it has one seed)."""
         from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
 
-        model = self._model(self.best.method, self.best.values)
-        model.load_state_dict(self.best.weights, strict=False)
+        model = self._model(best.method, best.values)
+        model.load_state_dict(best.weights, strict=False)
         arguments = trainer_arguments(self.device, self.precision, per_device_eval_batch_size=EVALUATION_BATCH, label_names=["labels"])
         collator = DataCollatorWithPadding(self.tokenizer)
         trainer = Trainer(model, TrainingArguments(**arguments), data_collator=collator)
@@ -248,7 +301,7 @@ def _trained(model: nn.Module) -> dict[str, Tensor]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Search, score the winner, and hand over what came out."""
+    """Search, score the winner, confirm, and hand over what came out."""
     search = PeerSearch(json.loads(arguments[0]))
     start = time.perf_counter()
     seconds = search.choose_precision()
@@ -256,21 +309,25 @@ def main(arguments: Sequence[str]) -> None:
     start = time.perf_counter()
     search.run()
     searching = time.perf_counter() - start
-    score, around = search.reported()
+    score, around = search.reported(search.best)
+    found, searched = search.best, search.taken
+    seeds = int(arguments[1]) if len(arguments) > 1 else 0
+    confirmed = search.confirm(seeds) if seeds else None
     states = [trial.state.name.lower() for trial in search.study.trials]
     hand_over(
         {
-            "method": search.best.method,
-            "hyper_parameters": search.best.values,
-            "select_score": search.best.score,
+            "method": found.method,
+            "hyper_parameters": found.values,
+            "select_score": found.score,
             "report_score": score,
             "report_interval": around,
             "metric": search.data.metric.name,
             "trials": {state: states.count(state) for state in sorted(set(states))},
-            "parts": {"search": {"seconds": searching, "examples": search.taken * search.settings.training.batch_size}},
-            "not_counted_seconds": probing,
+            "parts": {"search": {"seconds": searching, "examples": searched * search.settings.training.batch_size}},
+            "not_counted_seconds": probing + (confirmed["seconds"] if confirmed else 0.0),
             "precision": search.precision,
             "step_seconds": seconds,
+            "confirmed": confirmed,
         }
     )
 

@@ -9,8 +9,13 @@ report, MLflow. The peer's search is in peer_search.py; the time in which it fin
 cores, the same methods (those that both have), trials, epochs, splits and search spaces. The peer's interval is over examples, since it
 trains its winner once; ours is over seeds and examples.
 
+The peer's search ends with one training of one configuration; a selection ends with a verdict over fresh seeds. So the peer then confirms
+finalists too (`--peer-seeds`): a line of its own, its search and its finals together, the price of the same kind of answer. Give ours
+`--most-seeds` as many, or it trains further seeds while finalists can't be told apart.
+
 In each turn the selection runs once more with a time limit: the share `--share` of what the peer's search took in that turn, its own start
-included. So two questions have an answer: how long the same search takes, and what comes out in a fifth of the peer's time.
+included. So three questions have an answer: how long the same search takes, how long a confirmed answer, and what comes out in a fifth of
+the time of the peer's search.
 """
 
 import argparse
@@ -37,6 +42,9 @@ RESULT = ("who", "seconds", "lowest", "highest", "report score", "lowest score",
 
 OURS, PEER = "pelt-automl", "Optuna + HF Trainer + peft"
 
+CONFIRMED = "Optuna + HF Trainer + peft, finals too"
+"""The peer's search with finals on fresh seeds after it, in the same process."""
+
 LIMITED = "pelt-automl, time limit"
 """Our program with a share of the peer's time."""
 
@@ -57,11 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     def seconds_given(turn: int) -> int:
         """The time limit in a turn, by what the peer has taken in it."""
-        process, result = ended[PEER][turn]
-        return max(1, round(options.share * (process.seconds - result["not_counted_seconds"]) - OUTSIDE))
+        return max(1, round(options.share * _seconds(*ended[PEER][turn]) - OUTSIDE))
 
     with tempfile.TemporaryDirectory() as folder:
-        commands = _commands(selection, Path(folder), seconds_given)
+        commands = _commands(selection, Path(folder), seconds_given, options.peer_seeds)
         measures = {who: _measure(who, command, ended[who], runs) for who, command in commands.items()}
         limited = measures.pop(LIMITED)
         if options.share:
@@ -73,19 +80,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             seconds = {}
     if any(math.isnan(value) for value in seconds.get(LIMITED, ())):
         del seconds[LIMITED]
-    for who, values in seconds.items():
-        totals.add(**_total(who, values, [result for _, result in ended[who]]))
-        for row in where_examples_went([result for _, result in ended[who]], values):
-            parts.add(who=who, **row)
+    if seconds and options.peer_seeds:
+        ended[CONFIRMED] = [(process, with_finals(result)) for process, result in ended[PEER]]
+        seconds[CONFIRMED] = [_seconds(*each) for each in ended[CONFIRMED]]
+        for turn, each in enumerate(ended[CONFIRMED]):
+            runs.add(**_run(turn, CONFIRMED, *each))
     if seconds:
-        gain = ratios(seconds[PEER], seconds[OURS])
-        report.notes.append(f"ours is {gain} times as fast, over {gain.repeats} turns")
-        if LIMITED in seconds:
-            report.notes.append(limited_note(seconds, {who: [result for _, result in found] for who, found in ended.items()}))
-        examples = {who: [examples_trained(result) for _, result in ended[who]] for who in (OURS, PEER)}
-        report.notes.append(f"without a limit {why_faster(seconds, examples)}")
-        if gain.repeats < options.repeats:
-            report.left_out.append(f"{options.repeats - gain.repeats} of {options.repeats} turns: the limit of {options.seconds:.0f} s")
+        report.notes += _tabulate(seconds, {who: [result for _, result in found] for who, found in ended.items()}, totals, parts)
+    if 0 < len(seconds.get(OURS, ())) < options.repeats:
+        report.left_out.append(f"{options.repeats - len(seconds[OURS])} of {options.repeats} turns: the limit of {options.seconds:.0f} s")
     report.data["runs"] = {who: [_plain(process, result) for process, result in found] for who, found in ended.items()}
     report.write(options.output)
 
@@ -113,7 +116,7 @@ Command = Callable[[int], tuple[list[str], Mapping[str, str]]]
 """From the turn to Python's arguments and the environment's variables."""
 
 
-def _commands(selection: Mapping[str, Any], folder: Path, limit: Callable[[int], int]) -> dict[str, Command]:
+def _commands(selection: Mapping[str, Any], folder: Path, limit: Callable[[int], int], peer_seeds: int) -> dict[str, Command]:
     """What is run in each turn, in this order; the seed is the turn's own, the same for all. `limit`: from the turn to seconds."""
 
     def options(turn: int) -> str:
@@ -124,7 +127,7 @@ def _commands(selection: Mapping[str, Any], folder: Path, limit: Callable[[int],
         return ["-m", "benchmarks.our_selection", str(folder / f"ours-{turn}"), options(turn)], {"PELT_AUTOML_HOME": str(home)}
 
     def peer(turn: int) -> tuple[list[str], Mapping[str, str]]:
-        return ["-m", "benchmarks.peer_search", options(turn)], {}
+        return ["-m", "benchmarks.peer_search", options(turn), str(peer_seeds)], {}
 
     def limited(turn: int) -> tuple[list[str], Mapping[str, str]]:
         given = json.loads(options(turn)) | {"seconds": limit(turn)}
@@ -141,16 +144,57 @@ def _measure(who: str, command: Command, ended: list[tuple[Ended, dict[str, Any]
         process = run_process(*command(turn))
         result: dict[str, Any] = process.result
         ended.append((process, result))
-        seconds: float = process.seconds - result["not_counted_seconds"]
-        runs.add(**{
-            "turn": turn + 1, "who": who, "seconds": seconds, "peak GB": process.peak_bytes / 1e9, "method": result["method"],
-            "metric": result["metric"], "report score": result["report_score"], "interval": _interval(result["report_interval"]),
-            "examples trained": examples_trained(result), "precision": result["precision"],
-            "trials": ", ".join(f"{count} {state}" for state, count in result["trials"].items()),
-        })  # fmt: skip
-        return seconds
+        runs.add(**_run(turn, who, process, result))
+        return _seconds(process, result)
 
     return measure
+
+
+def _seconds(process: Ended, result: Mapping[str, Any]) -> float:
+    """What counts as its own."""
+    seconds: float = process.seconds - result["not_counted_seconds"]
+    return seconds
+
+
+def with_finals(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The peer's result with its finals, whose seconds are otherwise not counted."""
+    found = result["confirmed"]
+    return {
+        **result,
+        **{name: found[name] for name in ("method", "hyper_parameters", "report_score")},
+        "report_interval": None,
+        "trials": result["trials"] | found["trials"],
+        "parts": result["parts"] | {"finalists": {name: found[name] for name in ("seconds", "examples")}},
+        "not_counted_seconds": result["not_counted_seconds"] - found["seconds"],
+    }
+
+
+def _run(turn: int, who: str, process: Ended, result: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of the table of runs."""
+    return {
+        "turn": turn + 1, "who": who, "seconds": _seconds(process, result), "peak GB": process.peak_bytes / 1e9, "method": result["method"],
+        "metric": result["metric"], "report score": result["report_score"], "interval": _interval(result["report_interval"]),
+        "examples trained": examples_trained(result), "precision": result["precision"],
+        "trials": ", ".join(f"{count} {state}" for state, count in result["trials"].items()),
+    }  # fmt: skip
+
+
+def _tabulate(
+    seconds: Mapping[str, list[float]], results: Mapping[str, Sequence[Mapping[str, Any]]], totals: Table, parts: Table
+) -> list[str]:
+    """Fill the tables of who took how long, and where; the notes say the ratios, and where they come from."""
+    for who, values in seconds.items():
+        totals.add(**_total(who, values, results[who]))
+        for row in where_examples_went(results[who], values):
+            parts.add(who=who, **row)
+    gain = ratios(seconds[PEER], seconds[OURS])
+    notes = [f"ours is {gain} times as fast as the peer's search, over {gain.repeats} turns"]
+    examples = {who: [examples_trained(result) for result in results[who]] for who in seconds}
+    notes.append(why_faster(seconds, examples, PEER))
+    if CONFIRMED in seconds:
+        notes.append(f"ours is {ratios(seconds[CONFIRMED], seconds[OURS])} times as fast as the peer's search with finals")
+        notes.append(why_faster(seconds, examples, CONFIRMED))
+    return notes + ([limited_note(seconds, results)] if LIMITED in seconds else [])
 
 
 def _or_nan(measure: Callable[[], float], report: Report) -> Callable[[], float]:
@@ -206,10 +250,10 @@ def _part(name: str, turns: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     }
 
 
-def why_faster(seconds: Mapping[str, Sequence[float]], examples: Mapping[str, Sequence[int]]) -> str:
+def why_faster(seconds: Mapping[str, Sequence[float]], examples: Mapping[str, Sequence[int]], peer: str) -> str:
     """How much of the ratio is fewer examples, and how much more examples a second: in each turn the two multiply to it."""
-    rates = {who: [count / whole for count, whole in zip(examples[who], seconds[who], strict=True)] for who in examples}
-    fewer, faster = ratios(examples[PEER], examples[OURS]), ratios(rates[OURS], rates[PEER])
+    rates = {who: [count / whole for count, whole in zip(examples[who], seconds[who], strict=True)] for who in (OURS, peer)}
+    fewer, faster = ratios(examples[peer], examples[OURS]), ratios(rates[OURS], rates[peer])
     return f"{fewer} times of that come from fewer examples, and {faster} times from more examples a second of wall time"
 
 
@@ -237,6 +281,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made.formatter_class = argparse.RawDescriptionHelpFormatter
     add_selection_options(made, task="pydoc-match", model="minilm", methods=",".join(BOTH), k="1000", trials=6, seed=0)
     made.add_argument("--repeats", type=int, default=3, help="turns (default: 3)")
+    made.add_argument("--peer-seeds", type=int, default=3, help="fresh seeds of the peer's finals; 0: none (default: 3)")
     made.add_argument("--share", type=float, default=0.2, help="of the peer's time, for the limited selection; 0: none (default: 0.2)")
     made.add_argument("--seconds", type=float, default=24 * 3600.0, help="no turn is begun that wouldn't end within so many")
     return made.parse_args(arguments)

@@ -10,7 +10,7 @@ from benchmarks.common import Report, Table, add_selection_options, selection_op
 from benchmarks.flops import trial_flops
 from benchmarks.overheads import lines, padding, summary
 from benchmarks.scaling import PowerLaw, fit_power_law
-from benchmarks.time_to_answer import LIMITED, OURS, PEER, limited_note, where_examples_went, why_faster
+from benchmarks.time_to_answer import LIMITED, OURS, PEER, limited_note, where_examples_went, why_faster, with_finals
 from pelt_automl.design_space import BackboneShape, Form, Insertion, Modification, Site
 
 # One token in a sequence of one: linear maps 2 (4*1 + 2*1*3) = 20 and attention products 4 a layer, forward; 20 + 8 = 28 backward.
@@ -170,8 +170,29 @@ def test_the_examples_of_each_part_and_their_speed_are_medians_over_the_turns():
 
 def test_fewer_examples_and_faster_ones_multiply_to_the_ratio_of_seconds():
     # Ours 100 s for 1,300 examples (13 a second), the peer 800 s for 5,200 (6.5 a second): 8 times as fast is 4 times 2.
-    text = why_faster({OURS: [100.0], PEER: [800.0]}, {OURS: [1300], PEER: [5200]})
+    text = why_faster({OURS: [100.0], PEER: [800.0]}, {OURS: [1300], PEER: [5200]}, PEER)
     assert text == "4 (4 to 4) times of that come from fewer examples, and 2 (2 to 2) times from more examples a second of wall time"
+
+
+def test_the_peers_finals_count_only_in_the_line_that_has_them():
+    finals = {
+        "method": "ia3",
+        "hyper_parameters": {},
+        "report_score": 0.8,
+        "trials": {"finalist, completed": 3},
+        "seconds": 30.0,
+        "examples": 90,
+    }
+    result = {
+        "method": "lora", "report_score": 0.7, "report_interval": (0.6, 0.8), "trials": {"complete": 5}, "confirmed": finals,
+        "parts": {"search": {"seconds": 50.0, "examples": 200}}, "not_counted_seconds": 34.0,
+    }  # fmt: skip
+    found = with_finals(result)
+    assert found["not_counted_seconds"] == 4.0, "what it took to find its precision"
+    assert found["parts"] == {"search": {"seconds": 50.0, "examples": 200}, "finalists": {"seconds": 30.0, "examples": 90}}
+    assert (found["method"], found["report_score"], found["report_interval"]) == ("ia3", 0.8, None)
+    assert found["trials"] == {"complete": 5, "finalist, completed": 3}
+    assert result["parts"] == {"search": {"seconds": 50.0, "examples": 200}}
 
 
 def test_the_limited_selection_is_held_against_the_peer_turn_by_turn():
