@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import Report, Table, add_selection_options, names, parser, say, selection_options
 from benchmarks.measuring import ProcessError, run_process
-from benchmarks.watched_selection import Request
+from benchmarks.watched_selection import SCORING, Request
 
 TRAINING, EVALUATION = ("train", "collate, training"), ("evaluate", "collate, evaluation")
 OVERHEADS = ("optuna", "mlflow", "prefect", "command line", "tokenize", "load model", "load data", "records", "checkpoints")
@@ -35,8 +35,8 @@ OVERHEADS = ("optuna", "mlflow", "prefect", "command line", "tokenize", "load mo
 
 SHARES = ("path", "k", "part", "seconds", "share %", "waiting s", "calls")
 TOTALS = (
-    "path", "k", "seconds", "first trial s", "overheads %", "evaluation / training %", "padding %, training", "padding %, evaluation",
-    "peak GB",
+    "path", "k", "seconds", "first trial s", "overheads %", "evaluation / training %", "scoring on report / training %",
+    "padding %, training", "padding %, evaluation", "peak GB",
 )  # fmt: skip
 
 
@@ -112,6 +112,7 @@ def summary(seen: Mapping[str, Any]) -> dict[str, Any]:
         "first trial s": seen["first_trial_seconds"],
         "overheads %": 100 * (wall(*OVERHEADS) + seen["start_seconds"]) / seconds,
         "evaluation / training %": 100 * evaluation / train if train else None,
+        "scoring on report / training %": 100 * wall(SCORING) / train if train else None,
         "padding %, training": padding(seen["tokens"]["train"]),
         "padding %, evaluation": padding(seen["tokens"]["evaluate"]),
         "peak GB": seen["peak_bytes"] / 1e9,
@@ -129,7 +130,7 @@ def lines(seen: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = [{"part": "start (imports)", "seconds": seen["start_seconds"], "share %": 100 * seen["start_seconds"] / total}]
     rows += [_row(part, entry) | {"share %": 100 * entry["wall"] / total} for part, entry in seen["entries"].items()]
     rows.sort(key=lambda row: -row["seconds"])
-    idle = sum(row.get("waiting s", 0.0) for row in rows if row["part"] not in (*TRAINING, *EVALUATION))
+    idle = sum(row.get("waiting s", 0.0) for row in rows if row["part"] not in (*TRAINING, *EVALUATION, SCORING))
     rows.append({"part": "of these: waiting outside of training and evaluation", "seconds": idle, "share %": 100 * idle / total})
     return rows + [_row(f"{part}, in a thread beside", entry) for part, entry in seen["beside"].items()]
 

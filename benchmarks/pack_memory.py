@@ -1,6 +1,6 @@
 """A pack's memory, predicted as a selection does it and measured: ``python -m benchmarks.pack_memory REQUEST`` (JSON, see `Request`).
 
-Predicted is a line through two measurements that cost a step each: trials alone, on average, and a pack of `PROBED` (see
+Predicted is a line through two measurements that cost two steps each: trials alone, on average, and a pack of `PROBED` (see
 ``pelt_automl/selection/probe.py``, which can't be imported where there is no Optuna). Measured is, on a GPU, the allocator's own peak; on a
 processor the largest resident memory of a fresh process, less what was resident before its first step. Neither has the backbone in it.
 """
@@ -21,6 +21,9 @@ from pelt_automl.training.memory import give_back, peak_of
 
 PROBED = {"cpu": 4, "cuda": 8}
 """Trials in the pack that a selection measures."""
+
+PROBE_STEPS = 2
+"""As in a selection: in the second one the optimizer's moments are there, and the heap has holes from the first."""
 
 STEPS = 3
 """Of the pack that is measured in the end."""
@@ -77,14 +80,14 @@ def measure(shape: str, backbone: Backbone, trials: Sequence[Configuration], pre
 
 
 def probe(backbone: Backbone, trials: Sequence[Configuration], batch: int, tokens: int) -> Line:
-    """A step of each of these trials alone, then one of all together. Raises `DidNotRun`."""
+    """Two steps of each of these trials alone, then two of all together. Raises `DidNotRun`."""
     peaks = [_peak(backbone, pack, batch, tokens) for pack in [*([trial] for trial in trials), trials]]
     return Line(len(trials), sum(peaks[:-1]) / len(trials), peaks[-1])
 
 
 def _peak(backbone: Backbone, trials: Sequence[Configuration], batch: int, tokens: int) -> float:
     with peak_of(backbone.device) as peak:
-        time_pack(backbone, trials, Work(batch, tokens, steps=1, warmup=0))
+        time_pack(backbone, trials, Work(batch, tokens, steps=1, warmup=PROBE_STEPS - 1))
     return peak.bytes
 
 

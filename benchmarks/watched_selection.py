@@ -20,6 +20,7 @@ from benchmarks.measuring import hand_over
 PLACES: dict[str, tuple[str, ...]] = {
     "train": ("pelt_automl.training.loop:Trainer.train", "pelt_automl.training.loop:Trainer.stream"),
     "evaluate": ("pelt_automl.training.evaluation:evaluate",),
+    "score on report": ("pelt_automl.selection.report_scoring:score_finalists",),
     "collate": ("pelt_automl.training.tokens:collate",),
     "tokenize": ("pelt_automl.training.tokens:tokenize",),
     "load model": ("pelt_automl.backbones.loading:load_backbone", "pelt_automl.backbones.loading:load_outline"),
@@ -62,6 +63,9 @@ PLACES: dict[str, tuple[str, ...]] = {
 
 PROBE = "measure speed"
 """Whatever happens inside of it belongs to it: throwaway steps are no training."""
+
+SCORING = "score on report"
+"""Evaluations inside of it belong to it: they come once a finalist's training, on as many examples as report has, whatever K is."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ class Watch:
     def _name(self, name: str) -> str:
         if self.ledger.within(PROBE):
             return PROBE
+        if name in ("evaluate", "collate") and self.ledger.within(SCORING):
+            return SCORING
         if name == "collate":
             return "collate, evaluation" if self.ledger.within("evaluate") else "collate, training"
         return name
@@ -115,7 +121,7 @@ class Watch:
             return
         if self.first_trial is None and self.ledger.within("search"):
             self.first_trial = time.monotonic() - self.started
-        kind = self.tokens["evaluate" if self.ledger.within("evaluate") else "train"]
+        kind = self.tokens["evaluate" if self.ledger.within("evaluate") or self.ledger.within(SCORING) else "train"]
         mask = batch.inputs["attention_mask"]
         real = mask.sum(-1) * (batch.weights > 0)  # a missing example is padding through and through
         kind.computed += mask.numel()

@@ -6,7 +6,7 @@ It waits for none of the runs that it starts, so that it can share one worker wi
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -17,6 +17,9 @@ from prefect.states import Failed
 
 from flows.clear_failures import clear_failure
 from flows.task_files import Due, TaskFile, due_files
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
 DEPLOYMENT = "select-pelt/default"
 UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
@@ -52,7 +55,7 @@ def outcome(due: Due, *, dry_run: bool) -> str:
         return "a selection of it is under way"
     if dry_run:
         return f"would be started: {due.why}"
-    run = run_deployment(
+    started = run_deployment(
         DEPLOYMENT,
         parameters=due.file.parameters,
         timeout=0,
@@ -61,6 +64,7 @@ def outcome(due: Due, *, dry_run: bool) -> str:
         # With the day: a run that failed is tried again the next night, and never twice in one.
         idempotency_key=f"{tag}-{datetime.now(UTC):%Y-%m-%d}",
     )
+    run = cast("FlowRun", started)  # a coroutine only where an event loop runs
     return f"started as {run.name}: {due.why}"
 
 

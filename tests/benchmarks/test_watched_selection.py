@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import torch
 
 from benchmarks.ledger import Entry, Ledger
-from benchmarks.watched_selection import PROBE, Watch
+from benchmarks.watched_selection import PROBE, SCORING, Watch
 
 
 class Clock:
@@ -47,3 +47,14 @@ def test_batches_belong_to_training_or_to_evaluation_and_padding_is_counted():
             watch._look_at_batch(batch())
     assert [(kind.computed, kind.real) for kind in watch.tokens.values()] == [(9, 4), (9, 4)]
     assert watch.first_trial is not None
+
+
+def test_finalists_scoring_on_report_is_apart_from_evaluations_on_select():
+    clock = Clock()
+    watch = watch_with(clock)
+    with watch.ledger.inside(SCORING), watch.ledger.inside(watch._name("evaluate")), watch.ledger.inside(watch._name("collate")):
+        clock.time += 4
+        watch._look_at_batch(batch())
+    watch.ledger.close()
+    assert watch.ledger.entries == {"rest": Entry(0, 0, 0), SCORING: Entry(4, 4, 3)}
+    assert watch.tokens["evaluate"].computed == 9
