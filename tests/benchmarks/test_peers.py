@@ -101,12 +101,34 @@ def test_the_peers_search_asks_for_every_default_first_and_scores_its_winner_onc
     own = {name: value for name, value in world.options().items() if name not in ("methods", "trials")}
     search = PeerSearch(own | {"methods": "bitfit,lora", "trials": 2, "epochs": 2})
     search.run()
-    score, (low, high) = search.reported()
+    score, (low, high) = search.reported(search.best)
     asked = [trial.params for trial in search.study.trials]
     assert len(asked) == 4
     assert [(trial["method"], trial[f"{trial['method']}.learning_rate"]) for trial in asked[:2]] == [("bitfit", 1e-4), ("lora", 5e-4)]
     assert 4 * search.steps / 2 < search.taken <= 4 * search.steps  # patience ends a training in its second half, at the earliest
     assert low <= score <= high
+    capsys.readouterr()
+
+
+def test_the_peers_finals_have_each_methods_best_and_the_fixed_defaults_on_fresh_seeds_and_splits(world, capsys):
+    from benchmarks.peer_search import PeerSearch, _Best
+    from pelt_automl.selection.finalist_phase import finalist_seeds
+
+    own = {name: value for name, value in world.options().items() if name not in ("methods", "trials")}
+    search = PeerSearch(own | {"methods": "bitfit,lora", "trials": 1, "epochs": 1, "min_steps": 2})
+    defaults = {method: METHODS[method].defaults for method in ("bitfit", "lora")}
+    other = defaults["lora"] | {"learning_rate": 1e-3}
+    search.best_of = {"bitfit": _Best(0.6, {}, "bitfit", defaults["bitfit"]), "lora": _Best(0.7, {}, "lora", other)}
+    splits, split = [], search._split
+    search._split = lambda seed: splits.append(seed) or split(seed)  # type: ignore[method-assign]
+    found = search.confirm(2)
+    assert set(found["seed_scores"]) == {"bitfit", "lora", "lora (default)"}, "LoRA's default is fixed, and isn't its best"
+    assert all(len(scores) == 2 for scores in found["seed_scores"].values())
+    first = search.settings.search.seed
+    assert splits == [finalist_seeds(first, index).split for index in (0, 1)]
+    means = {name: sum(scores) / 2 for name, scores in found["seed_scores"].items()}
+    assert found["report_score"] == pytest.approx(max(means.values()))
+    assert found["examples"] == search.taken * search.settings.training.batch_size > 0
     capsys.readouterr()
 
 
@@ -123,5 +145,5 @@ def test_the_peers_search_takes_the_fastest_precision_and_trains_every_method_in
     assert search._shortest_step(2) > 0
     search.run()
     assert [trial.state.name for trial in search.study.trials] == ["COMPLETE"] * 5
-    search.reported()
+    search.reported(search.best)
     capsys.readouterr()
