@@ -7,7 +7,7 @@ its pruner then stops weak methods by the others' scores. Made as a careful user
 are batched by length, nothing is saved (the best weights stay in memory), an evaluation comes once an epoch and is reported to the pruner.
 
 With SEEDS it then confirms as the selection does: each method's best configuration and the fixed published defaults are trained on so many
-fresh seeds, splits included, and scored on the report split. Those seconds are handed over apart.
+fresh splits and orders of examples, and scored on the report split. Those seconds are handed over apart.
 """
 
 import copy
@@ -90,24 +90,17 @@ class PeerSearch:
             location, num_labels=self.data.outputs, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
         ).to(self.device)
         self.seed = self.settings.search.seed
-        """Of the trials' initialization and order."""
+        """HF Trainer's: of the order of examples. The head's first weights are those of `base`, the same in all trainings."""
         self._split(self.seed)
         self.report = self._examples(self.data.report)
         self.steps = even_steps(wanted_steps(len(self.train), self.settings.training))
         self.precision: PeerPrecision = "fp32"
+        self.best = _Best()
+        """The best trial of all; of equals the earlier one."""
         self.best_of: dict[str, _Best] = {}
-        """By method."""
+        """The same of each method."""
         self.taken = 0
         """Optimizer steps of all trials."""
-
-    @property
-    def best(self) -> _Best:
-        """The best trial of all; of equals the earlier one."""
-        found = _Best()
-        for best in self.best_of.values():
-            if found.score is None or self._better(best.score, found.score):
-                found = best
-        return found
 
     def _split(self, seed: int) -> None:
         train, select = self.data.split(seed)
@@ -177,6 +170,8 @@ class PeerSearch:
         best, pruned = self._train(trial, method, values)
         if best.score is None:
             raise optuna.TrialPruned
+        if self.best.score is None or self._better(best.score, self.best.score):
+            self.best = best
         if method not in self.best_of or self._better(best.score, self.best_of[method].score):
             self.best_of[method] = best
         if pruned:
@@ -252,7 +247,7 @@ class PeerSearch:
         return score_of(self.data.metric, true, self._predictions(logits))
 
     def confirm(self, seeds: int) -> dict[str, Any]:
-        """Train each method's best and the fixed defaults on fresh seeds; what came out, and what it took."""
+        """Train each method's best and the fixed defaults on fresh splits and orders; what came out, and what it took."""
         start, taken = time.perf_counter(), self.taken
         candidates = {method: (method, best.values) for method, best in self.best_of.items()}
         for method in FIXED_DEFAULTS:
@@ -309,8 +304,8 @@ def main(arguments: Sequence[str]) -> None:
     start = time.perf_counter()
     search.run()
     searching = time.perf_counter() - start
-    score, around = search.reported(search.best)
     found, searched = search.best, search.taken
+    score, around = search.reported(found)
     seeds = int(arguments[1]) if len(arguments) > 1 else 0
     confirmed = search.confirm(seeds) if seeds else None
     states = [trial.state.name.lower() for trial in search.study.trials]

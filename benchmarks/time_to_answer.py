@@ -284,7 +284,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--peer-seeds", type=int, default=3, help="fresh seeds of the peer's finals; 0: none (default: 3)")
     made.add_argument("--share", type=float, default=0.2, help="of the peer's time, for the limited selection; 0: none (default: 0.2)")
     made.add_argument("--seconds", type=float, default=24 * 3600.0, help="no turn is begun that wouldn't end within so many")
-    return made.parse_args(arguments)
+    options = made.parse_args(arguments)
+    wrong = [f"--{name} is {value}; it must be {what}" for name, value, what, fine in (
+        ("peer-seeds", options.peer_seeds, "0 or more", options.peer_seeds >= 0),
+        ("share", options.share, "from 0 to 1", 0 <= options.share <= 1),
+        ("repeats", options.repeats, "1 or more", options.repeats >= 1),
+    ) if not fine]  # fmt: skip
+    if wrong:
+        made.error("; ".join(wrong))
+    return options
 
 
 if __name__ == "__main__":

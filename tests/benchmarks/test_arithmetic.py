@@ -11,6 +11,7 @@ from benchmarks.flops import trial_flops
 from benchmarks.overheads import lines, padding, summary
 from benchmarks.scaling import PowerLaw, fit_power_law
 from benchmarks.time_to_answer import LIMITED, OURS, PEER, limited_note, where_examples_went, why_faster, with_finals
+from benchmarks.time_to_answer import main as time_to_answer
 from pelt_automl.design_space import BackboneShape, Form, Insertion, Modification, Site
 
 # One token in a sequence of one: linear maps 2 (4*1 + 2*1*3) = 20 and attention products 4 a layer, forward; 20 + 8 = 28 backward.
@@ -83,8 +84,8 @@ SEEN = {
     "first_trial_seconds": 7.5,
     "entries": {
         "train": entry(58.0, 40.0), "collate, training": entry(2.0),
-        "evaluate": entry(12.0), "collate, evaluation": entry(3.0), "optuna": entry(1.0), "mlflow": entry(4.0, 0.5),
-        "search": entry(18.0),
+        "evaluate": entry(12.0), "collate, evaluation": entry(3.0), "score on report": entry(6.0, 5.0), "optuna": entry(1.0),
+        "mlflow": entry(4.0, 0.5), "search": entry(12.0),
     },
     "beside": {"mlflow": entry(30.0, 10.0, calls=9)},
     "tokens": {"train": {"computed": 1000, "real": 950}, "evaluate": {"computed": 0, "real": 0}},
@@ -97,6 +98,7 @@ def test_overheads_are_start_orchestration_and_tracking_over_everything():
     found = summary(SEEN)
     assert found["overheads %"] == pytest.approx(7.0)  # 2 + 1 + 4; the thread beside and our own bookkeeping don't count
     assert found["evaluation / training %"] == pytest.approx(25.0)  # (12 + 3) / (58 + 2)
+    assert found["scoring on report / training %"] == pytest.approx(10.0)
     assert (found["first trial s"], found["peak GB"]) == (7.5, 2.5)
     assert found["padding %, training"] == pytest.approx(5.0)
     assert found["padding %, evaluation"] is None
@@ -106,12 +108,12 @@ def test_overheads_are_start_orchestration_and_tracking_over_everything():
 def test_the_lines_of_a_selection_are_sorted_and_say_who_waited():
     rows = lines(SEEN)
     assert [row["part"] for row in rows] == [
-        "train", "search", "evaluate", "mlflow", "collate, evaluation", "start (imports)", "collate, training", "optuna",
+        "train", "evaluate", "search", "score on report", "mlflow", "collate, evaluation", "start (imports)", "collate, training", "optuna",
         "of these: waiting outside of training and evaluation", "mlflow, in a thread beside",
     ]  # fmt: skip
     assert sum(row["share %"] for row in rows[:-2]) == pytest.approx(100.0)
     assert rows[0]["waiting s"] == 18.0
-    assert rows[-2]["seconds"] == pytest.approx(3.5)  # MLflow's alone: training's waiting isn't idle time
+    assert rows[-2]["seconds"] == pytest.approx(3.5)  # MLflow's alone: waiting in training or scoring is no idle time
     assert rows[-1]["waiting s"] == 20.0
 
 
@@ -193,6 +195,13 @@ def test_the_peers_finals_count_only_in_the_line_that_has_them():
     assert (found["method"], found["report_score"], found["report_interval"]) == ("ia3", 0.8, None)
     assert found["trials"] == {"complete": 5, "finalist, completed": 3}
     assert result["parts"] == {"search": {"seconds": 50.0, "examples": 200}}
+
+
+def test_wrong_options_are_said_together_before_anything_is_measured(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        time_to_answer(["--peer-seeds", "-1", "--share", "2", "--repeats", "0"])
+    said = capsys.readouterr().err
+    assert "--peer-seeds is -1; it must be 0 or more; --share is 2.0; it must be from 0 to 1; --repeats is 0" in said
 
 
 def test_the_limited_selection_is_held_against_the_peer_turn_by_turn():

@@ -26,13 +26,17 @@ def batch():
     return SimpleNamespace(inputs={"attention_mask": mask}, weights=torch.tensor([[1.0, 1.0, 0.0]]))
 
 
-def test_throwaway_steps_are_neither_training_nor_tokens():
-    clock = Clock()
-    watch = watch_with(clock)
-    with watch.ledger.inside(PROBE), watch.ledger.inside(watch._name("train")), watch.ledger.inside(watch._name("collate")):
-        clock.time += 5
+def look_at_a_batch(watch, part, inner, seconds):
+    """As if `inner`, called by `part`, had collated a batch and taken so long; nothing is watched afterwards."""
+    with watch.ledger.inside(part), watch.ledger.inside(watch._name(inner)), watch.ledger.inside(watch._name("collate")):
+        watch.ledger._wall.time += seconds
         watch._look_at_batch(batch())
     watch.ledger.close()
+
+
+def test_throwaway_steps_are_neither_training_nor_tokens():
+    watch = watch_with(Clock())
+    look_at_a_batch(watch, PROBE, "train", seconds=5)
     assert watch.ledger.entries == {"rest": Entry(0, 0, 0), PROBE: Entry(5, 5, 3)}
     assert (watch.tokens["train"].computed, watch.first_trial) == (0, None)
 
@@ -50,11 +54,7 @@ def test_batches_belong_to_training_or_to_evaluation_and_padding_is_counted():
 
 
 def test_finalists_scoring_on_report_is_apart_from_evaluations_on_select():
-    clock = Clock()
-    watch = watch_with(clock)
-    with watch.ledger.inside(SCORING), watch.ledger.inside(watch._name("evaluate")), watch.ledger.inside(watch._name("collate")):
-        clock.time += 4
-        watch._look_at_batch(batch())
-    watch.ledger.close()
+    watch = watch_with(Clock())
+    look_at_a_batch(watch, SCORING, "evaluate", seconds=4)
     assert watch.ledger.entries == {"rest": Entry(0, 0, 0), SCORING: Entry(4, 4, 3)}
     assert watch.tokens["evaluate"].computed == 9
