@@ -1,14 +1,16 @@
 """A pack's memory, predicted as a selection does it and measured: ``python -m benchmarks.pack_memory REQUEST`` (JSON, see `Request`).
 
-Predicted is a line through two measurements that cost two steps each: trials alone, on average, and a pack of `PROBED` (see
-``pelt_automl/selection/probe.py``, which can't be imported where there is no Optuna). Measured is, on a GPU, the allocator's own peak; on a
-processor the largest resident memory of a fresh process, less what was resident before its first step. Neither has the backbone in it.
+Predicted is what all packs need plus what each of the pack's trials adds, from two steps of each method alone and two of a pack of `PROBED`. A
+selection (``pelt_automl/selection/probe.py``, which can't be imported where there is no Optuna) does the same, but doesn't know yet who will
+be in its packs: it takes the mean over the methods that it measures. Measured is, on a GPU, the allocator's own peak; on a processor the
+largest resident memory of a fresh process, less what was resident before its first step. Neither has the backbone in it.
 """
 
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +32,24 @@ STEPS = 3
 
 
 @dataclass(frozen=True)
-class Line:
-    """Bytes by trials, through one trial and a pack of `size`, never falling."""
+class Probed:
+    """Bytes of trials alone, by method, and of a pack of several of them."""
 
-    size: int
-    alone: float
+    alone: dict[str, float]
+    together: list[str]
+    """The pack's methods."""
     packed: float
 
-    def at(self, trials: int) -> float:
-        """A pack of so many."""
-        return self.alone + max(0.0, self.packed - self.alone) / (self.size - 1) * (trials - 1)
+    @property
+    def shared(self) -> float:
+        """What a pack needs however many trials it has: counted once in `packed`, and in each of `alone`."""
+        apart = [self.alone[method] for method in self.together]
+        once = (sum(apart) - self.packed) / (len(apart) - 1)
+        return min(once, *apart)  # no trial takes less than nothing
+
+    def of(self, methods: Sequence[str]) -> float:
+        """A pack of a trial of each of these, a method as often as it is named."""
+        return self.shared + sum(max(0.0, self.alone[method] - self.shared) for method in methods)
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class Request:
     trials: list[dict[str, Any]]
     """Configurations."""
     probe: bool
-    """Whether the line through the trials alone and all of them together, or the peak of all of them."""
+    """Whether they are probed (each of them alone, then the last ones together), or the peak of all of them is measured."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -61,15 +71,17 @@ def main(arguments: Sequence[str]) -> None:
     request = Request(**json.loads(arguments[0]))
     backbone = random_backbone(SHAPES[request.shape], request.tokens, device_named("cpu"), request.precision)
     trials = [Configuration(**trial) for trial in request.trials]
-    line = asdict(probe(backbone, trials, request.batch, request.tokens)) if request.probe else None
-    hand_over(line or {"bytes": _resident_peak(backbone, trials, request.batch, request.tokens)})
+    if request.probe:
+        hand_over(asdict(probe(backbone, trials, request.batch, request.tokens)))
+    else:
+        hand_over({"bytes": _resident_peak(backbone, trials, request.batch, request.tokens)})
 
 
-def predict(shape: str, backbone: Backbone, trials: Sequence[Configuration], precision: Precision, work: Work) -> Line:
-    """The line through these trials; on a processor from a fresh process, in whose heap nothing else has left holes."""
+def predict(shape: str, backbone: Backbone, trials: Sequence[Configuration], precision: Precision, work: Work) -> Probed:
+    """What these trials, one of each method, need; on a processor from a fresh process, in whose heap nothing else has left holes."""
     if backbone.device.type == "cuda":
         return probe(backbone, trials, work.batch, work.tokens)
-    return Line(**_fresh(shape, trials, precision, work, probe=True))
+    return Probed(**_fresh(shape, trials, precision, work, probe=True))
 
 
 def measure(shape: str, backbone: Backbone, trials: Sequence[Configuration], precision: Precision, work: Work) -> float:
@@ -79,10 +91,12 @@ def measure(shape: str, backbone: Backbone, trials: Sequence[Configuration], pre
     return float(_fresh(shape, trials, precision, work, probe=False)["bytes"])
 
 
-def probe(backbone: Backbone, trials: Sequence[Configuration], batch: int, tokens: int) -> Line:
-    """Two steps of each of these trials alone, then two of all together. Raises `DidNotRun`."""
-    peaks = [_peak(backbone, pack, batch, tokens) for pack in [*([trial] for trial in trials), trials]]
-    return Line(len(trials), sum(peaks[:-1]) / len(trials), peaks[-1])
+def probe(backbone: Backbone, trials: Sequence[Configuration], batch: int, tokens: int) -> Probed:
+    """Two steps of each of these trials alone, then two of the last ones in a pack of `PROBED`, as a selection does. Raises `DidNotRun`."""
+    size = PROBED[backbone.device.type]
+    together = list(islice(cycle(trials[-size:]), size))
+    alone = {trial.method: _peak(backbone, [trial], batch, tokens) for trial in trials}
+    return Probed(alone, [trial.method for trial in together], _peak(backbone, together, batch, tokens))
 
 
 def _peak(backbone: Backbone, trials: Sequence[Configuration], batch: int, tokens: int) -> float:

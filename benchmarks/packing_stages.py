@@ -10,7 +10,7 @@ from benchmarks.common import Report, Table, say
 from benchmarks.flops import trial_flops
 from benchmarks.measuring import ProcessError, Spread, TimeLimit, in_turn, ratios
 from benchmarks.our_steps import SHAPES, Configuration, DidNotRun, Work, bert_config, configurations, time_pack
-from benchmarks.pack_memory import PROBED, STEPS, measure, predict
+from benchmarks.pack_memory import STEPS, measure, predict
 from benchmarks.peer import Peer, PeerPrecision, how_trained
 from benchmarks.peer_processes import PeerProcesses, setting_for
 from pelt_automl.backbones.loading import Backbone
@@ -187,25 +187,27 @@ class Shape:
             self.row(what, "ours", count, found["ours"], self.trials(what, count), "one pack, training.loop.Trainer", seen[count])
 
     def remember(self, what: str, counts: Sequence[int]) -> None:
-        """Memory of packs of several sizes, predicted as a selection of these methods does (from its last ones) and measured."""
-        size, methods = PROBED[self.backbone.device.type], self.bench.options.methods if what == MIXED else [what]
+        """Memory of packs of several sizes, predicted and measured."""
+        methods = self.bench.options.methods if what == MIXED else [what]
         try:
-            line = predict(self.name, self.backbone, configurations(methods[-size:], size), self.bench.options.precision, self.bench.work)
+            probed = predict(self.name, self.backbone, configurations(methods, len(methods)), self.bench.options.precision, self.bench.work)
         except (DidNotRun, ProcessError) as error:
             self.bench.left_out(f"{self.name}, {what}, memory", error)
             return
         for count in counts:
-            if why := self._too_much(line.at(count), count * STEPS):
+            trials = self.trials(what, count)
+            predicted = probed.of([trial.method for trial in trials])
+            if why := self._too_much(predicted, count * STEPS):
                 self.bench.left_out(f"{self.name}, {what}, memory of a pack of {count}", why)
                 continue
             try:
-                measured = measure(self.name, self.backbone, self.trials(what, count), self.bench.options.precision, self.bench.work)
+                measured = measure(self.name, self.backbone, trials, self.bench.options.precision, self.bench.work)
             except (DidNotRun, ProcessError) as error:
                 self.bench.left_out(f"{self.name}, {what}, memory of a pack of {count}", error)
                 continue
             self.bench.memory.add(**{
-                "shape": self.name, "trials of": what, "pack of": count, "predicted GB": line.at(count) / 1e9,
-                "measured GB": measured / 1e9, "error %": 100 * (line.at(count) / measured - 1) if measured else None,
+                "shape": self.name, "trials of": what, "pack of": count, "predicted GB": predicted / 1e9,
+                "measured GB": measured / 1e9, "error %": 100 * (predicted / measured - 1) if measured else None,
             })  # fmt: skip
 
     def _too_much(self, predicted: float, trial_steps: float) -> str:

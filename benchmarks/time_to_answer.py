@@ -15,7 +15,7 @@ finalists too (`--peer-seeds`): a line of its own, its search and its finals tog
 
 In each turn the selection runs once more with a time limit: the share `--share` of what the peer's search took in that turn, its own start
 included. So three questions have an answer: how long the same search takes, how long a confirmed answer, and what comes out in a fifth of
-the time of the peer's search.
+the time of the peer's search. `--limit-only` leaves the selections without a limit out, which take most of the time.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs, totals = Table("Runs", RUNS), Table("Seconds to a recommendation", RESULT)
     parts = Table("Where the examples went", PARTS)
     report.tables += [totals, parts, runs]
-    ended: dict[str, list[tuple[Ended, dict[str, Any]]]] = {OURS: [], PEER: [], LIMITED: []}
+    ended: dict[str, list[tuple[Ended, dict[str, Any]]]] = {who: [] for who in (OURS, PEER, LIMITED)}
 
     def seconds_given(turn: int) -> int:
         """The time limit in a turn, by what the peer has taken in it."""
@@ -71,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         commands = _commands(selection, Path(folder), seconds_given, options.peer_seeds)
         measures = {who: _measure(who, command, ended[who], runs) for who, command in commands.items()}
         limited = measures.pop(LIMITED)
+        if options.limit_only:
+            del measures[OURS]
         if options.share:
             measures[LIMITED] = _or_nan(limited, report)
         try:
@@ -87,8 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             runs.add(**_run(turn, CONFIRMED, *each))
     if seconds:
         report.notes += _tabulate(seconds, {who: [result for _, result in found] for who, found in ended.items()}, totals, parts)
-    if 0 < len(seconds.get(OURS, ())) < options.repeats:
-        report.left_out.append(f"{options.repeats - len(seconds[OURS])} of {options.repeats} turns: the limit of {options.seconds:.0f} s")
+    if 0 < len(seconds.get(PEER, ())) < options.repeats:
+        report.left_out.append(f"{options.repeats - len(seconds[PEER])} of {options.repeats} turns: the limit of {options.seconds:.0f} s")
     report.data["runs"] = {who: [_plain(process, result) for process, result in found] for who, found in ended.items()}
     report.write(options.output)
 
@@ -187,6 +189,11 @@ def _tabulate(
         totals.add(**_total(who, values, results[who]))
         for row in where_examples_went(results[who], values):
             parts.add(who=who, **row)
+    notes = _without_a_limit(seconds, results) if OURS in seconds else []
+    return notes + ([limited_note(seconds, results)] if LIMITED in seconds else [])
+
+
+def _without_a_limit(seconds: Mapping[str, list[float]], results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     gain = ratios(seconds[PEER], seconds[OURS])
     notes = [f"ours is {gain} times as fast as the peer's search, over {gain.repeats} turns"]
     examples = {who: [examples_trained(result) for result in results[who]] for who in seconds}
@@ -194,7 +201,7 @@ def _tabulate(
     if CONFIRMED in seconds:
         notes.append(f"ours is {ratios(seconds[CONFIRMED], seconds[OURS])} times as fast as the peer's search with finals")
         notes.append(why_faster(seconds, examples, CONFIRMED))
-    return notes + ([limited_note(seconds, results)] if LIMITED in seconds else [])
+    return notes
 
 
 def _or_nan(measure: Callable[[], float], report: Report) -> Callable[[], float]:
@@ -283,11 +290,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--repeats", type=int, default=3, help="turns (default: 3)")
     made.add_argument("--peer-seeds", type=int, default=3, help="fresh seeds of the peer's finals; 0: none (default: 3)")
     made.add_argument("--share", type=float, default=0.2, help="of the peer's time, for the limited selection; 0: none (default: 0.2)")
+    made.add_argument("--limit-only", action="store_true", help="leave our selections without a time limit out")
     made.add_argument("--seconds", type=float, default=24 * 3600.0, help="no turn is begun that wouldn't end within so many")
     options = made.parse_args(arguments)
     wrong = [f"--{name} is {value}; it must be {what}" for name, value, what, fine in (
         ("peer-seeds", options.peer_seeds, "0 or more", options.peer_seeds >= 0),
         ("share", options.share, "from 0 to 1", 0 <= options.share <= 1),
+        ("share", options.share, "more than 0 with --limit-only", options.share > 0 or not options.limit_only),
         ("repeats", options.repeats, "1 or more", options.repeats >= 1),
     ) if not fine]  # fmt: skip
     if wrong:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pelt_automl.training.trials import TrialProgress
 FORMAT = 1
 CONFIG, WEIGHTS, TOKENIZER = "pelt_config.json", "weights.safetensors", "tokenizer"
 _BEST, _CONTINUATION = "best/", "continuation/"
+_CURRENT = "best_is_current"
 
 
 @dataclass(frozen=True)
@@ -133,11 +134,17 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def save_progress(path: Path, progress: TrialProgress) -> None:
-    """Keep a training that is to go on, so that a killed process loses nothing of it."""
-    fields = {name: value for name, value in asdict(progress).items() if name not in ("best_weights", "continuation")}
-    tensors = {_BEST + name: tensor for name, tensor in progress.best_weights.items()}
-    tensors |= {_CONTINUATION + name: tensor for name, tensor in progress.continuation.items()}
-    save_tensors(path, tensors, {"progress": json.dumps(fields)})
+    """Keep a training that is to go on, so that a killed process loses nothing of it.
+
+    A tensor of the best weights that is the current one, too, is written once.
+    """
+    best, continuation = progress.best_weights, progress.continuation
+    current = [name for name, tensor in best.items() if continuation.get(name) is tensor]
+    tensors = {_BEST + name: tensor for name, tensor in best.items() if name not in current}
+    tensors |= {_CONTINUATION + name: tensor for name, tensor in continuation.items()}
+    # without its tensors, which `asdict` would copy
+    fields = asdict(replace(progress, best_weights={}, continuation={}))
+    save_tensors(path, tensors, {"progress": json.dumps(fields), _CURRENT: json.dumps(current)})
 
 
 def load_progress(path: Path) -> TrialProgress:
@@ -150,7 +157,9 @@ def load_progress(path: Path) -> TrialProgress:
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
-    return TrialProgress(**fields, best_weights=part(_BEST), continuation=part(_CONTINUATION))
+    best, continuation = part(_BEST), part(_CONTINUATION)
+    best |= {name: continuation[name] for name in json.loads(metadata.get(_CURRENT, "[]"))}
+    return TrialProgress(**fields | {"best_weights": best, "continuation": continuation})
 
 
 def precision_name(dtype: torch.dtype) -> str:

@@ -2,7 +2,8 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -172,7 +173,8 @@ class PackTraining:
         progress = self.runs[slot].progress
         progress.step = self._step_of(slot)
         if progress.step < self.plan.steps:
-            progress.continuation = _on_cpu(self.pack.trained_weights(slot) | self.optimizer.moments_of(slot) | self.pack.state(slot))
+            needed = self.pack.trained_weights(slot) | self.optimizer.moments_of(slot) | self.pack.state(slot)
+            progress.continuation = _on_cpu(needed, progress.best_weights)
         self.held[slot] = copy.copy(progress)
 
 
@@ -191,5 +193,11 @@ def predict_best(trainer: "Trainer", run: TrialRun, tokens: Tokens) -> Predictio
     return predictions_of(evaluate(pack, [tokens])[0], run.scale)
 
 
-def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+def _on_cpu(tensors: Mapping[str, Tensor], known: Mapping[str, Tensor] = MappingProxyType({})) -> dict[str, Tensor]:
+    """Copies of tensors; one that is equal to a `known` one of its name is that one."""
+
+    def kept(name: str, tensor: Tensor) -> Tensor:
+        same = name in known and torch.equal(known[name], tensor.cpu())
+        return known[name] if same else tensor.to("cpu", copy=True)
+
+    return {name: kept(name, tensor.detach()) for name, tensor in tensors.items()}

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.common import Report, Table, add_selection_options, selection_options
 from benchmarks.flops import trial_flops
+from benchmarks.measuring import RESULT, Ended
 from benchmarks.overheads import lines, padding, summary
 from benchmarks.scaling import PowerLaw, fit_power_law
 from benchmarks.time_to_answer import LIMITED, OURS, PEER, limited_note, where_examples_went, why_faster, with_finals
@@ -201,7 +202,31 @@ def test_wrong_options_are_said_together_before_anything_is_measured(capsys):
     with pytest.raises(SystemExit, match="2"):
         time_to_answer(["--peer-seeds", "-1", "--share", "2", "--repeats", "0"])
     said = capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        time_to_answer(["--limit-only", "--share", "0"])
+    assert "--share is 0.0; it must be more than 0 with --limit-only" in capsys.readouterr().err
     assert "--peer-seeds is -1; it must be 0 or more; --share is 2.0; it must be from 0 to 1; --repeats is 0" in said
+
+
+def test_the_limited_selection_can_be_measured_without_the_whole_one(monkeypatch, tmp_path):
+    def a_process(arguments, variables):
+        ran.append(arguments[1])
+        given = json.loads(arguments[3] if arguments[1] == "benchmarks.our_selection" else arguments[2])
+        result = {
+            "method": "lora", "metric": "accuracy", "report_score": 0.7, "report_interval": None, "trials": {}, "precision": "fp32",
+            "parts": {"search": {"seconds": 1.0, "examples": 16}}, "not_counted_seconds": 0.0,
+        }  # fmt: skip
+        return Ended(float(given.get("seconds", 100.0)), 10**9, RESULT + json.dumps(result))
+
+    ran = []
+    monkeypatch.setattr("benchmarks.time_to_answer.run_process", a_process)
+    time_to_answer(["--limit-only", "--peer-seeds", "0", "--repeats", "2", "--methods", "lora", "--output", str(tmp_path)])
+    assert ran == ["benchmarks.peer_search", "benchmarks.our_selection"] * 2
+    written = json.loads((tmp_path / "time_to_answer.json").read_text())
+    assert {row["who"]: row["seconds"] for row in written["tables"]["Seconds to a recommendation"]} == {PEER: 100.0, LIMITED: 15.0}
+    assert [note for note in written["notes"] if "times as fast" in note] == [
+        "with the time limit ours is 6.67 (6.67 to 6.67) times as fast; its report score less the peer's, turn by turn: +0.000, +0.000"
+    ]
 
 
 def test_the_limited_selection_is_held_against_the_peer_turn_by_turn():

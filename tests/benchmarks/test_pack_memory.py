@@ -1,4 +1,4 @@
-"""The line that memory is predicted by, fresh processes that measure it, and the rows of the table."""
+"""What memory is predicted by, fresh processes that measure it, and the rows of the table."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ from benchmarks import packing_stages
 from benchmarks.common import Report
 from benchmarks.measuring import TimeLimit
 from benchmarks.our_steps import SHAPES, DidNotRun, Work, configurations, random_backbone
-from benchmarks.pack_memory import PROBED, Line, measure, predict
+from benchmarks.pack_memory import PROBED, Probed, measure, predict
 from benchmarks.packing_stages import Bench, Shape
 from pelt_automl.selection import probe
 
@@ -17,30 +17,39 @@ TINY = random_backbone(SHAPES["tiny"], 16, torch.device("cpu"), "fp32")
 WORK = Work(batch=8, tokens=128, steps=1, warmup=1)
 
 
-def test_memory_is_predicted_by_the_line_that_a_selection_draws():
-    line = Line(4, 100.0, 400.0)
-    assert [line.at(trials) for trials in (1, 2, 4, 8)] == [100.0, 200.0, 400.0, 800.0]
-    assert Line(4, 400.0, 100.0).at(8) == 400.0  # never falling
-    same = probe.PackProbe(("lora",), 4, (1.0, 1.0), (100.0, 400.0))
-    assert [line.at(trials) for trials in (1, 2, 4, 8)] == [same.bytes_of(trials) for trials in (1, 2, 4, 8)]
+def test_a_pack_of_average_trials_is_predicted_as_a_selection_does_it():
+    probed = Probed({"lora": 80.0, "bitfit": 120.0}, ["lora", "bitfit"] * 2, 400.0)
+    assert [probed.of(["lora", "bitfit"] * (trials // 2)) for trials in (2, 4, 8)] == [200.0, 400.0, 800.0]
+    same = probe.PackProbe(("lora", "bitfit"), 4, (1.0, 1.0), (100.0, 400.0))
+    assert [same.bytes_of(trials) for trials in (2, 4, 8)] == [200.0, 400.0, 800.0]
     assert PROBED == probe.PROBED
 
 
+def test_what_is_shared_counts_once_and_each_trial_adds_its_own():
+    probed = Probed({"lora": 30.0, "mam": 50.0, "bitfit": 25.0}, ["lora", "mam"], 60.0)
+    assert probed.shared == 20.0
+    assert probed.of(["lora", "mam"]) == 60.0
+    assert probed.of(["bitfit", "bitfit", "mam"]) == 60.0
+    assert probed.of(["bitfit"]) == 25.0
+    light = Probed({"lora": 400.0}, ["lora"] * 4, 100.0)
+    assert [light.of(["lora"] * trials) for trials in (1, 8)] == [400.0, 400.0], "never falling"
+
+
 def test_fresh_processes_predict_and_measure_what_a_pack_takes():
-    line = predict("tiny", TINY, configurations(["lora"], 4), "fp32", WORK)
-    assert line.size == 4
-    assert 0 < line.alone < line.packed
+    probed = predict("tiny", TINY, configurations(["lora", "bitfit"], 2), "fp32", WORK)
+    assert probed.together == ["lora", "bitfit"] * 2
+    assert all(0 < alone < probed.packed for alone in probed.alone.values())
     # 16 * 8 * 128 tokens; the layers' wide activations alone (2 layers, width 64, fp32, before and after GELU) are 17 MB.
     assert measure("tiny", TINY, configurations(["lora"], 16), "fp32", WORK) > 17e6
 
 
 @pytest.fixture
 def shape(monkeypatch):
-    """With lines and peaks by hand: of each pack 5 GB a trial, of eight trials more than there is."""
+    """With probes and peaks by hand: of each pack 5 GB a trial, of eight trials more than there is."""
 
-    def a_line(_, __, trials, *___):
+    def a_probe(_, __, trials, *___):
         asked.append([trial.method for trial in trials])
-        return Line(4, 4e9, 16e9)
+        return Probed({trial.method: 4e9 for trial in trials}, [trials[-1].method] * 4, 16e9)
 
     def a_peak(_, __, trials, *___):
         if len(trials) == 2:
@@ -48,7 +57,7 @@ def shape(monkeypatch):
         return 5e9 * len(trials)
 
     asked = []
-    monkeypatch.setattr(packing_stages, "predict", a_line)
+    monkeypatch.setattr(packing_stages, "predict", a_probe)
     monkeypatch.setattr(packing_stages, "measure", a_peak)
     monkeypatch.setattr(packing_stages, "usable_bytes", lambda _: 20e9)
     options = SimpleNamespace(methods=["lora", "bitfit", "ia3", "prompt", "adapter"], precision="fp32")
@@ -67,11 +76,11 @@ def test_each_pack_has_its_error_and_what_is_not_measured_has_its_reason(shape):
         "tiny, mixed, memory of a pack of 2: 2 trials don't train in one pack",
         "tiny, mixed, memory of a pack of 8: 32.0 GB are predicted, 20.0 GB may be used",
     ]
-    assert shape.asked == [["bitfit", "ia3", "prompt", "adapter"]]  # a selection probes its last methods
+    assert shape.asked == [["lora", "bitfit", "ia3", "prompt", "adapter"]]
 
 
 def test_what_does_not_fit_into_the_time_is_left_out(shape):
     shape.bench.limit = TimeLimit(5.0)
     shape.remember("lora", [1])
     assert shape.bench.report.left_out == ["tiny, lora, memory of a pack of 1: the time limit"]
-    assert shape.asked == [["lora"] * 4]
+    assert shape.asked == [["lora"]]

@@ -116,6 +116,26 @@ def test_a_training_goes_on_from_a_file_as_from_memory(method, tmp_path):
         torch.testing.assert_close(own, paused.progress.best_weights[name], msg=name)
 
 
+def test_weights_that_are_both_the_best_and_the_current_ones_are_kept_and_written_once(tmp_path):
+    run, trainer = trained("full", steps=9, until=4)
+    best, continuation = run.progress.best_weights, run.progress.continuation
+    assert run.progress.curve[-1].step == 4
+    assert all(continuation[name] is own for name, own in best.items())
+    save_progress(tmp_path / "trial.safetensors", run.progress)
+    assert load_tensors(tmp_path / "trial.safetensors")[0].keys() == {f"continuation/{name}" for name in continuation}
+    again = load_progress(tmp_path / "trial.safetensors").best_weights
+    assert again.keys() == best.keys()
+    before = {name: own.clone() for name, own in best.items()}
+    trainer.train([run], until=5)  # not evaluated there: the best ones are those of step 4
+    assert run.progress.best_weights is best
+    for name, own in before.items():
+        assert torch.equal(best[name], own), name
+        assert torch.equal(again[name], own), name
+    assert not any(torch.equal(run.progress.continuation[name], own) for name, own in before.items())
+    save_progress(tmp_path / "trial.safetensors", run.progress)
+    assert all(torch.equal(load_progress(tmp_path / "trial.safetensors").best_weights[name], own) for name, own in before.items())
+
+
 def test_a_kill_while_writing_leaves_the_old_file_whole(tmp_path, monkeypatch):
     path = tmp_path / "weights.safetensors"
     save_tensors(path, {"a": torch.ones(3)}, {"trial": "lora-0000"})
