@@ -1,9 +1,9 @@
 """A pack's memory, predicted as a selection does it and measured: ``python -m benchmarks.pack_memory REQUEST`` (JSON, see `Request`).
 
-Predicted is what all packs need plus what each of the pack's trials adds, from two steps of each method alone and two of a pack of `PROBED`. A
-selection (``pelt_automl/selection/probe.py``, which can't be imported where there is no Optuna) does the same, but doesn't know yet who will
-be in its packs: it takes the mean over the methods that it measures. Measured is, on a GPU, the allocator's own peak; on a processor the
-largest resident memory of a fresh process, less what was resident before its first step. Neither has the backbone in it.
+Predicted is what all packs need plus what each of the pack's trials adds, from two steps of each method alone and two of a pack of
+`PROBED`. A selection (``pelt_automl/selection/probe.py``, which can't be imported where there is no Optuna) does the same, but doesn't
+know yet who will be in its packs: it takes the mean over the methods that it measures. Measured is, on a GPU, the allocator's own peak; on
+a processor the largest resident memory of a fresh process, less what was resident before its first step. Neither has the backbone in it.
 """
 
 import json
