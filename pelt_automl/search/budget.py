@@ -186,6 +186,24 @@ def _courses(lengths: Sequence[int], trials: int) -> list[tuple[int, int]]:
     ]
 
 
+def of_use_to_finals(share: float, one_run: float, closing: float, finalists: int, search: SearchSettings) -> float:
+    """Seconds of the finals' `share` that whole seeds of all finalists can fill: what is too short for another one is the search's.
+
+    All of it where it is too short for a seed of the fewest finalists, since they are trained anyhow.
+
+    Args:
+        share: seconds that the finals may take.
+        one_run: seconds to train one finalist on one seed and to score it.
+        closing: seconds that the end of the selection takes after them.
+        finalists: candidates without a limit.
+        search: the settings.
+    """
+    fewest = min(FEWEST_FINALISTS, finalists)
+    runs = {fewest * seeds for seeds in range(1, search.most_seeds + 1)}  # the fewest are trained on fewer seeds than are wanted
+    runs |= {count * seeds for count in range(fewest, finalists + 1) for seeds in range(search.finalist_seeds, search.most_seeds + 1)}
+    return max((needed for count in runs if (needed := count * one_run + closing) <= share), default=share)
+
+
 def _message(steps: int, final_steps: int, finalists: int, seeds: int, wanted: int, candidates: int, wanted_seeds: int) -> str:
     shortened = []
     if steps < wanted:

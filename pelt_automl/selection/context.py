@@ -13,7 +13,7 @@ from pelt_automl.design_space import Modification
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
 from pelt_automl.records import Decision, Event, HyperParameters, Planned, Progress, Recorder, Seeds, TrialEnded, of_kind
-from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, WRITING, Clock, Speed
+from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, FEWEST_REPORT, WRITING, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
 from pelt_automl.selection.field import longest_text, refusals, too_many
 from pelt_automl.selection.inherited import Inherited
@@ -175,6 +175,16 @@ class Context:
     def seconds_a_finalist(self) -> float:
         """What a finalist's training takes, by those of the search."""
         return self.seconds_a_training * self.final_plan.steps / self.plan.steps
+
+    @property
+    def seconds_a_finalist_run(self) -> float:
+        """The same, and scoring it on the least of the report split that time is kept for."""
+        return self.seconds_a_finalist + self.least_scored * self.speed.example
+
+    @property
+    def least_scored(self) -> int:
+        """Examples of the report split that time is kept for."""
+        return min(FEWEST_REPORT, len(self.data.report))
 
     def splits(self, seed: int) -> tuple[Tokens, Tokens]:
         """Tokenized train and select of a split seed."""

@@ -13,7 +13,7 @@ from pelt_automl.search.finalists import choose_finalists, wanted_finalists
 from pelt_automl.search.race import out_of_race
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
-from pelt_automl.selection.report_scoring import least_scored, score_finalists
+from pelt_automl.selection.report_scoring import score_finalists
 from pelt_automl.training.checkpoints import save_tensors
 from pelt_automl.training.trials import TrialRun
 
@@ -137,8 +137,7 @@ def _affordable(context: Context) -> int:
     if context.clock.limit is None:
         return wanted_finalists(context.methods)
     left = context.clock.left - context.closing_seconds(0, 0)
-    one_run = context.seconds_a_finalist + least_scored(context) * context.speed.example
-    return max(2, int(left / (context.settings.search.finalist_seeds * one_run)))
+    return max(2, int(left / (context.settings.search.finalist_seeds * context.seconds_a_finalist_run)))
 
 
 def _todo(context: Context, runs: Sequence[_FinalistRun]) -> list[_FinalistRun]:
@@ -221,4 +220,4 @@ def _reserve(context: Context, runs: Sequence[_FinalistRun]) -> float:
     if context.clock.limit is None:
         return 0.0
     finalists, seeds = len({run.candidate.name for run in runs}), max(run.index for run in runs) + 1
-    return context.closing_seconds(seeds * finalists, least_scored(context))
+    return context.closing_seconds(seeds * finalists, context.least_scored)

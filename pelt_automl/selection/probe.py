@@ -23,6 +23,9 @@ from pelt_automl.training.trials import TrialRun
 STEPS = 4
 """The first one builds the pack and warms up thread pools, kernels and caches, and doesn't count."""
 
+ENOUGH = 0.5
+"""Seconds timed after which no further step is: what disturbs a step is short against it, and the first trial waits."""
+
 LONGEST_STEPS = 2
 """In the second one the heap has holes from the first."""
 
@@ -219,7 +222,10 @@ def seconds_a_step(context: Context, method: str) -> float:
 
 
 def _train(context: Context, runs: Sequence[TrialRun], steps: int) -> tuple[list[float], bool]:
-    """Seconds of each step but the first (0 where none was taken), and whether all trials took all of them together."""
+    """Seconds of each step but the first (0 where none was taken), and whether all trials took all of them together.
+
+    At most `steps`, and fewer when `ENOUGH` has been timed.
+    """
     times, together = [time.perf_counter()], True
 
     def on_step(trials: int) -> None:
@@ -230,7 +236,11 @@ def _train(context: Context, runs: Sequence[TrialRun], steps: int) -> tuple[list
         together = together and trials == len(runs)
 
     plan = replace(context.plan, evaluate_at=(), select_most=None)
-    trainer = Trainer(context.backbone, plan, context.data.metric, context.data.outputs, on_step=on_step)
+
+    def enough() -> bool:
+        return len(times) > 1 and times[-1] - times[1] >= ENOUGH
+
+    trainer = Trainer(context.backbone, plan, context.data.metric, context.data.outputs, expired=enough, on_step=on_step)
     trainer.train(runs, until=min(steps, plan.steps))
     seconds = [after - before for before, after in pairwise(times)]
     return seconds[1:] or seconds or [0.0], together

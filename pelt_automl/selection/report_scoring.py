@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from pelt_automl.records import FinalistScored, ReportOpened, TrialEnded
-from pelt_automl.search.budget import FEWEST_REPORT
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import packs_of, trained_pack
 from pelt_automl.training.evaluation import LabelScale, evaluate, predictions_of, score_of
@@ -48,11 +47,6 @@ def _score(context: Context, runs: Sequence[TrialEnded], tokens: Tokens) -> None
         predictions = predictions_of(evaluation, scale)
         score = score_of(context.data.metric, tokens.labels, predictions)
         context.record.add(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
-
-
-def least_scored(context: Context) -> int:
-    """Examples of the report split that time is kept for."""
-    return min(FEWEST_REPORT, len(context.data.report))
 
 
 def _examples(context: Context, runs: int) -> list[int]:

@@ -15,6 +15,8 @@ from pelt_automl.recommendation.costs import DEFAULT_OVER
 from pelt_automl.recommendation.decision import best_by_select_score
 from pelt_automl.recommendation.wording import in_short
 from pelt_automl.records import CurvePoint, Decision, TrialEnded
+from pelt_automl.search.budget import of_use_to_finals
+from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.promotion import expected_share, promoted
 from pelt_automl.search.race import OUT, leaving, out_of_race
 from pelt_automl.search.samplers import portfolio_length
@@ -87,7 +89,7 @@ class _Search:
             for method in methods
         }
         self.limit = context.clock.limit or 0.0
-        self.reserve = self.limit * search.finalist_share
+        self.reserve = self._reserve()
         self.scored = False
         self.left_over = deque(self._left_over())
         """Of those under way, what a killed process was training."""
@@ -118,6 +120,12 @@ class _Search:
                 self.context.record.add(
                     Decision(INHERITED, method, f"{self.context.inherited.source}, tried right after its default: {listed}")
                 )
+
+    def _reserve(self) -> float:
+        """Seconds of the limit that the search leaves to the finals: their share, as far as they can use it at the speed seen so far."""
+        context, settings = self.context, self.context.settings.search
+        share, closing = self.limit * settings.finalist_share, context.closing_seconds(0, 0)
+        return of_use_to_finals(share, context.seconds_a_finalist_run, closing, wanted_finalists(context.methods), settings)
 
     def _expired(self) -> bool:
         """Whether the search's share of the time is used; until there is a first score, it may use most of the finalists' too."""
@@ -191,6 +199,7 @@ class _Search:
             if run.running:
                 run.end("stopped", TIME_LIMIT)
             self._end(trial)
+            self.reserve = self._reserve()
         self._release()
         self._race()
         self._release()

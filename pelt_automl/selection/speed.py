@@ -12,14 +12,16 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, needs_own_pack
 from pelt_automl.search.budget import Speed
 from pelt_automl.selection.context import Context
-from pelt_automl.selection.probe import Packs, seconds_a_step
+from pelt_automl.selection.probe import ENOUGH, Packs, seconds_a_step
 from pelt_automl.training.evaluation import evaluate
 
 BUSY = 0.5
 """Load (the last minute's mean of running processes) over cores from which on others are taken to use the processor."""
 
 EVALUATED_PACK = 4
-EXAMPLES, EVALUATIONS = 32, 3
+EXAMPLES = 32
+EVALUATIONS = 2
+"""That are timed, at most."""
 
 UNKNOWN = Speed(step=1.0, example=0.01)
 """When no method can be trained: the search is going to record why, trial by trial."""
@@ -60,11 +62,12 @@ def _evaluation(context: Context, methods: Sequence[str]) -> float:
     sharing = [own for own in modifications if not needs_own_pack(own, context.backbone.architecture)]
     pack = Pack(context.backbone, [PackTrial(own, 0) for own in sharing or [()]], context.data.outputs)
     sets = [sample] * len(pack.trials)
+    evaluate(pack, sets)  # the first one warms up
     times = [time.perf_counter()]
-    for _ in range(EVALUATIONS):
+    while len(times) <= EVALUATIONS and times[-1] - times[0] < ENOUGH:
         evaluate(pack, sets)
         times.append(time.perf_counter())
-    return statistics.median([after - before for before, after in pairwise(times)][1:]) / (len(pack.trials) * len(sample))
+    return statistics.median(after - before for before, after in pairwise(times)) / (len(pack.trials) * len(sample))
 
 
 def _slowdown(context: Context) -> float:

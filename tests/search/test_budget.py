@@ -7,7 +7,7 @@ import pytest
 
 from pelt_automl.config import SearchSettings, TrainingSettings
 from pelt_automl.records import Decision, SelectionStarted
-from pelt_automl.search.budget import WRITING, Clock, Speed, allowance, seconds_used, training_seconds
+from pelt_automl.search.budget import WRITING, Clock, Speed, allowance, of_use_to_finals, seconds_used, training_seconds
 from pelt_automl.search.promotion import expected_share
 from pelt_automl.training.schedule import learning_rate_share, make_plan, wanted_steps
 
@@ -138,3 +138,19 @@ def test_the_learning_rate_rises_and_falls_linearly():
     assert shares[19] == pytest.approx(1.0)
     assert shares[110] == pytest.approx(0.5)
     assert shares[199] == pytest.approx(1 / 180)
+
+
+@pytest.mark.parametrize(
+    ("share", "kept"),
+    [
+        (44.0, 28.0),  # two finalists on one seed take 8 + 2 * 10, on two 48: what is left is too short for the second seed
+        (48.0, 48.0),
+        (67.9, 48.0),
+        (70.0, 68.0),  # on three seeds
+        (100.0, 98.0),  # three finalists on three seeds
+        (20.0, 20.0),  # a seed of two finalists is trained anyhow
+        (10_000.0, 608.0),  # six on ten
+    ],
+)
+def test_the_finals_keep_of_their_share_what_whole_seeds_can_fill(share, kept):
+    assert of_use_to_finals(share, one_run=10.0, closing=8.0, finalists=6, search=SEARCH) == kept
