@@ -67,8 +67,8 @@ class Shape:
         return configurations(self.bench.options.methods, count)
 
     def trials(self, what: str, count: int) -> list[Configuration]:
-        """A pack's trials: mixed, or all of one method."""
-        return self.mixed(count) if what == MIXED else configurations([what], count)
+        """A pack's trials: mixed, or all of them one method's published default, so that the peer's single one is the same work."""
+        return self.mixed(count) if what == MIXED else configurations([what], 1) * count
 
     def fits(self, trial_steps: float) -> bool:
         """Whether the time that is left is enough for so many, at the slowest speed seen."""
@@ -131,7 +131,7 @@ class Shape:
     def against_trainer(self, what: str, count: int) -> None:
         """A pack against the same trials one after the other by HF Trainer."""
         trials, turns = self.trials(what, count), self.bench.options.repeats
-        distinct = trials if what == MIXED else trials[:1]  # one of a method stands for the others: their steps take as long
+        distinct = trials if what == MIXED else trials[:1]  # one of a method stands for the others, its equals
         if not self.fits((count + len(distinct)) * self._steps()):
             self.bench.left_out(f"{self.name}, {what}, pack of {count} against HF Trainer", "the time limit")
             return

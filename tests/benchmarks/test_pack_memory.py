@@ -79,6 +79,11 @@ def test_each_pack_has_its_error_and_what_is_not_measured_has_its_reason(shape):
     assert shape.asked == [["lora", "bitfit", "ia3", "prompt", "adapter"]]
 
 
+def test_a_pack_of_one_method_is_as_much_work_as_the_peers_trial_that_stands_for_it(shape):
+    assert shape.trials("lora", 3) == configurations(["lora"], 1) * 3
+    assert len({trial.method for trial in shape.trials("mixed", 3)}) == 3
+
+
 def test_what_does_not_fit_into_the_time_is_left_out(shape):
     shape.bench.limit = TimeLimit(5.0)
     shape.remember("lora", [1])

@@ -108,7 +108,8 @@ def test_the_peak_of_a_step_counts_what_is_kept_for_the_backward_pass_though_it_
     with memory.peak_of(CPU) as peak:
         grown(weight).backward()
     kept = 2 * 4 * weight.numel()
-    assert kept * 0.95 < peak.bytes < 3.2 * kept
+    # six tensors of half of `kept` live at once; the heap has as much again as one of them free at its top, where it was told to keep pages
+    assert kept * 0.95 < peak.bytes < 4 * kept
 
 
 def test_measuring_changes_no_gradient_and_holds_no_tensor() -> None:
