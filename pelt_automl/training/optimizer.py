@@ -74,7 +74,7 @@ class PackedAdamW:
             [row.of(squares[row.weight]) for row, _ in found],
             max_exp_avg_sqs=[],
             state_steps=[row.step for row, _ in found],
-            grad_scale=divisor,
+            grad_scale=divisor,  # what gradients are divided by, meant for mixed precision: here it clips them
             fused=True,
             amsgrad=False,
             beta1=BETA_1,

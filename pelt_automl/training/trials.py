@@ -34,7 +34,10 @@ class TrialProgress:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     """Kept weights at the best evaluation, on the CPU."""
     continuation: dict[str, Tensor] = field(default_factory=dict)
-    """Trained weights and optimizer moments at `step`, on the CPU; empty before the first step and after the end."""
+    """Trained weights and optimizer moments at `step`, on the CPU; empty before the first step and after the end.
+
+    A weight that is the best one, too, is the same tensor as in `best_weights`. Neither is ever changed in place.
+    """
 
 
 @dataclass(eq=False)

@@ -202,10 +202,10 @@ def test_wrong_options_are_said_together_before_anything_is_measured(capsys):
     with pytest.raises(SystemExit, match="2"):
         time_to_answer(["--peer-seeds", "-1", "--share", "2", "--repeats", "0"])
     said = capsys.readouterr().err
+    assert "--peer-seeds is -1; it must be 0 or more; --share is 2.0; it must be from 0 to 1; --repeats is 0" in said
     with pytest.raises(SystemExit, match="2"):
         time_to_answer(["--limit-only", "--share", "0"])
     assert "--share is 0.0; it must be more than 0 with --limit-only" in capsys.readouterr().err
-    assert "--peer-seeds is -1; it must be 0 or more; --share is 2.0; it must be from 0 to 1; --repeats is 0" in said
 
 
 def test_the_limited_selection_can_be_measured_without_the_whole_one(monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ from pelt_automl.methods import METHODS
 from pelt_automl.records import Planned
 from pelt_automl.selection import probe as probe_module
 from pelt_automl.selection import selection as selection_module
+from pelt_automl.selection import speed as speed_module
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.probe import PackProbe, choose_packs, longest_batch, probe_packs
@@ -114,6 +115,18 @@ def test_methods_that_need_their_own_pack_are_measured_alone(opened):
 
 def test_a_handful_of_examples_are_enough(opened):
     assert probe_packs(opened(methods=["lora"], k=16, batch_size=32)).seconds[1] > 0
+
+
+@pytest.mark.parametrize(("enough", "timed"), [(0.0, 1), (1e9, probe_module.STEPS - 1)])
+def test_on_a_slow_machine_fewer_steps_and_evaluations_are_timed(enough, timed, opened, monkeypatch):
+    context = opened(methods=["lora"])
+    monkeypatch.setattr(probe_module, "ENOUGH", enough)
+    assert len(probe_module._train(context, [probe_module._run(context, "lora")], probe_module.STEPS)[0]) == timed
+    evaluated, real = [], speed_module.evaluate
+    monkeypatch.setattr(speed_module, "ENOUGH", enough or 1e-9)
+    monkeypatch.setattr(speed_module, "evaluate", lambda *given: evaluated.append(1) or real(*given))
+    assert speed_module._evaluation(context, ["lora"]) > 0
+    assert len(evaluated) - 1 == (1 if timed == 1 else speed_module.EVALUATIONS)
 
 
 def test_a_pack_that_does_not_fit_is_tried_with_half_as_many(opened, monkeypatch):

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -101,15 +102,25 @@ def grown(weight: torch.Tensor) -> torch.Tensor:
     return (weight.exp() * 2).exp().mean()
 
 
+PEAK = """
+import torch
+from pelt_automl.training.memory import peak_of
+from tests.training.test_memory import CPU, MEBIBYTE, grown
+
+weight = torch.zeros(16 * MEBIBYTE, requires_grad=True)
+weight.grad = torch.zeros_like(weight)
+with peak_of(CPU) as peak:
+    grown(weight).backward()
+print(peak.bytes / (4 * weight.numel()))
+"""
+
+
 @where_told
 def test_the_peak_of_a_step_counts_what_is_kept_for_the_backward_pass_though_it_is_gone_afterwards() -> None:
-    weight = torch.zeros(16 * MEBIBYTE, requires_grad=True)
-    weight.grad = torch.zeros_like(weight)
-    with memory.peak_of(CPU) as peak:
-        grown(weight).backward()
-    kept = 2 * 4 * weight.numel()
-    # six tensors of half of `kept` live at once; the heap has as much again as one of them free at its top, where it was told to keep pages
-    assert kept * 0.95 < peak.bytes < 4 * kept
+    """Two tensors are kept, a third is the gradient on its way. In a process of its own: what the heap wastes depends on what it has held."""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True, cwd=root)
+    assert 2.9 < float(done.stdout) < 3.5
 
 
 def test_measuring_changes_no_gradient_and_holds_no_tensor() -> None:
