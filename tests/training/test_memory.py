@@ -117,7 +117,7 @@ print(peak.bytes / (4 * weight.numel()))
 
 @where_told
 def test_the_peak_of_a_step_counts_what_is_kept_for_the_backward_pass_though_it_is_gone_afterwards() -> None:
-    """Two tensors are kept, a third is the gradient on its way. In a process of its own: what the heap wastes depends on what it has held."""
+    """Two tensors are kept, a third is the gradient on its way. In a fresh process: what the heap wastes depends on what it has held."""
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True, cwd=root)
     assert 2.9 < float(done.stdout) < 3.5
