@@ -86,13 +86,6 @@ def _name_problems(given: dict[str, Any]) -> list[str]:
     return problems + _method_problems(given.get("methods", []))
 
 
-def check_methods(methods: list[str]) -> None:
-    """Raises `SettingsError` unless there is at least one name and each could be a method's."""
-    problems = _method_problems(methods) or ([] if methods else ["name at least one method"])
-    if problems:
-        raise SettingsError(all_problems("the request", problems))
-
-
 def _method_problems(methods: list[str]) -> list[str]:
     wrong = [method for method in methods if not METHOD.fullmatch(method)]
     return [f"method {method!r} isn't a method's name: small letters, digits and -" for method in wrong]

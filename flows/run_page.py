@@ -25,11 +25,6 @@ def select_name() -> str:
     return f"select-{_asked_task()}"
 
 
-def search_name() -> str:
-    """Name of a ``search-method`` run: ``search-qnli-lora``."""
-    return "-".join(["search", _asked_task(), *map(str, flow_run.parameters.get("search_methods", []))])
-
-
 def reproduction_name() -> str:
     """Name of a ``reproduce-unipelt`` run: ``reproduce-unipelt-minilm``."""
     return "-".join(["reproduce-unipelt", *filter(None, [flow_run.parameters.get("model")])])

@@ -24,9 +24,9 @@ def prepare(selection: Selection) -> None:
 
 
 @step
-def search(selection: Selection, methods: list[str] | None = None) -> None:
-    """Trials of these methods, packed; None for all that the selection compares."""
-    selection.search(methods)
+def search(selection: Selection) -> None:
+    """Trials of all methods, packed."""
+    selection.search()
 
 
 @step

@@ -52,13 +52,12 @@ class Selection:
         folder: Path | None = None,
         display: Recorder | None = None,
         *,
-        joining: bool = False,
         inherited: Inherited | None = None,
     ) -> "Selection":
         """Check settings, search spaces and data, and start a selection, or take it up where an earlier start left it.
 
-        `folder`: None for one in the program's home. `display` is told of every event, progress included. `joining` is for workers that
-        search methods of a selection which another process may have open. `inherited`: what an earlier selection hands on.
+        `folder`: None for one in the program's home. `display` is told of every event, progress included.
+        `inherited`: what an earlier selection hands on.
         Raises `TaskError`, `SettingsError`, `BackboneError`, `SearchSpaceError` for what can't be used, and `SelectionError` when the
         folder holds another selection or another process works in it. All of this happens before a model is loaded.
         """
@@ -74,7 +73,7 @@ class Selection:
         folder = (folder or home() / "selections" / name).expanduser().absolute()
         _make(folder)
         with ExitStack() as lock:
-            if not joining and not lock.enter_context(exclusive(folder / LOCK)):
+            if not lock.enter_context(exclusive(folder / LOCK)):
                 raise SelectionError(f"another process is working on this selection in {folder}; wait for it, or choose another --output")
             events = _earlier_events(folder, key)
             clock = Clock(settings.search.seconds, used=seconds_used(events), started=started)

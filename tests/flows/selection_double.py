@@ -30,7 +30,7 @@ class Selection:
         self.name, self.key = folder.name, "abc123"
 
     @staticmethod
-    def open(settings, folder=None, display=None, *, joining=False):
+    def open(settings, folder=None, display=None):
         folder = folder or home() / "selections" / f"{settings.task.task or settings.task.train.stem}-abc123"
         folder.mkdir(parents=True, exist_ok=True)
         return Selection(settings, folder, display)
@@ -48,13 +48,13 @@ class Selection:
 
     def prepare(self):
         if self.settings.task.task == "locked":
-            raise SelectionError("another process searches 'lora' of this selection; wait for it, or choose other methods")
+            raise SelectionError("another process is working on this selection; wait for it")
         self._step("prepare")
         task = self.settings.task.task or "own"
         self.display.record(SelectionStarted(self.name, self.key, task, self.settings.model, ["lora"], {}, {}))
 
-    def search(self, methods=None):
-        self._step(f"search {methods}")
+    def search(self):
+        self._step("search")
 
     def confirm(self):
         self._step("confirm")

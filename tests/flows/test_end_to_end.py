@@ -109,7 +109,7 @@ def test_the_users_command_runs_a_selection_whose_steps_tags_and_artifacts_are_v
     }  # fmt: skip
     assert artifacts["report-toy-task"]["data"] == "# LoRA it is\n"
     done = (server.folder / "home" / "selections" / "toy-task-abc123" / "steps.txt").read_text().split("\n")
-    assert done == ["open", "prepare", "search None", "confirm", "explain", "recommend", "close", ""]
+    assert done == ["open", "prepare", "search", "confirm", "explain", "recommend", "close", ""]
     again = server.stack("up")
     assert (again.returncode, "Starting" in again.stdout) == (0, False), "up twice is harmless"
 
@@ -127,11 +127,11 @@ def test_several_k_are_a_curve_with_a_step_for_each(server):
 
 def test_bad_parameters_and_failing_steps_fail_the_run_with_their_message_and_no_traceback(server):
     bad = server.start("select-pelt/default", task="../x", data_dir="/etc")
-    locked = server.start("search-method/default", task="locked", search_methods=["lora"])
+    locked = server.start("select-pelt/default", task="locked")
     messages = {run_id: server.ended(run_id)["state"] for run_id in (bad, locked)}
     assert [state["type"] for state in messages.values()] == ["FAILED", "FAILED"]
     assert messages[bad]["message"].startswith("the request has 2 problems:\n  - task '../x' isn't a task's name")
-    assert messages[locked]["message"].startswith("another process searches 'lora' of this selection")
+    assert messages[locked]["message"].startswith("another process is working on this selection")
     logs = server.ask("logs/filter", logs={"flow_run_id": {"any_": [bad, locked]}}, limit=200)
     assert [line["message"] for line in logs if "Traceback" in line["message"]] == []
     steps = (server.folder / "home" / "selections" / "locked-abc123" / "steps.txt").read_text()

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from flows.flow_parameters import check_methods, checked_settings, inside
+from flows.flow_parameters import checked_settings, inside
 from pelt_automl.errors import SettingsError
 
 
@@ -102,9 +102,3 @@ def test_everything_that_is_wrong_is_said_at_once(roots):
         "  - method '../x' isn't a method's name: small letters, digits and -",
         f"  - data_dir '/etc' lies outside the folders that flows may read: {roots}/data, {roots}/more",
     ]
-
-
-@pytest.mark.parametrize("methods", [[], ["lora", "../lock"]])
-def test_methods_to_search_have_to_be_names(methods):
-    with pytest.raises(SettingsError, match=r"name at least one method|isn't a method's name"):
-        check_methods(methods)

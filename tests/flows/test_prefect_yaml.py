@@ -1,5 +1,4 @@
 import importlib
-import inspect
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -9,7 +8,6 @@ import yaml
 from cronsim import CronSim
 from prefect import Flow
 
-from flows.search_method import search_method
 from flows.select_pelt import select_pelt
 from flows.task_files import ALLOWED
 
@@ -24,7 +22,7 @@ def entrypoint(deployment):
 
 def test_the_deployments_have_the_names_that_readme_and_docs_type():
     names = [f"{entrypoint(deployment).name}/{deployment['name']}" for deployment in DEPLOYMENTS]
-    assert names == ["select-pelt/default", "search-method/default", "reevaluate-tasks/nightly", "reproduce-unipelt/default"]
+    assert names == ["select-pelt/default", "reevaluate-tasks/nightly", "reproduce-unipelt/default"]
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["entrypoint"])
@@ -36,20 +34,11 @@ def test_every_entrypoint_is_a_flow_that_takes_the_deployments_parameters(deploy
 
 
 def test_the_schedule_has_a_cron_and_a_time_zone_and_never_runs_twice_at_once():
-    nightly = DEPLOYMENTS[2]
+    nightly = DEPLOYMENTS[1]
     for schedule in nightly["schedules"]:
         CronSim(schedule["cron"], datetime(2026, 1, 1, tzinfo=UTC))
         assert ZoneInfo(schedule["timezone"])
     assert nightly["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
-
-
-def test_search_method_takes_what_select_pelt_takes_so_that_both_mean_the_same_selection():
-    select = dict(inspect.signature(select_pelt.fn).parameters)
-    search = dict(inspect.signature(search_method.fn).parameters)
-    assert next(iter(search)) == "search_methods"
-    assert {name: (parameter.default, parameter.annotation) for name, parameter in select.items()} == {
-        name: (parameter.default, parameter.annotation) for name, parameter in search.items() if name != "search_methods"
-    }
 
 
 def test_every_task_file_that_is_shipped_has_only_fields_that_the_flow_knows():
