@@ -31,7 +31,7 @@ def reevaluate(folder: str = "tasks.d", dry_run: bool = False) -> Any:  # a flow
     """Start a selection for each task that is new or whose data changed since its last verdict.
 
     Args:
-        folder: Folder of task files (``*.yaml``), inside the worker's working directory or its data folders.
+        folder: Folder of task files (``*.yaml`` or ``*.yml``), inside the worker's working directory or its data folders.
         dry_run: Only say what would be started.
 
     Returns:
@@ -84,6 +84,6 @@ def is_under_way(tag: str) -> bool:
 def summary(rows: list[dict[str, str]]) -> str:
     """The rows as a Markdown table."""
     if not rows:
-        return "The folder holds no task file (`*.yaml`)."
+        return "The folder holds no task file (`*.yaml` or `*.yml`)."
     cells = [[row["name"], row["what"], " ".join(row["outcome"].split()).replace("|", "\\|")] for row in rows]
     return "\n".join(["| task file | state | outcome |", "|---|---|---|", *("| " + " | ".join(row) + " |" for row in cells)]) + "\n"

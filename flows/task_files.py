@@ -17,6 +17,8 @@ from pelt_automl.tasks import data_hash
 
 ALLOWED = sorted(select_pelt.parameters.properties)
 """A task file's fields are the parameters of the flow that it starts."""
+ENDINGS = (".yaml", ".yml")
+"""What a task file's name ends with."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def read_task_file(path: Path) -> TaskFile:
 
 
 def due_files(folder: str) -> list[Due]:
-    """Every ``*.yaml`` of the folder with what is to be done about it; one bad file doesn't stop the others.
+    """Every ``*.yaml`` and ``*.yml`` of the folder with what is to be done about it; one bad file doesn't stop the others.
 
     Raises `SettingsError` when the folder isn't there or lies outside the working directory and the data folders.
     """
@@ -75,7 +77,7 @@ def due_files(folder: str) -> list[Due]:
             f"there is no folder {path} with task files; make it, one YAML file a task (README, 'Keeping selections up to date')"
         )
     verdicts = list(last_verdicts())
-    return [_due(file, verdicts) for file in sorted(path.glob("*.yaml"))]
+    return [_due(file, verdicts) for file in sorted(path.iterdir()) if file.suffix.lower() in ENDINGS and file.is_file()]
 
 
 def _due(path: Path, verdicts: list[dict[str, Any]]) -> Due:

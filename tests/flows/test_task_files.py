@@ -52,6 +52,12 @@ def test_a_file_is_new_until_there_is_a_verdict_on_its_data_and_again_when_the_d
     assert states(place) == {"own": "changed"}
 
 
+@pytest.mark.parametrize("name", ["own.yml", "own.YAML"])
+def test_a_task_file_may_have_any_of_yamls_endings(place, name):
+    write(place, name, OWN)
+    assert states(place) == {"own": "new"}
+
+
 @pytest.mark.parametrize("other", [{"model": "bert"}, {"k": None}, {"k": 32}])
 def test_a_verdict_for_another_model_or_another_number_of_examples_does_not_count(place, other):
     file = read_task_file(write(place, "own.yaml", OWN))
