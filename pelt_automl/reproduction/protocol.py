@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from pelt_automl.config import SMALLEST_K, TrainingSettings
+from pelt_automl.config import LARGEST_SEED, SMALLEST_K, TrainingSettings
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.methods import METHODS
 from pelt_automl.records import HyperParameters
@@ -174,7 +174,7 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
         f"there is no method {name!r}; there are {', '.join(PAPER_METHODS)}" for name in values["methods"] if name not in PAPER_METHODS
     ]
     problems += [f"k is {k}; it must be at least {SMALLEST_K}, or 'full'" for k in values["ks"] if k is not None and k < SMALLEST_K]
-    problems += [f"seed is {seed}; it can't be negative" for seed in values["seeds"] if seed < 0]
+    problems += [f"seed is {seed}; it must be from 0 to {LARGEST_SEED}" for seed in values["seeds"] if not 0 <= seed <= LARGEST_SEED]
     for name in BY_RUN:
         listed = values[name]
         if not listed and name != "methods":
@@ -182,8 +182,9 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
         if len(set(listed)) < len(listed):
             problems.append(f"the {name} name one twice")
     for name in ("evaluations", "select_most", "report_most"):
-        if (value := values[name]) is not None and value < 1:
-            problems.append(f"{name} is {value}; it must be at least 1")
+        value = values[name]
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            problems.append(f"{name} is {value!r}; it must be a whole number, at least 1")
     return problems
 
 
@@ -200,7 +201,7 @@ def _word(name: str, value: Any) -> str:
 def protocol_from(**options: Any) -> Protocol:
     """A protocol from flat options; None means the paper's. Lists take comma-separated text too, ``ks`` has ``full`` for all data.
 
-    Raises `SettingsError` with everything that is wrong at once; what the settings of the training refuse comes after that.
+    Raises `SettingsError` with everything that is wrong at once.
     """
     given = {name: value for name, value in options.items() if value is not None}
     training = {item.name: given.pop(item.name) for item in fields(TrainingSettings) if item.name in given}
@@ -210,11 +211,17 @@ def protocol_from(**options: Any) -> Protocol:
         if name in ("ks", "seeds"):
             given[name], wrong = _whole_numbers(name, given[name])
             unreadable |= {name: wrong} if wrong else {}
-    if unreadable:
-        readable = {name: value for name, value in given.items() if name not in unreadable}
-        others = _problems({name: getattr(Protocol, name) for name in _CHECKED} | readable)
-        raise SettingsError(all_problems("the reproduction", [*unreadable.values(), *others]))
-    return Protocol(training=TrainingSettings(**(asdict(TRAINING) | training)), **given)
+    problems = list(unreadable.values())
+    checked = TRAINING
+    try:
+        checked = TrainingSettings(**(asdict(TRAINING) | training))
+    except SettingsError as error:
+        problems.append(str(error))
+    readable = {name: value for name, value in given.items() if name not in unreadable}
+    problems += _problems({name: getattr(Protocol, name) for name in _CHECKED} | readable)
+    if problems:
+        raise SettingsError(all_problems("the reproduction", problems))
+    return Protocol(training=checked, **given)
 
 
 def _list(value: Any) -> tuple[str, ...]:

@@ -59,8 +59,8 @@ class Reproduction:
 
         Raises `BackboneError`, `SettingsError` and `SelectionError`. No weights are loaded before `run`.
         """
-        if seconds is not None and seconds <= 0:
-            raise SettingsError(f"seconds is {seconds}; it must be above 0")
+        if seconds is not None and not 0 < seconds < float("inf"):
+            raise SettingsError(f"seconds is {seconds}; it must be above 0, and finite")
         deadline = time.monotonic() + seconds if seconds is not None else float("inf")
         refused = _refused(protocol, model)
         path = (output or home() / "reproductions" / model.strip("/").replace("/", "--")).expanduser().absolute()

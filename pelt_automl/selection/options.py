@@ -1,6 +1,7 @@
 """The flat options that the command line, Python and the flows share, as settings."""
 
 import difflib
+import numbers
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -38,6 +39,9 @@ def settings_from(**options: Any) -> SelectionSettings:
             except (TypeError, ValueError) as error:
                 problems.append(f"{name} is {value!r}: {error}")
     problems += _unknown_methods(parts["search"].get("methods", ()))
+    least = parts["search"].get("finalist_seeds")
+    if isinstance(least, int) and "most_seeds" not in given:
+        parts["search"]["most_seeds"] = max(least, SearchSettings.most_seeds)
     built: dict[str, Any] = {}
     for part, kind in _PARTS.items():
         try:
@@ -60,9 +64,11 @@ def _converted(name: str, value: Any) -> Any:
         return _shares(value)
     if name == "k":
         return _k(value)
-    if name in _NUMBERS:  # 60 and 60.0 are the same limit, and the same selection
-        return float(value)
-    return value
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, numbers.Integral):  # NumPy's, too: 60 and 60.0 are the same limit, and the same selection
+        return float(value) if name in _NUMBERS else int(value)
+    return float(value) if isinstance(value, numbers.Real) and name in _NUMBERS else value
 
 
 def _k(value: Any) -> int | None:
@@ -71,9 +77,12 @@ def _k(value: Any) -> int | None:
     if isinstance(value, (list, tuple)):
         raise ValueError("a selection has one K; for a curve over several call pelt_automl.k_curve, or type --k 50,100,200")  # noqa: TRY004
     try:
-        return int(value)
-    except ValueError:
-        raise ValueError("expected a whole number or 'full'") from None
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or isinstance(value, bool) or (not isinstance(value, str) and number != value):
+        raise ValueError("expected a whole number or 'full'")
+    return number
 
 
 def _shares(value: Any) -> tuple[float, ...]:
@@ -82,7 +91,7 @@ def _shares(value: Any) -> tuple[float, ...]:
         value = [part for part in value.split(",") if part.strip()] if value.strip().lower() != "none" else []
     try:
         return tuple(float(part) for part in value)
-    except ValueError:
+    except (TypeError, ValueError):
         raise ValueError("expected shares of a training such as 0.25,0.5, or 'none'") from None
 
 

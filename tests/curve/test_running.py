@@ -15,7 +15,7 @@ from pelt_automl.selection.inherited import Inherited
 from tests.tiny_world import Killed, Watcher, of, records_of
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
-QUICK = {"methods": ["lora", "head"], "trials": 2, "finalist_seeds": 2, "epochs": 3}
+QUICK = {"methods": ["lora", "head"], "trials": 2, "finalist_seeds": 2, "most_seeds": 2, "epochs": 3}
 
 
 def options(world, **more):

@@ -204,7 +204,7 @@ def test_when_no_task_can_be_had_that_is_the_error(world, tmp_path):
 
 
 def test_a_time_limit_has_to_be_one(world, glue, tmp_path):
-    with pytest.raises(SettingsError, match="seconds is 0; it must be above 0"):
+    with pytest.raises(SettingsError, match="seconds is 0; it must be above 0, and finite"):
         opened(world, glue, tmp_path / "out", seconds=0)
 
 

@@ -91,7 +91,7 @@ def test_further_candidates_have_the_finalists_seeds_and_the_same_report_example
 
 
 def test_time_is_kept_for_gates_only_as_long_as_a_gated_finalist_may_come(world, tmp_path):
-    options = world.options(**FEW | {"methods": ["head", "unipelt-apl"], "most_seeds": 1})
+    options = world.options(**FEW | {"methods": ["head", "unipelt-apl"], "most_seeds": 2})
     with Selection.open(settings_from(**options), tmp_path / "out") as selection:
         selection.prepare()
         selection.search()

@@ -1,0 +1,107 @@
+"""Every number that a user can set: what is impossible is refused with one message, all of it at once."""
+
+import math
+import re
+from dataclasses import fields
+
+import pytest
+
+from pelt_automl.config import SearchSettings, TaskSettings, TrainingSettings
+from pelt_automl.errors import SettingsError
+from pelt_automl.reproduction import protocol_from
+from pelt_automl.selection import settings_from
+
+PARTS = {"task": TaskSettings, "training": TrainingSettings, "search": SearchSettings}
+NUMBERS = [
+    (part, item.name, item.type)
+    for part, kind in PARTS.items()
+    for item in fields(kind)
+    if item.type in (int, float, int | None, float | None)
+]
+NONSENSE = {"not a number": math.nan, "infinite": math.inf, "minus infinity": -math.inf, "negative": -1, "text": "many", "a list": [1]}
+
+
+def refused(**options):
+    with pytest.raises(SettingsError) as found:
+        settings_from(task="pydoc-topic", **options)
+    return str(found.value)
+
+
+def test_the_numbers_of_all_settings_are_tried():
+    assert {"weight_decay", "threads", "most_seeds", "seed", "k", "max_latency_ms", "clip"} <= {name for _, name, _ in NUMBERS}
+    assert len(NUMBERS) >= 25
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+@pytest.mark.parametrize("name", sorted({name for _, name, _ in NUMBERS}))
+def test_a_number_that_makes_no_sense_is_refused_by_its_name(name, nonsense):
+    assert f"{name} is {NONSENSE[nonsense]!r}" in refused(**{name: NONSENSE[nonsense]}) or nonsense == "negative"
+    assert re.search(rf"{name} is -1(\.0)?[;:]", refused(**{name: -1}))
+
+
+@pytest.mark.parametrize("name", sorted({name for _, name, kind in NUMBERS if kind in (int, int | None)}))
+def test_a_whole_number_with_a_fraction_is_refused(name):
+    assert f"{name} is 20.5" in refused(**{name: 20.5})
+    assert f"{name} is True" in refused(**{name: True})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", 0), ("max_length", 7), ("epochs", 0), ("epochs", 1e300), ("min_steps", 0), ("max_steps", 0), ("warmup", 1.0),
+        ("clip", 0), ("weight_decay", -0.01), ("weight_decay", 1e6), ("patience", 0), ("dropout", 1.0), ("pack_size", 0), ("threads", 0),
+        ("threads", 10**9), ("trials", 0), ("trials", 10**12), ("seconds", 0), ("seconds", 1e300), ("finalist_seeds", 0),
+        ("finalist_seeds", 10**9), ("most_seeds", 0), ("most_seeds", 10**9), ("finalist_share", 0), ("finalist_share", 1), ("promoted", 0),
+        ("promoted", 1.1), ("equivalence", 101), ("max_trainable", 0), ("max_latency_ms", 0), ("max_memory", 0), ("seed", 2**32), ("k", 15),
+    ],
+)  # fmt: skip
+def test_a_number_outside_of_its_range_is_refused_by_its_name(name, value):
+    assert re.search(rf"\b{name} is {re.escape(str(value))}(\.0)?[;:]", refused(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"finalist_seeds": 3, "most_seeds": 1}, "most_seeds is 1; it can't be below finalist_seeds, which is 3"),
+        ({"most_seeds": 2}, "most_seeds is 2; it can't be below finalist_seeds, which is 3"),
+        ({"min_steps": 50, "max_steps": 20}, "max_steps is 20; it can't be below min_steps, which is 50"),
+        ({"rungs": [0.5, math.nan]}, "a rung is nan; it must be a finite number above 0 and below 1"),
+        ({"rungs": 0.5}, "rungs is 0.5: expected shares of a training"),
+        ({"race": "no"}, "race is 'no'; it must be true or false"),
+        ({"portfolio": 1}, "portfolio is 1; it must be true or false"),
+        ({"sampler": "grid"}, "sampler is 'grid'; it must be tpe, gp, cmaes or random"),
+        ({"precision": 16}, "precision is 16; it must be auto, bf16 or fp32"),
+        ({"kind": "ranking"}, "kind is 'ranking'; it must be classification or regression"),
+        ({"k": 100.5}, "k is 100.5: expected a whole number or 'full'"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(options, says):
+    assert says in refused(**options)
+
+
+def test_everything_is_said_at_once():
+    said = refused(weight_decay=-1, threads=0, batch_size=math.nan, finalist_seeds=5, most_seeds=2, seconds=math.inf, seed=-3, k="many")
+    for name in ("weight_decay", "threads", "batch_size", "most_seeds", "seconds", "seed", "k"):
+        assert re.search(rf"(^|[ \n-]){name} is ", said), name
+
+
+def test_the_most_seeds_follow_the_least_when_only_those_are_given():
+    assert settings_from(task="pydoc-topic").search.most_seeds == 10
+    assert settings_from(task="pydoc-topic", finalist_seeds=2).search.most_seeds == 10
+    assert settings_from(task="pydoc-topic", finalist_seeds=12).search.most_seeds == 12
+    assert settings_from(task="pydoc-topic", finalist_seeds=2, most_seeds=2).search.most_seeds == 2
+
+
+def test_numbers_of_numpy_are_numbers():
+    import numpy as np
+
+    found = settings_from(task="pydoc-topic", trials=np.int64(4), seconds=np.float32(60), k=np.int32(50))
+    assert (found.search.trials, found.search.seconds, found.task.k) == (4, 60.0, 50)
+    assert [type(value) for value in (found.search.trials, found.search.seconds, found.task.k)] == [int, float, int]
+
+
+def test_the_reproductions_numbers_are_refused_with_those_of_its_training():
+    with pytest.raises(SettingsError) as found:
+        protocol_from(evaluations=math.nan, select_most=2.5, report_most=-1, batch_size=0, threads=0, seeds="0,-1", ks="8")
+    named = ("evaluations is nan", "select_most is 2.5", "report_most is -1", "batch_size is 0", "threads is 0", "seed is -1", "k is 8")
+    assert [part for part in named if part not in str(found.value)] == []
