@@ -29,6 +29,7 @@ BAD_INPUT, INTERRUPTED = 2, 130
 """Exit codes."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Also print the tracebacks of trainings that failed.")]
 SelectionName = Annotated[str, typer.Argument(metavar="SELECTION", help="A selection's folder, or its name in the program's home.")]
 
 
@@ -110,13 +111,21 @@ def select(
     seed: Annotated[int, typer.Option(help="Seed of the sample, the splits, the samplers and the trials.")] = SearchSettings.seed,
     spaces: Annotated[Path | None, typer.Option(help="Folder with search spaces of your own (METHOD.yaml).")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder to write to. The same command goes on where it stood.")] = None,
+    verbose: Verbose = False,
 ) -> None:
     """Find the method, confirm it on fresh seeds, and write the recommendation with its weights and report."""
-    options = {name: value for name, value in locals().items() if name != "output"}
+    options = {name: value for name, value in locals().items() if name not in ("output", "verbose")}
+    _be_verbose(verbose)
     if "," in (k or ""):
         _run_curve(options, output)
     else:
         _run_selection(options, output)
+
+
+def _be_verbose(verbose: bool) -> None:
+    """What the program logs on its way is printed, too."""
+    if verbose:
+        logging.getLogger("pelt_automl").setLevel(logging.INFO)
 
 
 def _run_selection(options: dict[str, Any], output: Path | None) -> None:
@@ -260,11 +269,13 @@ def spaces(
 
 
 @app.command()
-def report(selection: SelectionName) -> None:
+def report(selection: SelectionName, verbose: Verbose = False) -> None:
     """Build a selection's report anew from its records, and print the verdict."""
     from pelt_automl.recommendation import write_report
 
     folder = _folder(selection)
+    if verbose:
+        _print_tracebacks(folder)
     if (folder / "k-curve.json").is_file():
         from pelt_automl.curve import rebuilt_curve, write_curve_report
 
@@ -274,6 +285,16 @@ def report(selection: SelectionName) -> None:
         return
     write_report(folder)
     _print_verdict(folder)
+
+
+def _print_tracebacks(folder: Path) -> None:
+    """Of every training in the folder that failed with an exception: of a curve, those of its selections."""
+    from pelt_automl.records import TrialEnded, of_kind, read
+
+    for path in sorted(folder.rglob("records.jsonl")):
+        for trial in of_kind(read(path), TrialEnded):
+            if trial.traceback:
+                print(f"{trial.trial} failed in {path.parent}\n{trial.traceback}")
 
 
 @app.command()
@@ -313,6 +334,7 @@ def reproduce_unipelt(
     seconds: Annotated[float | None, typer.Option(help="Time limit; the same command goes on where it stood.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train runs again that failed in an earlier start.")] = False,
     output: Annotated[Path | None, typer.Option(help="Folder to write to; several processes can share it.")] = None,
+    verbose: Verbose = False,
 ) -> None:
     """Run the UniPELT paper's experiments on a model, and write its tables beside what came out."""
     protocol_options = ("tasks", "ks", "seeds", "methods", "epochs", "evaluations", "select_most", "report_most")
@@ -320,6 +342,7 @@ def reproduce_unipelt(
     given = {name: value for name, value in locals().items() if name in protocol_options + training_options}
     from pelt_automl.reproduction import MODEL, Reproduction, protocol_from, terminal_text
 
+    _be_verbose(verbose)
     started = time.monotonic()
     reproduction = Reproduction.open(
         protocol_from(**given),

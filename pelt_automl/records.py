@@ -154,6 +154,8 @@ class TrialEnded(Event):
     """Whether its best evaluation predicted one class (or one value) throughout."""
     cause: str = ""
     """Why it failed or stopped early: exception type and text, ``loss is not finite``, ..."""
+    traceback: str = ""
+    """Of the exception that it failed with, as text; empty where none was raised, and in old records."""
     select_predictions: list[float] = field(default_factory=list)
     """Those on select that `select_score` is the score of, for trials of the search that were trained in full."""
     tokens: dict[str, int] = field(default_factory=dict)

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import logging
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ import transformers
 from pelt_automl import cli
 from pelt_automl.backbones import ARCHITECTURES
 from pelt_automl.methods import METHODS, STANDARD
+from pelt_automl.modifications import pack
 from tests.tiny_world import CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -245,6 +248,34 @@ def test_interrupted_it_says_how_to_go_on(run, monkeypatch):
     code, _, err = run("select")
     assert code == 130
     assert "the same command goes on where it stood" in err
+
+
+def test_verbose_prints_the_tracebacks_of_trainings_that_failed(run, finished, tmp_path):
+    folder = tmp_path / "selection"
+    shutil.copytree(finished.folder, folder)
+    records = folder / "records.jsonl"
+    lines = records.read_text().splitlines()
+    failed = next(index for index, line in enumerate(lines) if json.loads(line)["event"] == "TrialEnded")
+    trial = json.loads(lines[failed]) | {"traceback": "Traceback (most recent call last):\n  at a place\nKeyError: 'rank'\n"}
+    records.write_text("\n".join([*lines[:failed], json.dumps(trial), *lines[failed + 1 :]]) + "\n")
+    assert "at a place" not in run("report", folder)[1]
+    code, out, _ = run("report", folder, "--verbose")
+    assert code == 0
+    assert f"{trial['trial']} failed in {folder}\nTraceback (most recent call last):\n  at a place\nKeyError: 'rank'\n" in out
+
+
+@pytest.mark.usefixtures("without_mlflow")
+def test_verbose_selections_print_tracebacks_as_they_come(world, run, tmp_path, monkeypatch, caplog):
+    def broken(modifications, *_):
+        if {modification.name for modification in modifications} & {"adapter"}:
+            raise ArithmeticError("made to fail")
+
+    monkeypatch.setattr(pack, "check_supported", broken)
+    monkeypatch.setattr(logging.getLogger("pelt_automl"), "level", logging.WARNING)
+    files = ["--train", world.train, "--test", world.test, "--text-columns", "text", "--label-column", "label", "--model", world.model]
+    quick = ["--methods", "head,adapter", "--trials", 1, "--epochs", 2, "--finalist-seeds", 1, "--most-seeds", 1, "--precision", "fp32"]
+    assert run("select", *files, *quick, "--output", tmp_path / "out", "--verbose")[0] == 0
+    assert "adapter-0000 failed\nTraceback (most recent call last):" in caplog.text
 
 
 def test_report_builds_everything_anew_from_the_records_alone(run, finished, tmp_path):

@@ -17,6 +17,7 @@ from pelt_automl.selection.field import longest_text
 from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.evaluation import is_constant, score_of
+from pelt_automl.training.failures import Failure
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.pack_training import predict_best
 from pelt_automl.training.tokens import Tokens, tokenize
@@ -77,7 +78,8 @@ class CellTraining:
             try:
                 score, constant = self._reported(run)
             except Exception as error:  # noqa: BLE001 as in its training: a failure must not lose the others
-                run.end("failed", f"{type(error).__name__}: {error}")
+                failure = Failure.of(error)
+                run.end("failed", failure.cause, failure.traceback)
         finished = self._finished(run, score, constant=constant)
         self.record(finished)
         self.recorded += 1
@@ -109,6 +111,7 @@ class CellTraining:
             select_score=progress.best_score,
             constant=constant,
             cause=progress.cause,
+            traceback=progress.traceback,
             hyper_parameters=self.methods[run.name].hyper_parameters,
             parameters=count_on(run.modifications, backbone, self.data.outputs).kept,
             steps=progress.step,

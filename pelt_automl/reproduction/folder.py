@@ -54,6 +54,8 @@ class FinishedRun(Event):
     """Its name, its weights' SHA-256 and the precision that it computes in."""
     version: str
     """Of this program."""
+    traceback: str = ""
+    """Of the exception that it failed with, as text; empty where none was raised, and in old files."""
     time: float = field(default_factory=now)
 
     @property

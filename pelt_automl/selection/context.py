@@ -274,6 +274,7 @@ class Context:
             seconds=progress.seconds,
             constant_predictions=progress.best_constant,
             cause=progress.cause,
+            traceback=progress.traceback,
             select_predictions=list(progress.best_predictions) if stage == "search" and state == "completed" else [],
             tokens={"computed": progress.tokens_computed, "text": progress.tokens_of_text},
         )

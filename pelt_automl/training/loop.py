@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import torch
-
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.modifications import LowerLayers, pack_kind
 from pelt_automl.tasks import Metric
+from pelt_automl.training.failures import Failure
 from pelt_automl.training.memory import give_back, keep_pages
 from pelt_automl.training.pack_training import PackTraining, score_in_full
 from pelt_automl.training.schedule import TrainingPlan
@@ -78,10 +77,10 @@ class Trainer:
     def stream(self, source: Source, at_once: int, until: int | None = None) -> None:
         """Train what `source` gives to the step `until` (None: the last), up to `at_once` trials in a pack.
 
-        A trial that ends or is paused leaves its pack after that evaluation, and the next takes its place. Whatever goes wrong in a pack
-        (memory, or any exception) is tried again in halves from where the trials were held last; what goes wrong alone closes that trial
-        as failed, with its cause. Packs that come after one too large for the memory are half its size. Trials that have reached the last
-        step are closed as completed.
+        A trial that ends or is paused leaves its pack after that evaluation, and the next takes its place. A pack that runs out of memory
+        is tried again in halves from where its trials were held last, and those that come after it are half its size. After any other
+        exception each of its trials goes on alone, once: the one at fault fails, with cause and traceback, and its neighbors don't. Trials
+        that have reached the last step are closed as completed.
         """
         if self.backbone.device.type == "cpu":
             keep_pages()
@@ -134,17 +133,17 @@ class _Stream:
 
     def _train(self, runs: list[TrialRun], *, refill: bool) -> None:
         """Trials that share a pack, to their ends, with others in the places of those that have ended."""
-        kind, pack = self._kind(runs[0]), None
+        kind = self._kind(runs[0])
+        pack: PackTraining | None = None
         while runs and not self.trainer.expired():
-            try:
-                pack = pack or PackTraining(self.trainer, runs)
-                evaluated = pack.advance(self.until)
-            except Exception as error:  # noqa: BLE001 a trial's failure must not end the search
+            pack, evaluated = self._advanced(pack, runs)
+            if isinstance(evaluated, Failure):  # as text: what the exception's frames held is free for what comes next
                 if pack:
                     pack.restore()
                 pack = None
-                self._apart(runs, error)
+                self._apart(runs, evaluated)
                 return
+            assert pack is not None
             for run in evaluated:
                 if run.running and run.progress.step in self.trainer.plan.rungs:
                     self.source.judge(run)
@@ -156,6 +155,14 @@ class _Stream:
             pack.hold()
         for run in runs:
             self.source.ended(run)
+
+    def _advanced(self, pack: PackTraining | None, runs: Sequence[TrialRun]) -> tuple[PackTraining | None, list[TrialRun] | Failure]:
+        """The pack, made if there is none, and who was evaluated, or what went wrong."""
+        try:
+            pack = pack or PackTraining(self.trainer, runs)
+            return pack, pack.advance(self.until)
+        except Exception as error:  # noqa: BLE001 a trial's failure must not end the search
+            return pack, Failure.of(error)
 
     def _exchanged(self, pack: PackTraining, runs: Sequence[TrialRun], kind: Kind | None) -> list[TrialRun] | None:
         """Who trains on, with others of the `kind` in the places of those that have ended; None if nobody leaves and nobody joins."""
@@ -170,18 +177,22 @@ class _Stream:
             pack.hold()
         return staying + joining if left or joining else None
 
-    def _apart(self, runs: Sequence[TrialRun], error: Exception) -> None:
-        """Close a trial that has failed alone; try others again in halves."""
+    def _apart(self, runs: Sequence[TrialRun], failure: Failure) -> None:
+        """Close a trial that has failed alone. Try others again: in halves if memory ran out, else each alone."""
         if len(runs) == 1:
-            runs[0].end("failed", f"{type(error).__name__}: {error}")
+            _fail(runs[0], failure)
             self.source.ended(runs[0])
             return
-        log.warning("a pack of %d trials failed (%s: %s); trying it again in halves", len(runs), type(error).__name__, error)
-        half = len(runs) // 2
-        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        how, parts = "each of them alone", [[run] for run in runs]
+        if failure.of_memory:
+            half = len(runs) // 2
+            how, parts = "in halves", [list(runs[:half]), list(runs[half:])]
             self.at_once = min(self.at_once, max(1, half))  # later packs of that size wouldn't fit either
-        for part in (runs[:half], runs[half:]):
-            self._train(list(part), refill=False)
+        log.warning("a pack of %d trials failed (%s); trying %s", len(runs), failure.cause, how)
+        log.info("%s", failure.traceback)
+        give_back()
+        for part in parts:
+            self._train(part, refill=False)
 
     def _close(self, run: TrialRun) -> None:
         plan = self.trainer.plan
@@ -191,5 +202,10 @@ class _Stream:
             try:
                 score_in_full(self.trainer, run)
             except Exception as error:  # noqa: BLE001 as in its training
-                run.end("failed", f"{type(error).__name__}: {error}")
+                _fail(run, Failure.of(error))
         self.source.ended(run)
+
+
+def _fail(run: TrialRun, failure: Failure) -> None:
+    log.info("%s failed\n%s", run.name, failure.traceback)
+    run.end("failed", failure.cause, failure.traceback)

@@ -21,6 +21,8 @@ class TrialProgress:
     step: int = 0
     state: TrialState = "running"
     cause: str = ""
+    traceback: str = ""
+    """Of the exception that it failed with, as text."""
     curve: tuple[CurvePoint, ...] = ()
     seconds: float = 0.0
     """Its share of its packs' wall time."""
@@ -73,9 +75,10 @@ class TrialRun:
         """What an evaluation looks at: all of select, or the same `most` examples of it each time, drawn by the split's seed."""
         return self.select.at_most(most, self.seeds.split)
 
-    def end(self, state: TrialState, cause: str = "") -> None:
-        """Close it: nothing is needed for going on any more."""
+    def end(self, state: TrialState, cause: str = "", traceback: str = "") -> None:
+        """Close it: nothing is needed for going on any more. `traceback`: of the exception that it failed with, as text."""
         self.progress.state, self.progress.cause, self.progress.continuation = state, cause, {}
+        self.progress.traceback = traceback
 
 
 def begin(

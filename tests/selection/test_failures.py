@@ -30,8 +30,10 @@ def test_a_method_whose_every_trial_fails_does_not_end_the_selection(world, tmp_
     events = records_of(tmp_path / "out")
     lora = [trial for trial in of(events, TrialEnded) if trial.method == "lora"]
     assert [(trial.state, trial.cause, trial.select_score) for trial in lora] == [("failed", "ArithmeticError: made to fail", None)] * 2
+    assert all("in broken" in trial.traceback and "made to fail" in trial.traceback for trial in lora)
     others = [trial for trial in of(events, TrialEnded) if trial.method != "lora" and trial.stage == "search"]
     assert len(others) == 4
+    assert {trial.traceback for trial in others} == {""}
     assert {trial.state for trial in others} <= {"completed", "stopped"}
     assert found.method in ("adapter", "head")
     assert "made to fail" in (tmp_path / "out" / "report.md").read_text()

@@ -97,7 +97,7 @@ def test_a_trial_that_diverges_fails_alone_and_leaves_the_others_untouched() -> 
     assert_close(final_weights(runs[0]), final_weights(clean[0]))
 
 
-def test_a_trial_that_raises_is_found_by_halving_and_fails_with_its_cause() -> None:
+def test_a_trial_that_raises_fails_with_its_cause_and_its_neighbors_do_not() -> None:
     runs, teacher = mixed_runs(), trainer()
     runs[4].modifications = METHODS["prefix"].modifications({"prefix_length": -1})
     teacher.train(runs, until=12)

@@ -1,5 +1,6 @@
 """A stream of trials: who ends leaves the pack at once, and the next takes the place."""
 
+import weakref
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -129,6 +130,68 @@ def test_after_running_out_of_memory_packs_stay_as_small_as_what_fitted(monkeypa
     trainer().stream(Scripted(deque(runs)), at_once=4)
     assert sizes == [4, 2, 2, 2, 2]
     assert all(run.progress.state == "completed" for run in runs)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_only_memory_that_runs_out_halves_a_pack(monkeypatch, error):
+    assert sizes_of_packs(monkeypatch, error, only_above=2) == [4, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("of the program"), KeyError("of the program"), RuntimeError("mat1 and mat2 shapes cannot be multiplied")]
+)
+def test_an_error_of_the_program_is_met_once_more_by_each_trial_alone_and_never_in_halves(monkeypatch, error, caplog):
+    caplog.set_level("INFO", logger="pelt_automl")
+    runs = adapters(8)
+    assert sizes_of_packs(monkeypatch, error, only_above=0, runs=runs) == [4, 1, 1, 1, 1] * 2
+    for run in runs:
+        assert run.progress.state == "failed"
+        assert run.progress.cause == f"{type(error).__name__}: {error}"
+        assert run.progress.traceback.startswith("Traceback (most recent call last):")
+        assert "in one_that_fails" in run.progress.traceback
+        assert run.progress.traceback.endswith(f"{type(error).__name__}: {error}\n")
+    assert "adapter-3 failed\nTraceback" in caplog.text
+
+
+def sizes_of_packs(monkeypatch, error, only_above, runs=None):
+    """The sizes of all packs that are made of eight trials, at most four at once, where those above a size raise."""
+    sizes, pack = [], pack_training.Pack
+
+    def one_that_fails(backbone, trials, outputs, lower=None):
+        sizes.append(len(trials))
+        if len(trials) > only_above:
+            raise error
+        return pack(backbone, trials, outputs, lower)
+
+    monkeypatch.setattr(pack_training, "Pack", one_that_fails)
+    trainer().stream(Scripted(deque(runs or adapters(8))), at_once=4)
+    return sizes
+
+
+def test_what_a_failed_pack_held_is_free_before_it_is_tried_again(monkeypatch):
+    held, alive = [], []
+    step = pack_training.PackTraining._one_step
+
+    def failing(pack):
+        activations = torch.zeros(3)
+        alive.append([kept() is not None for kept in held])
+        if len(pack.runs) > 1:
+            held.append(weakref.ref(activations))
+            held.append(weakref.ref(pack))
+            raise MemoryError("made to fail")
+        step(pack)
+
+    monkeypatch.setattr(pack_training.PackTraining, "_one_step", failing)
+    trainer().stream(Scripted(deque(adapters(2))), at_once=2)
+    assert alive[1] == [False, False]
 
 
 def test_an_error_of_the_source_ends_the_training_and_fails_no_trial():
