@@ -256,7 +256,7 @@ class PeerSearch:
                 candidates[f"{method} (default)"] = default
         scores: dict[str, list[float]] = {name: [] for name in candidates}
         for index in range(seeds):
-            fresh = finalist_seeds(self.settings.search.seed, index)
+            fresh = finalist_seeds(f"peer-{self.settings.search.seed}", index)
             self.seed = fresh.order
             self._split(fresh.split)
             for name, (method, values) in candidates.items():

@@ -14,6 +14,10 @@ from pelt_automl.errors import SettingsError, all_problems
 SMALLEST_K = 16
 """Fewer labelled examples than this can't be split into train and select."""
 
+BEHAVIOUR = 2
+"""Version of what the program decides and how it trains. Raise it with every change of an algorithm: records of another version are
+not continued, and their answers don't count as up to date. `tests/golden` fails when decisions change and this number doesn't."""
+
 PREFERENCES = ("params", "latency", "time", "score")
 SAMPLERS = ("tpe", "gp", "cmaes", "random")
 

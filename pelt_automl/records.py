@@ -16,6 +16,16 @@ from pelt_automl.against import Against, against_from
 
 E = TypeVar("E", bound="Event")
 
+Outcome = Literal["recommended", "tentative", "nothing-learned"]
+"""How far an answer carries, by its lead over a constant prediction (the most frequent class, or the mean).
+
+``recommended``: the 95 % interval of the lead is above 0. ``tentative``: it holds 0, or nothing was confirmed on the report split.
+``nothing-learned``: its upper end is below the region of practical equivalence.
+"""
+
+TIME_LIMIT = "time limit"
+"""The cause of a training that the clock cut off, and the reason of a selection that ended by it."""
+
 HyperParameters = Mapping[str, Any]
 """A method's hyper-parameters by name: numbers, strings, booleans."""
 
@@ -49,7 +59,7 @@ class SelectionStarted(Event):
     selection: str
     """Name of the selection's folder: task and key."""
     key: str
-    """Hash of task, data, settings, search spaces and program version: the same command gives the same key."""
+    """Hash of question and effort: the same command gives the same key."""
     task: str
     model: str
     methods: list[str]
@@ -57,6 +67,12 @@ class SelectionStarted(Event):
     environment: dict[str, Any]
     """Versions, processor, threads, precision, git commit and dirty flag."""
     resumed: bool = False
+    question: str = ""
+    """Hash of what is asked (see `pelt_automl.selection.environment.question_of`); empty in old records."""
+    effort: str = ""
+    """Hash of how hard the selection looks for the answer (see `effort_of` there); empty in old records."""
+    behaviour: int = 1
+    """`pelt_automl.config.BEHAVIOUR` of the program that wrote it."""
     time: float = field(default_factory=clock.time)
 
 
@@ -78,6 +94,8 @@ class DataDescribed(Event):
     """SHA-256 of the data (``data``) and of each split."""
     notes: list[str] = field(default_factory=list)
     """What a reader has to know: imbalance, duplicates removed, the report split's origin, ..."""
+    guess_on_select: float | None = None
+    """What always predicting the most frequent class (or the mean) of train scores on select; None in old records."""
     time: float = field(default_factory=clock.time)
 
 
@@ -173,6 +191,8 @@ class Decision(Event):
     """The trial, method or candidate that it is about."""
     why: str
     numbers: dict[str, float] = field(default_factory=dict)
+    lack_of_time: bool = False
+    """Whether the time limit is the reason."""
     time: float = field(default_factory=clock.time)
 
 
@@ -395,6 +415,8 @@ class VerdictReached(Event):
     warnings: list[str] = field(default_factory=list)
     against: list[Against] = field(default_factory=list)
     """The recommended configuration against each fixed default, in their order, and against the runner-up if that is none of them."""
+    outcome: Outcome = "recommended"
+    """How far the answer carries; see `Outcome`."""
     time: float = field(default_factory=clock.time)
 
 

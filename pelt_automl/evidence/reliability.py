@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pelt_automl.evidence.finalists import report_labels, scored_runs
-from pelt_automl.evidence.savings import TIME_LIMIT
-from pelt_automl.records import Event, FinalistScored, TrialEnded, of_kind
+from pelt_automl.records import TIME_LIMIT, Event, FinalistScored, TrialEnded, of_kind
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pelt_automl.records import CurvePoint, DataDescribed, Event, Planned, SelectionStarted, TrialEnded, of_kind
+from pelt_automl.records import TIME_LIMIT, CurvePoint, DataDescribed, Event, Planned, SelectionStarted, TrialEnded, of_kind
 from pelt_automl.tasks.metrics import METRICS
 
 FEWEST = 3
 """Trials that a rank correlation needs: any two agree or disagree fully."""
 
-TIME_LIMIT, OUT = "time limit", "its method has left the race"
-"""Causes of trials that weren't stopped by their rung but by the clock, or with their method."""
+OUT = "its method has left the race"
+"""Cause of trials that weren't stopped by their rung but with their method."""
 
 
 @dataclass(frozen=True)

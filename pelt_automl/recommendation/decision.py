@@ -10,10 +10,11 @@ from pelt_automl.evidence.points import point
 from pelt_automl.evidence.reliability import reliability
 from pelt_automl.recommendation.another_seed import Outlook, out_of_finals, outlook
 from pelt_automl.recommendation.costs import NOT_MEASURED, cheapest, possible_preference, with_costs
+from pelt_automl.recommendation.outcome import guess_of, lead_over, never_compared_in_words, outcome_of, what_would_help
 from pelt_automl.recommendation.pareto import with_front
 from pelt_automl.recommendation.standings import Comparison
 from pelt_automl.recommendation.statement import fallback_statement, statement
-from pelt_automl.recommendation.warnings import all_warnings, no_better_than_guessing
+from pelt_automl.recommendation.warnings import all_warnings
 from pelt_automl.recommendation.without_us import against
 from pelt_automl.records import DataDescribed, Decision, Event, Standing, TrialEnded, UnionPruned, VerdictReached, of_kind
 
@@ -48,22 +49,36 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
     standings = with_front(with_costs(_with_failures(comparison.standings(region), events), events))
     tied = [row for row in standings if row.tied]
     winner, decisive = cheapest(tied, prefer), possible_preference(prefer, tied)
-    rivals = against(comparison, winner, standings, region)
+    rivals, guess = against(comparison, winner, standings, region), guess_of(data, labels)
+    outcome = outcome_of(lead_over(comparison, winner.candidate, guess), region)
+    closing = [never_compared_in_words(events), *([] if outcome == "recommended" else [what_would_help(events, data)])]
     return VerdictReached(
         method=winner.method,
         candidate=winner.candidate,
         standings=standings,
         report_metric=data.metric,
         report_score=winner.report_score,
-        p_best=winner.p_best,
-        statement=statement(winner, standings, rivals, data, equivalence, decisive, len(labels), of_kind(events, UnionPruned)),
+        p_best=winner.p_best if len(standings) > 1 and len(winner.seed_scores) > 1 else None,
+        statement=statement(
+            winner,
+            standings,
+            rivals,
+            data,
+            equivalence,
+            decisive,
+            len(labels),
+            of_kind(events, UnionPruned),
+            outcome=outcome,
+            than=guess.in_words(data.metric) if guess else "a constant prediction",
+            closing=[sentence for sentence in closing if sentence],
+        ),
         margins={rival.candidate: rival.lead for rival in rivals if rival.role == "default"},
         warnings=[
-            *no_better_than_guessing(winner, data, labels),
             *([NOT_MEASURED] if decisive != prefer else []),
             *all_warnings(events, comparison.shared),
         ],
         against=rivals,
+        outcome=outcome,
     )
 
 
@@ -94,7 +109,10 @@ def region_of_equivalence(equivalence: float, metric: str, labels: Sequence[floa
 
 def _fall_back(events: Sequence[Event], data: DataDescribed) -> VerdictReached:
     trial = best_by_select_score(of_kind(events, TrialEnded), data.greater_is_better)
-    warning = "No finalist was scored on the report split: the recommendation rests on select scores alone, too good on average."
+    warning = "No finalist was scored on the report split: this rests on select scores alone, which are too good on average."
+    sign = 1 if data.greater_is_better else -1
+    learned = data.guess_on_select is None or sign * ((trial.select_score or 0.0) - data.guess_on_select) > 0
+    closing = [never_compared_in_words(events), what_would_help(events, data)]
     return VerdictReached(
         method=trial.method,
         candidate=trial.candidate,
@@ -102,15 +120,16 @@ def _fall_back(events: Sequence[Event], data: DataDescribed) -> VerdictReached:
         report_metric=data.metric,
         report_score=None,
         p_best=None,
-        statement=fallback_statement(trial, data),
+        statement=fallback_statement(trial, data, [sentence for sentence in closing if sentence], learned=learned),
         margins={},
         warnings=[warning, *all_warnings(events, None)],
+        outcome="tentative" if learned else "nothing-learned",
     )
 
 
 def best_by_select_score(trials: Sequence[TrialEnded], greater_is_better: bool) -> TrialEnded:
-    """The trial to recommend when none was confirmed: trained to its end before stopped early, then varied predictions before
-    constant ones, then the best select score, then the fewest parameters.
+    """The trial to recommend when none was confirmed: varied predictions before constant ones, then the best select score, whether it was
+    trained to its end or not, then the fewest parameters.
 
     Raises `NoTrialCompletedError` with the causes when no trial that didn't fail has a finite select score.
     """
@@ -124,5 +143,5 @@ def best_by_select_score(trials: Sequence[TrialEnded], greater_is_better: bool) 
     sign = -1 if greater_is_better else 1
     return min(
         scored,
-        key=lambda pair: (pair[0].state != "completed", pair[0].constant_predictions, sign * pair[1], pair[0].parameters["kept"]),
+        key=lambda pair: (pair[0].constant_predictions, sign * pair[1], pair[0].parameters["kept"]),
     )[0]

@@ -93,6 +93,7 @@ def environment(unit: wording.Unit, *folders: Path, **escape: Any) -> "Environme
         "signed": unit.signed,
         "scores": unit.range,
         "percent": wording.percent,
+        "chance": wording.chance,
         "duration": wording.duration,
         "ms": wording.milliseconds,
         "gb": wording.gigabytes,

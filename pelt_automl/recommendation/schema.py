@@ -12,6 +12,7 @@ from pelt_automl.errors import SelectionError, all_problems
 from pelt_automl.records import (
     DataDescribed,
     Event,
+    Outcome,
     SelectionEnded,
     SelectionStarted,
     Standing,
@@ -26,6 +27,10 @@ FILE = "recommendation.json"
 RECORDS = "records.jsonl"
 WINNER = "winner"
 """Folder of the trained weights, inside the selection's folder."""
+
+
+LATER = ("folder", "against", "outcome", "question", "effort")
+"""Fields that aren't in the file, or weren't in those of the first version."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,12 @@ class Recommendation:
     """The finalists, best first."""
     against: list[Against] = field(default_factory=list)
     """The recommended configuration against the fixed defaults, which one would have got without it, and the runner-up."""
+    outcome: Outcome = "recommended"
+    """``recommended``, ``tentative`` or ``nothing-learned``."""
+    question: str = ""
+    """Hash of what was asked: data, model, metric, K, protocol, training settings, seed and the program's behavior."""
+    effort: str = ""
+    """Hash of how hard the selection looked: methods, trials, seconds, seeds."""
     winner: str = WINNER
     """Folder with the trained weights, relative to `folder`."""
     schema_version: int = SCHEMA_VERSION
@@ -103,7 +114,7 @@ class Recommendation:
 def _problems(data: Any) -> list[str]:
     if not isinstance(data, dict):
         return [f"a JSON object is expected, not {type(data).__name__}"]
-    expected = [f.name for f in fields(Recommendation) if f.name not in ("folder", "against")]  # which the first version didn't have
+    expected = [f.name for f in fields(Recommendation) if f.name not in LATER]
     if missing := [name for name in expected if name not in data]:
         return [f"these fields are missing: {', '.join(missing)}"]
     problems = []
@@ -155,6 +166,9 @@ def recommendation_from(events: Sequence[Event], folder: Path) -> Recommendation
         warnings=answer.warnings,
         leaderboard=answer.standings,
         against=answer.against,
+        outcome=answer.outcome,
+        question=started[-1].question,
+        effort=started[-1].effort,
     )
 
 

@@ -13,6 +13,7 @@ from pelt_automl.evidence.statistics import SharedSeeds, interval, paired_bootst
 from pelt_automl.evidence.weighted_scores import Floats
 from pelt_automl.recommendation.wording import Unit
 from pelt_automl.records import Standing
+from pelt_automl.tasks import METRICS
 
 ROUNDING = 1e-9
 """Differences below this are rounding."""
@@ -159,6 +160,16 @@ class Comparison:
     def interval(self, candidate: str) -> tuple[float, float]:
         """95 % interval of a finalist's mean, within the metric's range."""
         return Unit(self.metric).clip(interval(self._table_of(candidate).of(candidate)))
+
+    def lead_over_constant(self, candidate: str, constant: float) -> Difference:
+        """By how much a finalist is better than always predicting `constant` (a class index or a number), on its own seeds."""
+        seeds = self.seeds(candidate)
+        own = [self._by_name[candidate].runs[seed].predictions for seed in seeds]
+        rows = np.asarray([own, [[constant] * len(self._labels)] * len(seeds)], np.float64)
+        draws = paired_bootstrap(self._labels, rows, self.metric)
+        score = METRICS[self.metric].score(self._labels.tolist(), [constant] * len(self._labels))
+        bounds = interval(self.sign * (draws[:, 0] - draws[:, 1]))
+        return Difference(self.sign * (self._mean(candidate, seeds) - score), bounds, bounds)
 
     def variance_by_examples(self, first: str, second: str) -> float:
         """Of the difference of two compared finalists' means: what other examples would change, on the same seeds."""

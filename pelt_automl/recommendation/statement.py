@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pelt_automl.against import Against
 from pelt_automl.recommendation.costs import COST_OF
 from pelt_automl.recommendation.wording import Unit, counted, display_name, in_short, listed, name_of, percent
-from pelt_automl.records import DataDescribed, Standing, TrialEnded, UnionPruned
+from pelt_automl.records import DataDescribed, Outcome, Standing, TrialEnded, UnionPruned
 
 NO_EVIDENCE = "no evidence for a difference"
 COSTS = {"params": "fewest trainable parameters", "latency": "lowest latency", "time": "shortest training", "score": "best mean"}
@@ -21,12 +21,40 @@ def statement(
     prefer: str,
     examples: int,
     pruned: Sequence[UnionPruned] = (),
+    *,
+    outcome: Outcome = "recommended",
+    than: str = "a constant prediction",
+    closing: Sequence[str] = (),
 ) -> str:
-    """One paragraph: whether a published default would have done; what is recommended, how good it is, how sure that is, what it is tied
-    with, what the fixed defaults score.
+    """One paragraph. Of a recommendation: whether a published default would have done; what is recommended, how good it is, how sure that
+    is, what it is tied with, what the fixed defaults score. A tentative one says first what is missing; without anything learned, that is
+    all there is to say.
+
+    Args:
+        winner: the recommended finalist.
+        standings: all finalists, best first.
+        rivals: the winner against the fixed defaults and the runner-up.
+        data: described.
+        equivalence: the region of practical equivalence in points.
+        prefer: what decided among the tied.
+        examples: of the report split that were scored.
+        pruned: smaller unions that were found.
+        outcome: how far the answer carries.
+        than: the constant prediction in words: ``always predicting the most frequent class (55.0)``.
+        closing: sentences for the end: what was never compared, what could help.
     """
     unit = Unit(data.metric)
     defaults = [rival for rival in rivals if rival.role == "default"]
+    if outcome == "nothing-learned":
+        return " ".join([_nothing_learned(winner, unit, examples, than), *closing])
+    if outcome == "tentative":
+        sentences = [
+            _tentative(winner, unit, examples, than),
+            _tied(winner, standings, unit, equivalence, prefer),
+            *[_over_default(rival, unit) for rival in defaults],
+            *closing,
+        ]
+        return " ".join(sentence for sentence in sentences if sentence)
     sentences = [
         _a_default_would_do(winner, standings, defaults, prefer),
         _recommended(winner, unit, examples, equivalence, len(standings)),
@@ -36,6 +64,7 @@ def statement(
         _indistinguishable(winner, standings),
         *[_over_default(rival, unit) for rival in defaults],
         _gap(winner, unit, data.greater_is_better),
+        *closing,
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -70,17 +99,37 @@ def _is(names: Sequence[str]) -> str:
 
 def _recommended(winner: Standing, unit: Unit, examples: int, equivalence: float, finalists: int) -> str:
     """A default is said to be enough where something else was among the finalists."""
-    sizes = f" ({in_short(winner.hyper_parameters)})" if winner.hyper_parameters else ""
-    score = (
-        f"{unit.name} {unit.number(winner.report_score)} on {counted(examples, 'report example')} "
-        f"(95 % interval {unit.range(winner.report_interval)}, {counted(len(winner.seed_scores), 'seed')}), with "
-        f"{counted(winner.parameters, 'trainable parameter')}."
-    )
+    score = f"{_scored(winner, unit, examples)}, with {counted(winner.parameters, 'trainable parameter')}."
     if not winner.is_default or finalists == 1:
-        return f"Recommended: {name_of(winner)}{sizes}: {score}"
+        return f"Recommended: {_with_sizes(winner)}: {score}"
     return (
-        f"The published default is enough: {name_of(winner)}{sizes}; "
+        f"The published default is enough: {_with_sizes(winner)}; "
         f"no other finalist's mean is better by more than {_points(equivalence, unit)}. It has {score}"
+    )
+
+
+def _tentative(winner: Standing, unit: Unit, examples: int, than: str) -> str:
+    return (
+        f"Tentative: {_with_sizes(winner)} did best, but there is no evidence that it is better than {than}: "
+        f"it has {_scored(winner, unit, examples)}."
+    )
+
+
+def _nothing_learned(winner: Standing, unit: Unit, examples: int, than: str) -> str:
+    return (
+        f"Nothing was learned: no method is better than {than} by more than the region of practical equivalence. "
+        f"The best, {_with_sizes(winner)}, has {_scored(winner, unit, examples)}."
+    )
+
+
+def _with_sizes(row: Standing) -> str:
+    return f"{name_of(row)} ({in_short(row.hyper_parameters)})" if row.hyper_parameters else name_of(row)
+
+
+def _scored(row: Standing, unit: Unit, examples: int) -> str:
+    return (
+        f"{unit.name} {unit.number(row.report_score)} on {counted(examples, 'report example')} "
+        f"(95 % interval {unit.range(row.report_interval)}, {counted(len(row.seed_scores), 'seed')})"
     )
 
 
@@ -92,8 +141,13 @@ def _points(equivalence: float, unit: Unit) -> str:
 
 
 def _how_sure(winner: Standing, standings: Sequence[Standing]) -> str:
+    """No probability where it rests on one seed, or on two finalists: it looks surer than it is."""
     if len(standings) == 1:
-        return "It was the only finalist, so that there is nothing to compare it with."
+        return "It was the only finalist, so there is nothing to compare it with."
+    if len(winner.seed_scores) == 1:
+        return f"{len(standings)} finalists were compared on one seed only: another seed may put another first."
+    if len(standings) == 2:
+        return "Only two finalists were compared."
     return f"Of {len(standings)} finalists it is the best with a probability of {percent(winner.p_best)}."
 
 
@@ -162,13 +216,15 @@ def _gap(winner: Standing, unit: Unit, greater_is_better: bool) -> str:
     return f"Its select score was {unit.number(winner.select_score)}, {relation} its report score."
 
 
-def fallback_statement(trial: TrialEnded, data: DataDescribed) -> str:
-    """When no finalist was scored."""
+def fallback_statement(trial: TrialEnded, data: DataDescribed, closing: Sequence[str] = (), *, learned: bool = True) -> str:
+    """When no finalist was scored. `learned`: whether the select score is above a constant prediction's."""
     unit = Unit(data.metric)
     sizes = f" ({in_short(trial.hyper_parameters)})" if trial.hyper_parameters else ""
     name = display_name(trial.candidate, trial.method, trial.is_default)
-    return (
-        f"Not confirmed: {name}{sizes} has the best select score of the search, {unit.name} {unit.number(trial.select_score)}, with "
-        f"{counted(trial.parameters['kept'], 'trainable parameter')}. The time did not allow scoring a single finalist on the report "
-        f"split, so that neither its true score nor its lead over the other methods is known. Give the selection more time (--seconds)."
-    )
+    found = f"{name}{sizes} has the best select score of the search, {unit.name} {unit.number(trial.select_score)}"
+    if learned:
+        first = f"Not confirmed: {found}, with {counted(trial.parameters['kept'], 'trainable parameter')}."
+    else:
+        first = f"Nothing was learned: {found}, and always predicting one value is as good."
+    sentences = [first, "No finalist was scored on the report split, so neither its true score nor its lead over the others is known."]
+    return " ".join([*sentences, *closing])

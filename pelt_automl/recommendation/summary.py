@@ -13,8 +13,9 @@ from pelt_automl.evidence.strength import GateEvidence, gate_evidence
 from pelt_automl.evidence.unions import PlaceRow, place_rows, union_candidates
 from pelt_automl.recommendation.pareto import front_in_words
 from pelt_automl.recommendation.schema import Recommendation, recommendation_from
-from pelt_automl.recommendation.wording import Unit, candidate_names, display_name
+from pelt_automl.recommendation.wording import NOTHING, Unit, candidate_names, chance, display_name
 from pelt_automl.records import (
+    TIME_LIMIT,
     CostMeasured,
     DataDescribed,
     Decision,
@@ -119,6 +120,19 @@ class Summary:
         training = self.started.settings.get("training")
         return dict(training) if isinstance(training, Mapping) else {}
 
+    @property
+    def headline(self) -> str:
+        """The recommended configuration's name, as far as the answer carries: ``lora #3``, ``tentative: lora #3``, ``nothing learned``."""
+        names = {"recommended": self.name, "tentative": f"tentative: {self.name}", "nothing-learned": "nothing learned"}
+        return names[self.recommendation.outcome]
+
+    @property
+    def chance(self) -> str:
+        """The recommended configuration's probability of being the best, as tables show it."""
+        rows = [row for row in self.leaderboard if row.candidate == self.recommendation.candidate]
+        told = rows and self.recommendation.p_best is not None
+        return chance(rows[0], self.recommendation.outcome) if told else NOTHING
+
     def gap(self, row: Standing) -> float:
         """By how much the select score flatters, in the metric's unit."""
         return (row.select_score - row.report_score) * (1 if self.data.greater_is_better else -1)
@@ -162,8 +176,9 @@ def summarize(events: Sequence[Event], folder: Path) -> Summary:
 
 
 def latest_trials(events: Iterable[Event]) -> list[TrialEnded]:
-    """Trainings by name; of one that was recorded twice (after a restart) the later."""
-    return list({trial.trial: trial for trial in of_kind(events, TrialEnded)}.values())
+    """Trainings by name; of one that was recorded twice (after a restart) the later. What the clock kept from its first step isn't one."""
+    latest = {trial.trial: trial for trial in of_kind(events, TrialEnded)}
+    return [trial for trial in latest.values() if trial.steps or trial.cause != TIME_LIMIT]
 
 
 def _gates(events: Sequence[Event], recommendation: Recommendation) -> list[tuple[GateEvidence, list[PlaceRow]]]:

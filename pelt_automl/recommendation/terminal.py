@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pelt_automl.recommendation.summary import Summary, summarize
-from pelt_automl.recommendation.wording import duration, listed, milliseconds, name_of, percent
+from pelt_automl.recommendation.wording import chance, duration, listed, milliseconds, name_of, percent
 from pelt_automl.records import Event, Standing
 
 WIDTH = 100
@@ -47,7 +47,7 @@ def _row(summary: Summary, row: Standing) -> str:
     cost = milliseconds(row.served_latency_ms) if summary.asks_for_latency else f"{row.training_seconds:.1f}"
     return (
         f"{mark} {_plain(name_of(row))[:23]:<24}{unit.number(row.report_score):>12}  {unit.range(row.report_interval):<16}"
-        f"{percent(row.p_best):>8}{row.parameters:>13,}{cost:>10}  {tied}"
+        f"{chance(row, summary.recommendation.outcome):>8}{row.parameters:>13,}{cost:>10}  {tied}"
     ).rstrip()
 
 

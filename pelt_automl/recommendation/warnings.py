@@ -1,16 +1,15 @@
 """What a reader of the verdict has to know: failed runs, constant predictions, few seeds, few examples."""
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 
 from pelt_automl.evidence.finalists import report_labels, scored_runs
 from pelt_automl.evidence.statistics import SharedSeeds
 from pelt_automl.recommendation.another_seed import out_of_finals
 from pelt_automl.recommendation.costs import DEFAULT_OVER
-from pelt_automl.recommendation.wording import Unit, candidate_names, counted, listed
-from pelt_automl.records import DataDescribed, Decision, Event, FinalistScored, Planned, ReportOpened, Standing, TrialEnded, of_kind
-from pelt_automl.tasks.metrics import METRICS
+from pelt_automl.recommendation.wording import candidate_names, counted, listed
+from pelt_automl.records import Decision, Event, FinalistScored, Planned, ReportOpened, TrialEnded, of_kind
 
 FEW_SEEDS = 3
 FEW_EXAMPLES = 200
@@ -24,24 +23,6 @@ def all_warnings(events: Sequence[Event], shared: SharedSeeds | None) -> list[st
     if shared is not None:
         warnings += [*_left_out(events, shared, names), *_seeds(shared), *_examples(events)]
     return warnings
-
-
-def no_better_than_guessing(winner: Standing, data: DataDescribed, labels: Sequence[float]) -> list[str]:
-    """A warning when the recommended configuration's interval holds what a prediction that is always the same would score."""
-    if len(set(labels)) < 2:  # nothing to guess
-        return []
-    guess = _best_guess(data, labels)
-    low, high = winner.report_interval
-    if low > guess if data.greater_is_better else high < guess:
-        return []
-    always = "the most frequent class" if data.kind == "classification" else "the mean"
-    than = f"always predicting {always} ({Unit(data.metric).number(guess)})"
-    return [f"No evidence that it is better than {than}: more examples, more time or another model before the choice of a method matters."]
-
-
-def _best_guess(data: DataDescribed, labels: Sequence[float]) -> float:
-    constant = Counter(labels).most_common(1)[0][0] if data.kind == "classification" else sum(labels) / len(labels)
-    return METRICS[data.metric].score(list(labels), [constant] * len(labels))
 
 
 def _over_limits(events: Sequence[Event]) -> list[str]:

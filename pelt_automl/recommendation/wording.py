@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pelt_automl.evidence.points import ERRORS
-from pelt_automl.records import Standing, TrialEnded
+from pelt_automl.records import Outcome, Standing, TrialEnded
 
 NOTHING = "\N{EN DASH}"
+SUREST = 0.999
+"""Probability above which nothing is said to be: it comes from a few thousand draws."""
 LIMITS = {"mcc": (-1.0, 1.0), "pearson": (-1.0, 1.0), "spearman": (-1.0, 1.0), "pearson_spearman": (-1.0, 1.0)}
 """Range of metrics other than the usual 0 to 1."""
 
@@ -135,6 +137,13 @@ def percent(probability: float | None) -> str:
     if 0 < probability < 0.01:
         return "<1 %"
     return ">99 %" if 0.99 < probability < 1 else f"{100 * probability:.0f} %"
+
+
+def chance(row: Standing, outcome: Outcome) -> str:
+    """P(best) of a finalist as tables show it: a dash where it rests on one seed or where nothing was learned, and never ``100 %``."""
+    if len(row.seed_scores) < 2 or outcome == "nothing-learned":
+        return NOTHING
+    return percent(min(row.p_best, SUREST))
 
 
 def went_wrong(row: Standing) -> str:

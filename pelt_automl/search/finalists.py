@@ -1,7 +1,7 @@
 """Which configurations are confirmed on fresh seeds."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pelt_automl.methods import FIXED_DEFAULTS
 from pelt_automl.records import Decision, TrialEnded
@@ -42,7 +42,9 @@ def choose_finalists(trials: Sequence[TrialEnded], most: int, *, out: Collection
     unique = list({trial.trial: trial for trial in order}.values())
     chosen = sorted(unique[:most], key=rank)
     decisions = [_decision("finalist", trial, reasons[trial.trial]) for trial in chosen]
-    decisions += [_decision("left out", trial, f"{reasons[trial.trial]}, but no time for it") for trial in unique[most:]]
+    decisions += [
+        replace(_decision("left out", trial, f"{reasons[trial.trial]}, but no time for it"), lack_of_time=True) for trial in unique[most:]
+    ]
     return Finalists(chosen, decisions)
 
 

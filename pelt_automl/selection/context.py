@@ -15,6 +15,7 @@ from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pac
 from pelt_automl.records import Decision, Event, HyperParameters, Planned, Progress, Recorder, Seeds, TrialEnded, of_kind
 from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, FEWEST_REPORT, WRITING, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
+from pelt_automl.selection.environment import question_of
 from pelt_automl.selection.field import longest_text, refusals, too_many
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.tasks import TaskData
@@ -74,6 +75,11 @@ class Context:
     _plan: TrainingPlan | None = None
     _final_plan: TrainingPlan | None = None
     _tokens: dict[int, tuple[Tokens, Tokens]] = field(default_factory=dict)
+
+    @property
+    def question(self) -> str:
+        """The hash of what is asked; the finalists' seeds are made from it."""
+        return question_of(self.settings, self.data.data_hash)
 
     @property
     def backbone(self) -> Backbone:

@@ -218,7 +218,7 @@ def _say_what_is_missing(context: Context, finalists: Sequence[str]) -> None:
         missing = [event.candidate for event in measured if figure(event) is None]
         if missing:
             why = f"the time left was too short to measure it for {len(missing)} of {len(measured)} finalists"
-            context.record.add(Decision("left out", what, why))
+            context.record.add(Decision("left out", what, why, lack_of_time=True))
 
 
 def device_name(context: Context) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pelt_automl
-from pelt_automl.config import SelectionSettings
+from pelt_automl.config import BEHAVIOUR, SelectionSettings
 from pelt_automl.search.spaces import SearchSpace
 
 LIBRARIES = ("pelt-automl", "torch", "transformers", "datasets", "optuna", "mlflow", "prefect", "scikit-learn", "numpy")
@@ -42,18 +42,40 @@ def settings_as_json(settings: SelectionSettings) -> dict[str, Any]:
     return plain
 
 
-def key_of(settings: SelectionSettings, data_hash: str, spaces: Mapping[str, SearchSpace]) -> str:
-    """The same for the same command on the same data with the same version: 16 hex digits.
+FILES = ("data_dir", "train", "validation", "test")
+"""Task settings that only say where the data is: its hash says what it is."""
 
-    The number of threads isn't part of it, nor where files lie: the data's hash and the spaces themselves say it better.
+EFFORT = (
+    "methods", "trials", "seconds", "finalist_seeds", "most_seeds", "finalist_share", "rungs", "promoted", "sampler", "portfolio", "race",
+)  # fmt: skip
+"""Search settings that say how hard to look. All others are part of what is asked."""
+
+
+def question_of(settings: SelectionSettings, data_hash: str) -> str:
+    """What is asked: data, model, metric, K, protocol, training settings, seed, and the program's `BEHAVIOUR`. 16 hex digits.
+
+    Two selections with the same question are two attempts at the same answer. The number of threads isn't part of it, nor where files are.
     """
     plain = settings_as_json(settings)
     plain["training"].pop("threads")
-    for path in ("data_dir", "train", "validation", "test"):
-        plain["task"].pop(path)
-    plain["search"].pop("spaces")
-    everything = [plain, data_hash, {method: asdict(space) for method, space in spaces.items()}, pelt_automl.__version__]
-    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:16]
+    asked = {name: value for name, value in plain["search"].items() if name not in (*EFFORT, "spaces")}
+    task = {name: value for name, value in plain["task"].items() if name not in FILES}
+    return _digest([task, plain["model"], plain["training"], asked, data_hash, BEHAVIOUR])
+
+
+def effort_of(settings: SelectionSettings, spaces: Mapping[str, SearchSpace]) -> str:
+    """How hard to look for the answer: methods, trials, seconds, seeds, sampler, rungs, race, and the search spaces. 16 hex digits."""
+    plain = settings_as_json(settings)["search"]
+    return _digest([{name: plain[name] for name in EFFORT}, {method: asdict(space) for method, space in spaces.items()}])
+
+
+def key_of(settings: SelectionSettings, data_hash: str, spaces: Mapping[str, SearchSpace]) -> str:
+    """Question and effort together: the same for the same command on the same data with the same `BEHAVIOUR`. 16 hex digits."""
+    return _digest([question_of(settings, data_hash), effort_of(settings, spaces)])
+
+
+def _digest(plain: Any) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _version(name: str) -> str | None:

@@ -55,9 +55,8 @@ def _seconds(context: Context, runs: Sequence[TrialEnded]) -> float:
 
 
 def _leave_out(context: Context, candidate: str) -> None:
-    decision = Decision(
-        "left out", f"gate evidence of {candidate}", "the time left is too short for it", {"seconds_left": context.clock.left}
-    )
+    numbers = {"seconds_left": context.clock.left}
+    decision = Decision("left out", f"gate evidence of {candidate}", "the time left is too short for it", numbers, lack_of_time=True)
     if (decision.what, decision.subject) not in {(made.what, made.subject) for made in context.record.of(Decision)}:
         context.record.add(decision)
 

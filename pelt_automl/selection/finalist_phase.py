@@ -1,5 +1,6 @@
 """The finalists: trained anew on fresh paired seed triples, then scored on the report split, as many seeds as the verdict needs."""
 
+import hashlib
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 from pelt_automl.recommendation.another_seed import LEFT, out_of_finals
 from pelt_automl.recommendation.decision import outlook_of
-from pelt_automl.records import Decision, FinalistScored, Seeds, TrialEnded
+from pelt_automl.records import TIME_LIMIT, Decision, FinalistScored, Seeds, TrialEnded
 from pelt_automl.search.finalists import choose_finalists, wanted_finalists
 from pelt_automl.search.race import out_of_race
 from pelt_automl.selection.context import Context
@@ -76,12 +77,16 @@ def confirm_further(context: Context, candidates: Sequence[Candidate]) -> None:
         return
     for candidate in candidates:
         why = "the time left is too short to train it on the finalists' seeds"
-        context.record.add(Decision("left out", candidate.name, why, {"seconds_left": context.clock.left}))
+        context.record.add(Decision("left out", candidate.name, why, {"seconds_left": context.clock.left}, lack_of_time=True))
 
 
-def finalist_seeds(seed: int, index: int) -> Seeds:
-    """The seed triple of this index: shared by all finalists, and by no trial of the search."""
-    return Seeds(split=seed + 1 + index, initialization=seed + 1001 + index, order=seed + 2001 + index)
+def finalist_seeds(question: str, index: int) -> Seeds:
+    """The seed triple of this index, from the hash of the question: shared by all finalists, and by no other question."""
+
+    def drawn(purpose: str) -> int:
+        return int.from_bytes(hashlib.sha256(f"{question}/{index}/{purpose}".encode()).digest()[:4], "big") >> 1
+
+    return Seeds(split=drawn("split"), initialization=drawn("initialization"), order=drawn("order"))
 
 
 def _chosen(context: Context) -> list[Candidate]:
@@ -159,7 +164,7 @@ def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
         return True
     if runs[0].index > 0 and _time_for(context, runs) < 1:
         numbers = {"seconds_left": context.clock.left, "seconds_needed": len(todo) * context.seconds_a_finalist + reserve}
-        context.record.add(Decision("left out", f"seed {runs[0].index}", "the time left is too short for another seed", numbers))
+        context.record.add(Decision("left out", f"seed {runs[0].index}", "the time left is too short for another seed", numbers, True))
         return False
     plan = context.final_plan
     trainer = context.trainer("finalists", len(todo) * plan.steps, reserve=reserve, plan=plan)
@@ -193,13 +198,13 @@ class _Finalists:
 
 
 def _start(context: Context, run: _FinalistRun) -> TrialRun:
-    seeds = finalist_seeds(context.settings.search.seed, run.index)
+    seeds = finalist_seeds(context.question, run.index)
     return context.run(run.name, run.candidate.method, run.candidate.hyper_parameters, seeds, context.final_plan)
 
 
 def _end(context: Context, run: _FinalistRun, training: TrialRun) -> None:
     if training.running:
-        training.end("stopped" if training.progress.best_weights else "failed", "time limit")
+        training.end("stopped" if training.progress.best_weights else "failed", TIME_LIMIT)
     if training.progress.state != "failed":
         save_tensors(weights_of_run(context.folder, run.name), training.progress.best_weights)
     context.record.add(

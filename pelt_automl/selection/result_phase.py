@@ -7,7 +7,7 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import kept_form
 from pelt_automl.recommendation import Recommendation, load_recommendation, write_report
 from pelt_automl.recommendation.decision import decide
-from pelt_automl.records import Decision, FinalistScored, SelectionEnded, TrialEnded, VerdictReached
+from pelt_automl.records import TIME_LIMIT, Decision, FinalistScored, SelectionEnded, TrialEnded, VerdictReached
 from pelt_automl.search.budget import seconds_used
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
@@ -75,9 +75,9 @@ def _winning_run(context: Context, verdict: VerdictReached) -> tuple[TrialEnded,
 
 
 def _reason(context: Context) -> str:
-    cut = [d for d in context.record.of(Decision) if d.what == "search ended" or (d.what == "left out" and "time" in d.why)]
-    stopped = any(trial.cause == "time limit" for trial in context.record.of(TrialEnded))
-    return "time limit" if cut or stopped else "done"
+    decided = any(decision.lack_of_time for decision in context.record.of(Decision))
+    stopped = any(trial.cause == TIME_LIMIT for trial in context.record.of(TrialEnded))
+    return TIME_LIMIT if decided or stopped else "done"
 
 
 def _bill(context: Context) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pelt_automl.methods import METHODS
 from pelt_automl.recommendation.costs import DEFAULT_OVER
 from pelt_automl.recommendation.decision import best_by_select_score
 from pelt_automl.recommendation.wording import in_short
-from pelt_automl.records import CurvePoint, Decision, TrialEnded
+from pelt_automl.records import TIME_LIMIT, CurvePoint, Decision, TrialEnded
 from pelt_automl.search.budget import of_use_to_finals
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.promotion import expected_share, promoted
@@ -30,7 +30,7 @@ from pelt_automl.training.trials import TrialRun
 JOURNAL = "studies.journal"
 INHERITED = "inherited"
 """The decision to try configurations that another selection found."""
-TIME_LIMIT, NOT_PROMOTED = "time limit", "not promoted from its rung"
+NOT_PROMOTED = "not promoted from its rung"
 
 EXHAUSTED = "nothing left to try"
 
@@ -104,7 +104,7 @@ class _Search:
             self._stop(trial, TIME_LIMIT)
         if self._open() and not self._time_for_another():
             numbers = {"seconds": self.context.clock.elapsed}
-            self.context.record.add(Decision("search ended", "search", "the search's share of the time is used", numbers))
+            self.context.record.add(Decision("search ended", "search", "the search's share of the time is used", numbers, True))
 
     def _known(self, method: str) -> list[dict[str, Any]]:
         """What to try after the default without asking the sampler: what another selection found, then the portfolio."""

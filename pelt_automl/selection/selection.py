@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pelt_automl.backbones.loading import Backbone, load_backbone, load_outline
-from pelt_automl.config import SelectionSettings, home
+from pelt_automl.config import BEHAVIOUR, SelectionSettings, home
 from pelt_automl.errors import SelectionError
 from pelt_automl.recommendation import Recommendation, load_recommendation
 from pelt_automl.recorders import RECORDERS
@@ -20,7 +20,7 @@ from pelt_automl.search.spaces import load_spaces
 from pelt_automl.search.studies import exclusive
 from pelt_automl.selection.context import Context, Record
 from pelt_automl.selection.costs import measure_costs
-from pelt_automl.selection.environment import environment, key_of, settings_as_json
+from pelt_automl.selection.environment import effort_of, environment, key_of, settings_as_json
 from pelt_automl.selection.evidence_phase import explain
 from pelt_automl.selection.field import field_of, longest_text
 from pelt_automl.selection.finalist_phase import confirm
@@ -33,6 +33,7 @@ from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
 from pelt_automl.selection.speed import choose_threads, measure_speed
 from pelt_automl.tasks import TaskData, load_task
+from pelt_automl.tasks.baselines import constant_on_select
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.schedule import wanted_steps
 
@@ -97,6 +98,9 @@ class Selection:
                 settings_as_json(settings),
                 found,
                 resumed,
+                self.context.question,
+                effort_of(settings, self.context.spaces),
+                BEHAVIOUR,
             )
         )
         if not resumed:
@@ -246,6 +250,12 @@ def _earlier_events(folder: Path, key: str) -> list[Event]:
         return []
     events = list(read(path))
     started = [event for event in events if isinstance(event, SelectionStarted)]
+    if started and started[0].behaviour != BEHAVIOUR:
+        raise SelectionError(
+            f"{folder} holds a selection of another version of this program (behavior {started[0].behaviour}; this one has {BEHAVIOUR}), "
+            "and trainings of two versions can't be compared; choose another --output. "
+            f"Where that selection has ended, `pelt-automl report {folder}` still shows it"
+        )
     if started and started[0].key != key:
         raise SelectionError(
             f"{folder} holds another selection ({started[0].selection}: other settings, data or program version); "
@@ -267,6 +277,7 @@ def _description(data: TaskData, settings: SelectionSettings) -> DataDescribed:
         sizes=data.sizes(seed),
         hashes=data.hashes(seed),
         notes=list(data.notes),
+        guess_on_select=constant_on_select(data, seed),
     )
 
 

@@ -22,6 +22,12 @@ def baselines(data: TaskData, seed: int = 0) -> dict[str, float]:
     return {name: data.metric.score(data.report.labels, predicted) for name, predicted in predictions.items()}
 
 
+def constant_on_select(data: TaskData, seed: int) -> float:
+    """What always predicting the most frequent class (regression: the mean, for mae the median) of train scores on select."""
+    train, select = data.split(seed)
+    return data.metric.score(select.labels, [_constant(data, train)] * len(select))
+
+
 def _constant(data: TaskData, fitted: Examples) -> float:
     if data.kind == "classification":
         counts = Counter(fitted.labels)

@@ -125,7 +125,7 @@ def test_the_peers_finals_have_each_methods_best_and_the_fixed_defaults_on_fresh
     assert set(found["seed_scores"]) == {"bitfit", "lora", "lora (default)"}, "LoRA's default is fixed, and isn't its best"
     assert all(len(scores) == 2 for scores in found["seed_scores"].values())
     first = search.settings.search.seed
-    assert splits == [finalist_seeds(first, index).split for index in (0, 1)]
+    assert splits == [finalist_seeds(f"peer-{first}", index).split for index in (0, 1)]
     means = {name: sum(scores) / 2 for name, scores in found["seed_scores"].items()}
     assert found["report_score"] == pytest.approx(max(means.values()))
     assert found["examples"] == search.taken * search.settings.training.batch_size > 0

@@ -9,6 +9,7 @@ from pelt_automl.recommendation.decision import decide, region_of_equivalence
 from pelt_automl.records import CurvePoint, DataDescribed, FinalistScored, ReportOpened, Seeds, TrialEnded, UnionPruned, to_json
 
 N = 1000
+LABELS = [float(i % 2) for i in range(N)]
 
 
 def data(metric="accuracy", greater=True):
@@ -26,11 +27,11 @@ def trial(name, candidate, stage="finalist", state="completed", kept=100, second
 
 
 def opened(labels=None):
-    return ReportOpened(1, N, N, labels or [1.0] * N)
+    return ReportOpened(1, N, N, labels or LABELS)
 
 
 def finalist(candidate, points, kept=100, seconds=1.0, select=0.8):
-    """Runs with an accuracy of so many points each: all labels are 1, and the first examples are wrong."""
+    """Runs with an accuracy of so many points each: the classes take turns, and the first examples are wrong."""
     for seed, score in enumerate(points):
         if score is None:
             yield trial(f"final-{candidate}-seed{seed}", candidate, state="failed", kept=kept, cause="loss is not finite")
@@ -38,7 +39,9 @@ def finalist(candidate, points, kept=100, seconds=1.0, select=0.8):
         right = round(score / 100 * N)
         name = f"final-{candidate}-seed{seed}"
         yield trial(name, candidate, kept=kept, seconds=seconds, select=select)
-        yield FinalistScored(name, candidate, candidate.rsplit("-", 1)[0], seed, right / N, [0.0] * (N - right) + [1.0] * right)
+        yield FinalistScored(
+            name, candidate, candidate.rsplit("-", 1)[0], seed, right / N, [1 - x for x in LABELS[: N - right]] + LABELS[N - right :]
+        )
 
 
 def selection(*finalists):
@@ -189,9 +192,9 @@ def test_every_number_of_a_verdict_is_finite_and_probabilities_sum_to_1():
     assert all(0 <= bound <= 1 for row in verdict.standings for bound in row.report_interval)
 
 
-def test_a_lone_finalist_wins_with_certainty_and_says_that_it_is_alone():
+def test_a_lone_finalist_has_no_probability_of_being_the_best_and_says_that_it_is_alone():
     verdict = decide(selection(finalist("a-0001", [90, 91])), 1.0, "params")
-    assert (verdict.candidate, verdict.p_best) == ("a-0001", 1.0)
+    assert (verdict.candidate, verdict.p_best) == ("a-0001", None)
     assert "only finalist" in verdict.statement
 
 
@@ -246,8 +249,8 @@ def search(name, select, state="completed", constant=False, kept=100):
     ("trials", "winner"),
     [
         ([search("a-0000", 0.7), search("b-0001", 0.8)], "b-0001"),
-        # trained to its end comes before a better score at the rung
-        ([search("a-0000", 0.7), search("b-0001", 0.8, "stopped")], "a-0000"),
+        # the better score counts, also of one that was stopped at a rung
+        ([search("a-0000", 0.7), search("b-0001", 0.8, "stopped")], "b-0001"),
         ([search("b-0001", 0.8, "stopped"), search("c-0001", 0.9, "failed")], "b-0001"),
         ([search("a-0000", 0.7), search("b-0001", 0.8, constant=True)], "a-0000"),
         ([search("a-0000", 0.7), search("b-0001", float("nan"))], "a-0000"),

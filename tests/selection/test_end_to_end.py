@@ -26,8 +26,6 @@ from pelt_automl.tasks.files import read_table
 from tests.tiny_world import CLASSES, Watcher, counted, of, records_of
 
 METHODS = ("lora", "unipelt-apl", "head")
-TRIPLES = [(1, 1001, 2001), (2, 1002, 2002), (3, 1003, 2003)]
-"""Of the finalists with seed 0: split, initialization, order."""
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +91,10 @@ def test_finalists_share_three_seed_triples_that_no_trial_of_the_search_has(even
         by_candidate.setdefault(trial.candidate, []).append((trial.seeds.split, trial.seeds.initialization, trial.seeds.order))
     assert {method for method in METHODS if any(name.startswith(method) for name in by_candidate)} == set(METHODS)
     assert {"lora-0000", "unipelt-apl-0000"} <= by_candidate.keys(), "the fixed defaults are among them"
-    assert all(sorted(triples) == TRIPLES for triples in by_candidate.values())
+    first, *others = ({*triples} for triples in by_candidate.values())
+    assert len(first) == 3
+    assert all(triples == first for triples in others)
+    assert 0 not in {seed for triple in first for seed in triple}
     seeds = [trial.seeds for trial in trials(events, "search")]
     assert {seed.split for seed in seeds} | {seed.initialization for seed in seeds} | {seed.order for seed in seeds} == {0}
 

@@ -12,7 +12,8 @@ import pytest
 from mlflow import MlflowClient
 
 import pelt_automl
-from pelt_automl.recommendation import load_recommendation
+from pelt_automl.errors import SelectionError
+from pelt_automl.recommendation import load_recommendation, write_report
 from pelt_automl.records import (
     ContributionMeasured,
     Decision,
@@ -229,3 +230,15 @@ def test_killed_three_times_with_kill_9_it_ends_as_if_nothing_had_happened(world
     runs = client.search_runs([client.get_experiment_by_name("reviews").experiment_id])
     expected = [trial.trial for trial in of(events, TrialEnded)] + [of(events, SelectionStarted)[0].selection]
     assert sorted(run.info.run_name for run in runs) == sorted(expected)
+
+
+@pytest.mark.usefixtures("without_mlflow")
+def test_a_selection_of_another_behavior_is_not_continued_and_still_reports(world, tmp_path, finished):
+    folder = finished.copy(tmp_path / "old")
+    records = folder / "records.jsonl"
+    text = records.read_text(encoding="utf-8")
+    assert '"behaviour": 2' in text
+    records.write_text(text.replace('"behaviour": 2', '"behaviour": 1'), encoding="utf-8")
+    with pytest.raises(SelectionError, match=r"another version of this program \(behavior 1; this one has 2\).*choose another --output"):
+        pelt_automl.select(output=folder, **finished.world.options())
+    assert write_report(folder)

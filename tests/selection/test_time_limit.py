@@ -65,18 +65,19 @@ def test_no_finalist_in_time_still_gives_a_recommendation_with_a_warning_and_the
 
 @pytest.mark.usefixtures("without_mlflow")
 def test_the_weights_kept_for_that_case_are_those_of_the_trial_that_would_be_recommended(world, tmp_path, monkeypatch):
-    """A trial that was trained in full is recommended before one that was cut off with a better score."""
+    """What is known best is recommended, whether it was trained in full or cut off."""
     monkeypatch.setattr(selection_module, "confirm", lambda context: None)
     end = TrialRun.end
 
     def cut_off(run, state, cause=""):
-        run.progress.best_score = 0.5 if run.name == "lora-0000" else 0.9
+        run.progress.best_score = 0.9 if run.name == "lora-0001" else 0.5
         end(run, "completed" if run.name == "lora-0000" else "stopped", cause)
 
     monkeypatch.setattr(TrialRun, "end", cut_off)
     found, _ = timed(world, tmp_path / "out", methods=["lora"], trials=3, epochs=4)
-    assert found.candidate == "lora-0000"
-    assert pelt_automl.load(tmp_path / "out").config.hyper_parameters == METHODS["lora"].defaults
+    assert found.candidate == "lora-0001"
+    assert found.outcome != "recommended", "nothing was confirmed"
+    assert pelt_automl.load(tmp_path / "out").config.hyper_parameters == found.hyper_parameters != METHODS["lora"].defaults
 
 
 @pytest.mark.usefixtures("without_mlflow")
