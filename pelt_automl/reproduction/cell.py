@@ -20,7 +20,7 @@ from pelt_automl.training.evaluation import is_constant, score_of
 from pelt_automl.training.failures import Failure
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.pack_training import predict_best
-from pelt_automl.training.tokens import Tokens, tokenize
+from pelt_automl.training.tokens import Tokens, drawn, tokenize
 from pelt_automl.training.trials import TrialRun, begin
 
 AT_ONCE = {"cpu": 8, "cuda": 16}
@@ -93,7 +93,8 @@ class CellTraining:
 
     @cached_property
     def _report(self) -> Tokens:
-        return self._tokens(self.data.report).at_most(self.protocol.report_most, self.protocol.training_seed)
+        chosen = drawn(len(self.data.report), self.protocol.report_most, self.protocol.training_seed)
+        return self._tokens(self.data.report.take(chosen.tolist()))
 
     def _tokens(self, examples: Examples) -> Tokens:
         return tokenize(examples, self.backbone.tokenizer, longest_text(self.protocol.training.max_length, self.backbone.shape))

@@ -18,10 +18,10 @@ from pelt_automl.search.spaces import SearchSpace
 from pelt_automl.selection.environment import question_of
 from pelt_automl.selection.field import longest_text, refusals, too_many
 from pelt_automl.selection.inherited import Inherited
-from pelt_automl.tasks import TaskData
+from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import TrainingPlan, make_plan
-from pelt_automl.training.tokens import Tokens, tokenize
+from pelt_automl.training.tokens import Tokens, TokenStore, tokenize
 from pelt_automl.training.trials import TrialRun, begin
 
 E = TypeVar("E", bound=Event)
@@ -74,7 +74,10 @@ class Context:
     """The examples of the report split that finalists are scored on, once it is open in this process."""
     _plan: TrainingPlan | None = None
     _final_plan: TrainingPlan | None = None
-    _tokens: dict[int, tuple[Tokens, Tokens]] = field(default_factory=dict)
+    _pool: TokenStore | None = None
+    _validation: TokenStore | None = None
+    _latest: tuple[int, tuple[Tokens, Tokens]] | None = None
+    """The split seed that was asked for last, with its splits."""
 
     @property
     def question(self) -> str:
@@ -117,7 +120,7 @@ class Context:
     def ready(self, backbone: Backbone, steps: int, final_steps: int = 0) -> None:
         """Set what `prepare` has found; without `final_steps` finalists are trained as long as the search's trials."""
         self._backbone, self.lower = backbone, LowerLayers(backbone)
-        search, training, select_size = self.settings.search, self.settings.training, len(self.data.split(self.settings.search.seed)[1])
+        search, training, select_size = self.settings.search, self.settings.training, self.data.sizes(self.settings.search.seed)["select"]
         self._plan = make_plan(steps, search.rungs, select_size, training)
         self._final_plan = make_plan(final_steps or steps, search.rungs, select_size, training)
 
@@ -193,15 +196,26 @@ class Context:
         return min(FEWEST_REPORT, len(self.data.report))
 
     def splits(self, seed: int) -> tuple[Tokens, Tokens]:
-        """Tokenized train and select of a split seed."""
-        if seed not in self._tokens:
-            train, select = (tokenize(part, self.backbone.tokenizer, self.max_length) for part in self.data.split(seed))
-            self._tokens[seed] = (train, select)
-        return self._tokens[seed]
+        """Tokenized train and select of a split seed. Every text is tokenized once, and of the seeds only the latest is kept."""
+        if self._latest is None or self._latest[0] != seed:
+            self._latest = None  # not two at once
+            self._latest = (seed, self._gathered(seed))
+        return self._latest[1]
+
+    def _gathered(self, seed: int) -> tuple[Tokens, Tokens]:
+        train, select = self.data.indices(seed)
+        self._pool = self._pool or TokenStore(self.data.pool, self._tokenized)
+        if self.data.validation is None:
+            return self._pool.take(train), self._pool.take(select)
+        self._validation = self._validation or TokenStore(self.data.validation, self._tokenized)
+        return self._pool.take(train), self._validation.take(select)
+
+    def _tokenized(self, examples: Examples) -> Tokens:
+        return tokenize(examples, self.backbone.tokenizer, self.max_length)
 
     def report(self, indices: Sequence[int]) -> Tokens:
         """Tokenized examples of the report split."""
-        return tokenize(self.data.report.take(indices), self.backbone.tokenizer, self.max_length)
+        return self._tokenized(self.data.report.take(indices))
 
     def run(self, name: str, method: str, hyper_parameters: dict[str, Any], seeds: Seeds, plan: TrainingPlan | None = None) -> TrialRun:
         """A training that hasn't started, by the search's plan unless another is given."""
@@ -302,7 +316,7 @@ class Context:
         methods = {trial.method for trial in self.record.of(TrialEnded) if trial.candidate in finalists} or set(self.methods)
         if not any(m.gate for method in methods for m in self.modifications(method, METHODS[method].defaults)):
             return 0.0
-        select = min(EVIDENCE_EXAMPLES, len(self.data.split(self.settings.search.seed)[1]))
+        select = min(EVIDENCE_EXAMPLES, self.data.sizes(self.settings.search.seed)["select"])
         return 5 * self.settings.search.finalist_seeds * select * self.speed.example
 
     def evidence_select(self, seed: int) -> Tokens:

@@ -142,7 +142,7 @@ class Selection:
                 choose_threads(context)
                 leave_out(context, left_out_before(context))
                 return
-            context.ready(backbone, wanted_steps(len(context.data.split(context.settings.search.seed)[0]), training))
+            context.ready(backbone, wanted_steps(context.data.sizes(context.settings.search.seed)["train"], training))
             context.progress("model", 0.5, 1, "measuring its speed")
             threads = choose_threads(context)
             apply_limits(context)
@@ -152,13 +152,12 @@ class Selection:
     def _plan(self, speed: Speed, packs: Packs, threads: int) -> None:
         context = self.context
         search_settings, training = context.settings.search, context.settings.training
-        train, select = context.data.split(search_settings.seed)
-        sizes = (len(select), len(context.data.report))
+        sizes = context.data.sizes(search_settings.seed)
         given = allowance(
-            wanted_steps(len(train), training),
+            wanted_steps(sizes["train"], training),
             wanted_finalists(context.methods),
             len(context.methods),
-            sizes,
+            (sizes["select"], sizes["report"]),
             context.clock.left,
             speed,
             search_settings,
@@ -172,7 +171,7 @@ class Selection:
             "finalists": given.finalists,
             **packs.numbers,
         }
-        seconds = training_seconds(given.steps, len(select), speed, search_settings, training)
+        seconds = training_seconds(given.steps, sizes["select"], speed, search_settings, training)
         message = f"{given.message}; computing in {precision_name(context.backbone.dtype)}, threads: {threads}; {packs.message}"
         first_rung = plan.rungs[0] if plan.rungs else plan.steps
         rungs, final_steps = list(plan.rungs), context.final_plan.steps

@@ -3,9 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pelt_automl.tasks.examples import Examples, Kind
 from pelt_automl.tasks.metrics import Metric
 from pelt_automl.tasks.splits import SELECT_MOST, SELECT_SHARE, carve, stream
+
+Indices = NDArray[np.int32]
+"""Positions of examples."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,8 @@ class TaskData:
     """``strict``: the K examples. ``paper``: all training examples, of which a seed takes K."""
     validation: Examples | None = None
     """The user's own validation file (``strict``): select for every seed."""
-    _splits: dict[int, tuple[Examples, Examples]] = field(default_factory=dict, repr=False, compare=False)
+    _splits: dict[int, tuple[Indices | None, Indices]] = field(default_factory=dict, repr=False, compare=False)
+    """By seed: train, None where it is all of the pool but select, and select."""
 
     @property
     def pair(self) -> bool:
@@ -43,33 +50,49 @@ class TaskData:
         """Outputs of the head: the number of classes, 1 for regression."""
         return len(self.labels) if self.kind == "classification" else 1
 
+    @property
+    def select_from(self) -> Examples:
+        """What select's indices count in: the user's own validation file, else the pool."""
+        return self.pool if self.validation is None else self.validation
+
+    def indices(self, seed: int) -> tuple[Indices, Indices]:
+        """The splits (train, select) of this split seed, train in `pool`, select in `select_from`: the same for the same seed, always.
+
+        Only what no rule gives back is kept of a seed: 4 bytes for each example of select, and for the K of the paper's protocol.
+        """
+        train, select = self._kept(seed)
+        if train is None:
+            train = np.arange(len(self.pool), dtype=np.int32)
+            train = train if self.validation is not None else np.delete(train, select)
+        return train, select
+
     def split(self, seed: int) -> tuple[Examples, Examples]:
-        """The splits (train, select) of this split seed: the same for the same seed, always."""
+        """The examples of `indices`, gathered at each call."""
+        train, select = self.indices(seed)
+        return self.pool.take(train.tolist()), self.select_from.take(select.tolist())
+
+    def _kept(self, seed: int) -> tuple[Indices | None, Indices]:
+        if self.validation is not None:
+            return None, np.arange(len(self.validation), dtype=np.int32)
         if seed not in self._splits:
-            self._splits[seed] = self._split(seed)
+            self._splits[seed] = self._as_unipelt(self.k, seed) if self.protocol == "paper" and self.k is not None else self._carved(seed)
         return self._splits[seed]
 
-    def _split(self, seed: int) -> tuple[Examples, Examples]:
-        if self.validation is not None:
-            return self.pool, self.validation
-        if self.protocol == "paper" and self.k is not None:
-            return self._as_unipelt(self.k, seed)
+    def _carved(self, seed: int) -> tuple[None, Indices]:
         size = min(SELECT_MOST, max(1, round(SELECT_SHARE * len(self.pool))))
-        train, select = carve(self.pool, self.kind, size, seed, "select")
-        return self.pool.take(train), self.pool.take(select)
+        return None, np.array(carve(self.pool, self.kind, size, seed, "select")[1], dtype=np.int32)
 
-    def _as_unipelt(self, k: int, seed: int) -> tuple[Examples, Examples]:
+    def _as_unipelt(self, k: int, seed: int) -> tuple[Indices, Indices]:
         """The first K of the shuffled pool, and the next 1,000 that repeat none of them."""
         order = list(range(len(self.pool)))
         stream("paper", seed).shuffle(order)
-        train = self.pool.take(order[:k])
-        seen = set(train.texts)
+        seen = {self.pool.texts[i] for i in order[:k]}
         rest = [i for i in order[k:] if self.pool.texts[i] not in seen]
-        return train, self.pool.take(rest[:SELECT_MOST])
+        return np.array(order[:k], dtype=np.int32), np.array(rest[:SELECT_MOST], dtype=np.int32)
 
     def sizes(self, seed: int) -> dict[str, int]:
         """Examples in ``train``, ``select`` and ``report``."""
-        train, select = self.split(seed)
+        train, select = self.indices(seed)
         return {"train": len(train), "select": len(select), "report": len(self.report)}
 
     def hashes(self, seed: int) -> dict[str, str]:

@@ -96,7 +96,7 @@ def _with_k(whole: TaskData, k: int | None, seed: int, left: str) -> TaskData:
         # In the strict protocol the K examples are all that anything below sees.
         pool = whole.pool.take(sample(whole.pool, whole.kind, k, seed)) if whole.protocol == "strict" else whole.pool
         data = replace(data, k=k, pool=pool)
-    if len(data.split(0)[1]) < FEWEST_SELECT:
+    if data.sizes(0)["select"] < FEWEST_SELECT:
         raise SettingsError(_too_few_to_select(data))
     return replace(data, notes=(*whole.notes, *_protocol_notes(data, len(whole.pool))))
 
@@ -212,7 +212,7 @@ def _check_k(whole: TaskData, k: int, left: str) -> None:
 
 
 def _too_few_to_select(data: TaskData) -> str:
-    train, select = data.split(0)
+    train, select = data.indices(0)
     why = f"train needs one example of each of the {len(data.labels)} classes" if data.labels else "examples are too few"
     return (
         f"of {len(train) + len(select)} labelled examples {len(select)} are left to select on, at least {FEWEST_SELECT} are needed "
@@ -221,7 +221,7 @@ def _too_few_to_select(data: TaskData) -> str:
 
 
 def _protocol_notes(data: TaskData, available: int) -> list[str]:
-    train, select = data.split(0)
+    train, select = data.indices(0)
     used = "all" if data.k is None else f"{data.k} of"
     if data.validation is not None:
         return [f"select is the user's validation file for every seed; train is {used} {available} training examples"]

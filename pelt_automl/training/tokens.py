@@ -1,7 +1,7 @@
 """Tokenized examples, the order in which a trial sees them, and padded batches of several trials."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,9 +49,14 @@ class Tokens:
 
     def at_most(self, most: int | None, seed: int) -> "Tokens":
         """All, or as many of them, drawn by the seed, in their order; None: all."""
-        if most is None or len(self) <= most:
-            return self
-        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:most]))
+        return self if most is None or len(self) <= most else self.take(drawn(len(self), most, seed))
+
+
+def drawn(count: int, most: int | None, seed: int) -> Indices:
+    """At most so many of `count` positions (None: all), drawn by the seed, in their order."""
+    if most is None or count <= most:
+        return np.arange(count, dtype=np.int64)
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
 def tokenize(examples: Examples, tokenizer: Any, max_length: int) -> Tokens:
@@ -59,6 +64,27 @@ def tokenize(examples: Examples, tokenizer: Any, max_length: int) -> Tokens:
     columns = [list(column) for column in zip(*examples.texts, strict=True)]
     encoded = tokenizer(*columns, truncation=True, max_length=max_length, padding=False)
     return Tokens(encoded["input_ids"], encoded.get("token_type_ids"), np.asarray(examples.labels, dtype=np.float64))
+
+
+class TokenStore:
+    """Examples that are tokenized once each, when they are first asked for, whatever splits they are in."""
+
+    def __init__(self, examples: Examples, tokenized: Callable[[Examples], Tokens]) -> None:
+        """`tokenized` makes the tokens of those that are new."""
+        self.examples, self._tokenized = examples, tokenized
+        self._labels = np.asarray(examples.labels, dtype=np.float64)
+        self._ids: dict[int, list[int]] = {}
+        self._types: dict[int, list[int]] = {}
+
+    def take(self, indices: Sequence[int] | NDArray[np.integer]) -> Tokens:
+        """The examples at `indices`, in that order. Their tokens are shared with every other call's, so they must not be changed."""
+        positions = [int(i) for i in indices]
+        if missing := [i for i in dict.fromkeys(positions) if i not in self._ids]:
+            found = self._tokenized(self.examples.take(missing))
+            self._ids.update(zip(missing, found.input_ids, strict=True))
+            self._types.update(zip(missing, found.token_type_ids or (), strict=bool(found.token_type_ids)))
+        types = [self._types[i] for i in positions] if self._types else None
+        return Tokens([self._ids[i] for i in positions], types, self._labels[positions])
 
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2

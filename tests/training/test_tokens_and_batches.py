@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pelt_automl.tasks import Examples
-from pelt_automl.training.tokens import BatchOrder, Tokens, collate, tokenize
+from pelt_automl.training.tokens import BatchOrder, Tokens, TokenStore, collate, drawn, tokenize
 
 LENGTHS = np.array([3, 9, 4, 12, 5, 7, 3, 11, 6, 8, 10], dtype=np.int64)
 
@@ -47,6 +47,35 @@ def test_the_longer_text_of_a_pair_is_cut_first():
 def test_take_keeps_texts_types_and_labels_together():
     some = tokens([1], [2, 2], [3, 3, 3], types=[[0], [0, 1], [0, 0, 1]], labels=[5, 6, 7]).take([2, 0])
     assert (some.input_ids, some.token_type_ids, some.labels.tolist()) == ([[3, 3, 3], [1]], [[0, 0, 1], [0]], [7.0, 5.0])
+
+
+@pytest.mark.parametrize("types", [True, False])
+def test_a_store_tokenizes_each_text_once_whatever_is_asked_for(types):
+    asked = []
+
+    def tokenized(own):
+        asked.append([text for (text,) in own.texts])
+        found = tokenize(own, Words(), max_length=8)
+        return found if types else Tokens(found.input_ids, None, found.labels)
+
+    store = TokenStore(Examples((("a",), ("bb b",), ("ccc",), ("dddd d",)), (0, 1, 2, 3)), tokenized)
+    first = store.take(np.array([2, 0], dtype=np.int32))
+    assert (first.input_ids, first.labels.tolist()) == ([[9, 3, 8], [9, 1, 8]], [2.0, 0.0])
+    second = store.take([3, 0, 3, 1])
+    assert second.input_ids == [[9, 4, 1, 8], [9, 1, 8], [9, 4, 1, 8], [9, 2, 1, 8]]
+    assert second.token_type_ids == ([[0] * 4, [0] * 3, [0] * 4, [0] * 4] if types else None)
+    assert second.labels.tolist() == [3.0, 0.0, 3.0, 1.0]
+    assert asked == [["ccc", "a"], ["dddd d", "bb b"]]
+    assert len(store.take([])) == 0
+
+
+def test_what_is_drawn_is_at_most_so_many_in_order_and_the_same_as_of_tokens():
+    assert drawn(5, None, seed=1).tolist() == drawn(5, 9, seed=1).tolist() == [0, 1, 2, 3, 4]
+    some = drawn(11, 4, seed=3).tolist()
+    assert len(set(some)) == 4
+    assert some == sorted(some) != drawn(11, 4, seed=4).tolist()
+    eleven = tokens(*([index] for index in range(11)))
+    assert [ids[0] for ids in eleven.at_most(4, seed=3).input_ids] == some
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 11, 50])
