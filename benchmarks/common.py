@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pelt_automl.durable import write_text
+
 ROOT = Path(__file__).resolve().parents[1]
 
 PEERS = ("peft", "accelerate")
@@ -149,9 +151,8 @@ class Report:
         text, data = self.markdown(), self.as_json()
         print(f"{text}\n{data}", flush=True)
         if folder:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{self.name}.md").write_text(text, encoding="utf-8")
-            (folder / f"{self.name}.json").write_text(data, encoding="utf-8")
+            write_text(folder / f"{self.name}.md", text)
+            write_text(folder / f"{self.name}.json", data)
 
 
 def say(message: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.config import TaskSettings, TrainingSettings
+from pelt_automl.durable import replacing
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
 from pelt_automl.records import Seeds, to_json
@@ -64,10 +65,9 @@ def usable(train: Path, test: Path, columns: tuple[str, str], folder: Path) -> t
     text, label = columns
     rows = {path: [(row[text], row[label]) for row in read_table(path).rows] for path in (train, test)}
     classes = {name for name, count in Counter(name for _, name in rows[train]).items() if count > 1}
-    folder.mkdir(parents=True, exist_ok=True)
     copies = folder / "train.csv", folder / "test.csv"
     for source, copy in zip((train, test), copies, strict=True):
-        with copy.open("w", encoding="utf-8", newline="") as file:
+        with replacing(copy) as draft, draft.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([columns, *(row for row in rows[source] if row[1] in classes)])
     return copies
 

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import Report, names, numbers, parser, say
 from benchmarks.gate_agreement import agreement_table, cells_table, read_cells
 from benchmarks.gate_cells import PUBLISHED, Work, run_cell, settings_of
+from pelt_automl.durable import write_text
 from pelt_automl.errors import PeltError
 
 DATASETS = "qnli,rte,mrpc,cola,sst2,atis,snips"
@@ -87,10 +88,7 @@ def _new_cell(options: argparse.Namespace, work: Work, report: Report, place: Pl
         report.left_out.append(f"{place}: {error}")
         return []
     cell |= place._asdict() | {"seconds": round(time.monotonic() - began, 1)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(cell), encoding="utf-8")
-    unfinished.replace(path)
+    write_text(path, json.dumps(cell))
     return [cell]
 
 

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import Report, Table, add_selection_options, names, numbers, parser, say, selection_options
 from benchmarks.measuring import ProcessError, Spread, TimeLimit, in_turn, run_process
+from pelt_automl.durable import replacing
 
 AXES = ("pack", "width", "trials", "k", "methods")
 POINTS = ("axis", "size", "seconds", "lowest", "highest", "repeats")
@@ -170,8 +171,8 @@ def _draw(axis: str, found: Mapping[int, Spread], law: PowerLaw, folder: Path, r
     axes.set_yticks(medians, [f"{median:.3g}" for median in medians], minor=False)
     axes.minorticks_off()
     axes.legend()
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"scaling-{axis}.png", dpi=150)
+    with replacing(folder / f"scaling-{axis}.png") as draft:
+        figure.savefig(draft, dpi=150)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

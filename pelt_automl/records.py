@@ -433,11 +433,18 @@ class SelectionEnded(Event):
     time: float = field(default_factory=clock.time)
 
 
+@dataclass(frozen=True)
+class Published(Event):
+    """The last event: the report is written, every recorder has had the selection's folder, and what only the work needed is cleared."""
+
+    time: float = field(default_factory=clock.time)
+
+
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         SelectionStarted, DataDescribed, Planned, TrialEnded, Decision, ReportOpened, FinalistScored, GateMeasured, ContributionMeasured,
-        KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded,
+        KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded, Published,
     )
 }  # fmt: skip
 """Every kind of event that is kept, by the name that stands in its line."""

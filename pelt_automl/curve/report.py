@@ -5,8 +5,9 @@ from pathlib import Path
 
 from pelt_automl.curve.plot import k_curve_plot
 from pelt_automl.curve.result import FILE, KCurve, PointAtK
+from pelt_automl.durable import write_text
 from pelt_automl.recommendation import wording
-from pelt_automl.recommendation.report import PLOT_INK, TEMPLATES, environment, escape_markdown, write_whole
+from pelt_automl.recommendation.report import PLOT_INK, TEMPLATES, environment, escape_markdown
 from pelt_automl.recommendation.terminal import WIDTH
 from pelt_automl.recommendation.wording import Unit
 
@@ -23,7 +24,7 @@ def write_curve_report(curve: KCurve) -> list[Path]:
         "k-curve.md": _render("k-curve.md.j2", curve, svg, finalize=escape_markdown),
         "k-curve.html": _render("k-curve.html.j2", curve, svg, autoescape=True),
     }
-    return [write_whole(curve.folder / name, text) for name, text in texts.items()]
+    return [write_text(curve.folder / name, text) for name, text in texts.items()]
 
 
 def _render(template: str, curve: KCurve, svg: str | None, **escape: object) -> str:

@@ -15,8 +15,8 @@ from pelt_automl.curve.result import KCurve, events_at, folder_of, read_curve
 from pelt_automl.curve.settings import CurveSettings, curve_settings, in_words
 from pelt_automl.curve.time_shares import expected_cost, next_share
 from pelt_automl.curve.warm_start import best_configurations
-from pelt_automl.errors import NoTrialCompletedError, SelectionError
-from pelt_automl.recommendation.schema import RECORDS
+from pelt_automl.errors import NoTrialCompletedError
+from pelt_automl.folders import check_output
 from pelt_automl.records import Recorder, SelectionEnded, SelectionStarted, of_kind
 from pelt_automl.search.budget import Clock, seconds_used
 from pelt_automl.search.spaces import load_spaces
@@ -54,6 +54,8 @@ class CurveRun:
         Raises what `Selection.open` raises, with everything that is wrong with any K at once, before a model is loaded.
         """
         started = time.monotonic()
+        if folder:
+            check_output(folder.expanduser().absolute(), "curve")
         whole = settings.whole
         table, shape = load_outline(whole.model)
         methods, _ = field_of(whole.search.methods, table, shape, longest_text(whole.training.max_length, shape))
@@ -64,8 +66,7 @@ class CurveRun:
             named = [tasks[0].name, "k", *map(in_words, settings.ks), key[:8]]
             folder = home() / "selections" / re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(named))
         folder = folder.expanduser().absolute()
-        if (folder / RECORDS).is_file():
-            raise SelectionError(f"{folder} holds a single selection; choose another folder for the curve with --output")
+        check_output(folder, "curve")
         used = sum(seconds_used(events_at(folder, k)) for k in settings.ks)
         clock = Clock(whole.search.seconds, used=used, started=started)
         return CurveRun(settings, folder, methods, dict(zip(settings.ks, tasks, strict=True)), clock, display)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from pelt_automl.backbones.loading import Backbone
+from pelt_automl.durable import sync, sync_tree
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.export.merged import why_not_merged, write_merged
 from pelt_automl.export.peft_folder import why_not_peft, write_peft
@@ -19,6 +20,9 @@ from pelt_automl.training.checkpoints import TrainedConfig
 from pelt_automl.training.predicting import Predictor, load_predictor
 
 Kind = Literal["merged", "peft"]
+
+READ_FIRST = ("config.json", "adapter_config.json")
+"""Without these nothing reads the folder: they come last."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def export_winner(selection: Path, output: Path, *, merged: bool, peft: bool) ->
     winner = selection / "winner"
     predictor = load_predictor(winner if winner.is_dir() else selection, precision="fp32", device=torch.device("cpu"))
     trained, backbone = predictor.config, predictor.pack.backbone
+    output = output.expanduser().absolute()
     if problems := _why_not_there(output) + FORMATS[kind].why_not(trained, backbone):
         raise SettingsError(all_problems(f"export of {trained.method} on {backbone.name} with --{kind} to {output}", problems))
     with quiet():
@@ -93,21 +98,37 @@ def export_winner(selection: Path, output: Path, *, merged: bool, peft: bool) ->
 
 
 def _why_not_there(output: Path) -> list[str]:
-    if output.is_dir():
-        return ["the folder isn't empty; name a new one"] if any(output.iterdir()) else []
-    return ["there is a file of that name; name a new folder"] if output.exists() else []
+    """Why nothing can be written there. `output`: absolute."""
+    try:
+        if output.is_dir():
+            return ["the folder isn't empty; name a new one"] if any(output.iterdir()) else []
+        if output.is_symlink() or output.exists():
+            return ["there is a file of that name; name a new folder"]
+    except OSError as error:
+        return [f"the folder can't be read ({error.strerror}); name another one"]
+    return []
 
 
 def _write(predictor: Predictor, form: Format, output: Path) -> float:
-    """Write beside the place, and move it there when it has proved right: what is there is whole."""
+    """Write to a folder of another name, and move it into place when it has proved right: what is there is whole."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(predictor.pack.backbone.location, trust_remote_code=False, local_files_only=True)
-    parent = output.absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=parent) as place:
-        unfinished = Path(place) / output.name
-        unfinished.mkdir()
-        difference = form.write(predictor.pack, predictor.config, config, unfinished)
-        unfinished.replace(output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        stays = output.is_dir()  # it may be a link, a mounted disk, or the folder that a terminal is in
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=output if stays else output.parent) as place:
+            unfinished = Path(place) / output.name
+            unfinished.mkdir()
+            difference = form.write(predictor.pack, predictor.config, config, unfinished)
+            sync_tree(unfinished)
+            if stays:
+                for path in sorted(unfinished.iterdir(), key=lambda path: path.name in READ_FIRST):
+                    path.rename(output / path.name)
+            else:
+                unfinished.rename(output)
+        sync(output)
+        sync(output.parent)
+    except OSError as error:
+        raise SettingsError(f"the export can't be written to {output} ({error.strerror or error}); name another folder") from error
     return difference

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pelt_automl.durable import write_text
 from pelt_automl.recommendation import wording
 from pelt_automl.recommendation.expected_best_plot import expected_best_plot
 from pelt_automl.recommendation.plots import front_plot, learning_curves, submodule_heat_map
@@ -35,16 +36,7 @@ def write_report(folder: Path) -> list[Path]:
         "report.md": markdown(summary, plots),
         "report.html": html(summary, plots),
     }
-    return [write_whole(folder / name, text) for name, text in texts.items()]
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Write a file so that a reader sees the old one or the new one, never half of it."""
-    path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
-    return path
+    return [write_text(folder / name, text) for name, text in texts.items()]
 
 
 def draw(summary: Summary) -> dict[str, str]:

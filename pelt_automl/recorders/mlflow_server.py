@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from pelt_automl.config import home
+from pelt_automl.durable import creating
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -72,11 +73,6 @@ def _make_database(file: Path) -> None:
     """Make the tables under another name: a kill in the middle would leave half of them, which MLflow never mends."""
     from mlflow import MlflowClient
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    unfinished.unlink(missing_ok=True)
-    other = f"sqlite:///{unfinished}"
-    MlflowClient(tracking_uri=other, registry_uri=other).search_experiments(max_results=1)
-    with suppress(FileExistsError):  # another process was first: its file stays
-        os.link(unfinished, file)
-    unfinished.unlink()
+    with suppress(FileExistsError), creating(file) as draft:  # another process was first: its file stays
+        other = f"sqlite:///{draft}"
+        MlflowClient(tracking_uri=other, registry_uri=other).search_experiments(max_results=1)

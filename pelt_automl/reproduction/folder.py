@@ -5,21 +5,19 @@ process that trains the cell; the system releases it when that dies. Tables are 
 """
 
 import json
-import os
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time as now
 from typing import Any, Literal
 
+from pelt_automl.durable import creating, write_text
 from pelt_automl.errors import SelectionError
+from pelt_automl.folders import PROTOCOL, check_output, exclusive
 from pelt_automl.recorders import JsonlRecorder
 from pelt_automl.records import CurvePoint, Event, of_kind, read
 from pelt_automl.reproduction.protocol import Cell, K, Protocol
-from pelt_automl.search.studies import exclusive
-
-PROTOCOL = "protocol.json"
 
 
 @dataclass(frozen=True)
@@ -70,28 +68,26 @@ class ReproductionFolder:
     def __init__(self, path: Path, protocol: Protocol, model: str) -> None:
         """Make the folder, or take up one with the same protocol. Raises `SelectionError` when it can't be made or holds another's runs."""
         self.path = path
+        check_output(path, "reproduction")
         try:
-            for part in (self.path / "runs", self.path / "locks"):
-                part.mkdir(parents=True, exist_ok=True)
             self._agree({"model": model} | protocol.shared())
+            for part in (self.path / "runs", self.path / "locks"):
+                part.mkdir(exist_ok=True)
         except OSError as error:
             raise SelectionError(f"the folder {path} can't be written ({error.strerror}); choose another --output") from error
 
     def _agree(self, shared: dict[str, Any]) -> None:
         mine = json.loads(json.dumps(shared))
-        place, draft = self.path / PROTOCOL, self.path / f"{PROTOCOL}.{os.getpid()}"
-        draft.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
-        try:
-            os.link(draft, place)  # of several processes that begin at once, one makes it, whole
-        except FileExistsError:
-            earlier = json.loads(place.read_text(encoding="utf-8"))
-            differing = [name for name in sorted({*mine, *earlier}) if mine.get(name) != earlier.get(name)]
-            if differing:
-                raise SelectionError(
-                    f"{self.path} holds runs of another protocol (other {', '.join(differing)}; see {place}); choose another --output"
-                ) from None
-        finally:
-            draft.unlink()
+        place = self.path / PROTOCOL
+        with suppress(FileExistsError), creating(place) as draft:  # of several processes that begin at once, one makes it, whole
+            draft.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+            return
+        earlier = json.loads(place.read_text(encoding="utf-8"))
+        differing = [name for name in sorted({*mine, *earlier}) if mine.get(name) != earlier.get(name)]
+        if differing:
+            raise SelectionError(
+                f"{self.path} holds runs of another protocol (other {', '.join(differing)}; see {place}); choose another --output"
+            )
 
     def finished(self, cells: Iterable[Cell]) -> list[FinishedRun]:
         """The runs of these cells; of several of one method (it failed, and was tried again) the last."""
@@ -112,9 +108,7 @@ class ReproductionFolder:
 
     def replace(self, name: str, text: str) -> Path:
         """Write a file whole."""
-        draft = self.path / f"{name}.{os.getpid()}"
-        draft.write_text(text, encoding="utf-8")
-        return draft.replace(self.path / name)
+        return write_text(self.path / name, text)
 
     def _runs(self, cell: Cell) -> Path:
         return self.path / "runs" / f"{cell.name}.jsonl"

@@ -3,8 +3,7 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -72,18 +71,6 @@ def open_storage(journal: Path) -> BaseStorage:
     return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
 
 
-@contextmanager
-def exclusive(path: Path) -> Iterator[bool]:
-    """Hold the lock file `path` while inside; False when another process has it. Released by the system when the holder dies."""
-    with path.open("a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
-
-
 class MethodStudy:
     """The search of one method. First the published default, then what is known to be good, then a sampler with a fixed seed."""
 
@@ -147,7 +134,7 @@ class MethodStudy:
         return int.from_bytes(digest[:4], "big")
 
     def unfinished(self) -> list[Asked]:
-        """Trials that were asked for and never told: those of a process that was killed. Call it with the method's lock held."""
+        """Trials that were asked for and never told: those of a process that was killed."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         trials = [Trial(self.study, frozen._trial_id) for frozen in running]  # what was drawn already is drawn again as it was
         return [asked for trial in trials if (asked := self._accepted(trial))]

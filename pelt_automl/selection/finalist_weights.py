@@ -8,12 +8,13 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
 from pelt_automl.records import TrialEnded
 from pelt_automl.selection.context import Context
+from pelt_automl.selection.working_folders import working
 from pelt_automl.training.checkpoints import load_tensors
 
 
 def weights_of_run(folder: Path, run: str) -> Path:
     """A finalist run's best weights."""
-    return folder / "finalists" / f"{run}.safetensors"
+    return working(folder, "finalists") / f"{run}.safetensors"
 
 
 def trained_pack(context: Context, runs: Sequence[TrialEnded]) -> Pack:

@@ -1,23 +1,22 @@
 """The end: the verdict, the winner's folder, the report, and what is cleared away."""
 
-import shutil
 from pathlib import Path
 
+from pelt_automl.folders import clear_work_folder
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import kept_form
 from pelt_automl.recommendation import Recommendation, load_recommendation, write_report
 from pelt_automl.recommendation.decision import decide
-from pelt_automl.records import TIME_LIMIT, Decision, FinalistScored, SelectionEnded, TrialEnded, VerdictReached
+from pelt_automl.records import TIME_LIMIT, Decision, FinalistScored, Published, SelectionEnded, TrialEnded, VerdictReached
 from pelt_automl.search.budget import seconds_used
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
 from pelt_automl.selection.search_phase import weights_of_method
+from pelt_automl.selection.working_folders import PARTS
 from pelt_automl.training.checkpoints import TrainedConfig, describe, load_tensors, precision_name, save_trained
 from pelt_automl.training.evaluation import LabelScale
 
 WINNER = "winner"
-WORKING_FOLDERS = ("checkpoints", "finalists", "searched")
-"""Weights that only a selection under way needs."""
 
 
 def recommend(context: Context) -> Recommendation:
@@ -31,12 +30,16 @@ def recommend(context: Context) -> Recommendation:
 
 
 def publish(context: Context) -> Recommendation:
-    """Write the report of a selection that has ended, hand its folder to the recorders, and clear away what only the work needed."""
+    """Write the report of a selection that has ended, hand its folder to the recorders, and clear away what only the work needed.
+
+    `Published` is recorded last: where a kill kept it out, the same command does all of this again, which changes nothing that is done.
+    """
     write_report(context.folder)
     for recorder in context.record.recorders:
         recorder.publish(context.folder)
-    for name in WORKING_FOLDERS:
-        shutil.rmtree(context.folder / name, ignore_errors=True)
+    clear_work_folder(context.folder, PARTS)
+    if not context.record.of(Published):
+        context.record.add(Published())
     return load_recommendation(context.folder)
 
 

@@ -2,13 +2,12 @@
 
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pelt_automl.errors import NoTrialCompletedError, SearchSpaceError, SelectionError
+from pelt_automl.errors import NoTrialCompletedError, SearchSpaceError
 from pelt_automl.evidence.savings import score_by
 from pelt_automl.methods import METHODS
 from pelt_automl.recommendation.costs import DEFAULT_OVER
@@ -20,10 +19,11 @@ from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.promotion import expected_share, promoted
 from pelt_automl.search.race import OUT, leaving, out_of_race
 from pelt_automl.search.samplers import portfolio_length
-from pelt_automl.search.studies import Asked, MethodStudy, exclusive, open_storage
+from pelt_automl.search.studies import Asked, MethodStudy, open_storage
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.limits import Limits
 from pelt_automl.selection.search_trials import SearchTrial, begin_trial, forget, keep, name_of, stop, take_up
+from pelt_automl.selection.working_folders import working
 from pelt_automl.training.checkpoints import save_tensors
 from pelt_automl.training.trials import TrialRun
 
@@ -44,14 +44,9 @@ LAST_RESERVE = 0.15
 def search(context: Context, methods: Sequence[str]) -> None:
     """Try configurations of each method until all trials are done or the search's share of the time is gone.
 
-    Raises `SelectionError` when another process is searching one of the methods in the same folder, and `NoTrialCompletedError` when
-    every trial has failed.
+    Raises `NoTrialCompletedError` when every trial has failed.
     """
-    with ExitStack() as stack:
-        for method in methods:
-            if not stack.enter_context(exclusive(context.folder / f"{method}.lock")):
-                raise SelectionError(f"another process is searching {method} in {context.folder}; wait for it, or choose another --output")
-        _Search(context, methods).run()
+    _Search(context, methods).run()
     trials = [trial for trial in context.record.of(TrialEnded) if trial.method in methods]
     if all(trial.state == "failed" or trial.select_score is None for trial in trials):
         causes = "; ".join(sorted({f"{trial.method}: {trial.cause or TIME_LIMIT}" for trial in trials})[:8])
@@ -408,4 +403,4 @@ class _Search:
 
 def weights_of_method(folder: Path, method: str) -> Path:
     """The best weights that a method's search has made."""
-    return folder / "searched" / f"{method}.safetensors"
+    return working(folder, "searched") / f"{method}.safetensors"

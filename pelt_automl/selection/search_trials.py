@@ -8,6 +8,7 @@ from pelt_automl.errors import SelectionError
 from pelt_automl.records import Decision, Seeds
 from pelt_automl.search.studies import Asked
 from pelt_automl.selection.context import Context
+from pelt_automl.selection.working_folders import working
 from pelt_automl.training.checkpoints import load_progress, save_progress
 from pelt_automl.training.trials import TrialProgress, TrialRun
 
@@ -63,4 +64,4 @@ def forget(context: Context, run: TrialRun) -> None:
 
 
 def _checkpoint(context: Context, name: str) -> Path:
-    return context.folder / "checkpoints" / f"{name}.safetensors"
+    return working(context.folder, "checkpoints") / f"{name}.safetensors"

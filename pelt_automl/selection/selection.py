@@ -11,13 +11,14 @@ from typing import Any, Self
 from pelt_automl.backbones.loading import Backbone, load_backbone, load_outline
 from pelt_automl.config import BEHAVIOUR, SelectionSettings, home
 from pelt_automl.errors import SelectionError
+from pelt_automl.folders import LOCK, RECORDS, check_output, exclusive, make_output
 from pelt_automl.recommendation import Recommendation, load_recommendation
+from pelt_automl.recommendation.schema import FILE
 from pelt_automl.recorders import RECORDERS
-from pelt_automl.records import DataDescribed, Decision, Event, Planned, Recorder, SelectionEnded, SelectionStarted, read
+from pelt_automl.records import DataDescribed, Decision, Event, Planned, Published, Recorder, SelectionEnded, SelectionStarted, read
 from pelt_automl.search.budget import Clock, Speed, allowance, seconds_used, training_seconds
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.spaces import load_spaces
-from pelt_automl.search.studies import exclusive
 from pelt_automl.selection.context import Context, Record
 from pelt_automl.selection.costs import measure_costs
 from pelt_automl.selection.environment import effort_of, environment, key_of, settings_as_json
@@ -32,19 +33,18 @@ from pelt_automl.selection.pruning_phase import prune
 from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
 from pelt_automl.selection.speed import choose_threads, measure_speed
+from pelt_automl.selection.working_folders import prepare_work
 from pelt_automl.tasks import TaskData, load_task
 from pelt_automl.tasks.baselines import constant_on_select
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.schedule import wanted_steps
-
-RECORDS, LOCK = "records.jsonl", "selection.lock"
 
 
 class Selection:
     """A selection in its folder. Phases are called in their order; what an earlier start has finished isn't done again."""
 
     def __init__(self, context: Context, name: str, key: str, held: ExitStack) -> None:
-        """Use `Selection.open`. `held` is let go at the end: the folder's lock."""
+        """Use `Selection.open`. `held` is let go at the end: the recorders, then the folder's lock."""
         self.context, self.name, self.key, self._held = context, name, key, held
 
     @staticmethod
@@ -63,6 +63,8 @@ class Selection:
         folder holds another selection or another process works in it. All of this happens before a model is loaded.
         """
         started = time.monotonic()
+        if folder:
+            check_output(folder.expanduser().absolute(), "selection")
         table, shape = load_outline(settings.model)
         methods, left_out = field_of(settings.search.methods, table, shape, longest_text(settings.training.max_length, shape))
         spaces = load_spaces(settings.search.spaces, methods)
@@ -72,17 +74,19 @@ class Selection:
         key = key_of(settings, data.data_hash, spaces)
         name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', data.name)}-{key[:8]}"
         folder = (folder or home() / "selections" / name).expanduser().absolute()
-        _make(folder)
-        with ExitStack() as lock:
-            if not lock.enter_context(exclusive(folder / LOCK)):
+        check_output(folder, "selection")
+        make_output(folder)
+        with ExitStack() as held:
+            if not held.enter_context(exclusive(folder / LOCK)):
                 raise SelectionError(f"another process is working on this selection in {folder}; wait for it, or choose another --output")
             events = _earlier_events(folder, key)
             clock = Clock(settings.search.seconds, used=seconds_used(events), started=started)
-            record = Record(events, [make(folder) for make in RECORDERS.values()], display)
-            context = Context(settings, folder, methods, spaces, data, record, clock, inherited)
-            selection = Selection(context, name, key, lock.pop_all())
-        if not selection.finished:
-            selection._start(left_out, over, resumed=bool(events))
+            record = Record(events, _recorders(folder, held), display)
+            selection = Selection(Context(settings, folder, methods, spaces, data, record, clock, inherited), name, key, held)
+            if not selection.finished:
+                prepare_work(folder)
+                selection._start(left_out, over, resumed=bool(events))
+            selection._held = held.pop_all()
         return selection
 
     def _start(self, left_out: Mapping[str, Sequence[str]], over: Mapping[str, str], *, resumed: bool) -> None:
@@ -211,7 +215,7 @@ class Selection:
         """The verdict with report and weights; the earlier one when the selection has finished before."""
         if not self.finished:
             return recommend(self.context)
-        published = (self.folder / "recommendation.json").is_file()  # or an earlier start was killed just before
+        published = self.context.record.of(Published) and (self.folder / FILE).is_file()  # or an earlier start was killed just before
         return load_recommendation(self.folder) if published else publish(self.context)
 
     def run(self) -> Recommendation:
@@ -224,8 +228,6 @@ class Selection:
 
     def close(self) -> None:
         """Let the recorders write what they hold back."""
-        for recorder in self.context.record.recorders:
-            recorder.close()
         self._held.close()
 
     def __enter__(self) -> Self:
@@ -235,11 +237,13 @@ class Selection:
         self.close()
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SelectionError(f"the folder {folder} can't be made ({error.strerror}); choose another --output") from error
+def _recorders(folder: Path, held: ExitStack) -> list[Recorder]:
+    """One of each kind, closed with `held`."""
+    made: list[Recorder] = []
+    for make in RECORDERS.values():
+        made.append(make(folder))
+        held.callback(made[-1].close)
+    return made
 
 
 def _earlier_events(folder: Path, key: str) -> list[Event]:

@@ -8,11 +8,9 @@ import ast
 import hashlib
 import inspect
 import json
-import os
 import re
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -20,6 +18,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from pelt_automl.config import home
+from pelt_automl.durable import write_text
 
 FORMAT = 1
 """Goes up when the harvest is made in another way, so that an old cache isn't read."""
@@ -95,15 +94,7 @@ def _key(versions: dict[str, str]) -> str:
 
 def _write(cache: Path, found: Sequence[Callable]) -> None:
     """Whole or not at all: two processes may do this at once."""
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=cache.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(item)) + "\n" for item in found)
-        Path(name).replace(cache)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_text(cache, "".join(json.dumps(asdict(item)) + "\n" for item in found))
 
 
 def _root(library: str) -> Path | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import Form, Modification, modification_from_dict, modification_to_dict
+from pelt_automl.durable import filling, replacing, write_text
 from pelt_automl.errors import SelectionError
 from pelt_automl.modifications.bridged import ADAPTER_WEIGHTS, write_config
 from pelt_automl.records import CurvePoint
@@ -71,16 +72,17 @@ def describe(backbone: Backbone) -> dict[str, str]:
 
 def save_trained(folder: Path, config: TrainedConfig, weights: Mapping[str, Tensor], tokenizer: Any) -> None:
     """Write config, weights and tokenizer into `folder`; what peft has trained in peft's own format, the rest in ours."""
-    folder.mkdir(parents=True, exist_ok=True)
     rest = dict(weights)
     for modification in bridged_ones(config.modifications):
         prefix = _prefix(modification)
         own = {name.removeprefix(prefix): rest.pop(name) for name in weights if name.startswith(prefix)}
         save_tensors(folder / ADAPTER_WEIGHTS, own, {"format": "pt"})
-        write_config(folder, modification.peft, config.backbone["location"])
+        with filling(folder) as draft:
+            write_config(draft, modification.peft, config.backbone["location"])
     save_tensors(folder / WEIGHTS, rest)
-    tokenizer.save_pretrained(str(folder / TOKENIZER))
-    (folder / CONFIG).write_text(config.to_json() + "\n", encoding="utf-8")
+    with filling(folder / TOKENIZER) as draft:
+        tokenizer.save_pretrained(str(draft))
+    write_text(folder / CONFIG, config.to_json() + "\n")
 
 
 def load_trained(weights: Path, modifications: Sequence[Modification]) -> dict[str, Tensor]:
@@ -118,10 +120,8 @@ def load_config(folder: Path) -> TrainedConfig:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write safetensors so that a kill leaves either the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, unfinished, metadata)
-    unfinished.replace(path)
+    with replacing(path) as draft:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft, metadata)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

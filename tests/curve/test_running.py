@@ -150,6 +150,25 @@ def test_what_is_wrong_with_any_k_is_said_before_anything_is_made(world, tmp_pat
 
 
 def test_the_folder_of_a_single_selection_is_refused(world, tmp_path):
-    (tmp_path / "records.jsonl").write_text("")
-    with pytest.raises(SelectionError, match="holds a single selection; choose another folder"):
+    with Selection.open(settings_from(**options(world, k=40)), tmp_path / "out"):
+        pass
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SelectionError, match="holds a selection; choose another folder"):
+        pelt_automl.k_curve(k=[20, 40], output=tmp_path / "out", **options(world))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_curves_folder_is_refused_for_a_selection(curve, world):
+    found, _ = curve
+    before = sorted(found.folder.rglob("*"))
+    with pytest.raises(SelectionError, match="holds a curve over K; choose another folder"):
+        pelt_automl.select(output=found.folder, **options(world, k=40))
+    assert sorted(found.folder.rglob("*")) == before
+
+
+def test_a_folder_of_the_users_is_refused_for_a_curve_before_anything_is_written(world, tmp_path):
+    (tmp_path / "k-20").mkdir()
+    (tmp_path / "k-20" / "mine.txt").write_text("mine")
+    with pytest.raises(SelectionError, match=r"isn't empty and doesn't hold a curve over K \(it has k-20\); nothing was written"):
         pelt_automl.k_curve(k=[20, 40], output=tmp_path, **options(world))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["k-20", "mine.txt"]

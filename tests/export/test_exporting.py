@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,6 +87,32 @@ def test_nothing_but_the_folder_is_left(lora, tmp_path):
 def test_an_empty_folder_may_be_there(lora, tmp_path):
     (tmp_path / "out").mkdir()
     assert export_winner(lora, tmp_path / "out", merged=False, peft=True).folder == tmp_path / "out"
+
+
+def test_an_empty_folder_stays_the_folder_that_it_is(lora, tmp_path, monkeypatch):
+    """A terminal may be in it, it may be a link or a mounted disk."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    before = (tmp_path / "real").stat().st_ino
+    export_winner(lora, tmp_path / "link", merged=False, peft=True)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").stat().st_ino == before
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= {path.name for path in (tmp_path / "real").iterdir()}
+    assert [path.name for path in (tmp_path / "real").iterdir() if path.name.startswith(".")] == []
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export_winner(lora, Path("."), merged=False, peft=True)  # noqa: PTH201 as it is typed
+    assert Path("adapter_config.json").is_file()
+
+
+def test_a_place_that_cant_be_written_is_one_message(lora, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(SettingsError, match="there is a file of that name"):
+        export_winner(lora, tmp_path / "link", merged=False, peft=True)
+    with pytest.raises(SettingsError, match=r"can't be written to .*/file/out \(.*\); name another folder"):
+        export_winner(lora, tmp_path / "file" / "out", merged=False, peft=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
 
 
 @pytest.mark.parametrize("kind", list(FORMATS))

@@ -184,6 +184,16 @@ def test_fewer_examples_can_be_selected_and_reported_on(run, tmp_path):
     assert {tuple(line["sizes"].values()) for line in lines(tmp_path)} == {(16, 10, 12)}
 
 
+@pytest.mark.parametrize("name", ["mine.txt", "runs/mine.jsonl", "protocol.json", "table.md"])
+def test_a_folder_of_the_users_is_refused_before_anything_is_written(world, glue, tmp_path, name):
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
+    (tmp_path / "out" / name).write_text("mine")
+    with pytest.raises(SelectionError, match=r"isn't empty and doesn't hold a reproduction .*; nothing was written"):
+        opened(world, glue, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == [name.rpartition("/")[2]]
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
 def test_a_folder_with_another_protocol_is_refused(run, world, glue, tmp_path):
     run()
     with pytest.raises(SelectionError, match=r"another protocol \(other training; see .*protocol.json\); choose another --output"):

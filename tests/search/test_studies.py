@@ -2,9 +2,10 @@
 
 import pytest
 
+from pelt_automl.folders import exclusive
 from pelt_automl.methods import METHODS
 from pelt_automl.search.spaces import load_spaces
-from pelt_automl.search.studies import MethodStudy, exclusive, open_storage
+from pelt_automl.search.studies import MethodStudy, open_storage
 
 
 def study_in(folder, method="lora", seed=0):

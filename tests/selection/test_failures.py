@@ -4,10 +4,10 @@ import pytest
 
 import pelt_automl
 from pelt_automl.errors import BackboneError, NoTrialCompletedError, SelectionError, SettingsError, TaskError
+from pelt_automl.folders import exclusive
 from pelt_automl.modifications import pack
 from pelt_automl.recorders import RECORDERS, BackgroundRecorder, SafeRecorder
 from pelt_automl.records import SelectionEnded, TrialEnded, VerdictReached
-from pelt_automl.search.studies import exclusive
 from tests.tiny_world import of, records_of
 
 QUICK = {"trials": 2, "epochs": 4, "finalist_seeds": 1}
@@ -83,7 +83,7 @@ def test_a_recorder_that_raises_loses_nothing_and_is_reported(world, tmp_path, m
 def test_another_process_in_the_same_folder_is_refused(world, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
-    with exclusive(folder / "head.lock"), pytest.raises(SelectionError, match="another process is searching head"):
+    with exclusive(folder / "selection.lock"), pytest.raises(SelectionError, match="another process is working on this selection"):
         pelt_automl.select(output=folder, **world.options(**QUICK, methods=["head"]))
 
 

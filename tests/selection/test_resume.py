@@ -101,7 +101,7 @@ def test_a_trial_that_is_killed_after_its_rung_goes_on_from_its_own_weights(worl
 
     with pytest.raises(Killed):
         pelt_automl.select(output=tmp_path / "killed", display=Watcher(kill=after_the_rung), **options)
-    assert [path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()] == ["lora-0000.safetensors"]
+    assert [path.name for path in (tmp_path / "killed" / "work" / "checkpoints").iterdir()] == ["lora-0000.safetensors"]
     again = Watcher()
     pelt_automl.select(output=tmp_path / "killed", display=again, **options)
     steps = [step.done for step in again.progress if step.phase == "search"]
@@ -114,7 +114,7 @@ def test_a_trial_that_is_killed_after_its_rung_goes_on_from_its_own_weights(worl
     assert [point.train_loss for point in ours.curve] == pytest.approx([point.train_loss for point in theirs.curve], rel=1e-3)
     assert (ours.steps, ours.state) == (theirs.steps, theirs.state)
     assert max(steps) == ours.steps - plan.rung_steps, "only the steps after the rung are done again"
-    assert not (tmp_path / "killed" / "checkpoints").exists()
+    assert not (tmp_path / "killed" / "work").exists()
 
 
 @pytest.mark.usefixtures("without_mlflow")
@@ -128,7 +128,7 @@ def test_a_trial_that_waits_at_its_rung_still_waits_there_after_a_kill(world, tm
 
     with pytest.raises(Killed):
         pelt_automl.select(output=tmp_path / "killed", display=Watcher(kill=in_the_middle_of_the_third), **options)
-    assert [path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()] == ["lora-0001.safetensors"]
+    assert [path.name for path in (tmp_path / "killed" / "work" / "checkpoints").iterdir()] == ["lora-0001.safetensors"]
     again = Watcher()
     pelt_automl.select(output=tmp_path / "killed", display=again, **options)
     steps = [step.done for step in again.progress if step.phase == "search"]
@@ -139,7 +139,7 @@ def test_a_trial_that_waits_at_its_rung_still_waits_there_after_a_kill(world, tm
     )
     assert ours == theirs
     assert sorted(steps for steps, _ in ours.values()) == [plan.rung_steps, plan.steps, plan.steps]
-    assert not (tmp_path / "killed" / "checkpoints").exists()
+    assert not (tmp_path / "killed" / "work").exists()
 
 
 @pytest.mark.usefixtures("without_mlflow")
@@ -159,17 +159,21 @@ def test_a_record_that_was_cut_off_in_the_middle_is_done_again(finished, tmp_pat
     lines = (folder / "records.jsonl").read_text().splitlines(keepends=True)
     ended = next(place for place, line in enumerate(lines) if '"SelectionEnded"' in line)
     (folder / "records.jsonl").write_text("".join([*lines[:ended], lines[ended][:40]]))
-    (folder / "finalists").mkdir()
+    (folder / "finalists").mkdir()  # where version 0.1.0 had them
+    (folder / "finalists" / "notes.txt").write_text("mine")
     weights = (folder / "winner" / "weights.safetensors").read_bytes()
     for trial in of(records_of(folder), TrialEnded):
         if trial.stage == "finalist" and trial.candidate == finished.recommendation.candidate:
             (folder / "finalists" / f"{trial.trial}.safetensors").write_bytes(weights)
+    there = sorted((folder / "finalists").iterdir())
     steps = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PackTraining, "_one_step", steps.append)
         pelt_automl.select(output=folder, **finished.world.options())
     assert steps == []
     assert len(of(records_of(folder), SelectionEnded)) == 1
+    assert sorted((folder / "finalists").iterdir()) == there
+    assert not (folder / "work").exists()
 
 
 class Process:

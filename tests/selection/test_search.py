@@ -127,7 +127,7 @@ def test_a_trial_that_waits_at_its_rung_keeps_nothing_in_memory_and_loses_nothin
 
 def test_checkpoints_that_are_spoilt_while_trials_wait_cost_no_score(world, tmp_path, monkeypatch):
     def spoilt(search, trials, rung, choose=search_phase._Search._choose):
-        for path in (tmp_path / "out" / "checkpoints").iterdir():
+        for path in (tmp_path / "out" / "work" / "checkpoints").iterdir():
             path.write_bytes(b"not a checkpoint")
         choose(search, trials, rung)
 
