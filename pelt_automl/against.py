@@ -1,8 +1,7 @@
 """The recommended configuration against one other finalist: a row of the verdict."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,3 @@ class Against:
     None with too few seeds."""
     equivalent: float | None
     worse: float | None
-
-
-def against_from(data: Mapping[str, Any]) -> Against:
-    """One from its JSON object. Fields that a later version may have added are left out."""
-    known = {key: value for key, value in data.items() if key in {f.name for f in fields(Against)}}
-    return Against(**known | {"lead_interval": tuple(data["lead_interval"])})

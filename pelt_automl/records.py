@@ -8,11 +8,12 @@ displays and are not kept. No torch here.
 import json
 import time as clock
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from pelt_automl.against import Against, against_from
+from pelt_automl.against import Against
+from pelt_automl.checked import checked_line, checked_lines
 
 E = TypeVar("E", bound="Event")
 
@@ -468,45 +469,20 @@ def to_json(event: Event) -> str:
     return json.dumps({"event": type(event).__name__} | asdict(event), ensure_ascii=False)
 
 
-def standing_from(data: Mapping[str, Any]) -> Standing:
-    """A standing from its JSON object. Fields that a later version may have added are left out."""
-    known = {f.name for f in fields(Standing)}
-    values: dict[str, Any] = {key: tuple(value) if key.endswith("interval") else value for key, value in data.items() if key in known}
-    return Standing(**values)
-
-
-def _nested(kind: type[Event], data: dict[str, Any]) -> dict[str, Any]:
-    if "curve" in data:
-        data = data | {"curve": [CurvePoint(**point) for point in data["curve"]]}
-    if kind is TrialEnded:
-        return data | {"seeds": Seeds(**data["seeds"])}
-    if kind is CostMeasured:
-        return data | {"latencies": [Latency(**latency) for latency in data["latencies"]]}
-    if kind is VerdictReached:
-        against = [against_from(row) for row in data.get("against", [])]
-        return data | {"standings": [standing_from(standing) for standing in data["standings"]], "against": against}
-    return data
-
-
-def from_json(line: str, kinds: Mapping[str, type[Event]] = KINDS) -> Event:
+def from_json(line: str | bytes, kinds: Mapping[str, type[Event]] = KINDS) -> Event:
     """The inverse of `to_json`. Fields that a later version may have added are left out. `kinds`: those that may stand there, by name.
 
-    Raises `ValueError` when the line isn't an event.
+    Raises `ValueError` when the line isn't an event, or lacks something of it.
     """
-    data = json.loads(line)
-    kind = kinds.get(data.pop("event", None)) if isinstance(data, dict) else None
-    if kind is None:
-        raise ValueError(f"not an event of a selection: {line[:80]!r}")
-    known = {f.name for f in fields(kind)}
-    return kind(**_nested(kind, {key: value for key, value in data.items() if key in known}))
+    return checked_line(line, "event", kinds)
 
 
 def read(path: Path, kinds: Mapping[str, type[Event]] = KINDS) -> Iterator[Event]:
-    """The events of a JSON lines file, oldest first. A last line that a kill cut off is left out. `kinds`: see `from_json`."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.endswith("\n"):
-                yield from_json(line, kinds)
+    """The events of a JSON lines file, oldest first. A last line that a kill cut off is left out. `kinds`: see `from_json`.
+
+    Raises `SelectionError` for a file that can't be read, and for a line that isn't an event, with its number.
+    """
+    return checked_lines(path, "event", kinds)
 
 
 def of_kind(events: Iterable[Event], kind: type[E]) -> list[E]:

@@ -7,7 +7,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pelt_automl.against import Against, against_from
+from pelt_automl.against import Against
+from pelt_automl.checked import checked
 from pelt_automl.errors import SelectionError, all_problems
 from pelt_automl.records import (
     DataDescribed,
@@ -19,7 +20,6 @@ from pelt_automl.records import (
     TrialEnded,
     VerdictReached,
     of_kind,
-    standing_from,
 )
 
 SCHEMA_VERSION = 1
@@ -97,18 +97,14 @@ class Recommendation:
         """
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise SelectionError(f"{folder / FILE} isn't JSON ({error}); rebuild it with: pelt-automl report {folder}") from error
         if problems := _problems(data):
             raise SelectionError(all_problems(f"{folder / FILE}", problems))
-        known = {f.name for f in fields(cls)}
-        interval = data["report_interval"]
-        nested = {
-            "report_interval": None if interval is None else tuple(interval),
-            "leaderboard": [standing_from(row) for row in data["leaderboard"]],
-            "against": [against_from(row) for row in data.get("against", [])],
-        }
-        return cls(folder=folder.absolute(), **{key: value for key, value in (data | nested).items() if key in known})
+        try:
+            return checked(cls, data | {"folder": folder.absolute()})
+        except ValueError as error:
+            raise SelectionError(f"{folder / FILE} is damaged ({error}); rebuild it with: pelt-automl report {folder}") from error
 
 
 def _problems(data: Any) -> list[str]:
@@ -179,7 +175,11 @@ def load_recommendation(folder: Path) -> Recommendation:
     """
     path = folder / FILE
     if path.is_file():
-        return Recommendation.from_json(path.read_text(encoding="utf-8"), folder)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SelectionError(f"{path} can't be read ({error}); rebuild it with: pelt-automl report {folder}") from error
+        return Recommendation.from_json(text, folder)
     if (folder / RECORDS).is_file():
         raise SelectionError(f"the selection in {folder} isn't finished; run the same command again to take it up where it stands")
     if inside := sorted(str(found.parent) for found in folder.glob(f"*/{FILE}")):
