@@ -59,7 +59,7 @@ def events() -> list[Event]:
             "toy-task", "classification", "accuracy", True, ["no", "yes"], 16, "strict", {"train": 11, "select": 5, "report": 50},
             {"data": "d" * 64, "train": "t" * 64}, ["2 duplicates removed"], 1001.0,
         ),
-        Planned(20, 6, 2, 5.0, "20 steps a training", 1002.0),
+        Planned(20, 6, 2, 5.0, "20 steps a training", time=1002.0),
         Progress("search", 1, 3),
         trial("lora-0000"),
         trial("lora-0001", "stopped", score=0.5, steps=6, candidate="lora-0001", number=1, is_default=False),
