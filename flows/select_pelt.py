@@ -57,6 +57,8 @@ def select_pelt(
     test: str | None = None,
     text_columns: list[str] | None = None,
     label_column: str | None = None,
+    encoding: str | None = None,
+    delimiter: str | None = None,
     kind: Literal["classification", "regression"] | None = None,
     metric: str | None = None,
     k: int | Literal["full"] | list[int | Literal["full"]] | None = None,
@@ -77,11 +79,13 @@ def select_pelt(
     Args:
         task: Name of an embedded, GLUE or SuperGLUE task, or ``hf:owner/name[:config]``; none with files of your own.
         data_dir: Folder with one folder a task, inside the worker's data folders.
-        train: Your own labelled file (CSV, TSV, JSONL or Parquet), inside the worker's data folders.
+        train: Your own labelled file (CSV, TSV, JSON, JSONL or Parquet), inside the worker's data folders.
         validation: Your own validation file.
         test: Your own labelled test file.
         text_columns: One or two columns with text, for files and ``hf:`` data sets.
         label_column: Column with the label, for files and ``hf:`` data sets.
+        encoding: Encoding of the files; found out when it isn't given.
+        delimiter: What separates cells in CSV and TSV files; found out when it isn't given.
         kind: What the labels are; found out when it isn't given.
         metric: The task's own when it isn't given.
         k: Number of labelled examples that may be used; all when it isn't given. Several for a curve over K.

@@ -84,7 +84,7 @@ class TaskSettings:
     data_dir: Path | None = None
     """Folder with one folder a task (the layout ``DIR/qnli/train.jsonl``); comes before the Hub. None: ``$PELT_AUTOML_DATA_DIR``."""
     train: Path | None = None
-    """The user's own labelled file: CSV, TSV, JSONL or Parquet."""
+    """The user's own labelled file: CSV, TSV, JSON, JSONL or Parquet."""
     validation: Path | None = None
     """The user's own validation file (optional)."""
     test: Path | None = None
@@ -93,6 +93,10 @@ class TaskSettings:
     """One or two columns with text. Needed for files and ``hf:`` data sets."""
     label_column: str | None = None
     """Column with the label. Needed for files and ``hf:`` data sets."""
+    encoding: str | None = None
+    """Encoding of the files, such as ``windows-1252``; None: found out, file by file."""
+    delimiter: str | None = None
+    """What stands between the cells of CSV and TSV files: one character, or ``tab``; None: found out, file by file."""
     kind: Literal["classification", "regression"] | None = None
     """None: regression when the labels are numbers with a fraction, else classification."""
     metric: str | None = None
@@ -111,6 +115,15 @@ class TaskSettings:
             "the task's settings",
             (own != (self.task is not None), "give either a task's name or a train file, not both and not neither"),
             (own or (self.validation is None and self.test is None), "a validation or test file needs a train file"),
+            (
+                own or self.data_dir is not None or (self.encoding is None and self.delimiter is None),
+                "encoding and delimiter are for files: give a train file or a data folder, or leave them out",
+            ),
+            (
+                self.encoding is None or isinstance(self.encoding, str),
+                f"encoding is {self.encoding!r}; a name such as 'windows-1252' is meant",
+            ),
+            (self.delimiter is None or isinstance(self.delimiter, str), f"delimiter is {self.delimiter!r}; it must be text, such as ';'"),
             (not needs_columns or len(self.text_columns) in (1, 2), "name one or two text columns (--text-columns a,b)"),
             (not needs_columns or self.label_column is not None, "name the label column (--label-column)"),
             (_whole("k", self.k, SMALLEST_K, optional=True)[0], f"k is {self.k!r}; it must be at least {SMALLEST_K}, or 'full'"),

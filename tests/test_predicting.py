@@ -61,7 +61,7 @@ def test_json_lines_may_lack_columns_that_are_no_text(finished, tmp_path):
 
 @pytest.mark.parametrize("second", [{"id": 2}, {"text": None}, {"text": "  "}])
 def test_rows_without_text_are_named(finished, tmp_path, second):
-    (tmp_path / "in.jsonl").write_text(json.dumps({"text": TEXTS[0]}) + "\n" + json.dumps(second) + "\n")
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, ({"text": TEXTS[0]}, second, {"text": TEXTS[1]}))))
     with pytest.raises(SelectionError, match=r"in\.jsonl: no text in line 2$"):
         predict_file(finished.folder, tmp_path / "in.jsonl", tmp_path / "out.csv")
 

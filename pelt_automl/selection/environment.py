@@ -42,8 +42,8 @@ def settings_as_json(settings: SelectionSettings) -> dict[str, Any]:
     return plain
 
 
-FILES = ("data_dir", "train", "validation", "test")
-"""Task settings that only say where the data is: its hash says what it is."""
+FILES = ("data_dir", "train", "validation", "test", "encoding", "delimiter")
+"""Task settings that only say where the data is and how to read it: its hash says what it is."""
 
 EFFORT = (
     "methods", "trials", "seconds", "finalist_seeds", "most_seeds", "finalist_share", "rungs", "promoted", "sampler", "portfolio", "race",

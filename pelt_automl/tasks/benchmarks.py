@@ -13,7 +13,7 @@ from pelt_automl.config import TaskSettings
 from pelt_automl.errors import SettingsError, TaskError
 from pelt_automl.tasks.checks import Columns, check_tables
 from pelt_automl.tasks.examples import RawTask, TaskInfo
-from pelt_automl.tasks.files import READERS, Table, read_table
+from pelt_automl.tasks.files import READERS, Reading, Table, check_reading, read_table
 from pelt_automl.tasks.hub import HubName, is_labelled, load_tables
 
 DATA_DIR = "PELT_AUTOML_DATA_DIR"
@@ -42,11 +42,15 @@ class Benchmark:
         columns = Columns(settings.text_columns or self.text, settings.label_column or "label")
         folders = local_folders(self.info.name, settings.data_dir)
         folder = next((folder for folder in folders if folder.is_dir()), None)
-        tables = self._local(folder) if folder else self._remote(columns.label, folders)
+        tables = (
+            self._local(folder, Reading(settings.encoding, settings.delimiter, (*columns.text, columns.label)))
+            if folder
+            else self._remote(columns.label, folders)
+        )
         tables = {split: _with_target(table, self.target, columns.text[0]) for split, table in tables.items()}
         return self._checked(tables, columns, str(folder) if folder else f"the Hub's {self.hub}")
 
-    def _local(self, folder: Path) -> dict[str, Table]:
+    def _local(self, folder: Path, reading: Reading) -> dict[str, Table]:
         files = {
             "train": _file(folder, "train"),
             "validation": _file(folder, self.validation, "validation", "dev"),
@@ -54,7 +58,9 @@ class Benchmark:
         }
         if files["train"] is None:
             raise TaskError(f"{folder} has no file train with the ending {', '.join(READERS)}")
-        return {split: read_table(path) for split, path in files.items() if path is not None}
+        found = {split: path for split, path in files.items() if path is not None}
+        check_reading(list(found.values()), reading)
+        return {split: read_table(path, reading) for split, path in found.items()}
 
     def _remote(self, label_column: str, looked_in: list[Path]) -> dict[str, Table]:
         try:
@@ -110,7 +116,7 @@ def _with_target(table: Table, target: str | None, text: str) -> Table:
 
 
 def _file(folder: Path, *stems: str) -> Path | None:
-    candidates = (folder / f"{stem}{ending}" for stem in stems for ending in (".jsonl", ".csv", ".tsv", ".parquet"))
+    candidates = (folder / f"{stem}{ending}" for stem in stems for ending in (".jsonl", ".csv", ".tsv", ".parquet", ".json", ".ndjson"))
     return next((path for path in candidates if path.is_file()), None)
 
 

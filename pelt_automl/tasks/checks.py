@@ -6,8 +6,30 @@ from typing import Any
 
 from pelt_automl.errors import TaskError, all_problems
 from pelt_automl.tasks.examples import Examples, Kind
-from pelt_automl.tasks.files import Table
-from pelt_automl.tasks.labels import MANY_INTEGERS, class_names, class_problems, is_number, kind_of, normalize, odd_ones, shortened
+from pelt_automl.tasks.label_columns import (
+    as_integers,
+    by_value,
+    examples,
+    look_like_codes,
+    odd_classes,
+    spellings,
+    without_commas,
+    without_missing,
+)
+from pelt_automl.tasks.labels import (
+    MANY_INTEGERS,
+    SeveralLabelsError,
+    class_names,
+    class_problems,
+    integral,
+    is_number,
+    kind_of,
+    normalize,
+    odd_ones,
+    same_class,
+    shortened,
+)
+from pelt_automl.tasks.tables import Table, counted_rows, is_blank
 
 
 @dataclass(frozen=True)
@@ -29,10 +51,29 @@ class _Column:
     kept: list[int] = field(default_factory=list)
     """Rows of the table."""
     problems: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
+    """The labels that are text in the file, as they stand there: only those keep zeros at their ends."""
 
     def complain(self, rows: Sequence[int], what: str) -> None:
         if rows:
             self.problems.append(f"{self.table.name}: {what} ({self.table.where(rows)})")
+
+    def complain_of_missing(self, columns: Columns, *, leave_out: bool) -> None:
+        """Rows without text or label: a problem, or with `leave_out` left out."""
+        if leave_out:
+            kept = [i for i, label in enumerate(self.labels) if label is not None]
+            self.texts, self.labels, self.kept = ([values[i] for i in kept] for values in (self.texts, self.labels, self.kept))  # type: ignore[assignment]
+        not_text = {i for i in self.kept if any(_text(self.table.rows[i].get(name)) is None for name in columns.text)}
+        empty = [i for i, texts in zip(self.kept, self.texts, strict=True) if not all(texts) and i not in not_text]
+        named = " or ".join(map(repr, columns.text))
+        self.complain(empty, f"{_rows(empty)} without text in {named}; fill or drop")
+        unlabelled = [i for i, label in zip(self.kept, self.labels, strict=True) if label is None]
+        values = [self.table.rows[i].get(columns.label) for i in unlabelled]
+        written = {repr(text) for value in values if isinstance(value, str) and (text := value.strip()).lower() not in ("", "nan")}
+        what = f"empty, NaN or {', '.join(sorted(written))}" if written else "empty or NaN"
+        self.complain(unlabelled, f"{_rows(unlabelled)} without a label ({what}) in {columns.label!r}; fill or drop")
+        if not self.kept and not self.problems:
+            self.problems.append(f"{self.table.name}: no row has both text and label")
 
     def present(self) -> list[str]:
         return [label for label in self.labels if label is not None]
@@ -71,14 +112,53 @@ def check_tables(
     missing = [problem for table in tables.values() for problem in _missing_columns(table, columns)]
     _raise_if(missing)
     read = {split: _read(table, columns, leave_out=leave_out) for split, table in tables.items()}
-    notes = [note for column in read.values() for note in _left_out(column)]
+    notes = [note for table in tables.values() for note in table.notes]
+    notes += _settle(read, kind, official=bool(labels))
+    for column in read.values():
+        column.complain_of_missing(columns, leave_out=leave_out)
+        notes += _left_out(column)
     if not labels and sum(_complain_of_odd_labels(column, kind) for column in read.values()):
         # What the classes are, and whether there are any, can't be told before these are mended.
         _raise_if(_problems(read))
+    if kind is None and not labels:
+        notes += _kind_notes(read)
     kind = kind or kind_of(read["train"].present())
     if kind == "regression":
         return Checked(kind, (), _numbers(read), tuple(notes))
     return _classes(read, labels, notes)
+
+
+def _settle(read: Mapping[str, "_Column"], kind: Kind | None, *, official: bool) -> list[str]:
+    """Give labels the form that their column has, in every split; notes on it."""
+    if official:
+        for column in read.values():
+            column.labels = [None if label is None else integral(label) for label in column.labels]
+        return []
+    notes = []
+    for column in read.values():
+        if kind != "classification":
+            column.labels, note, problem = without_commas(column.labels)
+            notes += [f"{column.table.name}: {note}"] if note else []
+            column.problems += [f"{column.table.name}: {problem}"] if problem else []
+            column.labels = without_missing(column.labels)
+    whole = as_integers({split: column.labels for split, column in read.items()})
+    for split, column in read.items():
+        column.labels = whole[split]
+    return notes
+
+
+def _kind_notes(read: Mapping[str, "_Column"]) -> list[str]:
+    """That the labels are taken as amounts; numbers that may be codes are a problem."""
+    train = read["train"].present()
+    if kind_of(train) != "regression":
+        return []
+    for column in read.values():
+        if why := look_like_codes([label.replace(",", ".", 1) for label in column.written]):
+            way_out = "set kind to 'classification' when they are names, to 'regression' when they are amounts"
+            column.problems.append(f"{column.table.name}: {why}; {way_out}")
+    fractions = [label for label in train if not float(label).is_integer()]
+    taken = "taken as amounts (a regression); if they are names or codes, set kind to 'classification'"
+    return [f"the labels are numbers with fractions, such as {examples(fractions)} ({len(set(train))} different ones), {taken}"]
 
 
 def _missing_columns(table: Table, columns: Columns) -> list[str]:
@@ -90,42 +170,41 @@ def _missing_columns(table: Table, columns: Columns) -> list[str]:
 
 def _read(table: Table, columns: Columns, *, leave_out: bool) -> _Column:
     column = _Column(table)
-    not_text, empty, unlabelled, odd = [], [], [], []
+    not_text, several, odd = [], [], []
     for i, row in enumerate(table.rows):
         texts = tuple(_text(row.get(name)) for name in columns.text)
+        value = row.get(columns.label)
         try:
-            label = normalize(row.get(columns.label))
+            label = normalize(value)
+        except SeveralLabelsError:
+            several.append(i)
+            continue
         except TypeError:
             odd.append(i)
             continue
-        if leave_out and (label is None or not all(texts)):
+        if leave_out and not all(texts):
             continue
         if None in texts:
             not_text.append(i)
-        elif not all(texts):
-            empty.append(i)
-        if label is None:
-            unlabelled.append(i)
         column.texts.append(tuple(text or "" for text in texts))
         column.labels.append(label)
         column.kept.append(i)
+        if label is not None and isinstance(value, str):
+            column.written.append(label)
     named = " or ".join(map(repr, columns.text))
     column.complain(not_text, f"{_rows(not_text)} where {named} is not text")
-    column.complain(empty, f"{_rows(empty)} without text in {named}; fill or drop")
+    column.complain(several, f"{_rows(several)} with several labels in {columns.label!r} (a list); one label a row is expected: keep one")
     column.complain(odd, f"{_rows(odd)} where {columns.label!r} is neither text nor a number")
-    column.complain(unlabelled, f"{_rows(unlabelled)} without a label (empty or NaN) in {columns.label!r}; fill or drop")
-    if not column.kept and not column.problems:
-        column.problems.append(f"{table.name}: no row has both text and label")
     return column
 
 
 def _rows(indices: Sequence[int]) -> str:
-    return f"{len(indices)} row{'s' if len(indices) != 1 else ''}"
+    return counted_rows(len(indices))
 
 
 def _text(value: Any) -> str | None:
     """The text, empty when there is none; None when it is something else."""
-    if value is None or value != value:  # noqa: PLR0124  # NaN, as pandas writes a missing text
+    if is_blank(value):  # NaN, too, as pandas writes a missing text
         return ""
     if isinstance(value, str):
         return value.strip()
@@ -161,21 +240,53 @@ def _numbers(read: Mapping[str, _Column]) -> dict[str, Examples]:
 
 def _classes(read: Mapping[str, _Column], official: tuple[str, ...], notes: list[str]) -> Checked:
     train = read["train"]
-    names = official or class_names(train.present())
-    index = {name: i for i, name in enumerate(names)} | {str(i): i for i in range(len(official))}
-    for column in read.values():
-        unknown = [i for i, label in enumerate(column.labels) if label is not None and label not in index]
+    if official:
+        names = official
+        index = {str(i): i for i in range(len(official))} | {same_class(name): i for i, name in enumerate(names)}
+        index |= {name: i for i, name in enumerate(names)}
+    else:
+        spelled, more = spellings(train.present())
+        names = class_names(spelled.values())
+        index = {key: names.index(name) for key, name in spelled.items()}
+        notes += [*more, *odd_classes([spelled[same_class(label)] for label in train.present()])]
+        notes += [note for column in read.values() if column is not train for note in _match(column, index, names, train.table.name)]
+    found = {split: [_index_of(label, index) for label in column.labels] for split, column in read.items()}
+    for split, column in read.items():
+        unknown = [i for i, label in enumerate(column.labels) if label is not None and found[split][i] is None]
         values = ", ".join(sorted({shortened(column.labels[i] or "") for i in unknown})[:10])
         known = f"must be one of {', '.join(names)}" if official else f"not in {train.table.name}; drop, rename or add examples there"
         column.complain([column.kept[i] for i in unknown], f"{_rows(unknown)} with labels {values}: {known}")
     problems = _problems(read)
-    where = {label: train.table.where([i]) for i, label in reversed(list(zip(train.kept, train.labels, strict=True))) if label is not None}
-    problems += [f"{train.table.name}: {problem}" for problem in class_problems(train.present(), where)]
+    where = {
+        names[own]: train.table.where([i]) for i, own in reversed(list(zip(train.kept, found["train"], strict=True))) if own is not None
+    }
+    named = [names[own] for own in found["train"] if own is not None]
+    problems += [f"{train.table.name}: {problem}" for problem in class_problems(named, where)] if named else []
     _raise_if(problems)
     if not official and len(names) > MANY_INTEGERS and all(map(is_number, names)):
         notes.append(f"the labels are {len(names)} different integers, taken as classes; set kind to 'regression' if they are amounts")
-    splits = {split: Examples(tuple(c.texts), tuple(index[label] for label in c.present())) for split, c in read.items()}
+    splits = {split: Examples(tuple(c.texts), tuple(i for i in found[split] if i is not None)) for split, c in read.items()}
     return Checked("classification", names, splits, tuple(notes))
+
+
+def _index_of(label: str | None, index: Mapping[str, int]) -> int | None:
+    return None if label is None else index.get(label, index.get(same_class(label)))
+
+
+def _match(column: _Column, index: dict[str, int], names: tuple[str, ...], train: str) -> list[str]:
+    """Labels of another file that mean a class of train, but are written otherwise: notes on them.
+
+    ``TRUE`` is ``True``; where train has ``01``, a file of integers can only say ``1``.
+    """
+    others, notes = by_value(names), []
+    for label in dict.fromkeys(column.present()):
+        if label in names:
+            continue
+        if same_class(label) not in index and is_number(label) and float(label) in others:
+            index[same_class(label)] = names.index(others[float(label)])
+        if (own := index.get(same_class(label))) is not None:
+            notes.append(f"{column.table.name}: the label {shortened(label)} is taken as {shortened(names[own])} of {train}")
+    return notes
 
 
 def _raise_if(problems: Sequence[str]) -> None:

@@ -1,56 +1,46 @@
-"""Readers of labelled files: CSV, TSV, JSONL, Parquet. They find every broken line before they give up."""
+"""Readers of labelled files: CSV, TSV, JSON, JSON lines, Parquet. They find every broken line before they give up."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pelt_automl.errors import TaskError, all_problems
+from pelt_automl.errors import SettingsError, TaskError, all_problems
+from pelt_automl.tasks.delimited import read_delimited
+from pelt_automl.tasks.encodings import decode
+from pelt_automl.tasks.tables import Table, TextForm, counted_rows, is_blank, positions, raise_if
 
-SHOWN = 5
-"""Line numbers that a message names at most."""
+__all__ = ["READERS", "Reading", "Table", "check_reading", "positions", "read_table"]
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows as they stand in a file or a split of a data set."""
+class Reading:
+    """How to read text files, where it isn't found out."""
 
-    name: str
-    """What messages call it: the file's path."""
-    columns: tuple[str, ...]
-    rows: Sequence[dict[str, Any]]
-    lines: Sequence[int]
-    """Where each row begins: the line of a text file (from 1), else the number of the row (from 1)."""
-    unit: str = "line"
-
-    def where(self, indices: Sequence[int]) -> str:
-        """The first few of these rows, by line."""
-        return positions([self.lines[i] for i in indices], self.unit)
+    encoding: str | None = None
+    """Overrides what a file's bytes look like: ``utf-8``, ``windows-1252``, ``utf-16``, ..."""
+    delimiter: str | None = None
+    """Overrides what stands between the cells of a CSV or TSV file: one character, or ``tab``."""
+    columns: tuple[str, ...] = ()
+    """Columns that are expected, which helps to tell a delimiter."""
 
 
-def positions(lines: Sequence[int], unit: str = "line") -> str:
-    """``line 3``, ``lines 3, 8``, ``lines 3, 8, 9, 12, 14 and 20 more``."""
-    shown = ", ".join(map(str, lines[:SHOWN]))
-    more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
-    return f"{unit}{'s' if len(lines) > 1 else ''} {shown}{more}"
-
-
-def read_table(path: Path) -> Table:
+def read_table(path: Path, reading: Reading | None = None) -> Table:
     """The rows of a file, by its ending.
 
-    Raises `TaskError` when there is no such file, its ending is unknown, or lines can't be read (all of them, by number).
+    Raises `TaskError` when there is no such file, its ending is unknown, or lines can't be read (all of them, by number), `SettingsError`
+    for an encoding or delimiter that doesn't exist.
     """
+    reading = reading or Reading()
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        hint = "; rename JSON lines to .jsonl" if path.suffix.lower() in (".json", ".ndjson") else ""
-        raise TaskError(f"{path}: unknown ending {path.suffix!r}; a file must end in {', '.join(READERS)}{hint}")
+        raise TaskError(f"{path}: unknown ending {path.suffix!r}; a file must end in {', '.join(READERS)}{_how_to_convert(path)}")
     if not path.is_file():
         raise TaskError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'there is no such file'}")
     try:
-        table = reader(path)
+        _refuse_another_kind(path)
+        table = _without_trailing(reader(path, reading))
     except OSError as error:
         raise TaskError(f"{path}: can't be read ({error.strerror or error})") from error
     if not table.rows:
@@ -58,66 +48,99 @@ def read_table(path: Path) -> Table:
     return table
 
 
-def _text(path: Path) -> str:
-    raw = path.read_bytes()
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise TaskError(
-            f"{path}: line {line} is not UTF-8 text (byte 0x{raw[error.start]:02x}); save the file as UTF-8, "
-            f"for example with: iconv -f latin1 -t utf-8 {path.name}"
-        ) from error
+def check_reading(paths: Sequence[Path], reading: Reading) -> None:
+    """Raises `SettingsError` when an encoding or a delimiter is set that none of these files can have."""
+    endings = {path.suffix.lower() for path in paths}
+    problems = []
+    if reading.delimiter is not None and not endings & {".csv", ".tsv"}:
+        problems.append(f"delimiter is {reading.delimiter!r}, but no file ends in .csv or .tsv; leave it out")
+    if reading.encoding is not None and endings <= {".parquet"}:
+        problems.append(f"encoding is {reading.encoding!r}, but a Parquet file has none; leave it out")
+    if problems:
+        raise SettingsError(all_problems("how to read the files", problems))
 
 
-def _csv(path: Path) -> Table:
-    return _delimited(path, ",", csv.QUOTE_MINIMAL)
+def _without_trailing(table: Table) -> Table:
+    """Without the rows at the end that hold nothing: a spreadsheet's export has hundreds."""
+    kept = len(table.rows)
+    while kept and all(is_blank(value) for value in table.rows[kept - 1].values()):
+        kept -= 1
+    gone = len(table.rows) - kept
+    if not gone:
+        return table
+    note = f"{table.name}: {counted_rows(gone)} without any content at the end {'was' if gone == 1 else 'were'} skipped"
+    return replace(table, rows=table.rows[:kept], lines=table.lines[:kept], notes=(*table.notes, note))
 
 
-def _tsv(path: Path) -> Table:
-    """Quotes are read as in CSV, and where that fails as plain characters: GLUE's own files never quote."""
-    try:
-        return _delimited(path, "\t", csv.QUOTE_MINIMAL)
-    except TaskError as quoted:
-        try:
-            return _delimited(path, "\t", csv.QUOTE_NONE)
-        except TaskError:
-            raise quoted from None
+_SPREADSHEET = (
+    "; save the sheet as CSV (in Excel: File, Save As, CSV UTF-8), or in Python: pandas.read_excel({old!r}).to_csv({new!r}, index=False)"
+)
+_PANDAS = {
+    ".feather": "read_feather",
+    ".arrow": "read_feather",
+    ".orc": "read_orc",
+    ".dta": "read_stata",
+    ".sav": "read_spss",
+    ".sas7bdat": "read_sas",
+    ".xml": "read_xml",
+}
+CONVERSIONS = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"), _SPREADSHEET),
+    **{ending: f"; in Python: pandas.{reader}({{old!r}}).to_csv({{new!r}}, index=False)" for ending, reader in _PANDAS.items()},
+    **dict.fromkeys((".txt", ".dat", ".text", ".tab", ".psv", ""), "; if it is a table with a header and delimiters, rename it to .csv"),
+    **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".tar"), "; unpack it first"),
+    **dict.fromkeys((".pkl", ".pickle"), "; a pickle can run any code and is never loaded: write the data as CSV with what made it"),
+}
+"""What to do with a file of another kind, by its ending."""
+MAGIC = {
+    b"PK\x03\x04": "an Excel file or another zip archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel file",
+    b"\x1f\x8b": "a gzip archive",
+    b"PAR1": "a Parquet file",
+    b"%PDF": "a PDF",
+}
+"""What a file is by its first bytes, whatever its name says."""
 
 
-def _delimited(path: Path, delimiter: str, quoting: Literal[0, 3]) -> Table:
-    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter, quoting=quoting, strict=True)
+def _how_to_convert(path: Path) -> str:
+    return CONVERSIONS.get(path.suffix.lower(), "").format(old=path.name, new=path.with_suffix(".csv").name)
+
+
+def _refuse_another_kind(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(4)
+    found = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), None)
+    if found is None or path.suffix.lower() == ".parquet":
+        return
+    how = {"an Excel file or another zip archive": ".xlsx", "an old Excel file": ".xls", "a gzip archive": ".gz"}.get(found)
+    way_out = _how_to_convert(path.with_suffix(how)) if how else "; rename it to .parquet" if found == "a Parquet file" else ""
+    raise TaskError(f"{path}: is {found}, though its ending is {path.suffix}{way_out}")
+
+
+def _csv(path: Path, reading: Reading) -> Table:
+    return read_delimited(path, ",", reading.encoding, reading.delimiter, reading.columns)
+
+
+def _tsv(path: Path, reading: Reading) -> Table:
+    return read_delimited(path, "\t", reading.encoding, reading.delimiter, reading.columns)
+
+
+def _text(path: Path, reading: Reading) -> tuple[str, tuple[str, ...], TextForm]:
+    """A text file without cells; its notes, and how it was written."""
+    text, codec, note = decode(path.read_bytes(), path, reading.encoding)
+    return text, (note,) if note else (), TextForm(codec)
+
+
+def _jsonl(path: Path, reading: Reading) -> Table:
+    return _json_lines(path, *_text(path, reading))
+
+
+def _json_lines(path: Path, text: str, notes: tuple[str, ...], form: TextForm) -> Table:
     problems: list[str] = []
     rows: list[dict[str, Any]] = []
     lines: list[int] = []
-    header: list[str] | None = None
-    start = 1
-    try:
-        for cells in reader:
-            if not cells:
-                pass
-            elif header is None:
-                header = [name.strip() for name in cells]
-                problems += [f"column {name!r} occurs twice" for name in sorted({n for n in header if header.count(n) > 1})]
-            elif len(cells) != len(header):
-                problems.append(f"line {start} has {len(cells)} fields for {len(header)} columns (is a quote or a comma missing?)")
-            else:
-                rows.append(dict(zip(header, cells, strict=True)))
-                lines.append(start)
-            start = reader.line_num + 1
-    except csv.Error as error:
-        problems.append(f"line {start} can't be read ({error})")
-    _raise_if(path, problems)
-    return Table(str(path), tuple(header or ()), rows, lines)
-
-
-def _jsonl(path: Path) -> Table:
-    problems: list[str] = []
-    rows: list[dict[str, Any]] = []
-    lines: list[int] = []
-    columns: dict[str, None] = {}
     # Not splitlines(): it also breaks at characters that may stand inside a JSON string.
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -128,14 +151,52 @@ def _jsonl(path: Path) -> Table:
         if not isinstance(row, dict):
             problems.append(f"line {number} is not an object with columns, but {type(row).__name__}")
             continue
-        columns.update(dict.fromkeys(row))
         rows.append(row)
         lines.append(number)
-    _raise_if(path, problems)
-    return Table(str(path), tuple(columns), rows, lines)
+    raise_if(path, problems)
+    return Table(str(path), _columns(rows), rows, lines, notes=notes, form=form)
 
 
-def _parquet(path: Path) -> Table:
+def _columns(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for row in rows for name in row))
+
+
+_RECORDS = 'an array of objects is expected: [{"text": "...", "label": "..."}, ...]'
+
+
+def _json(path: Path, reading: Reading) -> Table:
+    """An array of objects; JSON lines that are called .json are read, too."""
+    text, notes, form = _text(path, reading)
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise TaskError(f"{path}: is nested too deeply; {_RECORDS}") from error
+    except ValueError as error:
+        if text.lstrip().startswith("{") and "\n" in text.strip():
+            return _json_lines(path, text, notes, form)
+        raise TaskError(f"{path}: is not JSON ({error}); {_RECORDS}") from error
+    if isinstance(found, dict):
+        if any(isinstance(value, dict | list) for value in found.values()):
+            raise TaskError(f"{path}: holds one object; {_RECORDS}{_where_the_records_are(found, path)}")
+        found = [found]
+    if not isinstance(found, list):
+        raise TaskError(f"{path}: holds {type(found).__name__}; {_RECORDS}")
+    odd = [number for number, row in enumerate(found, start=1) if not isinstance(row, dict)]
+    if odd:
+        what = type(found[odd[0] - 1]).__name__
+        raise TaskError(f"{path}: {positions(odd, 'record')} {'are' if len(odd) > 1 else 'is'} no object, but {what}; {_RECORDS}")
+    return Table(str(path), _columns(found), found, range(1, len(found) + 1), unit="record", notes=notes, form=form)
+
+
+def _where_the_records_are(found: dict[str, Any], path: Path) -> str:
+    for name, value in found.items():
+        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+            new = path.with_name(f"{path.stem}-{name}.json").name
+            return f". They stand under {name!r}: write that array alone, for example with: jq '.{name}' {path.name} > {new}"
+    return ". With pandas: to_json(path, orient='records')"
+
+
+def _parquet(path: Path, _: Reading) -> Table:
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
@@ -148,11 +209,12 @@ def _parquet(path: Path) -> Table:
     return Table(str(path), tuple(table.column_names), rows, range(1, len(rows) + 1), unit="row")
 
 
-def _raise_if(path: Path, problems: Sequence[str]) -> None:
-    if problems:
-        left_out = [f"... and {len(problems) - 2 * SHOWN} more"] if len(problems) > 2 * SHOWN else []
-        raise TaskError(all_problems(str(path), [*problems[: 2 * SHOWN], *left_out]))
-
-
-READERS: dict[str, Callable[[Path], Table]] = {".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl, ".parquet": _parquet}
+READERS: dict[str, Callable[[Path, Reading], Table]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".json": _json,
+    ".parquet": _parquet,
+}
 """Reader by file ending."""

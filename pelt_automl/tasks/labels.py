@@ -4,8 +4,10 @@ The same rules hold for every format, so that a class ``1`` is one class whether
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from math import isfinite, isnan
 from typing import Any
 
@@ -13,28 +15,50 @@ from pelt_automl.tasks.examples import Kind
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INTEGRAL = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
+_LIST = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)", re.DOTALL)
+MISSING = frozenset({"", "nan", "<na>", "nat", "#n/a", "#n/a n/a", "#na", "#null!"})
+"""What is never a label, in small letters: what pandas and Excel write where there is nothing."""
+MAYBE_MISSING = frozenset({"na", "n/a", "n.a.", "none", "null", "nil", "missing", "-", "--", "?", "."})
+"""What may be a class, or mean that there is none."""
 MANY_INTEGERS = 50
 """More different integers than this make one wonder whether they are classes at all."""
+
+
+class SeveralLabelsError(TypeError):
+    """A list where one label is expected."""
 
 
 def normalize(value: Any) -> str | None:
     """The label as text; None when there is none (empty, null, NaN).
 
-    Raises `TypeError` for what can't be a label: a list, an object.
+    Raises `SeveralLabelsError` for a list, `TypeError` for what else can't be a label: an object, a date.
     """
     if value is None:
         return None
     if isinstance(value, str):
-        text = value.strip()
+        text = " ".join(unicodedata.normalize("NFC", value).translate(_INVISIBLE).split())
+        if _LIST.fullmatch(text):
+            raise SeveralLabelsError
     elif isinstance(value, bool | int):
         text = str(value)
-    elif isinstance(value, float):
-        text = "" if isnan(value) else repr(value)
+    elif isinstance(value, float | Decimal):
+        text = "" if isnan(value) else integral(str(value))
+    elif isinstance(value, list | tuple | set | dict):
+        raise SeveralLabelsError
     else:
         raise TypeError(f"a label must be text or a number, not {type(value).__name__}")
-    if text.lower() in ("", "nan"):
-        return None
-    return match[1] if (match := _INTEGRAL.fullmatch(text)) else text
+    return None if text.lower() in MISSING else text
+
+
+def integral(label: str) -> str:
+    """``1.0`` as ``1``; any other label as it is."""
+    return match[1] if (match := _INTEGRAL.fullmatch(label)) else label
+
+
+def same_class(label: str) -> str:
+    """What two spellings of one class have in common: all but capitals."""
+    return label.casefold()
 
 
 def shortened(label: str, most: int = 40) -> str:

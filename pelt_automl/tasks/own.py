@@ -7,7 +7,7 @@ from pelt_automl.config import TaskSettings
 from pelt_automl.errors import TaskError, all_problems
 from pelt_automl.tasks.checks import Columns, check_tables
 from pelt_automl.tasks.examples import RawTask
-from pelt_automl.tasks.files import Table, read_table
+from pelt_automl.tasks.files import Reading, Table, check_reading, read_table
 
 
 def read_own(settings: TaskSettings) -> RawTask:
@@ -16,8 +16,9 @@ def read_own(settings: TaskSettings) -> RawTask:
     Raises `TaskError` with everything that is wrong in all of the files.
     """
     files = {"train": settings.train, "validation": settings.validation, "test": settings.test}
-    tables = _read_all({role: path for role, path in files.items() if path is not None})
     columns = Columns(settings.text_columns, settings.label_column or "")
+    reading = Reading(settings.encoding, settings.delimiter, (*columns.text, columns.label))
+    tables = _read_all({role: path for role, path in files.items() if path is not None}, reading)
     checked = check_tables(tables, columns, settings.kind)
     return RawTask(
         name=_name(settings.train),
@@ -42,12 +43,13 @@ def _name(train: Path | None) -> str:
     return re.sub(r"[^\w.-]+", "-", train.stem if telling else f"{train.parent.name}-{train.stem}").strip("-.") or "own"
 
 
-def _read_all(files: dict[str, Path]) -> dict[str, Table]:
+def _read_all(files: dict[str, Path], reading: Reading) -> dict[str, Table]:
+    check_reading(list(files.values()), reading)
     tables: dict[str, Table] = {}
     problems: list[str] = []
     for role, path in files.items():
         try:
-            tables[role] = read_table(path)
+            tables[role] = read_table(path, reading)
         except TaskError as error:
             problems.append(str(error).replace("\n", "\n  "))
     if problems:

@@ -1,19 +1,22 @@
 """Readers: every format gives the same rows, and every broken line is named."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from pelt_automl.errors import TaskError
-from pelt_automl.tasks.files import READERS, positions, read_table
+from pelt_automl.errors import SettingsError, TaskError
+from pelt_automl.tasks.files import READERS, Reading, check_reading, positions, read_table
 
 ROWS = [{"text": 'a "quoted", text', "label": "x"}, {"text": "two\nlines", "label": "y"}, {"text": "plain", "label": "x"}]
 
 
 def write(folder, ending):
     path = folder / f"data{ending}"
-    if ending == ".jsonl":
+    if ending in (".jsonl", ".ndjson"):
         path.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+    elif ending == ".json":
+        path.write_text(json.dumps(ROWS, indent=1), encoding="utf-8")
     elif ending == ".parquet":
         pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
         pq.write_table(pa.Table.from_pylist(ROWS), path)
@@ -57,7 +60,6 @@ def test_a_json_line_may_hold_a_line_separator(tmp_path):
         ),
         ("a.csv", b'text,label\n"never closed,1\n', r"line 2 can't be read"),
         ("a.csv", b"text,text\na,b\n", r"column 'text' occurs twice"),
-        ("a.csv", b"text,label\n\xe9t\xe9,1\n", r"line 2 is not UTF-8 text \(byte 0xe9\).*iconv"),
         ("a.csv", b"text,label\n", r"has no rows"),
         ("a.csv", b"", r"has no rows"),
         (
@@ -67,8 +69,12 @@ def test_a_json_line_may_hold_a_line_separator(tmp_path):
         ),
         ("a.jsonl", b"[" * 100_000, r"line 1 is not JSON"),
         ("a.parquet", b"not parquet", r"is not a Parquet file"),
-        ("a.xlsx", b"", r"unknown ending '.xlsx'; a file must end in .csv, .tsv, .jsonl, .parquet"),
-        ("a.json", b"", r"rename JSON lines to .jsonl"),
+        ("a.json", b"", r"is not JSON .*an array of objects is expected"),
+        ("a.json", b"[1, 2]", r"records 1, 2 are no object, but int; an array of objects"),
+        ("a.json", b"[[" * 50_000, r"is nested too deeply|is not JSON"),
+        ("a.json", b'"text"', r"holds str; an array of objects"),
+        ("a.json", b'{"data": [{"text": "a", "label": 1}]}', r"stand under 'data': .*jq '\.data' a\.json > a-data\.json"),
+        ("a.json", b'{"text": {"0": "a"}, "label": {"0": 1}}', r"holds one object; .*orient='records'"),
     ],
 )
 def test_a_broken_file_is_named_with_its_lines(tmp_path, name, content, message):
@@ -85,6 +91,85 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(TaskError, match="is a folder, not a file"):
         read_table(tmp_path / "folder.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("a.xlsx", r"save the sheet as CSV .*pandas\.read_excel\('a\.xlsx'\)\.to_csv\('a\.csv', index=False\)"),
+        ("a.XLS", r"pandas\.read_excel\('a\.XLS'\)"),
+        ("a.feather", r"pandas\.read_feather\('a\.feather'\)"),
+        ("a.csv.gz", r"unpack it first"),
+        ("a.txt", r"rename it to \.csv"),
+        ("a", r"rename it to \.csv"),
+        ("a.pkl", r"a pickle can run any code"),
+        ("a.docx", r"must end in \.csv, \.tsv, \.jsonl, \.ndjson, \.json, \.parquet$"),
+    ],
+)
+def test_another_kind_of_file_is_refused_with_a_way_to_convert_it(tmp_path, name, way_out):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(TaskError, match=rf"unknown ending .*{way_out}"):
+        read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (b"PK\x03\x04", r"an Excel file or another zip archive, though its ending is \.csv; save the sheet as CSV"),
+        (b"\xd0\xcf\x11\xe0", r"an old Excel file, though"),
+        (b"\x1f\x8b\x08", r"a gzip archive, though its ending is \.csv; unpack it first"),
+        (b"PAR1", r"a Parquet file, though its ending is \.csv; rename it to \.parquet"),
+    ],
+)
+def test_a_file_with_the_wrong_ending_is_called_what_it_is(tmp_path, start, message):
+    (tmp_path / "a.csv").write_bytes(start + bytes(range(256)))
+    with pytest.raises(TaskError, match=message):
+        read_table(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ('[{"text": "a", "label": 1},\n {"text": "b", "label": null, "id": 7}]', 2),
+        ('{"text": "a", "label": 1}\n{"text": "b", "label": null, "id": 7}\n', 2),
+        ('{"text": "a", "label": 1, "id": 3}', 1),
+    ],
+)
+def test_json_is_an_array_or_lines_whatever_it_is_called(tmp_path, text, rows):
+    (tmp_path / "a.json").write_text(text, encoding="utf-8")
+    table = read_table(tmp_path / "a.json")
+    assert table.columns == ("text", "label", "id")
+    assert len(table.rows) == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rows"),
+    [
+        ("a.csv", "text,label\na,1\n,\nb,2\n,\n , \n\n", 3),
+        ("a.tsv", "text\tlabel\na\t1\n\t\n", 1),
+        ("a.jsonl", '{"text": "a", "label": 1}\n{"text": null, "label": ""}\n{}\n', 1),
+        ("a.json", '[{"text": "a", "label": 1}, {"text": " ", "label": NaN}]', 1),
+    ],
+)
+def test_empty_rows_at_the_end_are_skipped_with_a_note(tmp_path, name, content, rows):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    table = read_table(tmp_path / name)
+    assert len(table.rows) == len(table.lines) == rows
+    assert len(table.notes) == 1
+    assert "without any content at the end" in table.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "reading", "message"),
+    [
+        (["a.jsonl"], Reading(delimiter=";"), "no file ends in .csv or .tsv"),
+        (["a.parquet"], Reading(encoding="cp1252", delimiter=";"), r"(?s)2 problems.*delimiter is ';'.*encoding is 'cp1252'"),
+    ],
+)
+def test_an_option_that_no_file_can_have_is_refused(names, reading, message):
+    with pytest.raises(SettingsError, match=message):
+        check_reading([Path(name) for name in names], reading)
+    check_reading([Path("a.csv"), *map(Path, names)], reading)
 
 
 def test_many_lines_are_cut_short():

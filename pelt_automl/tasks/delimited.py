@@ -1,0 +1,176 @@
+"""Tables of cells between delimiters: CSV, TSV, and what goes by these names. Every broken line is found."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from pelt_automl.errors import SettingsError, TaskError
+from pelt_automl.tasks.encodings import decode
+from pelt_automl.tasks.tables import Table, TextForm, raise_if
+
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
+"""What is looked for, and how notes call it."""
+WORDS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
+"""Delimiters that are hard to type."""
+NONE = "\x1f"
+"""Delimiter of a file with one column: a character that no text has."""
+LOOKED_AT = 500
+"""Rows by which the delimiter is found out."""
+_SAYS = "sep="
+
+
+def delimiter_from(text: str) -> str:
+    """One character, from what a user typed: itself, or ``tab``, ``comma``, ``semicolon``, ``pipe``.
+
+    Raises `SettingsError` for anything else.
+    """
+    delimiter = WORDS.get(text.strip().lower(), text)
+    if len(delimiter) != 1 or delimiter in '"\r\n\0':
+        raise SettingsError(f"delimiter is {text!r}; it must be one character, or one of tab, comma, semicolon, pipe")
+    return delimiter
+
+
+def read_delimited(path: Path, usual: str, encoding: str | None, delimiter: str | None, columns: Sequence[str]) -> Table:
+    """The rows of a file with a header.
+
+    Args:
+        path: the file.
+        usual: the delimiter that its ending stands for.
+        encoding: overrides what its bytes look like.
+        delimiter: overrides what a first line ``sep=;`` says, and what the rows look like.
+        columns: columns that are expected; a delimiter with which the header has them is the right one.
+
+    Raises:
+        TaskError: everything that is wrong with it, with line numbers.
+        SettingsError: there is no such encoding or delimiter.
+    """
+    text, codec, note = decode(path.read_bytes(), path, encoding)
+    said, text = _said(text)
+    with _cells_of_any_length():
+        chosen = delimiter_from(delimiter) if delimiter is not None else said or _found(text, usual, columns)
+        parsed = _parse(text, chosen, first=2 if said else 1)
+    raise_if(path, parsed.problems)
+    notes = [note, f"{path}: its cells stand between {DELIMITERS.get(chosen, repr(chosen))}" if chosen not in (usual, NONE) else ""]
+    form = TextForm(codec, usual if chosen == NONE else chosen, says_delimiter=said is not None)
+    return Table(str(path), tuple(parsed.header), parsed.rows, parsed.lines, notes=tuple(n for n in notes if n), form=form)
+
+
+@contextmanager
+def _cells_of_any_length() -> Iterator[None]:
+    """The csv module refuses cells above 131,072 characters, for the whole process."""
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _said(text: str) -> tuple[str | None, str]:
+    """The delimiter that a first line ``sep=;`` says, and the text without that line."""
+    first, _, rest = text.partition("\n")
+    line = first.strip("\r \"'")
+    if not line.lower().startswith(_SAYS) or len(line) - len(_SAYS) > 1:
+        return None, text
+    return line[len(_SAYS) :] or ("\t" if "\t" in first else ","), rest
+
+
+def _found(text: str, usual: str, columns: Sequence[str]) -> str:
+    """The delimiter of a text: one with which the header has the expected columns, then one that cuts the rows as it cuts the header.
+
+    Where the header is one cell whatever the delimiter, the file has one column.
+    """
+    ordered = [usual, *(delimiter for delimiter in DELIMITERS if delimiter != usual)]
+    rows = {delimiter: _first_rows(text, delimiter) for delimiter in ordered}
+    cutting = [delimiter for delimiter in ordered if rows[delimiter] and len(rows[delimiter][0]) > 1]
+    if not cutting:
+        return NONE
+
+    def fits(delimiter: str) -> tuple[int, float]:
+        header, *others = rows[delimiter]
+        names = {name.strip() for name in header}
+        return sum(column in names for column in columns), sum(len(row) == len(header) for row in others) / max(1, len(others))
+
+    return max(cutting, key=fits)  # the first of equals
+
+
+def _first_rows(text: str, delimiter: str) -> list[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [row for row in islice(reader, LOOKED_AT) if not _blank(row)]
+
+
+@dataclass
+class _Parsed:
+    header: list[str] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def _parse(text: str, delimiter: str, first: int) -> _Parsed:
+    """Quotes are read as in CSV; where that fails in a file with tabs, as plain characters: GLUE's own files never quote."""
+    parsed = _parse_quoted(text, delimiter, first, csv.QUOTE_MINIMAL)
+    if parsed.problems and delimiter in ("\t", NONE):
+        plain = _parse_quoted(text, delimiter, first, csv.QUOTE_NONE)
+        return plain if not plain.problems else parsed
+    return parsed
+
+
+def _parse_quoted(text: str, delimiter: str, first: int, quoting: Literal[0, 3]) -> _Parsed:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
+    cut: list[list[str]] = []
+    lines: list[int] = []
+    problems: list[str] = []
+    start = first
+    try:
+        for cells in reader:
+            if cut or not _blank(cells):
+                cut.append(cells)
+                lines.append(start)
+            start = first + reader.line_num
+    except csv.Error as error:
+        problems.append(f"line {start} can't be read ({error})")
+    if not cut:
+        return _Parsed(problems=problems)
+    return _as_rows(cut[0], cut[1:], lines[1:], problems)
+
+
+def _as_rows(header: Sequence[str], cut: Sequence[Sequence[str]], lines: Sequence[int], problems: list[str]) -> _Parsed:
+    width = len(header)
+    found = _Parsed(problems=problems)
+    used = {i for i, name in enumerate(header) if name.strip()}
+    used |= {i for cells in cut if len(cells) >= width for i, cell in enumerate(cells[:width]) if i not in used and cell.strip()}
+    names = {i: header[i].strip() for i in sorted(used)}  # without the empty columns that Excel leaves behind the last one
+    found.header = list(names.values())
+    problems += [f"column {name!r} occurs twice" for name in sorted({n for n in found.header if found.header.count(n) > 1})]
+    for start, cells in zip(lines, cut, strict=True):
+        if _blank(cells) and len(cells) < width and width > 1:
+            continue  # an empty line; in a file with one column it is a row without text
+        if (len(cells) < width and not _blank(cells)) or not _blank(cells[width:]):
+            problems.append(f"line {start} has {len(cells)} fields for {width} columns (is a quote or a delimiter missing?)")
+        else:
+            found.rows.append({name: cells[i] if i < len(cells) else "" for i, name in names.items()})
+            found.lines.append(start)
+    return found
+
+
+def _blank(cells: Sequence[str]) -> bool:
+    return not any(cell.strip() for cell in cells)
+
+
+def write_delimited(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], form: TextForm) -> None:
+    """Write rows as a file of this form. Raises `TaskError` when a text has characters that its encoding lacks."""
+    text = io.StringIO(newline="")
+    if form.says_delimiter:
+        text.write(f"sep={form.delimiter}\r\n")
+    writer = csv.DictWriter(text, list(columns), delimiter=form.delimiter or ",")
+    writer.writeheader()
+    writer.writerows(rows)
+    try:
+        path.write_bytes(text.getvalue().encode(form.encoding))
+    except UnicodeEncodeError as error:
+        raise TaskError(f"{path}: {form.encoding} has no character {error.object[error.start]!r}") from error

@@ -1,0 +1,177 @@
+"""From a file's bytes to its text: which encoding it has is found out in a fixed order, and said.
+
+1. A byte-order mark: UTF-8, UTF-16 or UTF-32.
+2. Text that is UTF-8 throughout, and has no zero bytes.
+3. Zero bytes: UTF-16 without a mark, in the byte order in which there are more spaces, line ends and delimiters.
+4. Text that is UTF-8 but for some bytes is a damaged file, and is refused with its lines.
+5. Else it is windows-1252, as Windows writes in the West, unless charset-normalizer finds another encoding clearly more plausible.
+
+A short file can't be told for sure by anyone, hence the note, and the setting that overrides it.
+"""
+
+import codecs
+import re
+from pathlib import Path
+
+from pelt_automl.errors import SettingsError, TaskError
+from pelt_automl.tasks.tables import positions
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig", "UTF-8 with a byte-order mark"),
+    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+)
+WESTERN = "cp1252"
+CANDIDATES = {
+    WESTERN: "windows-1252",
+    "cp1250": "windows-1250",
+    "cp1251": "windows-1251",
+    "cp1253": "windows-1253",
+    "cp1254": "windows-1254",
+    "cp1255": "windows-1255",
+    "cp1256": "windows-1256",
+    "cp1257": "windows-1257",
+    "koi8_r": "KOI8-R",
+    "cp850": "IBM850 (DOS)",
+    "mac_roman": "Mac Roman",
+    "cp932": "Shift JIS",
+    "euc_jp": "EUC-JP",
+    "gb18030": "GB18030",
+    "big5": "Big5",
+    "cp949": "EUC-KR",
+}
+"""What charset-normalizer may choose from, by Python's name: the encodings that files have where they aren't UTF-8."""
+CLEARLY = 0.05
+"""By so much less "mess", in charset-normalizer's measure (0 to 1), another encoding has to be to win over windows-1252."""
+SAMPLE = 65536
+"""Bytes that are looked at, of lines that aren't plain ASCII."""
+_IN_A_WORD = re.compile(r"[^\W\d_][¡¢£¤¥¦¨ª¬¯±¶¸¹³¼¾¿][^\W\d_]|[^\W\d_][¹³¿](?!\w)")  # noqa: RUF001
+"""Signs that stand between letters where Polish or Czech is read as windows-1252."""
+_BETWEEN_WORDS = frozenset(b' \t\r\n,;|"')
+_BROKEN = re.compile("[\udc80-\udcff]")
+"""What Python makes of bytes that aren't UTF-8, if it is asked to keep them."""
+
+
+def decode(raw: bytes, path: Path, encoding: str | None = None) -> tuple[str, str, str]:
+    """The text without a byte-order mark, Python's name of its encoding, and a note about it (empty for plain UTF-8).
+
+    `encoding` overrides what would be found out. Raises `SettingsError` for an encoding that Python doesn't know, `TaskError` when the
+    bytes aren't text in it, or in any.
+    """
+    if encoding is not None:
+        return _as_told(raw, path, encoding)
+    for mark, marked, name in MARKS:
+        if raw.startswith(mark):
+            return _strictly(raw, path, marked, name), marked, f"{path}: read as {name}"
+    if b"\0" in raw:
+        return _utf16(raw, path)
+    try:
+        return raw.decode("utf-8"), "utf-8", ""
+    except UnicodeDecodeError:
+        _refuse_damaged_utf8(raw, path)
+    codec = _plausible(raw)
+    if codec is None:
+        first = next(i for i, byte in enumerate(raw) if byte > 127)
+        raise TaskError(f"{path}: {_line(raw, first)} is not UTF-8 text, and its encoding can't be told; name it (--encoding)")
+    return raw.decode(codec), codec, f"{path}: it isn't UTF-8; read as {CANDIDATES[codec]} (--encoding overrides it)"
+
+
+def known_encoding(encoding: str) -> str | None:
+    """Python's name of a text encoding; None when it knows none of that name."""
+    try:
+        found = codecs.lookup(encoding.strip())
+        "".encode(found.name)
+    except (LookupError, ValueError):
+        return None
+    return found.name
+
+
+def _as_told(raw: bytes, path: Path, encoding: str) -> tuple[str, str, str]:
+    codec = known_encoding(encoding)
+    if codec is None:
+        raise SettingsError(f"there is no encoding {encoding!r}; common ones are utf-8, windows-1252, utf-16, windows-1251, shift_jis")
+    mark = next((own for bom, own, _ in MARKS if raw.startswith(bom) and own.removesuffix("-sig") == codec), None)
+    if codec == "utf-16" and mark is None:  # Python would take the machine's byte order
+        codec = _byte_order(raw)
+    text = _strictly(raw, path, mark or codec, encoding).removeprefix("\ufeff")
+    return text, mark or codec, f"{path}: read as {encoding}, as asked for"
+
+
+def _strictly(raw: bytes, path: Path, codec: str, name: str) -> str:
+    try:
+        return raw.decode(codec)
+    except UnicodeDecodeError as error:
+        byte = raw[error.start] if error.start < len(raw) else 0
+        line = f"line {raw[: error.start].decode(codec, errors='replace').count(chr(10)) + 1}"
+        raise TaskError(f"{path}: {line} is not {name} text (byte 0x{byte:02x}); save the file as UTF-8, or name its encoding") from error
+
+
+def _line(raw: bytes, position: int) -> str:
+    return f"line {raw[:position].count(10) + 1}"
+
+
+def _byte_order(raw: bytes) -> str:
+    """The order in which there are more spaces, line ends and delimiters; without any, the one with more zeros behind other bytes."""
+    first, second = raw[::2], raw[1::2]
+    little = sum(low in _BETWEEN_WORDS and not high for low, high in zip(first, second, strict=False))
+    big = sum(low in _BETWEEN_WORDS and not high for high, low in zip(first, second, strict=False))
+    if little == big:
+        little, big = second.count(0), first.count(0)
+    return "utf-16-le" if little >= big else "utf-16-be"
+
+
+def _utf16(raw: bytes, path: Path) -> tuple[str, str, str]:
+    codec = _byte_order(raw)
+    try:
+        text = raw.decode(codec)
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise TaskError(f"{path}: {_line(raw, raw.index(0))} has zero bytes: it is no text file, or a damaged one; save it as UTF-8")
+    return text, codec, f"{path}: read as UTF-16 without a byte-order mark, {codec[-2:].upper()} (--encoding overrides it)"
+
+
+def _refuse_damaged_utf8(raw: bytes, path: Path) -> None:
+    """What holds more whole UTF-8 characters than broken ones is UTF-8: any other encoding would spoil all of them."""
+    text = raw.decode("utf-8", errors="surrogateescape")
+    broken = sum("\udc80" <= character <= "\udcff" for character in text)
+    whole = sum(character > "\x7f" for character in text) - broken
+    if whole > broken:
+        lines = [number for number, line in enumerate(text.split("\n"), start=1) if _BROKEN.search(line)]
+        byte = ord(_BROKEN.search(text)[0]) - 0xDC00  # type: ignore[index]
+        raise TaskError(
+            f"{path}: {positions(lines)}: not UTF-8 text (byte 0x{byte:02x}), though the rest of the file is; "
+            "repair or drop what is there, or name the encoding (--encoding)"
+        )
+
+
+def _plausible(raw: bytes) -> str | None:
+    """One of `CANDIDATES` that all of the bytes can be read in, or None."""
+    from charset_normalizer import from_bytes
+
+    telling = b"\n".join(line for line in raw.split(b"\n") if not line.isascii())[:SAMPLE]
+    readable = [codec for codec in CANDIDATES if _reads(raw, codec)]
+    found = list(from_bytes(telling, cp_isolation=readable)) if readable else []
+    # Encodings that give the same text are one match.
+    mess = {codec: match.chaos for match in found for codec in match.could_be_from_charset if codec in readable}
+    if WESTERN in readable and not _spoils_words(telling.decode(WESTERN)):
+        best = min(mess.values(), default=1.0)
+        if not mess or mess.get(WESTERN, 1.0) <= best + CLEARLY:
+            return WESTERN
+    ordered = [match.encoding for match in found if match.encoding in readable and (match.encoding != WESTERN or len(mess) == 1)]
+    return ordered[0] if ordered else (WESTERN if WESTERN in readable else None)
+
+
+def _reads(raw: bytes, codec: str) -> bool:
+    try:
+        raw.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _spoils_words(text: str) -> bool:
+    signs = len(_IN_A_WORD.findall(text))
+    return signs > 1 and signs > 0.15 * sum(character > "\x7f" for character in text)

@@ -1,0 +1,125 @@
+"""Encodings: what a file is read as, by its bytes alone, and what overrides it."""
+
+import pytest
+
+from pelt_automl.config import TaskSettings
+from pelt_automl.errors import SettingsError, TaskError
+from pelt_automl.tasks import load_task
+from pelt_automl.tasks.files import Reading, read_table
+
+GERMAN = "Grüße – „schön“ für 20 €, it’s fine"  # noqa: RUF001
+RUSSIAN = "Очень плохой товар, не покупайте"
+
+
+def write(path, text, encoding, mark=b""):
+    path.write_bytes(mark + text.encode(encoding))
+    return path
+
+
+def texts(table):
+    return [row["text"] for row in table.rows]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark", "note"),
+    [
+        ("utf-8", b"", None),
+        ("utf-8", b"\xef\xbb\xbf", "read as UTF-8 with a byte-order mark"),
+        ("utf-16-le", b"\xff\xfe", "read as UTF-16"),
+        ("utf-16-be", b"\xfe\xff", "read as UTF-16"),
+        ("utf-16-le", b"", "read as UTF-16 without a byte-order mark, LE (--encoding overrides it)"),
+        ("utf-16-be", b"", "read as UTF-16 without a byte-order mark, BE (--encoding overrides it)"),
+        ("utf-32-le", b"\xff\xfe\0\0", "read as UTF-32"),
+        ("cp1252", b"", "it isn't UTF-8; read as windows-1252 (--encoding overrides it)"),
+    ],
+)
+@pytest.mark.parametrize("rows", [1, 50])
+@pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+def test_every_encoding_of_windows_and_unix_is_read_and_named(tmp_path, encoding, mark, note, rows, ending):
+    line = f'"{GERMAN}",ok\n' if ending == ".csv" else '{"text": "' + GERMAN + '", "label": "ok"}\n'
+    header = "text,label\n" if ending == ".csv" else ""
+    table = read_table(write(tmp_path / f"a{ending}", header + line * rows, encoding, mark))
+    assert texts(table) == [GERMAN] * rows
+    assert table.columns == ("text", "label")
+    assert [n.partition(": ")[2] for n in table.notes] == ([note] if note else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("café", "cp1252"),
+        ("naïve “quotes”", "cp1252"),
+        ("¿Dónde está?", "cp1252"),
+        ("5 €", "cp1252"),
+        ("it’s", "cp1252"),  # noqa: RUF001
+        ("Dziękuję za szybką wysyłkę, żółty kolor", "cp1250"),
+        (RUSSIAN, "cp1251"),
+        (RUSSIAN, "koi8_r"),
+        ("Πολύ κακό προϊόν, μην το αγοράσετε ποτέ· χάλασε την πρώτη μέρα και δεν απαντά κανείς", "cp1253"),
+        ("とても悪い商品です", "cp932"),
+        ("这个产品很差 非常不好 我不会再买这个东西了 客服的态度也很差", "gb18030"),
+        ("아주 나쁜 제품입니다", "cp949"),
+    ],
+)
+def test_a_short_file_with_one_telling_line_is_read_rightly(tmp_path, text, encoding):
+    plain = "plain English,1\n" * 20
+    table = read_table(write(tmp_path / "a.csv", f'text,label\n{plain}"{text}",2\n', encoding))
+    assert texts(table)[-1] == text
+
+
+def test_chinese_in_utf_16_without_a_mark_has_few_zero_bytes_and_is_read(tmp_path):
+    for encoding in ("utf-16-le", "utf-16-be"):
+        table = read_table(write(tmp_path / f"{encoding}.csv", "text,label\n这个产品很差一一一一一一一一一一一一一一一一,1\n", encoding))
+        assert texts(table) == ["这个产品很差一一一一一一一一一一一一一一一一"]
+
+
+def test_an_encoding_that_is_named_overrides_what_the_bytes_look_like(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\ncafé,1\n", "utf-8")
+    assert texts(read_table(path, Reading(encoding="windows-1252"))) == ["cafÃ©"]
+    marked = write(tmp_path / "b.csv", "text,label\ncafé,1\n", "utf-8", b"\xef\xbb\xbf")
+    for name in ("utf-8", "UTF8", "utf-8-sig"):
+        assert read_table(marked, Reading(encoding=name)).columns == ("text", "label")
+    for codec in ("utf-16", "utf-16-le", "utf-16-be"):
+        sixteen = write(tmp_path / "c.csv", "text,label\ncafé,1\n", codec)
+        assert texts(read_table(sixteen, Reading(encoding=codec if codec != "utf-16-be" else "utf-16"))) == ["café"]
+
+
+@pytest.mark.parametrize("name", ["latin-99", "base64", "rot13", "", " "])
+def test_an_encoding_that_does_not_exist_is_refused(tmp_path, name):
+    path = write(tmp_path / "a.csv", "text,label\na,1\n", "utf-8")
+    with pytest.raises(SettingsError, match=r"there is no encoding .*windows-1252"):
+        read_table(path, Reading(encoding=name))
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "message"),
+    [
+        (b"text,label\na,1\n\xffb,2\n", "utf-8", r"line 3 is not utf-8 text \(byte 0xff\)"),
+        ("text,label\nGrüße,1\nBär,2\n".encode() + b"caf\xe9,1\n", None, r"line 4: not UTF-8 text \(byte 0xe9\), though the rest"),
+        (b"text,label\na\0b,1\n", None, r"line 2 has zero bytes"),
+        (b"text,label\n" + bytes(range(256)), None, r"zero bytes"),
+        (b"\xff\xfea", None, r"line 1 is not UTF-16 text"),
+    ],
+)
+def test_damaged_text_is_refused_with_its_line(tmp_path, content, encoding, message):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(TaskError, match=message):
+        read_table(tmp_path / "a.csv", Reading(encoding=encoding))
+
+
+def test_the_notes_of_both_files_reach_the_task_and_the_data_are_the_same_in_every_encoding(tmp_path):
+    rows = "text;label\n" + "".join(f"Grüße {i};{'gut' if i % 2 else 'schlecht'}\n" for i in range(40))
+    settings = {"text_columns": ("text",), "label_column": "label"}
+    one = load_task(
+        TaskSettings(
+            train=write(tmp_path / "a.csv", rows, "cp1252"),
+            test=write(tmp_path / "t.csv", rows.replace("Grüße", "Größe"), "utf-16"),
+            **settings,
+        )
+    )
+    assert sorted(note.partition(": ")[2] for note in one.notes if "read as" in note) == [
+        "it isn't UTF-8; read as windows-1252 (--encoding overrides it)",
+        "read as UTF-16",
+    ]
+    other = load_task(TaskSettings(train=write(tmp_path / "b.csv", rows, "utf-8"), test=tmp_path / "t.csv", **settings))
+    assert one.data_hash == other.data_hash
