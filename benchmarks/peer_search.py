@@ -28,13 +28,14 @@ from torch import Tensor, nn
 from benchmarks.measuring import hand_over
 from benchmarks.our_steps import Work
 from benchmarks.peer import BY_FLAGS, BY_PEFT, PeerPrecision, by_trainer, trainer_arguments, tuned
-from pelt_automl.backbones.loading import best_device
+from pelt_automl.backbones.loading import best_device, load_outline
 from pelt_automl.backbones.sources import find_model
 from pelt_automl.evidence.statistics import interval, paired_bootstrap
 from pelt_automl.methods import FIXED_DEFAULTS, LEARNING_RATE, METHODS
 from pelt_automl.search.spaces import SearchSpace, load_spaces
 from pelt_automl.selection.finalist_phase import finalist_seeds
 from pelt_automl.selection.options import settings_from
+from pelt_automl.selection.text_length import text_length
 from pelt_automl.tasks import TaskData, load_task
 from pelt_automl.training.evaluation import LabelScale, score_of
 from pelt_automl.training.schedule import even_steps, wanted_steps
@@ -86,6 +87,9 @@ class PeerSearch:
         self.device = best_device()
         location = find_model(self.settings.model).location
         self.tokenizer = AutoTokenizer.from_pretrained(location)
+        _, shape = load_outline(self.settings.model)
+        self.max_length = text_length(self.settings, self.data, self.tokenizer, shape, self.methods).most
+        """Tokens that texts are cut to: as many as in a selection."""
         self.base = AutoModelForSequenceClassification.from_pretrained(
             location, num_labels=self.data.outputs, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
         ).to(self.device)
@@ -108,7 +112,7 @@ class PeerSearch:
         self.train, self.select = self._examples(train), self._examples(select)
 
     def _examples(self, part: Any) -> list[Example]:
-        tokens: Tokens = tokenize(part, self.tokenizer, self.settings.training.max_length)
+        tokens: Tokens = tokenize(part, self.tokenizer, self.max_length)
         columns: dict[str, Any] = {"input_ids": tokens.input_ids}
         if tokens.token_type_ids:
             columns["token_type_ids"] = tokens.token_type_ids

@@ -143,13 +143,16 @@ def bare_context(options: Mapping[str, Any], methods: Sequence[str], folder: Pat
     from pelt_automl.search.budget import Clock
     from pelt_automl.selection.context import Context, Record
     from pelt_automl.selection.speed import choose_threads
+    from pelt_automl.selection.text_length import text_length
     from pelt_automl.tasks import load_task
     from pelt_automl.training.schedule import wanted_steps
 
     settings = settings_of(options, TRUTH)
-    context = Context(settings, folder, tuple(methods), {}, load_task(settings.task), Record([], []), Clock(None))
-    training = settings.training
+    training, data = settings.training, load_task(settings.task)
     backbone = load_backbone(settings.model, precision=training.precision, dropout=training.dropout)
+    tokenizer, rows = backbone.tokenizer, backbone.shape.vocabulary
+    length = text_length(settings, data, tokenizer, backbone.shape, methods)
+    context = Context(settings, folder, tuple(methods), {}, data, tokenizer, rows, length, Record([], []), Clock(None))
     context.ready(backbone, wanted_steps(len(context.data.split(TRUTH)[0]), training))
     choose_threads(context)
     return context

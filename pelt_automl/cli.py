@@ -105,7 +105,9 @@ def select(
     ] = None,
     epochs: Annotated[float, typer.Option(help="Length of a full training in passes over the data.")] = TrainingSettings.epochs,
     batch_size: Annotated[int, typer.Option(help="Examples a step and trial.")] = TrainingSettings.batch_size,
-    max_length: Annotated[int, typer.Option(help="Tokens an example at most.")] = TrainingSettings.max_length,
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens an example at most. If left out, what 99 % of your texts need, up to 512.")
+    ] = TrainingSettings.max_length,
     pack_size: Annotated[int | None, typer.Option(help="Trials that train together at most; measured if left out.")] = None,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = TrainingSettings.precision,
     equivalence: Annotated[float, typer.Option(help="Region of practical equivalence in points.")] = SearchSettings.equivalence,

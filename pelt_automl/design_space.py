@@ -6,7 +6,7 @@ hidden states that differ along few dimensions. A `Modification` is one such cha
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -193,6 +193,8 @@ class BackboneShape:
     """Bias terms of the whole backbone, those of its layer norms included."""
     positions: int | None = None
     """Tokens that the model can tell the positions of, where they have embeddings; None where there is no such limit."""
+    vocabulary: int = field(default=0, compare=False)
+    """Rows of the token embedding; 0 where only parameters are counted."""
     cross_layers: int = 0
     """Decoder layers that attend to an encoder."""
     pooler: bool = False

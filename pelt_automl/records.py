@@ -97,6 +97,11 @@ class DataDescribed(Event):
     """What a reader has to know: imbalance, duplicates removed, the report split's origin, ..."""
     guess_on_select: float | None = None
     """What always predicting the most frequent class (or the mean) of train scores on select; None in old records."""
+    text_length: dict[str, int] = field(default_factory=dict)
+    """Where texts are cut (see `pelt_automl.selection.text_length.TextLength`): ``most``, ``needed``, ``model`` and ``prompt`` in tokens,
+    ``unknown`` in per cent."""
+    cut: dict[str, dict[str, int]] = field(default_factory=dict)
+    """What that cuts of ``train`` and ``select``: ``texts``, of these ``cut``; ``tokens``, of these ``lost``."""
     time: float = field(default_factory=clock.time)
 
 
@@ -209,6 +214,8 @@ class ReportOpened(Event):
     """Examples that the report split has."""
     labels: list[float]
     """The true labels of the examples scored (class index, or the number), in the order of all predictions."""
+    cut: dict[str, int] = field(default_factory=dict)
+    """What of the examples scored is cut, as in `DataDescribed`."""
     time: float = field(default_factory=clock.time)
 
 

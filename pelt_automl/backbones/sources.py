@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pelt_automl.backbones.model_files import check_config
 from pelt_automl.errors import BackboneError
 
 MINILM_HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -38,15 +39,18 @@ def find_model(name: str) -> ModelSource:
 
     Raises `BackboneError` for anything else.
     """
+    if not name.strip():
+        raise BackboneError("no model is named; give a folder, a Hub name (owner/name), or the alias minilm")
     if name == "minilm":
         spec = importlib.util.find_spec(MINILM_PACKAGE)
         folder = Path(spec.origin).parent / "model" if spec and spec.origin else None
         return ModelSource(name, str(folder) if folder and folder.is_dir() else MINILM_HUB_NAME, MINILM_SHA256)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise BackboneError(f"the folder {folder} has no config.json; give a folder that save_pretrained has written")
+        check_config(folder)
         return ModelSource(name, str(folder.absolute()))
+    if folder.is_file():
+        raise BackboneError(f"{folder} is a file; give the folder that it lies in, as save_pretrained has written it")
     if not _HUB_NAME.fullmatch(name):
         raise BackboneError(f"{name!r} is neither a folder, nor a Hub name (owner/name), nor the alias minilm")
     return ModelSource(name, name)

@@ -8,7 +8,7 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
-from pelt_automl.backbones.loading import Backbone, load_outline
+from pelt_automl.backbones.loading import Backbone, check_model, load_outline
 from pelt_automl.config import home
 from pelt_automl.curve.report import write_curve_report
 from pelt_automl.curve.result import KCurve, events_at, folder_of, read_curve
@@ -21,9 +21,10 @@ from pelt_automl.records import Recorder, SelectionEnded, SelectionStarted, of_k
 from pelt_automl.search.budget import Clock, seconds_used
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.selection.environment import key_of
-from pelt_automl.selection.field import field_of, longest_text
+from pelt_automl.selection.field import field_of
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.selection import Selection
+from pelt_automl.selection.text_length import text_length
 from pelt_automl.tasks import TaskData, load_nested
 
 
@@ -36,11 +37,14 @@ class CurveRun:
         folder: Path,
         methods: tuple[str, ...],
         data: Mapping[int | None, TaskData],
+        max_length: int,
         clock: Clock,
         display: Recorder | None = None,
     ) -> None:
-        """Use `CurveRun.open`. `data`: the task at each K; `clock`: of the whole curve."""
-        self.settings, self.folder, self.methods, self.data = settings, folder, methods, data
+        """Use `CurveRun.open`. `data`: the task at each K; `max_length`: tokens that texts are cut to, the same at each K, by the largest;
+        `clock`: of the whole curve.
+        """
+        self.settings, self.folder, self.methods, self.data, self.max_length = settings, folder, methods, data, max_length
         self.clock, self.display = clock, display
         self.missing: dict[str, str] = {}
         """K at which no trial came to anything, and why."""
@@ -58,9 +62,11 @@ class CurveRun:
             check_output(folder.expanduser().absolute(), "curve")
         whole = settings.whole
         table, shape = load_outline(whole.model)
-        methods, _ = field_of(whole.search.methods, table, shape, longest_text(whole.training.max_length, shape))
+        methods, _ = field_of(whole.search.methods, table, shape)
         spaces = load_spaces(whole.search.spaces, methods)
         tasks = load_nested(whole.task, settings.ks)
+        length = text_length(whole, tasks[-1], check_model(whole.model, shape), shape, methods).most
+        methods, _ = field_of(whole.search.methods, table, shape, length)
         if folder is None:
             key = key_of(whole, tasks[0].data_hash, spaces)
             named = [tasks[0].name, "k", *map(in_words, settings.ks), key[:8]]
@@ -69,7 +75,7 @@ class CurveRun:
         check_output(folder, "curve")
         used = sum(seconds_used(events_at(folder, k)) for k in settings.ks)
         clock = Clock(whole.search.seconds, used=used, started=started)
-        return CurveRun(settings, folder, methods, dict(zip(settings.ks, tasks, strict=True)), clock, display)
+        return CurveRun(settings, folder, methods, dict(zip(settings.ks, tasks, strict=True)), length, clock, display)
 
     @property
     def ks(self) -> tuple[int | None, ...]:
@@ -87,7 +93,7 @@ class CurveRun:
 
         When no trial of it completed, that is kept in `missing`, and the curve goes on with the next K.
         """
-        settings = self.settings.at(k, self.seconds_at(k))
+        settings = self.settings.at(k, self.seconds_at(k), self._max_length_at(k))
         try:
             with Selection.open(settings, self.folder / folder_of(k), self.display, inherited=self._inherited(k)) as selection:
                 yield selection
@@ -122,6 +128,11 @@ class CurveRun:
         seed = self.settings.whole.search.seed
         costs = [expected_cost(self.data[other].sizes(seed), self.methods, self.settings.whole) for other in to_come]
         return next_share(self.clock.left, costs)
+
+    def _max_length_at(self, k: int | None) -> int | None:
+        """What the selection at K began with, else the curve's."""
+        begun = of_kind(events_at(self.folder, k), SelectionStarted)
+        return begun[0].settings["training"]["max_length"] if begun else self.max_length
 
     def _inherited(self, k: int | None) -> Inherited:
         """The data, the model if it is loaded, and the best configurations of the next smaller K that has any."""

@@ -20,10 +20,11 @@ class CurveSettings:
     ks: tuple[int | None, ...]
     """Labelled examples that may be used, two numbers at least, smallest first; None, for all there are, comes last."""
 
-    def at(self, k: int | None, seconds: float | None) -> SelectionSettings:
-        """The settings of the selection at K, with its own limit."""
+    def at(self, k: int | None, seconds: float | None, max_length: int | None = None) -> SelectionSettings:
+        """The settings of the selection at K, with its own limit, and the tokens that every K's texts are cut to."""
         whole = self.whole
-        return replace(whole, task=replace(whole.task, k=k), search=replace(whole.search, seconds=seconds))
+        training = replace(whole.training, max_length=max_length or whole.training.max_length)
+        return replace(whole, task=replace(whole.task, k=k), training=training, search=replace(whole.search, seconds=seconds))
 
 
 def in_words(k: int | None) -> str:

@@ -118,7 +118,8 @@ class Summary:
     def fixed(self) -> dict[str, Any]:
         """Hyper-parameters that were the same for every trial."""
         training = self.started.settings.get("training")
-        return dict(training) if isinstance(training, Mapping) else {}
+        chosen = {"max_length": self.data.text_length["most"]} if self.data.text_length else {}
+        return dict(training) | chosen if isinstance(training, Mapping) else {}
 
     @property
     def headline(self) -> str:

@@ -8,8 +8,14 @@ from pelt_automl.evidence.finalists import report_labels, scored_runs
 from pelt_automl.evidence.statistics import SharedSeeds
 from pelt_automl.recommendation.another_seed import out_of_finals
 from pelt_automl.recommendation.costs import DEFAULT_OVER
-from pelt_automl.recommendation.wording import candidate_names, counted, listed
-from pelt_automl.records import Decision, Event, FinalistScored, Planned, ReportOpened, TrialEnded, of_kind
+from pelt_automl.recommendation.wording import candidate_names, counted, listed, percent
+from pelt_automl.records import DataDescribed, Decision, Event, FinalistScored, Planned, ReportOpened, TrialEnded, of_kind
+
+OFTEN_CUT = 0.05
+"""Share of a split's texts above which cutting them is worth a warning."""
+
+OFTEN_UNKNOWN = 10
+"""Unknown tokens in a hundred from which on they are."""
 
 FEW_SEEDS = 3
 FEW_EXAMPLES = 200
@@ -19,10 +25,39 @@ FEW_EXAMPLES = 200
 def all_warnings(events: Sequence[Event], shared: SharedSeeds | None) -> list[str]:
     """One sentence or two each. `shared` is None when no finalist was scored."""
     names = candidate_names(of_kind(events, TrialEnded))
-    warnings = [*_over_limits(events), *_failed_finalists(events, names), *_cut_off(events, names), *_constant(events, names)]
+    warnings = [
+        *_cut_texts(events),
+        *_unknown_tokens(events),
+        *_over_limits(events),
+        *_failed_finalists(events, names),
+        *_cut_off(events, names),
+        *_constant(events, names),
+    ]
     if shared is not None:
         warnings += [*_left_out(events, shared, names), *_seeds(shared), *_examples(events)]
     return warnings
+
+
+def _cut_texts(events: Sequence[Event]) -> list[str]:
+    """A warning when more than a few texts of a split are cut, with what would help: a longer limit, or a model that reads more."""
+    described, opened = of_kind(events, DataDescribed)[-1], of_kind(events, ReportOpened)
+    splits = described.cut | ({"report": opened[-1].cut} if opened else {})
+    often = {split: cut for split, cut in splits.items() if cut and cut["cut"] > OFTEN_CUT * cut["texts"]}
+    if not often:
+        return []
+    most, model, needed = (described.text_length[name] for name in ("most", "model", "needed"))
+    who = listed([f"{percent(cut['cut'] / cut['texts'])} of the texts of {split}" for split, cut in often.items()])
+    lost = percent(sum(cut["lost"] for cut in often.values()) / sum(cut["tokens"] for cut in often.values()))
+    better = min(needed, model or needed)
+    more = f"--max-length {better} reads more of them" if better > most else "this model reads no more: take one that does, or shorten them"
+    return [f"{who} are longer than {most} tokens and were cut there, {lost} of their split's tokens in all: {more}."]
+
+
+def _unknown_tokens(events: Sequence[Event]) -> list[str]:
+    unknown = of_kind(events, DataDescribed)[-1].text_length.get("unknown", 0)
+    if unknown < OFTEN_UNKNOWN:
+        return []
+    return [f"{unknown} % of the tokens to train on are unknown to the model's tokenizer: is it a model for this language?"]
 
 
 def _over_limits(events: Sequence[Event]) -> list[str]:

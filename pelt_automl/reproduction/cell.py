@@ -8,6 +8,7 @@ from functools import cached_property
 
 import pelt_automl
 from pelt_automl.backbones.loading import Backbone
+from pelt_automl.config import PAPER_LENGTH
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.modifications import count_on
 from pelt_automl.records import Seeds
@@ -97,7 +98,9 @@ class CellTraining:
         return self._tokens(self.data.report.take(chosen.tolist()))
 
     def _tokens(self, examples: Examples) -> Tokens:
-        return tokenize(examples, self.backbone.tokenizer, longest_text(self.protocol.training.max_length, self.backbone.shape))
+        return tokenize(
+            examples, self.backbone.tokenizer, longest_text(self.protocol.training.max_length or PAPER_LENGTH, self.backbone.shape)
+        )
 
     def _finished(self, run: TrialRun, score: float | None, *, constant: bool) -> FinishedRun:
         backbone, progress = self.backbone, run.progress

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from pelt_automl.config import LARGEST_SEED, SMALLEST_K, TrainingSettings
+from pelt_automl.config import LARGEST_SEED, PAPER_LENGTH, SMALLEST_K, TrainingSettings
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.methods import METHODS
 from pelt_automl.records import HyperParameters
@@ -30,7 +30,7 @@ SEEDS = (0, 1, 2, 3, 4)
 
 MODEL = "bert-base-uncased"
 
-TRAINING = TrainingSettings(batch_size=16, max_length=128, epochs=50, min_steps=1, max_steps=sys.maxsize, warmup=0.0, patience=10)
+TRAINING = TrainingSettings(batch_size=16, max_length=PAPER_LENGTH, epochs=50, min_steps=1, max_steps=sys.maxsize, warmup=0.0, patience=10)
 """The paper's training, without dropout in the backbone, so that a run ends the same in any pack."""
 
 BY_RUN = ("tasks", "ks", "seeds", "methods")

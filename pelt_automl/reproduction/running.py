@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from pelt_automl.backbones.loading import Backbone, load_backbone, load_outline
-from pelt_automl.config import TaskSettings, home
+from pelt_automl.config import PAPER_LENGTH, TaskSettings, home
 from pelt_automl.errors import SettingsError, TaskError, all_problems
 from pelt_automl.methods import METHODS
 from pelt_automl.reproduction.cell import CellTraining
@@ -142,7 +142,7 @@ class Reproduction:
 def _refused(protocol: Protocol, model: str) -> dict[str, str]:
     """The protocol's methods that the model doesn't support, with the reasons."""
     table, shape = load_outline(model)
-    longest = longest_text(protocol.training.max_length, shape)
+    longest = longest_text(protocol.training.max_length or PAPER_LENGTH, shape)
     methods = {method.name: method for k in protocol.ks for method in protocol.methods_at(k)}
     found = {name: refusals(METHODS[m.method].modifications(m.hyper_parameters), table, shape, longest) for name, m in methods.items()}
     return {name: f"not possible on {model}: {'; '.join(reasons)}" for name, reasons in found.items() if reasons}

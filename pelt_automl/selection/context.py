@@ -16,8 +16,9 @@ from pelt_automl.records import Decision, Event, HyperParameters, Planned, Progr
 from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, FEWEST_REPORT, WRITING, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
 from pelt_automl.selection.environment import question_of
-from pelt_automl.selection.field import longest_text, refusals, too_many
+from pelt_automl.selection.field import refusals, too_many
 from pelt_automl.selection.inherited import Inherited
+from pelt_automl.selection.text_length import TextLength
 from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import TrainingPlan, make_plan
@@ -62,6 +63,12 @@ class Context:
     methods: tuple[str, ...]
     spaces: dict[str, SearchSpace]
     data: TaskData
+    tokenizer: Any
+    """The model's."""
+    rows: int
+    """Of the model's token embedding."""
+    length: TextLength
+    """Where texts are cut."""
     record: Record
     clock: Clock
     inherited: Inherited = field(default_factory=Inherited)
@@ -98,7 +105,7 @@ class Context:
     @property
     def max_length(self) -> int:
         """Tokens that a text is cut to."""
-        return longest_text(self.settings.training.max_length, self.backbone.shape)
+        return self.length.most
 
     @property
     def trials(self) -> int:
@@ -211,7 +218,7 @@ class Context:
         return self._pool.take(train), self._validation.take(select)
 
     def _tokenized(self, examples: Examples) -> Tokens:
-        return tokenize(examples, self.backbone.tokenizer, self.max_length)
+        return tokenize(examples, self.tokenizer, self.max_length, self.rows)
 
     def report(self, indices: Sequence[int]) -> Tokens:
         """Tokenized examples of the report split."""

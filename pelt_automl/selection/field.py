@@ -1,5 +1,6 @@
 """Which methods a selection compares, and why others that were meant are left out."""
 
+import json
 from collections.abc import Iterable
 
 from pelt_automl.backbones import Architecture
@@ -17,11 +18,17 @@ def longest_text(wanted: int, shape: BackboneShape) -> int:
     return min(wanted, shape.positions or wanted)
 
 
+def prompt_tokens(modifications: Iterable[Modification]) -> int:
+    """Positions that are taken by what is put before the text; prefixes take none."""
+    prompts = sum(m.size for m in modifications if m.form is Form.PROMPT)
+    return prompts + sum(int(json.loads(m.peft).get("num_virtual_tokens", 0)) for m in modifications if m.form is Form.PEFT)
+
+
 def refusals(modifications: Iterable[Modification], architecture: Architecture, shape: BackboneShape, max_length: int = 0) -> list[str]:
     """Why a configuration can't be carried out on a model with texts of `max_length` tokens; empty if it can."""
     modifications = tuple(modifications)
     found = {reason for modification in modifications if (reason := why_not(modification, architecture, shape))}
-    prompt = sum(modification.size for modification in modifications if modification.form is Form.PROMPT)
+    prompt = prompt_tokens(modifications)
     if prompt and shape.positions and prompt + max_length > shape.positions:
         found.add(f"a prompt of {prompt} and texts of {max_length} tokens are more than the {shape.positions} that the model reads")
     return sorted(found)

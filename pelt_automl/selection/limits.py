@@ -31,7 +31,7 @@ from pelt_automl.selection.costs import (
     served_shape,
     time_passes,
 )
-from pelt_automl.selection.field import longest_text, refusals, too_many
+from pelt_automl.selection.field import refusals, too_many
 
 Refusal = Callable[[str, HyperParameters], str | None]
 """Why a configuration of a method can't be, or may not be; None if it may."""
@@ -188,6 +188,7 @@ def over_parameters(
     spaces: Mapping[str, SearchSpace],
     outline: tuple[Architecture, BackboneShape],
     outputs: int,
+    max_length: int,
 ) -> dict[str, str]:
     """The methods that `--max-trainable` leaves nothing of, before any model is loaded. Raises as `out_of_limits` does."""
     most, (table, shape) = settings.search.max_trainable, outline
@@ -199,7 +200,7 @@ def over_parameters(
 
     def refusal(method: str, hyper_parameters: HyperParameters) -> str | None:
         modifications = METHODS[method].modifications(hyper_parameters)
-        found = refusals(modifications, table, shape, longest_text(settings.training.max_length, shape))
+        found = refusals(modifications, table, shape, max_length)
         return "; ".join(found) or too_many(size(modifications), most)
 
     return out_of_limits(methods, spaces, refusal, size)

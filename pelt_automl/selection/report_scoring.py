@@ -36,8 +36,8 @@ def _opened(context: Context, runs: int) -> Tokens:
     if context.report_opened is None:
         indices, openings = _examples(context, runs), len(context.record.of(ReportOpened)) + 1
         context.report_opened = context.report(indices)
-        labels = context.report_opened.labels.tolist()
-        context.record.add(ReportOpened(openings, len(indices), len(context.data.report), labels))
+        opened = context.report_opened
+        context.record.add(ReportOpened(openings, len(indices), len(context.data.report), opened.labels.tolist(), opened.cut))
     return context.report_opened
 
 

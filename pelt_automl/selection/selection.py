@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pelt_automl.backbones.loading import Backbone, load_backbone, load_outline
+from pelt_automl.backbones.loading import Backbone, check_model, load_backbone, load_outline
 from pelt_automl.config import BEHAVIOUR, SelectionSettings, home
 from pelt_automl.errors import SelectionError
 from pelt_automl.folders import LOCK, RECORDS, check_output, exclusive, make_output
@@ -23,7 +23,7 @@ from pelt_automl.selection.context import Context, Record
 from pelt_automl.selection.costs import measure_costs
 from pelt_automl.selection.environment import effort_of, environment, key_of, settings_as_json
 from pelt_automl.selection.evidence_phase import explain
-from pelt_automl.selection.field import field_of, longest_text
+from pelt_automl.selection.field import field_of
 from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.limits import apply_limits, leave_out, left_out_before, over_parameters
@@ -33,8 +33,9 @@ from pelt_automl.selection.pruning_phase import prune
 from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
 from pelt_automl.selection.speed import choose_threads, measure_speed
+from pelt_automl.selection.text_length import length_note, recorded_length, text_length
 from pelt_automl.selection.working_folders import prepare_work
-from pelt_automl.tasks import TaskData, load_task
+from pelt_automl.tasks import load_task
 from pelt_automl.tasks.baselines import constant_on_select
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.schedule import wanted_steps
@@ -66,15 +67,18 @@ class Selection:
         if folder:
             check_output(folder.expanduser().absolute(), "selection")
         table, shape = load_outline(settings.model)
-        methods, left_out = field_of(settings.search.methods, table, shape, longest_text(settings.training.max_length, shape))
-        spaces = load_spaces(settings.search.spaces, methods)
+        possible, _ = field_of(settings.search.methods, table, shape)
+        spaces = load_spaces(settings.search.spaces, possible)
         inherited = inherited or Inherited()
         data = inherited.data or load_task(settings.task)
-        over = over_parameters(settings, methods, spaces, (table, shape), data.outputs)
         key = key_of(settings, data.data_hash, spaces)
         name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', data.name)}-{key[:8]}"
         folder = (folder or home() / "selections" / name).expanduser().absolute()
         check_output(folder, "selection")
+        tokenizer = inherited.backbone.tokenizer if inherited.backbone else check_model(settings.model, shape)
+        length = recorded_length(_earlier_events(folder, key)) or text_length(settings, data, tokenizer, shape, possible)
+        methods, left_out = field_of(settings.search.methods, table, shape, length.most)
+        over = over_parameters(settings, methods, spaces, (table, shape), data.outputs, length.most)
         make_output(folder)
         with ExitStack() as held:
             if not held.enter_context(exclusive(folder / LOCK)):
@@ -82,7 +86,8 @@ class Selection:
             events = _earlier_events(folder, key)
             clock = Clock(settings.search.seconds, used=seconds_used(events), started=started)
             record = Record(events, _recorders(folder, held), display)
-            selection = Selection(Context(settings, folder, methods, spaces, data, record, clock, inherited), name, key, held)
+            context = Context(settings, folder, methods, spaces, data, tokenizer, shape.vocabulary, length, record, clock, inherited)
+            selection = Selection(context, name, key, held)
             if not selection.finished:
                 prepare_work(folder)
                 selection._start(left_out, over, resumed=bool(events))
@@ -134,12 +139,14 @@ class Selection:
         context = self.context
         with context.timed("data"):
             if not context.record.of(DataDescribed):
-                context.record.add(_description(context.data, context.settings))
+                context.record.add(_description(context))
         with context.timed("model"):
             context.progress("model", 0, 1, f"loading {context.settings.model}")
             training = context.settings.training
             loaded = context.inherited.backbone
-            backbone = loaded or load_backbone(context.settings.model, precision=training.precision, dropout=training.dropout)
+            backbone = loaded or load_backbone(
+                context.settings.model, precision=training.precision, dropout=training.dropout, tokenizer=context.tokenizer
+            )
             planned = context.record.of(Planned)
             if planned:
                 context.ready(backbone, planned[-1].steps, planned[-1].final_steps)
@@ -176,7 +183,9 @@ class Selection:
             **packs.numbers,
         }
         seconds = training_seconds(given.steps, sizes["select"], speed, search_settings, training)
-        message = f"{given.message}; computing in {precision_name(context.backbone.dtype)}, threads: {threads}; {packs.message}"
+        cut = sum(part.cut["cut"] for part in context.splits(search_settings.seed))
+        texts = f"texts of at most {context.max_length} tokens, {cut:,} of {sizes['train'] + sizes['select']:,} cut"
+        message = f"{given.message}; {texts}; computing in {precision_name(context.backbone.dtype)}, threads: {threads}; {packs.message}"
         first_rung = plan.rungs[0] if plan.rungs else plan.steps
         rungs, final_steps = list(plan.rungs), context.final_plan.steps
         context.record.add(Planned(plan.steps, first_rung, len(plan.evaluate_at), seconds, message, numbers, rungs, final_steps))
@@ -267,8 +276,9 @@ def _earlier_events(folder: Path, key: str) -> list[Event]:
     return events if started else []
 
 
-def _description(data: TaskData, settings: SelectionSettings) -> DataDescribed:
-    seed = settings.search.seed
+def _description(context: Context) -> DataDescribed:
+    data, seed = context.data, context.settings.search.seed
+    cut = {split: part.cut for split, part in zip(("train", "select"), context.splits(seed), strict=True)}
     return DataDescribed(
         task=data.name,
         kind=data.kind,
@@ -279,8 +289,10 @@ def _description(data: TaskData, settings: SelectionSettings) -> DataDescribed:
         protocol=data.protocol,
         sizes=data.sizes(seed),
         hashes=data.hashes(seed),
-        notes=list(data.notes),
+        notes=[*data.notes, length_note(context.length, cut)],
         guess_on_select=constant_on_select(data, seed),
+        text_length=context.length.recorded(),
+        cut=cut,
     )
 
 

@@ -1,5 +1,6 @@
 """A trained method that is ready to predict."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,14 @@ class Predictor:
             raise SelectionError(f"{self.config.task} has {wanted} texts an example; text {wrong[0]} has {len(rows[wrong[0]])}")
         if not rows:
             return np.zeros((0, self.config.outputs), dtype=np.float32)
-        tokens = tokenize(Examples(rows, (0,) * len(rows)), self.pack.backbone.tokenizer, self.config.max_length)
+        backbone, most = self.pack.backbone, self.config.max_length
+        tokens = tokenize(Examples(rows, (0,) * len(rows)), backbone.tokenizer, most, backbone.shape.vocabulary)
+        if (cut := tokens.cut)["cut"]:
+            warnings.warn(
+                f"{cut['cut']:,} of {cut['texts']:,} texts are longer than the {most} tokens that the method was trained to read, and are "
+                f"cut there: {cut['lost']:,} of {cut['tokens']:,} tokens are lost",
+                stacklevel=2,
+            )
         return evaluate(self.pack, [tokens])[0].logits
 
     def probabilities(self, texts: Sequence[Text]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Tokenized examples, the order in which a trial sees them, and padded batches of several trials."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pelt_automl.errors import TaskError
 from pelt_automl.tasks import Examples
 
 Indices = NDArray[np.int64]
@@ -23,6 +24,8 @@ class Tokens:
     token_type_ids: list[list[int]] | None
     labels: NDArray[np.float64]
     """Class index, or the number, for each example."""
+    whole: Indices | None = None
+    """Tokens that each example had before it was cut; None where that isn't known."""
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -35,21 +38,34 @@ class Tokens:
 
     def __getitem__(self, positions: slice) -> "Tokens":
         """A run of examples."""
-        types = self.token_type_ids
-        return Tokens(self.input_ids[positions], types[positions] if types else types, self.labels[positions])
+        types, whole = self.token_type_ids, self.whole
+        return Tokens(
+            self.input_ids[positions],
+            types[positions] if types else types,
+            self.labels[positions],
+            None if whole is None else whole[positions],
+        )
 
     def take(self, indices: Sequence[int] | Indices) -> "Tokens":
         """The examples at `indices`, in that order."""
-        types = self.token_type_ids
+        types, whole, chosen = self.token_type_ids, self.whole, np.asarray(indices, dtype=np.int64)
         return Tokens(
             [self.input_ids[i] for i in indices],
             [types[i] for i in indices] if types else None,
-            self.labels[np.asarray(indices, dtype=np.int64)],
+            self.labels[chosen],
+            None if whole is None else whole[chosen],
         )
 
     def at_most(self, most: int | None, seed: int) -> "Tokens":
         """All, or as many of them, drawn by the seed, in their order; None: all."""
         return self if most is None or len(self) <= most else self.take(drawn(len(self), most, seed))
+
+    @property
+    def cut(self) -> dict[str, int]:
+        """How many ``texts`` (examples) there are, of these ``cut``; how many ``tokens`` they had, of these ``lost``."""
+        whole = self.lengths if self.whole is None else self.whole
+        lost = whole - self.lengths
+        return {"texts": len(self), "cut": int((lost > 0).sum()), "tokens": int(whole.sum()), "lost": int(lost.sum())}
 
 
 def drawn(count: int, most: int | None, seed: int) -> Indices:
@@ -59,11 +75,57 @@ def drawn(count: int, most: int | None, seed: int) -> Indices:
     return np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
-def tokenize(examples: Examples, tokenizer: Any, max_length: int) -> Tokens:
-    """Sentences or pairs as the model expects them, cut to `max_length` tokens, the longer of a pair first."""
-    columns = [list(column) for column in zip(*examples.texts, strict=True)]
-    encoded = tokenizer(*columns, truncation=True, max_length=max_length, padding=False)
-    return Tokens(encoded["input_ids"], encoded.get("token_type_ids"), np.asarray(examples.labels, dtype=np.float64))
+AT_ONCE = 1000
+"""Examples that are tokenized in one call: whole, they may be far longer than what is kept of them."""
+
+
+def tokenize(examples: Examples, tokenizer: Any, max_length: int, rows: int = 0) -> Tokens:
+    """Sentences or pairs as the model expects them, cut to `max_length` tokens.
+
+    Of a pair the longer text is cut, token by token, so that something of both is left. `rows`: of the model's token embedding, 0 for any
+    number. Raises `TaskError` for a token without a row.
+    """
+    ids, types, whole = list[list[int]](), list[list[int]](), list[int]()
+    for columns in _portions(examples):
+        encoded = tokenizer(*columns, truncation=False, padding=False, verbose=False)
+        own, own_types = list(encoded["input_ids"]), list(encoded.get("token_type_ids") or [])
+        whole += map(len, own)
+        if long := [i for i, row in enumerate(own) if len(row) > max_length]:
+            parts = [[column[i] for i in long] for column in columns]
+            cut = tokenizer(*parts, truncation=True, max_length=max_length, padding=False)
+            for place, i in enumerate(long):
+                own[i] = cut["input_ids"][place]
+                if own_types:
+                    own_types[i] = cut["token_type_ids"][place]
+        if rows:
+            _check(own, rows, columns, tokenizer)
+        ids += own
+        types += own_types
+    labels = np.asarray(examples.labels, dtype=np.float64)
+    return Tokens(ids, types or None, labels, np.asarray(whole, dtype=np.int64))
+
+
+def _check(ids: Sequence[list[int]], rows: int, columns: Sequence[Sequence[str]], tokenizer: Any) -> None:
+    """A model may have fewer rows than its tokenizer has tokens, as long as no text has any of the others."""
+    for place, own in enumerate(ids):
+        if max(own, default=0) >= rows:
+            token, text = tokenizer.convert_ids_to_tokens(max(own)), " ".join(column[place] for column in columns)
+            raise TaskError(
+                f"a text ({text[:60]!r}) has {token!r}, token {max(own):,} of the tokenizer, and the model embeds {rows:,} of them "
+                f"(0 to {rows - 1:,}); take it out of the text"
+            )
+
+
+def whole_texts(examples: Examples, tokenizer: Any) -> Iterator[list[int]]:
+    """The tokens of each example, nothing cut, special tokens included."""
+    for columns in _portions(examples):
+        yield from tokenizer(*columns, truncation=False, padding=False, verbose=False)["input_ids"]
+
+
+def _portions(examples: Examples) -> Iterator[list[list[str]]]:
+    """`AT_ONCE` examples after the other, as one or two columns."""
+    for start in range(0, len(examples), AT_ONCE):
+        yield [list(column) for column in zip(*examples.texts[start : start + AT_ONCE], strict=True)]
 
 
 class TokenStore:
@@ -75,6 +137,7 @@ class TokenStore:
         self._labels = np.asarray(examples.labels, dtype=np.float64)
         self._ids: dict[int, list[int]] = {}
         self._types: dict[int, list[int]] = {}
+        self._whole = np.zeros(len(examples), dtype=np.int64)
 
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> Tokens:
         """The examples at `indices`, in that order. Their tokens are shared with every other call's, so they must not be changed."""
@@ -83,8 +146,9 @@ class TokenStore:
             found = self._tokenized(self.examples.take(missing))
             self._ids.update(zip(missing, found.input_ids, strict=True))
             self._types.update(zip(missing, found.token_type_ids or (), strict=bool(found.token_type_ids)))
+            self._whole[missing] = found.lengths if found.whole is None else found.whole
         types = [self._types[i] for i in positions] if self._types else None
-        return Tokens([self._ids[i] for i in positions], types, self._labels[positions])
+        return Tokens([self._ids[i] for i in positions], types, self._labels[positions], self._whole[positions])
 
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
@@ -145,7 +209,7 @@ class Batch:
 def collate(parts: Sequence[Tokens], pad_id: int, device: torch.device) -> Batch:
     """A batch from each trial's examples."""
     n, b = len(parts), max(len(part) for part in parts)
-    t = max(len(ids) for part in parts for ids in part.input_ids)
+    t = max(1, *(len(ids) for part in parts for ids in part.input_ids))
     ids = np.full((n, b, t), pad_id, dtype=np.int64)
     mask = np.zeros((n, b, t), dtype=np.int64)
     types = np.zeros((n, b, t), dtype=np.int64) if parts[0].token_type_ids is not None else None

@@ -61,7 +61,12 @@ def test_a_modification_without_a_module_is_refused_with_what_there_is():
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("../secret", "neither a folder"), ("https://example.org/x", "neither a folder"), ("a/b/c", "neither a folder"), ("", "no config")],
+    [
+        ("../secret", "neither a folder"),
+        ("https://example.org/x", "neither a folder"),
+        ("a/b/c", "neither a folder"),
+        ("", "no model is named"),
+    ],
 )
 def test_names_that_are_no_hub_names_are_refused(name, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -70,6 +75,7 @@ def test_names_that_are_no_hub_names_are_refused(name, message, tmp_path, monkey
 
 
 def test_a_folder_without_a_config_is_refused(tmp_path):
+    (tmp_path / "README.md").write_text("a model")
     with pytest.raises(BackboneError, match=r"no config\.json"):
         find_model(str(tmp_path))
 

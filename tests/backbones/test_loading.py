@@ -33,9 +33,8 @@ def folder_of(tmp_path_factory):
     return saved
 
 
-@pytest.fixture(autouse=True)
-def fake_tokenizer(monkeypatch):
-    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lambda *_, **__: FakeTokenizer())
+def loaded_from(folder, **more):
+    return load_backbone(folder, precision="fp32", tokenizer=FakeTokenizer(), **more)
 
 
 def last_states(backbone):
@@ -50,7 +49,7 @@ def last_states(backbone):
 
 @every_family
 def test_a_model_comes_back_from_its_folder_frozen_and_computes_the_same(family, folder_of):
-    loaded = load_backbone(folder_of(family), precision="fp32")
+    loaded = loaded_from(folder_of(family))
     fresh = wrap(scattered(tiny_model(family)), FakeTokenizer(), name=family)
     torch.testing.assert_close(last_states(loaded), last_states(fresh))
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
@@ -73,11 +72,11 @@ def dropout_rates(model):
 
 @every_family
 def test_dropout_is_off_unless_asked_for_and_then_everywhere(family, folder_of):
-    still = load_backbone(folder_of(family), precision="fp32")
+    still = loaded_from(folder_of(family))
     assert dropout_rates(still.model) <= {0.0}
     assert still.model.training
     assert torch.equal(last_states(still), last_states(still))
-    noisy = load_backbone(folder_of(family), precision="fp32", dropout=0.3)
+    noisy = loaded_from(folder_of(family), dropout=0.3)
     assert dropout_rates(noisy.model) == {0.3}
     assert not torch.equal(last_states(noisy), last_states(noisy))
     noisy.model.eval()
@@ -88,7 +87,7 @@ def test_dropout_is_off_unless_asked_for_and_then_everywhere(family, folder_of):
 def test_whole_layers_are_never_left_out(family, tmp_path):
     changes = {"layerdrop": 0.9} if family == "opt" else {"encoder_layerdrop": 0.9, "decoder_layerdrop": 0.9}
     tiny_model(family, **changes).save_pretrained(tmp_path)
-    backbone = load_backbone(str(tmp_path), precision="fp32")
+    backbone = loaded_from(str(tmp_path))
     assert torch.equal(last_states(backbone), last_states(backbone))
 
 

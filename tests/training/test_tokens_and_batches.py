@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from pelt_automl.errors import TaskError
 from pelt_automl.tasks import Examples
+from pelt_automl.training import tokens as tokens_module
 from pelt_automl.training.tokens import BatchOrder, Tokens, TokenStore, collate, drawn, tokenize
 
 LENGTHS = np.array([3, 9, 4, 12, 5, 7, 3, 11, 6, 8, 10], dtype=np.int64)
@@ -13,16 +15,18 @@ LENGTHS = np.array([3, 9, 4, 12, 5, 7, 3, 11, 6, 8, 10], dtype=np.int64)
 class Words:
     """Splits at spaces; a token is its word's length. Pairs as [9, first, 8, second], cut on the longer side."""
 
-    def __call__(self, first, second=None, *, truncation, max_length, padding):
-        assert truncation
+    def __call__(self, first, second=None, *, truncation, max_length=None, padding, verbose=True):
         assert not padding
         rows = []
         for i, text in enumerate(first):
             parts = [text.split(), second[i].split() if second else []]
-            while len(parts[0]) + len(parts[1]) + 2 > max_length:
+            while truncation and len(parts[0]) + len(parts[1]) + 2 > max_length:
                 max(parts, key=len).pop()
             rows.append([9, *map(len, parts[0]), 8, *map(len, parts[1])])
         return {"input_ids": rows, "token_type_ids": [[0] * len(row) for row in rows]}
+
+    def convert_ids_to_tokens(self, number):
+        return "x" * number
 
 
 def tokens(*rows, types=None, labels=None):
@@ -42,6 +46,31 @@ def test_sentences_and_pairs_are_tokenized_with_their_labels():
 def test_the_longer_text_of_a_pair_is_cut_first():
     pair = tokenize(Examples((("a a a a a a", "bb bb"),), (0,)), Words(), max_length=6)
     assert pair.input_ids == [[9, 1, 1, 8, 2, 2]]
+
+
+def test_what_is_cut_is_counted_and_goes_with_its_examples(monkeypatch):
+    monkeypatch.setattr(tokens_module, "AT_ONCE", 2)  # several calls
+    texts = [("a",), ("a a a a a a",), ("a a",), ("a a a a",), ("a a a a a",)]
+    found = tokenize(Examples(tuple(texts), (0, 1, 2, 3, 4)), Words(), max_length=5)
+    assert found.input_ids == [[9, 1, 8], [9, 1, 1, 1, 8], [9, 1, 1, 8], [9, 1, 1, 1, 8], [9, 1, 1, 1, 8]]
+    assert [len(types) for types in found.token_type_ids] == found.lengths.tolist() == [3, 5, 4, 5, 5]
+    assert found.whole.tolist() == [3, 8, 4, 6, 7]
+    assert found.cut == {"texts": 5, "cut": 3, "tokens": 28, "lost": 6}
+    assert found.take([3, 0]).cut == {"texts": 2, "cut": 1, "tokens": 9, "lost": 1}
+    assert found[1:3].cut == {"texts": 2, "cut": 1, "tokens": 12, "lost": 3}
+    assert found.at_most(2, seed=0).whole is not None
+    assert tokens([1], [2, 2]).cut == {"texts": 2, "cut": 0, "tokens": 3, "lost": 0}, "texts whose whole length nobody knows"
+
+
+def test_a_token_that_the_model_has_no_row_for_is_an_error_and_no_crash_in_a_training():
+    assert tokenize(Examples((("a bb",),), (0,)), Words(), 8, rows=10).input_ids == [[9, 1, 2, 8]]
+    expected = r"a text \('a twelveletter'\) has 'xxxxxxxxxxxx', token 12 of the tokenizer, and the model embeds 12 of them \(0 to 11\)"
+    with pytest.raises(TaskError, match=expected):
+        tokenize(Examples((("a bb",), ("a twelveletter",)), (0, 0)), Words(), 8, rows=12)
+
+
+def test_a_batch_of_texts_without_any_token_has_one_place_each():
+    assert collate([tokens([], [])], 0, torch.device("cpu")).inputs["attention_mask"].tolist() == [[[1], [1]]]
 
 
 def test_take_keeps_texts_types_and_labels_together():

@@ -1,0 +1,135 @@
+"""How many tokens of a text are read: by default as many as nearly all of the texts to train on have."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from pelt_automl.config import PAPER_LENGTH, SelectionSettings
+from pelt_automl.design_space import BackboneShape
+from pelt_automl.errors import BackboneError
+from pelt_automl.methods import METHODS
+from pelt_automl.records import DataDescribed, Event, of_kind
+from pelt_automl.selection.field import longest_text, prompt_tokens
+from pelt_automl.tasks import Examples, TaskData
+from pelt_automl.training.tokens import whole_texts
+
+NEARLY_ALL = 0.99
+"""Share of the texts to train on that are to be read whole."""
+
+STEP = 32
+"""The default is a multiple of so many tokens, or what the model reads."""
+
+MOST = 512
+"""Nor is the default ever longer: time and memory of a training grow at least as fast as its texts."""
+
+MOST_UNKNOWN = 0.5
+"""With a larger share of unknown tokens a model has next to nothing to read, and nothing is trained."""
+
+MEASURED = 10_000
+"""Examples to train on that are measured at most, evenly spread over all of them."""
+
+
+@dataclass(frozen=True)
+class TextLength:
+    """Where texts are cut. All in tokens, special tokens included."""
+
+    most: int
+    """An example is cut to so many."""
+    needed: int
+    """So many at most have 99 % of the examples to train on."""
+    model: int = 0
+    """What the model can tell the positions of; 0 where there is no such limit."""
+    prompt: int = 0
+    """Positions that were kept for the methods' prompts."""
+    unknown: int = 0
+    """Of 100 tokens to train on, so many are unknown to the tokenizer."""
+
+    def recorded(self) -> dict[str, int]:
+        """As it stands in the record."""
+        return asdict(self)
+
+
+def text_length(settings: SelectionSettings, data: TaskData, tokenizer: Any, shape: BackboneShape, methods: Sequence[str]) -> TextLength:
+    """The user's wish, else what the examples to train on need; report is never looked at.
+
+    `methods`: those to compare. A default leaves room for the prompts of their published configurations. Raises `BackboneError` when the
+    tokenizer knows hardly anything of the texts.
+    """
+    texts = _measured(data.pool, tokenizer)
+    if problem := texts.problem(tokenizer):
+        raise BackboneError(f"{settings.model} can't read the texts of {data.name}: {problem}")
+    needed, unknown = texts.needed, round(100 * texts.unknown)
+    wanted = settings.training.max_length or (PAPER_LENGTH if settings.task.protocol == "paper" else None)
+    model = shape.positions or 0
+    if wanted is not None:
+        return TextLength(longest_text(wanted, shape), needed, model, unknown=unknown)
+    most = longest_text(min(MOST, _rounded_up(needed)), shape)
+    prompt = max((prompt_tokens(METHODS[method].build()) for method in methods), default=0)
+    if not model or most + prompt <= model or 2 * prompt > model:
+        return TextLength(most, needed, model, unknown=unknown)
+    return TextLength(model - prompt, needed, model, prompt, unknown)
+
+
+def recorded_length(events: Sequence[Event]) -> TextLength | None:
+    """What an earlier start has chosen; None where there is none."""
+    described = [event for event in of_kind(events, DataDescribed) if event.text_length]
+    return TextLength(**described[-1].text_length) if described else None
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Texts as a tokenizer reads them."""
+
+    needed: int
+    """Tokens that 99 % of them have at most."""
+    unknown: float
+    """Share of the tokens that stand for a word's part which isn't in the vocabulary; special tokens don't count."""
+    bare: float
+    """Share of the texts that have no other tokens than special ones."""
+
+    def problem(self, tokenizer: Any) -> str | None:
+        """Why they can't be trained on; None where they can."""
+        own = f"the tokenizer's {len(tokenizer.get_vocab()):,} tokens"
+        do = "Give the model the tokenizer that belongs to it, or take a model for this language"
+        if self.unknown > MOST_UNKNOWN:
+            share = f"{100 * self.unknown:.0f} % of the tokens"
+            return f"{share} aren't among {own} ({tokenizer.unk_token}), so that there is little to learn from. {do}"
+        if self.bare > MOST_UNKNOWN:
+            return f"of {100 * self.bare:.0f} % of the texts {own} leave nothing. {do}"
+        return None
+
+
+def _measured(examples: Examples, tokenizer: Any) -> _Measured:
+    places = np.unique(np.linspace(0, len(examples) - 1, min(MEASURED, len(examples))).astype(int))
+    around = set(tokenizer.all_special_ids)
+    unknown = tokenizer.unk_token_id
+    if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id):
+        unknown = None  # GPT-2's, which knows every byte, has another token's number there
+    lengths, words, strange, bare = list[int](), 0, 0, 0
+    for ids in whole_texts(examples.take(places.tolist()), tokenizer):
+        own = [number for number in ids if number == unknown or number not in around]
+        lengths.append(len(ids))
+        words, strange, bare = words + len(own), strange + own.count(unknown), bare + (not own)
+    return _Measured(int(np.quantile(lengths, NEARLY_ALL, method="inverted_cdf")), strange / max(1, words), bare / len(lengths))
+
+
+def _rounded_up(tokens: int) -> int:
+    return STEP * -(-tokens // STEP)
+
+
+def length_note(length: TextLength, cut: Mapping[str, Mapping[str, int]]) -> str:
+    """Where texts are cut, why there, and what of each split is; `cut` as of `Tokens.cut`, by split."""
+    found = [
+        f"{part['cut']:,} of {part['texts']:,} in {split} ({100 * part['cut'] / part['texts']:.1f} %), {part['lost']:,} tokens in all"
+        for split, part in cut.items()
+        if part["cut"]
+    ]
+    nothing = f"none in {' or '.join(cut)}"
+    kept = f", and {length.prompt} positions are kept for a prompt" if length.prompt else ""
+    strange = f"; {length.unknown} % of the tokens are unknown to the tokenizer" if length.unknown else ""
+    return (
+        f"texts are read up to {length.most} tokens (99 % of those to train on have {length.needed} at most{kept}); "
+        f"cut: {'; '.join(found) if found else nothing}{strange}"
+    )
