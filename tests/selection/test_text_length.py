@@ -199,7 +199,9 @@ def counts(texts, cut):
 
 def described(length, cut):
     sizes, hashes = {"train": 100, "select": 100, "report": 100}, {}
-    return DataDescribed("t", "classification", "accuracy", True, ["a", "b"], None, "strict", sizes, hashes, [], length.recorded(), cut)
+    return DataDescribed(
+        "t", "classification", "accuracy", True, ["a", "b"], None, "strict", sizes, hashes, text_length=length.recorded(), cut=cut
+    )
 
 
 def test_the_outline_of_a_model_has_the_rows_of_its_embedding(world):
