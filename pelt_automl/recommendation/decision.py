@@ -10,7 +10,14 @@ from pelt_automl.evidence.points import point
 from pelt_automl.evidence.reliability import reliability
 from pelt_automl.recommendation.another_seed import Outlook, out_of_finals, outlook
 from pelt_automl.recommendation.costs import NOT_MEASURED, cheapest, possible_preference, with_costs
-from pelt_automl.recommendation.outcome import guess_of, lead_over, never_compared_in_words, outcome_of, what_would_help
+from pelt_automl.recommendation.outcome import (
+    guess_of,
+    lead_over,
+    never_compared_in_words,
+    outcome_of,
+    unconfirmed_in_words,
+    what_would_help,
+)
 from pelt_automl.recommendation.pareto import with_front
 from pelt_automl.recommendation.standings import Comparison
 from pelt_automl.recommendation.statement import fallback_statement, statement
@@ -51,7 +58,11 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
     winner, decisive = cheapest(tied, prefer), possible_preference(prefer, tied)
     rivals, guess = against(comparison, winner, standings, region), guess_of(data, labels)
     outcome = outcome_of(lead_over(comparison, winner.candidate, guess), region)
-    closing = [never_compared_in_words(events), *([] if outcome == "recommended" else [what_would_help(events, data)])]
+    closing = [
+        never_compared_in_words(events),
+        unconfirmed_in_words(events, standings),
+        *([] if outcome == "recommended" else [what_would_help(events, data)]),
+    ]
     return VerdictReached(
         method=winner.method,
         candidate=winner.candidate,

@@ -11,7 +11,18 @@ from dataclasses import dataclass
 
 from pelt_automl.recommendation.standings import Comparison, Difference
 from pelt_automl.recommendation.wording import Unit, duration, listed
-from pelt_automl.records import TIME_LIMIT, DataDescribed, Decision, Event, Outcome, Planned, SelectionStarted, TrialEnded, of_kind
+from pelt_automl.records import (
+    TIME_LIMIT,
+    DataDescribed,
+    Decision,
+    Event,
+    Outcome,
+    Planned,
+    SelectionStarted,
+    Standing,
+    TrialEnded,
+    of_kind,
+)
 from pelt_automl.tasks.metrics import METRICS
 
 SECONDS_ENOUGH = "seconds_enough"
@@ -113,6 +124,16 @@ def what_would_help(events: Sequence[Event], data: DataDescribed) -> str:
     if was_short_of_time(events):
         helps.insert(0, more_time(events))
     return f"What could help: {', '.join(helps[:-1])} or {helps[-1]}."
+
+
+def unconfirmed_in_words(events: Sequence[Event], standings: Sequence[Standing]) -> str:
+    """That a single contender could be confirmed though the search had others, and how long it would take; empty when it isn't so."""
+    searched = {trial.candidate for trial in of_kind(events, TrialEnded) if trial.stage == "search" and trial.select_score is not None}
+    if len(standings) != 1 or len(searched) < 2 or not was_short_of_time(events):
+        return ""
+    seconds = seconds_that_would_do(events)
+    enough = "" if seconds is None else f": about {duration(seconds)} would do (--seconds {seconds})"
+    return f"There was no time to confirm a second contender{enough}."
 
 
 def never_compared_in_words(events: Sequence[Event]) -> str:

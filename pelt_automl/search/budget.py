@@ -164,6 +164,26 @@ def allowance(
     return Allowance(*given, _message(*given, *asked))
 
 
+def seconds_enough(
+    wanted: int, methods: int, sizes: tuple[int, int], used: float, speed: Speed, search: SearchSettings, training: TrainingSettings
+) -> float:
+    """A time limit that allows every method a full training of its default, and `FEW_FINALISTS` with `FEWEST_SEEDS` full trainings each.
+
+    Args:
+        wanted: steps of an unshortened training.
+        methods: in the search.
+        sizes: examples in select and report.
+        used: seconds spent before the search.
+        speed: as measured.
+        search: the settings.
+        training: the settings.
+    """
+    select_size, report_size = sizes
+    one = training_seconds(even_steps(wanted), select_size, speed, search, training)
+    finals = FEW_FINALISTS * FEWEST_SEEDS * (one + min(report_size, FEWEST_REPORT) * speed.example)
+    return used + methods * one / (1 - SEARCH_RESERVE) + finals + WRITING
+
+
 def _finals(lengths: Sequence[int], candidates: int, seeds: int) -> list[tuple[int, int, int]]:
     """Steps, finalists and seeds of each, the most wanted first; `lengths`: longest first."""
     long = [steps for steps in lengths if steps >= LONG * lengths[0]]

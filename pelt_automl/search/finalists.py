@@ -1,18 +1,36 @@
 """Which configurations are confirmed on fresh seeds."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from pelt_automl.methods import FIXED_DEFAULTS
 from pelt_automl.records import Decision, TrialEnded
 
+FAR_POINTS = 5.0
+"""Points on select by which a default has to be behind the leader to have no place of its own where the time is short.
+
+About what other seeds alone make of two trainings that are equally good: 2.33 standard errors of their difference, 1.5 points each (see
+`pelt_automl.search.race`).
+"""
+
 
 @dataclass(frozen=True)
 class Finalists:
-    """The chosen trials, best select score first, and why each was chosen or left out."""
+    """The chosen trials, best select score first, and why; and those that there was no time for, the most wanted first."""
 
     chosen: list[TrialEnded]
-    decisions: list[Decision]
+    no_time_for: list[TrialEnded]
+    reasons: dict[str, str]
+    """By trial, of all of them."""
+
+    def decision(self, trial: TrialEnded) -> Decision:
+        """That a trial's configuration is a finalist."""
+        return Decision("finalist", trial.candidate, self.reasons[trial.trial], {"select_score": trial.select_score or 0.0})
+
+    def left_out(self, trial: TrialEnded) -> Decision:
+        """That there was no time for it."""
+        why = f"{self.reasons[trial.trial]}, but no time for it"
+        return Decision("left out", trial.candidate, why, {"select_score": trial.select_score or 0.0}, lack_of_time=True)
 
 
 def wanted_finalists(methods: Sequence[str]) -> int:
@@ -20,17 +38,32 @@ def wanted_finalists(methods: Sequence[str]) -> int:
     return len(methods) + sum(method in methods for method in FIXED_DEFAULTS)
 
 
-def choose_finalists(trials: Sequence[TrialEnded], most: int, *, out: Collection[str] = (), greater_is_better: bool) -> Finalists:
+def choose_finalists(
+    trials: Sequence[TrialEnded],
+    affordable: Callable[[Sequence[TrialEnded]], int],
+    *,
+    out: Collection[str] = (),
+    far: float,
+    greater_is_better: bool,
+) -> Finalists:
     """The best configuration of each method that isn't `out` of the race, and the fixed defaults, whatever they scored.
 
-    Trials trained in full come before stopped ones. With room for `most` only, the leader, one fixed default and the runner-up come
-    first, then the other fixed defaults and the other methods in their order.
+    What counts is the best select score, whether a trial was trained to its end or not: finalists are trained on fresh seeds anyway. Where
+    there isn't time for all, the leader comes first, then one fixed default, the runner-up, the other fixed defaults, and the other methods
+    in their order. A default that is behind the leader by more than `far` comes last: it can't be what is recommended.
+
+    Args:
+        trials: of the search.
+        affordable: how many of the first of these, which are given in the order in which they are wanted, there is time for.
+        out: methods that have left the race.
+        far: in the metric's unit.
+        greater_is_better: the metric's direction.
     """
     usable = [trial for trial in trials if trial.stage == "search" and trial.state != "failed" and trial.select_score is not None]
     sign = 1 if greater_is_better else -1
 
     def rank(trial: TrialEnded) -> tuple[bool, float, int, str]:  # of equals the earlier one, in whatever order they have ended
-        return trial.state != "completed", -sign * (trial.select_score or 0.0), trial.number, trial.trial
+        return trial.constant_predictions, -sign * (trial.select_score or 0.0), trial.number, trial.trial
 
     ranked = sorted(usable, key=rank)
     best = {trial.method: trial for trial in reversed(ranked)}
@@ -38,15 +71,9 @@ def choose_finalists(trials: Sequence[TrialEnded], most: int, *, out: Collection
     reasons = {trial.trial: f"best of {trial.method} on select" for trial in best.values()}
     reasons |= {d.trial: "fixed default" + (f" and {reasons[d.trial]}" if d.trial in reasons else "") for d in defaults}
     contenders = sorted((trial for trial in best.values() if trial.method not in out), key=rank)
-    order = [*contenders[:1], *defaults[:1], *contenders[1:2], *defaults[1:], *contenders[2:]]
-    unique = list({trial.trial: trial for trial in order}.values())
-    chosen = sorted(unique[:most], key=rank)
-    decisions = [_decision("finalist", trial, reasons[trial.trial]) for trial in chosen]
-    decisions += [
-        replace(_decision("left out", trial, f"{reasons[trial.trial]}, but no time for it"), lack_of_time=True) for trial in unique[most:]
-    ]
-    return Finalists(chosen, decisions)
-
-
-def _decision(what: str, trial: TrialEnded, why: str) -> Decision:
-    return Decision(what, trial.candidate, why, {"select_score": trial.select_score or 0.0})
+    leader = ranked[0].select_score or 0.0 if ranked else 0.0
+    near = [trial for trial in defaults if sign * (leader - (trial.select_score or 0.0)) <= far]
+    order = [*contenders[:1], *near[:1], *contenders[1:2], *near[1:], *contenders[2:], *defaults]
+    wanted = list({trial.trial: trial for trial in order}.values())
+    most = affordable(wanted)
+    return Finalists(sorted(wanted[:most], key=rank), wanted[most:], reasons)

@@ -25,6 +25,9 @@ from pelt_automl.training.schedule import TrainingPlan, make_plan
 from pelt_automl.training.tokens import Tokens, TokenStore, tokenize
 from pelt_automl.training.trials import TrialRun, begin
 
+DEAR = 2.0
+"""A training that changes the backbone itself, over one that shares a pack: it also computes the gradients of all weights."""
+
 E = TypeVar("E", bound=Event)
 C = TypeVar("C")
 
@@ -187,15 +190,21 @@ class Context:
             return self.planned.seconds_a_training
         return self.plan.steps * sum(trial.seconds for trial in seen) / sum(trial.steps for trial in seen)
 
-    @property
-    def seconds_a_finalist(self) -> float:
-        """What a finalist's training takes, by those of the search."""
-        return self.seconds_a_training * self.final_plan.steps / self.plan.steps
+    def seconds_a_training_of(self, method: str) -> float:
+        """What a full training of the search takes with this method: as seen of it so far, else by the others."""
+        own = [trial for trial in self.record.of(TrialEnded) if trial.method == method and trial.steps and trial.state != "failed"]
+        if not own:
+            return self.seconds_a_training * (1 if self.shares_packs(method) else DEAR)
+        return self.plan.steps * sum(trial.seconds for trial in own) / sum(trial.steps for trial in own)
 
     @property
     def seconds_a_finalist_run(self) -> float:
-        """The same, and scoring it on the least of the report split that time is kept for."""
-        return self.seconds_a_finalist + self.least_scored * self.speed.example
+        """What a finalist's training takes, by those of the search, and scoring it on the least of report that time is kept for."""
+        return self.seconds_a_training * self.final_plan.steps / self.plan.steps + self.least_scored * self.speed.example
+
+    def seconds_a_finalist_of(self, method: str) -> float:
+        """What a finalist's training takes with this method."""
+        return self.seconds_a_training_of(method) * self.final_plan.steps / self.plan.steps
 
     @property
     def least_scored(self) -> int:

@@ -4,13 +4,17 @@ import hashlib
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
+from pelt_automl.evidence.points import point
 from pelt_automl.recommendation.another_seed import LEFT, out_of_finals
 from pelt_automl.recommendation.decision import outlook_of
 from pelt_automl.records import TIME_LIMIT, Decision, FinalistScored, Seeds, TrialEnded
-from pelt_automl.search.finalists import choose_finalists, wanted_finalists
+from pelt_automl.search.budget import WRITING
+from pelt_automl.search.finalists import FAR_POINTS, Finalists, choose_finalists
 from pelt_automl.search.race import out_of_race
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
@@ -56,9 +60,15 @@ class _FinalistRun:
 
 def confirm(context: Context) -> None:
     """Choose the finalists, train them on fresh seeds as long as there is time and the verdict needs it, and score them on report."""
-    finalists = _chosen(context)
+    found, finalists = _chosen(context)
     complete = _train_least(context, finalists)
     score_finalists(context)
+    if complete:
+        finalists += _train_others(context, found)
+    said = {decision.subject for decision in context.record.of(Decision) if decision.what in ("finalist", "left out")}
+    for trial in found.no_time_for:
+        if trial.candidate not in said:
+            context.record.add(found.left_out(trial))
     if complete:
         _train_further_seeds(context, finalists)
 
@@ -89,17 +99,26 @@ def finalist_seeds(question: str, index: int) -> Seeds:
     return Seeds(split=drawn("split"), initialization=drawn("initialization"), order=drawn("order"))
 
 
-def _chosen(context: Context) -> list[Candidate]:
-    trials = context.record.of(TrialEnded)
-    made = {(d.what, d.subject) for d in context.record.of(Decision)}
-    if any(trial.stage == "finalist" for trial in trials):  # an earlier start has chosen, and trained some of them
-        return [Candidate.of(trial) for trial in trials if trial.stage == "search" and ("finalist", trial.candidate) in made]
-    out = out_of_race(context.record.of(Decision))
-    finalists = choose_finalists(trials, _affordable(context), out=out, greater_is_better=context.data.metric.greater_is_better)
-    for decision in finalists.decisions:
-        if (decision.what, decision.subject) not in made:  # an earlier start may have been killed between them
-            context.record.add(decision)
-    return [Candidate.of(trial) for trial in finalists.chosen]
+def _chosen(context: Context) -> tuple[Finalists, list[Candidate]]:
+    """What the search leads to, and the finalists: those that an earlier start has decided on, if it has trained any."""
+    trials, metric = context.record.of(TrialEnded), context.data.metric
+    decided = {decision.subject for decision in context.record.of(Decision) if decision.what == "finalist"}
+    begun = any(trial.stage == "finalist" for trial in trials)
+    found = choose_finalists(
+        trials,
+        partial(_affordable, context),
+        out=out_of_race(context.record.of(Decision)),
+        far=FAR_POINTS * point(metric.name, context.splits(context.settings.search.seed)[1].labels),
+        greater_is_better=metric.greater_is_better,
+    )
+    wanted = [*found.chosen, *found.no_time_for]
+    chosen = [trial for trial in wanted if trial.candidate in decided] if begun else found.chosen
+    for trial in chosen:
+        if trial.candidate not in decided:  # an earlier start may have been killed between them
+            context.record.add(found.decision(trial))
+    return replace(found, chosen=chosen, no_time_for=[trial for trial in wanted if trial not in chosen]), [
+        Candidate.of(trial) for trial in chosen
+    ]
 
 
 def _train_least(context: Context, finalists: Sequence[Candidate]) -> bool:
@@ -107,6 +126,21 @@ def _train_least(context: Context, finalists: Sequence[Candidate]) -> bool:
     seeds = [[_FinalistRun(candidate, index) for candidate in finalists] for index in range(context.settings.search.finalist_seeds)]
     every_run = [run for runs in seeds for run in runs]
     return all(_train(context, runs) for runs in ([every_run] if _time_for(context, every_run) >= AMPLE else seeds))
+
+
+def _train_others(context: Context, found: Finalists) -> list[Candidate]:
+    """Use time that is left over: those that there seemed to be none for join the finals on the same seeds, one by one."""
+    joined = []
+    for trial in found.no_time_for:
+        candidate = Candidate.of(trial)
+        runs = [_FinalistRun(candidate, index) for index in sorted({scored.seed_index for scored in context.record.of(FinalistScored)})]
+        if not runs or _time_for(context, runs) < 1:
+            continue
+        context.record.add(found.decision(trial))
+        _train(context, runs)
+        score_finalists(context)
+        joined.append(candidate)
+    return joined
 
 
 def _train_further_seeds(context: Context, finalists: Sequence[Candidate]) -> None:
@@ -137,12 +171,18 @@ def _enough(context: Context) -> bool:
     return False
 
 
-def _affordable(context: Context) -> int:
-    """How many finalists the time that is left allows, at the speed that the search has shown; never fewer than two."""
+def _affordable(context: Context, wanted: Sequence[TrialEnded]) -> int:
+    """How many of these, most wanted first, can be confirmed in the time that is left, at the speed that each method has shown.
+
+    All that fit on the least number of seeds; else two on one seed each, for which evidence and costs may be given up; else the first
+    alone.
+    """
     if context.clock.limit is None:
-        return wanted_finalists(context.methods)
-    left = context.clock.left - context.closing_seconds(0, 0)
-    return max(2, int(left / (context.settings.search.finalist_seeds * context.seconds_a_finalist_run)))
+        return len(wanted)
+    left, scoring = context.clock.left - context.closing_seconds(0, 0), context.least_scored * context.speed.example
+    runs = [context.seconds_a_finalist_of(trial.method) + scoring for trial in wanted]
+    fitting = sum(context.settings.search.finalist_seeds * seconds <= left for seconds in accumulate(runs))
+    return fitting if fitting >= 2 else 2 if sum(runs[:2]) <= context.clock.left - WRITING else 1
 
 
 def _todo(context: Context, runs: Sequence[_FinalistRun]) -> list[_FinalistRun]:
@@ -153,7 +193,7 @@ def _todo(context: Context, runs: Sequence[_FinalistRun]) -> list[_FinalistRun]:
 
 def _time_for(context: Context, runs: Sequence[_FinalistRun]) -> float:
     """The time that is left for training over what these runs are predicted to take, as far as they aren't done."""
-    predicted = len(_todo(context, runs)) * context.seconds_a_finalist
+    predicted = sum(context.seconds_a_finalist_of(run.candidate.method) for run in _todo(context, runs))
     return (context.clock.left - _reserve(context, runs)) / predicted if predicted else math.inf
 
 
@@ -163,7 +203,8 @@ def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
     if not todo:
         return True
     if runs[0].index > 0 and _time_for(context, runs) < 1:
-        numbers = {"seconds_left": context.clock.left, "seconds_needed": len(todo) * context.seconds_a_finalist + reserve}
+        needed = sum(context.seconds_a_finalist_of(run.candidate.method) for run in todo) + reserve
+        numbers = {"seconds_left": context.clock.left, "seconds_needed": needed}
         context.record.add(Decision("left out", f"seed {runs[0].index}", "the time left is too short for another seed", numbers, True))
         return False
     plan = context.final_plan

@@ -1,9 +1,11 @@
 """The search: a stream of packed trials, one Optuna study a method, rungs from which the better trials go on with their own weights."""
 
+import math
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,12 @@ EXHAUSTED = "nothing left to try"
 AHEAD = 2
 """Trials that a method may be ahead of another, whose own wait for a pack."""
 
+FIRST = 2
+"""Methods whose defaults are always begun, however short the time is: with fewer there is nothing to compare."""
+
+NOTHING_SHARE = 0.05
+"""Share of the time limit that is spent on finishing trials that the clock has stopped near their ends: stopping those saves nothing."""
+
 LAST_RESERVE = 0.15
 """Share of the time limit that is kept for the end even when no trial has a score yet."""
 
@@ -59,7 +67,9 @@ class _Search:
     """One process's part of the search: gives the training its trials, and judges them at their rungs."""
 
     def __init__(self, context: Context, methods: Sequence[str]) -> None:
-        self.context, self.methods = context, methods
+        self.context = context
+        self.methods = sorted(methods, key=self._cost_rank)
+        """Cheap ones first, so that a short time is spent on many; a dear reference (full fine-tuning) last."""
         self.under_way: dict[str, SearchTrial] = {}
         """Trials that have been asked for and not ended, by name."""
         self.paused: dict[str, SearchTrial] = {}
@@ -68,6 +78,8 @@ class _Search:
         """Of these, those that were promoted after such a wait and are in no pack yet."""
         self.no_time = False
         """Whether there was too little time for another trial when one was last asked for."""
+        self.cut_off: list[SearchTrial] = []
+        """Trials that the clock has cut off in their pack."""
         search, data = context.settings.search, context.data
         storage, limits = open_storage(context.folder / JOURNAL), Limits(context)
         self.studies = {
@@ -95,11 +107,46 @@ class _Search:
         self._say_what_is_inherited()
         self._release()
         self.trainer.stream(self, self.context.pack_size)
-        for trial in list(self.under_way.values()):  # paused, or promoted too late
-            self._stop(trial, TIME_LIMIT)
-        if self._open() and not self._time_for_another():
-            numbers = {"seconds": self.context.clock.elapsed}
+        self._finish()
+        numbers, remaining = {"seconds": self.context.clock.elapsed}, self._open()
+        if remaining and not self._affordable(remaining):
             self.context.record.add(Decision("search ended", "search", "the search's share of the time is used", numbers, True))
+        for method in remaining:
+            if self.studies[method].asked == 0:
+                self.context.record.add(Decision("not begun", method, "no time for its first trial", numbers, True))
+
+    def _cost_rank(self, method: str) -> tuple[bool, bool]:
+        """Methods that train in packs before those that need the device for themselves; of these, those that leave the backbone alone."""
+        return not self.context.shares_packs(method), bool(self.context.modifications(method, METHODS[method].defaults))
+
+    def _finish(self) -> None:
+        """Train those that the clock stopped to their ends where that takes next to nothing, and end the others."""
+        waiting = [trial for trial in self.under_way.values() if trial not in self.cut_off]
+        remaining = sorted([*self.cut_off, *waiting], key=self._seconds_to_end)
+        spent = accumulate(self._seconds_to_end(trial) for trial in remaining)
+        cheap = [trial for trial, seconds in zip(remaining, spent, strict=True) if seconds <= NOTHING_SHARE * self.limit]
+        for trial in cheap:
+            if trial in waiting:
+                take_up(self.context, trial.run)
+            trial.run.progress.state = "running"
+        least = LAST_RESERVE * self.limit
+        trainer = replace(self.trainer, expired=lambda: self.context.clock.left <= least)
+        trainer.train([trial.run for trial in cheap], self.context.plan.steps)
+        for trial in remaining:
+            if trial not in cheap and trial in waiting:  # paused, or promoted too late
+                self._stop(trial, TIME_LIMIT)
+                continue
+            del self.under_way[trial.run.name]
+            if trial.run.running:
+                trial.run.end("stopped", TIME_LIMIT)
+            self._end(trial)
+
+    def _seconds_to_end(self, trial: SearchTrial) -> float:
+        """Of the rest of a training, at its own speed so far; infinite where it hasn't begun or its method is out."""
+        progress = trial.run.progress
+        if not progress.step or trial.method in self.out:
+            return math.inf
+        return (self.context.plan.steps - progress.step) * progress.seconds / progress.step
 
     def _known(self, method: str) -> list[dict[str, Any]]:
         """What to try after the default without asking the sampler: what another selection found, then the portfolio."""
@@ -148,10 +195,10 @@ class _Search:
             return self.left_over.popleft().run
         if self.going_on:
             return self._go_on()
-        open_methods = self._open()
+        open_methods = self._affordable(self._open())
         held_up = {self.under_way[run.name].method for run in waiting}
         free = [method for method in open_methods if method not in held_up]
-        self.no_time = not self._time_for_another()
+        self.no_time = not open_methods
         if self.no_time:
             self._release()
             return self._go_on() if self.going_on else None
@@ -190,9 +237,11 @@ class _Search:
         if run.paused:
             self._wait(self.under_way[run.name])
         else:
-            trial = self.under_way.pop(run.name)
+            trial = self.under_way[run.name]
             if run.running:
-                run.end("stopped", TIME_LIMIT)
+                self.cut_off.append(trial)
+                return
+            del self.under_way[run.name]
             self._end(trial)
             self.reserve = self._reserve()
         self._release()
@@ -214,16 +263,30 @@ class _Search:
         most = self.context.trials + (freed // len(inside) if inside else 0)
         return [method for method in inside if self.studies[method].asked < most]
 
-    def _time_for_another(self) -> bool:
-        """Whether another trial can be expected to end with those under way before the search's time is up; the first always may."""
+    def _affordable(self, methods: Sequence[str]) -> list[str]:
+        """Those of which another trial can be expected to end, with those under way, before the search's time is up.
+
+        A default need only come to its first evaluation, after which it can be compared, but that of a dear method to its end. The first
+        two methods always may begin.
+        """
         if self.context.clock.limit is None:
-            return True
-        steps, share = self.context.plan.steps, self._expected_share()
-        ahead = [1.0 if trial.asked.is_default else share for trial in self.under_way.values()]
-        done = [trial.run.progress.step / steps for trial in self.under_way.values()]
-        trainings = sum(max(0.0, whole - part) for whole, part in zip(ahead, done, strict=True)) + share
-        defaults_missing = any(self.studies[method].asked == 0 for method in self._open())
-        return defaults_missing or trainings * self.context.seconds_a_training <= self.context.clock.left - self.reserve
+            return list(methods)
+        plan, left = self.context.plan, self.context.clock.left - self.reserve
+        under_way = sum(self._seconds_to_go(trial) for trial in self.under_way.values())
+        begun = sum(study.asked > 0 for study in self.studies.values())
+
+        def needed(method: str) -> float:
+            first = self.studies[method].asked == 0
+            share = self._expected_share() if not first else plan.evaluate_at[0] / plan.steps if self.context.shares_packs(method) else 1.0
+            return share * self.context.seconds_a_training_of(method)
+
+        return [method for method in methods if (begun < FIRST and self.studies[method].asked == 0) or under_way + needed(method) <= left]
+
+    def _seconds_to_go(self, trial: SearchTrial) -> float:
+        """What a trial under way is expected to take from where it is."""
+        share = 1.0 if trial.asked.is_default else self._expected_share()
+        done = trial.run.progress.step / self.context.plan.steps
+        return max(0.0, share - done) * self.context.seconds_a_training_of(trial.method)
 
     def _race(self) -> None:
         """Methods whose best trial can't reach the leader's leave the race; none while one of its better trials may go on."""

@@ -13,10 +13,11 @@ from pelt_automl.config import BEHAVIOUR, SelectionSettings, home
 from pelt_automl.errors import SelectionError
 from pelt_automl.folders import LOCK, RECORDS, check_output, exclusive, make_output
 from pelt_automl.recommendation import Recommendation, load_recommendation
+from pelt_automl.recommendation.outcome import SECONDS_ENOUGH
 from pelt_automl.recommendation.schema import FILE
 from pelt_automl.recorders import RECORDERS
 from pelt_automl.records import DataDescribed, Decision, Event, Planned, Published, Recorder, SelectionEnded, SelectionStarted, read
-from pelt_automl.search.budget import Clock, Speed, allowance, seconds_used, training_seconds
+from pelt_automl.search.budget import Clock, Speed, allowance, seconds_enough, seconds_used, training_seconds
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.selection.context import Context, Record
@@ -164,11 +165,12 @@ class Selection:
         context = self.context
         search_settings, training = context.settings.search, context.settings.training
         sizes = context.data.sizes(search_settings.seed)
+        wanted, evaluated = wanted_steps(sizes["train"], training), (sizes["select"], sizes["report"])
         given = allowance(
-            wanted_steps(sizes["train"], training),
+            wanted,
             wanted_finalists(context.methods),
             len(context.methods),
-            (sizes["select"], sizes["report"]),
+            evaluated,
             context.clock.left,
             speed,
             search_settings,
@@ -180,6 +182,9 @@ class Selection:
             "step_seconds": speed.step,
             "example_seconds": speed.example,
             "finalists": given.finalists,
+            SECONDS_ENOUGH: seconds_enough(
+                wanted, len(context.methods), evaluated, context.clock.elapsed, speed, search_settings, training
+            ),
             **packs.numbers,
         }
         seconds = training_seconds(given.steps, sizes["select"], speed, search_settings, training)

@@ -1,0 +1,120 @@
+"""What a small selection decides, how three methods train, and what a verdict says: by the program as it is now.
+
+``python -m tests.golden.computed`` writes golden.json again, after `pelt_automl.config.BEHAVIOUR` was raised.
+"""
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pelt_automl.config import BEHAVIOUR
+from pelt_automl.recommendation.decision import decide
+from pelt_automl.records import CurvePoint, Decision, Planned, TrialEnded
+from pelt_automl.selection import Selection, finalist_phase, settings_from
+from pelt_automl.training import loop
+from tests.recommendation.conftest import selection
+from tests.tiny_world import World, make_world, of
+
+FILE = Path(__file__).parent / "golden.json"
+METHODS = ("full", "head", "lora", "adapter", "prefix")
+
+
+class ScriptedPack:
+    """A pack whose trials score as a script says: what the search makes of scores, without the luck of a processor's last digits."""
+
+    def __init__(self, trainer, runs):
+        self.plan, self.runs = trainer.plan, list(runs)
+
+    def advance(self, until):
+        steps = min(next(at for at in self.plan.evaluate_at if at > run.progress.step) - run.progress.step for run in self.runs)
+        for run in self.runs:
+            run.progress.step += steps
+            run.progress.seconds += 0.01 * steps
+        due = [run for run in self.runs if run.progress.step in self.plan.evaluate_at]
+        for run in due:
+            self._score(run)
+        return due
+
+    def _score(self, run):
+        progress, labels = run.progress, run.select.labels
+        skill = int.from_bytes(hashlib.sha256(run.name.encode()).digest()[:2], "big") / 65536
+        right = round(len(labels) * (0.5 + 0.45 * skill * (1 - math.exp(-3 * progress.step / self.plan.steps))))
+        progress.curve += (CurvePoint(progress.step, 1.0, right / len(labels), run.learning_rate, progress.seconds),)
+        progress.best_score = right / len(labels)
+        progress.best_predictions = tuple(float(label if i < right else 1 - label) for i, label in enumerate(labels))
+        progress.best_weights = progress.continuation = {"weight": torch.zeros(1)}
+
+    def left(self, until):
+        return [run for run in self.runs if not run.running or run.progress.step >= until]
+
+    def hold(self):
+        pass
+
+    restore = hold
+
+
+def computed(world: World, folder: Path, patch: Any) -> dict[str, Any]:
+    """All of it, as plain values. `patch` is pytest's monkeypatch."""
+    options = world.options(methods=METHODS, trials=9, k=120, patience=100)
+    with Selection.open(settings_from(**options), folder) as opened:
+        context = opened.context
+        opened.prepare()
+        with patch.context() as scripted:
+            scripted.setattr(loop, "PackTraining", ScriptedPack)
+            opened.search()
+        _, finalists = finalist_phase._chosen(context)
+        events = context.record.events
+        found = {
+            "behaviour": BEHAVIOUR,
+            "splits": context.data.hashes(0) | {"another seed": context.data.hashes(1)["train"]},
+            "plan": [(planned.steps, planned.final_steps, planned.rungs) for planned in of(events, Planned)],
+            "trials": {t.trial: [t.state, t.steps, t.cause, _rounded(t.hyper_parameters)] for t in of(events, TrialEnded)},
+            "decisions": sorted([d.what, d.subject] for d in of(events, Decision)),
+            "finalists": [candidate.name for candidate in finalists],
+            "seeds": [asdict(finalist_phase.finalist_seeds("question", index)) for index in range(2)],
+            "training": _losses(context),
+        }
+    verdict = decide(selection()[:-2], 1.0, "params")
+    rows = {row.candidate: [row.report_interval, row.p_best, row.difference_interval, row.tied] for row in verdict.standings}
+    return json.loads(json.dumps(found | {"verdict": [verdict.candidate, verdict.outcome, rows]}))
+
+
+def _losses(context: Any) -> dict[str, list[float]]:
+    """Training losses of real steps."""
+    runs = {method: context.run(method, method, _default(method), finalist_phase.finalist_seeds("loss", 0)) for method in METHODS[2:]}
+    context.trainer("golden", 1, reserve=0.0).train(list(runs.values()), context.plan.evaluate_at[1])
+    return {method: [point.train_loss for point in run.progress.curve] for method, run in runs.items()}
+
+
+def _default(method: str) -> dict[str, Any]:
+    from pelt_automl.methods import METHODS as REGISTRY
+
+    return REGISTRY[method].defaults
+
+
+def _rounded(hyper_parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in hyper_parameters.items()}
+
+
+def main() -> None:
+    """Write the file."""
+    import pytest
+
+    from pelt_automl.recorders import RECORDERS
+
+    RECORDERS.pop("mlflow", None)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PELT_AUTOML_HOME"] = folder
+        found = computed(make_world(Path(folder)), Path(folder) / "selection", pytest.MonkeyPatch())
+    FILE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""A short limit must not recommend nonsense: cheap methods first, what fits is begun, what is best is confirmed, time is used."""
+
+import pytest
+
+import pelt_automl
+from pelt_automl.methods import METHODS as DEFAULTS
+from pelt_automl.records import Decision, FinalistScored, TrialEnded
+from pelt_automl.search.budget import Clock, Speed, seconds_enough
+from pelt_automl.selection import Selection, finalist_phase, search_phase, settings_from
+from pelt_automl.training.loop import Trainer
+from tests.tiny_world import of, records_of
+
+pytestmark = pytest.mark.usefixtures("without_mlflow")
+
+METHODS = ["full", "lora", "head", "adapter", "bitfit"]
+
+
+class FakeTime:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self, limit):
+        self.now, self.limit = 0.0, limit
+
+    def clock(self):
+        return Clock(self.limit, now=lambda: self.now)
+
+
+@pytest.fixture
+def prepared(world, tmp_path, monkeypatch):
+    """A function that prepares a selection whose speed is as said; its clock stands still from then on."""
+    opened = []
+
+    def prepare(limit, step=0.1, **options):
+        monkeypatch.setattr("pelt_automl.selection.selection.measure_speed", lambda *_: Speed(step=step, example=0.0001))
+        selection = Selection.open(settings_from(**world.options(seconds=limit, **options)), tmp_path / f"out{len(opened)}")
+        opened.append(selection)
+        selection.prepare()
+        time = FakeTime(limit)
+        selection.context.clock = time.clock()
+        return selection.context, time
+
+    yield prepare
+    for selection in opened:
+        selection.close()
+
+
+def test_methods_begin_with_the_cheap_ones_and_the_dear_reference_comes_last(prepared):
+    context, _ = prepared(1000, methods=METHODS)
+    assert search_phase._Search(context, context.methods).methods == ["head", "lora", "adapter", "bitfit", "full"]
+
+
+def test_however_short_the_time_is_two_methods_begin_and_no_third(prepared):
+    context, _ = prepared(0.5, methods=METHODS)
+    search = search_phase._Search(context, context.methods)
+    assert search._affordable(search._open()) == search.methods
+    search.studies["head"].ask()
+    search.studies["lora"].ask()
+    assert search._affordable(search._open()) == []
+
+
+def test_a_default_needs_time_for_its_first_evaluation_and_a_dear_one_for_its_whole_training(prepared):
+    context, time = prepared(1000, step=1.0, methods=METHODS)
+    search = search_phase._Search(context, context.methods)
+    for method in ("head", "lora"):
+        search.studies[method].ask()  # asked for and over: nothing is under way
+    one = context.seconds_a_training_of("adapter")
+    assert context.seconds_a_training_of("full") == 2 * one
+    first = context.plan.evaluate_at[0] / context.plan.steps
+    search.reserve = 0.0
+    time.now = context.clock.limit - 1.9 * one
+    assert {"adapter", "bitfit"} <= set(search._affordable(["adapter", "bitfit", "full"]))
+    assert "full" not in search._affordable(["full"])
+    time.now = context.clock.limit - 0.9 * first * one
+    assert search._affordable(["adapter", "bitfit", "full"]) == []
+
+
+def test_methods_that_the_time_never_reached_are_recorded_and_named_in_the_verdict(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(search_phase._Search, "_affordable", lambda self, methods: [m for m in methods if m in ("head", "lora")])
+    found = pelt_automl.select(output=tmp_path / "out", **world.options(seconds=60, methods=METHODS, trials=1, epochs=3))
+    decided = [d for d in of(records_of(tmp_path / "out"), Decision) if d.what == "not begun"]
+    assert [d.subject for d in decided] == ["adapter", "bitfit", "full"]
+    assert all(d.lack_of_time for d in decided)
+    assert "Never compared, for lack of time: full, adapter and bitfit. About " in found.statement
+
+
+def test_a_trial_that_the_clock_cut_off_near_its_end_is_finished_and_others_are_not(prepared):
+    context, _ = prepared(1000, methods=["head", "lora"], trials=1, epochs=4, patience=100)
+    search = search_phase._Search(context, context.methods)
+    advanced = []
+
+    def cut_off(self, source, *_):
+        for seconds in (1e-6, 900.0):  # so far, for a quarter of the training
+            run = source.next(())
+            self.train([run], context.plan.steps // 4)
+            run.progress.seconds = seconds
+            advanced.append(run.name)
+        for name in advanced:
+            source.ended(search.under_way[name].run)
+
+    with pytest.MonkeyPatch.context() as patch:
+        real = Trainer.stream
+        patch.setattr(Trainer, "stream", lambda self, source, *rest: (cut_off if source is search else real)(self, source, *rest))
+        search.run()
+    ended = {trial.trial: trial for trial in context.record.of(TrialEnded)}
+    assert (ended["head-0000"].state, ended["head-0000"].steps) == ("completed", context.plan.steps)
+    assert (ended["lora-0000"].state, ended["lora-0000"].cause) == ("stopped", "time limit")
+    assert ended["lora-0000"].steps == context.plan.steps // 4
+    assert not search.under_way
+
+
+def ended_trial(context, name, score, seconds):
+    method = name.rsplit("-", 1)[0]
+    run = context.run(name, method, DEFAULTS[method].defaults, finalist_phase.finalist_seeds("q", 0))
+    run.progress.step, run.progress.seconds, run.progress.best_score = context.plan.steps, seconds, score
+    run.end("completed")
+    own = {"candidate": name, "method": method, "stage": "search", "number": 0, "is_default": True}
+    return context.ended(run, **own, hyper_parameters=DEFAULTS[method].defaults)
+
+
+@pytest.mark.parametrize(("left", "count"), [(1000, 3), (75, 2), (50, 2), (25, 2), (23, 1), (1, 1)])
+def test_as_many_finalists_as_fit_by_the_speed_of_each_method_two_on_one_seed_or_the_leader_alone(prepared, left, count):
+    context, time = prepared(1000, methods=["head", "lora", "adapter"], most_seeds=3)
+    trials = [ended_trial(context, f"{name}-0000", 0.9, 10.0) for name in ("lora", "adapter", "head")]
+    for trial in trials:
+        context.record.events.append(trial)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(context), "closing_seconds", lambda *_: 0.0)
+        patch.setattr(type(context), "least_scored", 0)
+        context._final_plan = context.plan
+        time.now = 1000 - left
+        assert finalist_phase._affordable(context, trials) == count
+
+
+def test_a_contender_left_out_for_lack_of_time_joins_the_finals_when_there_is_time_after_all(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(finalist_phase, "_affordable", lambda *_: 1)
+    options = world.options(seconds=100, methods=["lora", "head"], trials=1, epochs=3, finalist_seeds=2, most_seeds=2)
+    found = pelt_automl.select(output=tmp_path / "out", **options)
+    events = records_of(tmp_path / "out")
+    assert {scored.candidate for scored in of(events, FinalistScored)} == {"lora-0000", "head-0000"}
+    assert len(found.leaderboard) == 2
+    assert not [d for d in of(events, Decision) if d.what == "left out" and d.subject in ("lora-0000", "head-0000")]
+
+
+def test_the_seconds_that_would_do_grow_with_methods_and_steps(world):
+    settings = settings_from(**world.options(seconds=60))
+
+    def enough(steps=80, methods=3, used=10.0):
+        return seconds_enough(steps, methods, (18, 60), used, Speed(0.1, 0.001), settings.search, settings.training)
+
+    assert enough() > 10 + 3 * 80 * 0.1 + 6 * 80 * 0.1
+    assert enough(steps=160) > 1.7 * enough() - 20
+    assert enough(methods=6) > enough() + 3 * 80 * 0.1
+    assert enough(used=20.0) == pytest.approx(enough() + 10)
