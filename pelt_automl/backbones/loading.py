@@ -151,9 +151,10 @@ def load_backbone(
     when the model isn't known, can't be reached, has no safetensors or no table, when its tokenizer isn't its own, when weights are
     missing or another architecture's, or when its checksum is wrong.
     """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS))
     source = find_model(name)
     device = device or best_device()
+    if device.type == "cpu":
+        _bound_kernels()
     config = _config(source)
     table = architecture_of(config)
     for entry, rate in [*((entry, dropout) for entry in table.dropout_names), *((entry, 0.0) for entry in table.layer_drop_names)]:
@@ -164,6 +165,18 @@ def load_backbone(
     return wrap(
         model.to(device), tokenizer, name=name, pooling=pooling, location=source.location, sha256=_checked_sha256(source)
     )  # fmt: skip
+
+
+@functools.cache
+def _bound_kernels() -> None:
+    """Tell oneDNN `KERNELS`, unless the user has told it something. It reads its variable once, when the process' first kernel is made."""
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    if name not in os.environ and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        os.environ[name] = str(KERNELS)
+        try:
+            torch.nn.functional.conv2d(torch.zeros(1, 1, 2, 2).to_mkldnn(), torch.zeros(1, 1, 1, 1))
+        finally:
+            del os.environ[name]
 
 
 def load_outline(name: str) -> tuple[Architecture, BackboneShape]:
@@ -240,8 +253,8 @@ def _load(source: ModelSource, config: Any, dtype: torch.dtype, pooling: Pooling
     from transformers import AutoModel
     from transformers.utils import logging as transformers_logging
 
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # heads of the pretraining that we don't load are no news
     options = {"add_pooling_layer": pooling == "pooler"} if architecture_of(config).pooling_layer_option else {}
     wanted = options | _where(source) | {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
@@ -253,6 +266,8 @@ def _load(source: ModelSource, config: Any, dtype: torch.dtype, pooling: Pooling
         raise BackboneError(_unreachable(source, error)) from error
     finally:
         transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     missing = {name for name in found["missing_keys"] if not name.startswith("pooler.")}
     if missing or found["mismatched_keys"]:
         raise BackboneError(_other_weights(source, config, missing, found, len(model.state_dict())))

@@ -23,6 +23,7 @@ from pelt_automl.search.spaces import load_spaces
 from pelt_automl.selection.environment import key_of
 from pelt_automl.selection.field import field_of
 from pelt_automl.selection.inherited import Inherited
+from pelt_automl.selection.process import process_restored
 from pelt_automl.selection.selection import Selection
 from pelt_automl.selection.text_length import text_length
 from pelt_automl.tasks import TaskData, load_nested
@@ -156,4 +157,5 @@ def k_curve(*, k: Any, output: Path | str | None = None, display: Recorder | Non
     ``seconds`` limits all of it together. `output` is the folder to write to; the same call takes a curve up again.
     Raises the errors of `curve_settings` and `CurveRun.open`, and `NoTrialCompletedError`.
     """
-    return CurveRun.open(curve_settings(k, **options), Path(output) if output else None, display).run()
+    with process_restored():
+        return CurveRun.open(curve_settings(k, **options), Path(output) if output else None, display).run()

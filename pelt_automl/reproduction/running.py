@@ -19,6 +19,7 @@ from pelt_automl.reproduction.rendering import as_json, markdown
 from pelt_automl.reproduction.table import Table, build_table
 from pelt_automl.selection.environment import environment
 from pelt_automl.selection.field import longest_text, refusals
+from pelt_automl.selection.process import process_restored
 from pelt_automl.tasks import load_task
 
 load = lru_cache(maxsize=2)(load_task)
@@ -73,12 +74,13 @@ class Reproduction:
 
         Raises `TaskError` when none of the tasks can be had.
         """
-        if self.protocol.training.threads:
-            torch.set_num_threads(self.protocol.training.threads)
-        self._look_for_tasks()
-        while sum(self._work_on(cell) for cell in self.protocol.cells()):
-            pass  # once more after the last cell: another process may have been killed in one
-        return self.write_tables()
+        with process_restored():
+            if self.protocol.training.threads:
+                torch.set_num_threads(self.protocol.training.threads)
+            self._look_for_tasks()
+            while sum(self._work_on(cell) for cell in self.protocol.cells()):
+                pass  # once more after the last cell: another process may have been killed in one
+            return self.write_tables()
 
     def write_tables(self) -> Table:
         """``table.md`` and ``table.json``, from all runs of the folder that belong to the protocol."""

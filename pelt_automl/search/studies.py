@@ -3,7 +3,8 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,7 +27,16 @@ DRAWS_BY_SAMPLER, MOST_DRAWS = 50, 1000
 REFUSED = "refused"
 """Optuna's user attribute with the reason why a configuration was never trained."""
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Without a line for each study that is made; at the end Optuna says what it said before."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
 
 
 @dataclass(frozen=True)

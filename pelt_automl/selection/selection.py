@@ -30,6 +30,7 @@ from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.limits import apply_limits, leave_out, left_out_before, over_parameters
 from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.probe import Packs, choose_packs, probe_packs
+from pelt_automl.selection.process import process_restored
 from pelt_automl.selection.pruning_phase import prune
 from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
@@ -46,7 +47,7 @@ class Selection:
     """A selection in its folder. Phases are called in their order; what an earlier start has finished isn't done again."""
 
     def __init__(self, context: Context, name: str, key: str, held: ExitStack) -> None:
-        """Use `Selection.open`. `held` is let go at the end: the recorders, then the folder's lock."""
+        """Use `Selection.open`. `held` is let go at the end: the recorders, the folder's lock, what was changed of the process."""
         self.context, self.name, self.key, self._held = context, name, key, held
 
     @staticmethod
@@ -71,6 +72,7 @@ class Selection:
         possible, _ = field_of(settings.search.methods, table, shape)
         spaces = load_spaces(settings.search.spaces, possible)
         inherited = inherited or Inherited()
+        before_data = time.monotonic()
         data = inherited.data or load_task(settings.task)
         key = key_of(settings, data.data_hash, spaces)
         name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', data.name)}-{key[:8]}"
@@ -78,16 +80,18 @@ class Selection:
         check_output(folder, "selection")
         tokenizer = inherited.backbone.tokenizer if inherited.backbone else check_model(settings.model, shape)
         length = recorded_length(_earlier_events(folder, key)) or text_length(settings, data, tokenizer, shape, possible)
+        bill = {"data": time.monotonic() - before_data}
         methods, left_out = field_of(settings.search.methods, table, shape, length.most)
         over = over_parameters(settings, methods, spaces, (table, shape), data.outputs, length.most)
         make_output(folder)
         with ExitStack() as held:
+            held.enter_context(process_restored())
             if not held.enter_context(exclusive(folder / LOCK)):
                 raise SelectionError(f"another process is working on this selection in {folder}; wait for it, or choose another --output")
             events = _earlier_events(folder, key)
             clock = Clock(settings.search.seconds, used=seconds_used(events), started=started)
             record = Record(events, _recorders(folder, held), display)
-            context = Context(settings, folder, methods, spaces, data, tokenizer, shape.vocabulary, length, record, clock, inherited)
+            context = Context(settings, folder, methods, spaces, data, tokenizer, shape.vocabulary, length, record, clock, inherited, bill)
             selection = Selection(context, name, key, held)
             if not selection.finished:
                 prepare_work(folder)
@@ -309,5 +313,5 @@ def select(*, output: Path | str | None = None, display: Recorder | None = None,
     `output` is the folder to write to; the same call takes a selection up again.
     Raises the errors of `settings_from` and `Selection.open`, and `NoTrialCompletedError`.
     """
-    with Selection.open(settings_from(**options), Path(output) if output else None, display) as selection:
+    with process_restored(), Selection.open(settings_from(**options), Path(output) if output else None, display) as selection:
         return selection.run()

@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,7 +11,7 @@ from pelt_automl.backbones.loading import Backbone
 from pelt_automl.modifications import LowerLayers, pack_kind
 from pelt_automl.tasks import Metric
 from pelt_automl.training.failures import Failure
-from pelt_automl.training.memory import give_back, keep_pages
+from pelt_automl.training.memory import give_back, kept_pages
 from pelt_automl.training.pack_training import PackTraining, score_in_full
 from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.trials import TrialRun
@@ -82,9 +83,8 @@ class Trainer:
         exception each of its trials goes on alone, once: the one at fault fails, with cause and traceback, and its neighbors don't. Trials
         that have reached the last step are closed as completed.
         """
-        if self.backbone.device.type == "cpu":
-            keep_pages()
-        _Stream(self, source, at_once, self.plan.steps if until is None else min(until, self.plan.steps)).run()
+        with kept_pages() if self.backbone.device.type == "cpu" else nullcontext():
+            _Stream(self, source, at_once, self.plan.steps if until is None else min(until, self.plan.steps)).run()
 
 
 @dataclass

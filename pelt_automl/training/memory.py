@@ -4,7 +4,8 @@ import ctypes
 import os
 import resource
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,11 @@ from torch.autograd.graph import saved_tensors_hooks
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
 """Numbers of glibc's options (malloc.h)."""
 
-NEVER, TOP = 2**31 - 1, 64 * 2**20
-"""Bytes: the heap's free top is never returned by itself, and grows by so much at a time."""
+KEPT = {MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 64 * 2**20}
+"""No tensor in a mapping of its own; the heap's free top is never returned by itself, and grows by 64 MiB at a time."""
+
+USUAL = {MMAP_MAX: 65_536, TRIM_THRESHOLD: 128 * 2**10, TOP_PAD: 128 * 2**10}
+"""What glibc begins with (mallopt(3)). It doesn't tell what it has been set to since."""
 
 USABLE = {"cpu": 0.5, "cuda": 0.8}
 """Share of the free memory that a pack may take: other programs need some of a processor's, and memory in pieces isn't all of use."""
@@ -27,15 +31,38 @@ MEMORY_INFO, LIMIT, USED = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.ma
 RESIDENT = Path("/proc/self/statm")
 
 
-def keep_pages() -> None:
-    """Let glibc keep what tensors free, for the tensors that come next, until `give_back`.
+class _Keepers:
+    """How many parts of the program want pages kept: the last one to end undoes it."""
 
-    By itself it returns the heap's free top, and every large tensor, to the system at once, and each step takes them anew, page by page:
-    10,000 to 50,000 page faults a step on MiniLM. Does nothing where the C library isn't glibc.
+    count = 0
+    lock = threading.Lock()
+
+
+@contextmanager
+def kept_pages() -> Iterator[None]:
+    """Let glibc keep what tensors free, for the tensors that come next; at the end it does as it does by itself again.
+
+    By itself it returns the heap's free top, and every large tensor, to the system at once, and each step takes them again, page by page:
+    10,000 to 50,000 page faults a step on MiniLM. May be nested, and used by several threads. Does nothing where the C library isn't glibc.
     """
+    with _Keepers.lock:
+        _Keepers.count += 1
+        if _Keepers.count == 1:
+            _set_options(KEPT)
+    try:
+        yield
+    finally:
+        with _Keepers.lock:
+            _Keepers.count -= 1
+            if _Keepers.count == 0:
+                _set_options(USUAL)
+                give_back()
+
+
+def _set_options(options: Mapping[int, int]) -> None:
     set_option = getattr(_c_library(), "mallopt", None)
     if set_option is not None and sys.platform == "linux":
-        for option, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, NEVER), (TOP_PAD, TOP)):
+        for option, value in options.items():
             set_option(option, value)
 
 

@@ -1,6 +1,7 @@
 """One whole selection on a tiny encoder: what it leaves behind, and what it never does."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from pelt_automl.records import (
     UnionPruned,
     VerdictReached,
 )
+from pelt_automl.selection import Selection, settings_from
+from pelt_automl.tasks import load_task
 from pelt_automl.tasks.files import read_table
 from tests.tiny_world import CLASSES, Watcher, counted, of, records_of
 
@@ -164,6 +167,17 @@ def test_a_union_without_what_it_can_do_without_is_confirmed_like_any_finalist(f
     (row,) = [row for row in finished.recommendation.leaderboard if row.candidate == pruned.candidate]
     assert ("trained anew without" in finished.recommendation.statement) is row.tied
     assert "each lost less than 1.0 when switched off" in (finished.folder / "report.md").read_text()
+
+
+@pytest.mark.usefixtures("without_mlflow")
+def test_reading_and_downloading_the_data_is_on_the_bill(world, tmp_path, monkeypatch):
+    def slow(settings):
+        time.sleep(0.3)
+        return load_task(settings)
+
+    monkeypatch.setattr("pelt_automl.selection.selection.load_task", slow)
+    with Selection.open(settings_from(**world.options(methods=["head"])), tmp_path / "out") as selection:
+        assert 0.3 <= selection.context.bill["data"] < 5
 
 
 def test_the_bill_adds_up_to_the_selections_seconds(events):

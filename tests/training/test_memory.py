@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,30 +43,39 @@ class Glibc:
         self.options[option] = value
 
 
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
+
+
 def test_glibc_is_asked_to_return_all_between_packs_and_nothing_within_and_others_for_nothing(monkeypatch) -> None:
     library = Glibc()
     monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
     monkeypatch.setattr(sys, "platform", "linux")
     memory.give_back()
-    memory.keep_pages()
     assert library.trimmed == [0]
-    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # malloc.h
-    assert library.options == {m_trim_threshold: 2**31 - 1, m_top_pad: 64 * MEBIBYTE, m_mmap_max: 0}
+    kept = {M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 64 * MEBIBYTE, M_MMAP_MAX: 0}
+    with memory.kept_pages():
+        with memory.kept_pages():
+            assert library.options == kept
+        assert library.options == kept, "the outer one still wants them"
+    assert library.options == {M_TRIM_THRESHOLD: 131_072, M_TOP_PAD: 131_072, M_MMAP_MAX: 65_536}, "mallopt(3)"
+    assert library.trimmed == [0, 0]
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     memory.give_back()
-    memory.keep_pages()
+    with memory.kept_pages():
+        pass
 
 
-def test_a_training_keeps_its_pages(monkeypatch) -> None:
-    kept = []
-    monkeypatch.setattr(loop, "keep_pages", lambda: kept.append(1))
-    trainer().train(mixed_runs(), until=1)
-    assert kept == [1]
+def test_a_training_keeps_its_pages_until_its_end(monkeypatch) -> None:
+    counts = []
+    teacher = replace(trainer(), on_step=lambda _: counts.append(memory._Keepers.count))
+    teacher.train(mixed_runs(), until=1)
+    assert counts == [1]
+    assert memory._Keepers.count == 0
 
 
 FAULTS = """
 import resource
-from pelt_automl.training.memory import give_back, keep_pages
+from pelt_automl.training.memory import kept_pages
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -77,24 +87,24 @@ def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
 
 before = faults()
-keep_pages()
-after, held = faults(), resident()
-give_back()
-print(before, after, held - resident())
+with kept_pages():
+    after, held = faults(), resident()
+print(before, after, held - resident(), faults())
 """
 
 
 @on_glibc
 @where_told
-def test_what_is_freed_is_taken_again_without_page_faults_until_it_is_given_back() -> None:
+def test_what_is_freed_is_taken_again_without_page_faults_until_the_end() -> None:
     """40 MiB ten times over: 10,240 pages each time before, once after."""
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
-    before, after, returned = (int(number) for number in done.stdout.split())
+    before, after, returned, again = (int(number) for number in done.stdout.split())
     if before < 20_000:
         pytest.skip("pages are huge here")
     assert before > 90_000
     assert after < 15_000
     assert returned > 35 * MEBIBYTE
+    assert again > 0.9 * before
 
 
 def grown(weight: torch.Tensor) -> torch.Tensor:
