@@ -156,7 +156,7 @@ def test_a_union_without_what_it_can_do_without_is_confirmed_like_any_finalist(f
     assert pruned.removed == pytest.approx({name: means[name] for name in pruned.removed})
     assert pruned.candidate == pruned.of + "".join(f"-without-{name}" for name in sorted(pruned.removed))
     runs, whole = ([trial for trial in trials(events, "finalist") if trial.candidate == name] for name in (pruned.candidate, pruned.of))
-    assert [trial.seeds for trial in runs] == [trial.seeds for trial in whole]
+    assert {trial.number: trial.seeds for trial in runs} == {trial.number: trial.seeds for trial in whole}
     assert {trial.method for trial in runs} == {"unipelt"}
     assert runs[0].hyper_parameters == pruned.hyper_parameters
     assert runs[0].hyper_parameters["learning_rate"] == whole[0].hyper_parameters["learning_rate"]
