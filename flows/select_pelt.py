@@ -61,6 +61,7 @@ def select_pelt(
     delimiter: str | None = None,
     kind: Literal["classification", "regression"] | None = None,
     metric: str | None = None,
+    positive_class: str | None = None,
     k: int | Literal["full"] | list[int | Literal["full"]] | None = None,
     protocol: Literal["strict", "paper"] = TaskSettings.protocol,
     model: str = SelectionSettings.model,
@@ -88,6 +89,7 @@ def select_pelt(
         delimiter: What separates cells in CSV and TSV files; found out when it isn't given.
         kind: What the labels are; found out when it isn't given.
         metric: The task's own when it isn't given.
+        positive_class: The class that f1 is about; the rarer one of your own data when it isn't given.
         k: Number of labelled examples that may be used; all when it isn't given. Several for a curve over K.
         protocol: ``strict`` carves the select split out of the K examples, ``paper`` does as UniPELT's authors did.
         model: Hub name of a pretrained encoder, a folder inside the worker's data folders, or ``minilm``.

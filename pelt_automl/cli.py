@@ -71,6 +71,9 @@ def select(
     encoding: Annotated[str | None, typer.Option(help="Encoding of the files, such as windows-1252; found out if left out.")] = None,
     delimiter: Annotated[str | None, typer.Option(help="What separates cells in the files: ';', tab, ...; found out if left out.")] = None,
     kind: Annotated[str | None, typer.Option(help="classification or regression; told from the labels if left out.")] = None,
+    positive_class: Annotated[
+        str | None, typer.Option(help="The class that f1 is about; the rarer one of your own data if left out.")
+    ] = None,
     metric: Annotated[str | None, typer.Option(help="What decides; the task's own if left out.")] = None,
     model: Annotated[str, typer.Option(help="A Hub name, a local folder, or minilm.")] = "minilm",
     k: Annotated[

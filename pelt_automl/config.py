@@ -104,6 +104,8 @@ class TaskSettings:
     """None: regression when the labels are numbers with a fraction, else classification."""
     metric: str | None = None
     """None: the task's own; for files accuracy, macro-F1 when classes are imbalanced, Spearman for regression."""
+    positive_class: str | None = None
+    """The class that f1 and accuracy_f1 are about; None: the rarer one in train, for a named task the one that its benchmark means."""
     k: int | None = None
     """Number of labelled examples that may be used; None for all there are."""
     protocol: Literal["strict", "paper"] = "strict"
@@ -127,6 +129,10 @@ class TaskSettings:
                 f"encoding is {self.encoding!r}; a name such as 'windows-1252' is meant",
             ),
             (self.delimiter is None or isinstance(self.delimiter, str), f"delimiter is {self.delimiter!r}; it must be text, such as ';'"),
+            (
+                self.positive_class is None or isinstance(self.positive_class, str),
+                f"positive_class is {self.positive_class!r}; it must be a class's name, as text",
+            ),
             (not needs_columns or len(self.text_columns) in (1, 2), "name one or two text columns (--text-columns a,b)"),
             (not needs_columns or self.label_column is not None, "name the label column (--label-column)"),
             (_whole("k", self.k, SMALLEST_K, optional=True)[0], f"k is {self.k!r}; it must be at least {SMALLEST_K}, or 'full'"),

@@ -95,6 +95,8 @@ class DataDescribed(Event):
     """SHA-256 of the data (``data``) and of each split."""
     notes: list[str] = field(default_factory=list)
     """What a reader has to know: imbalance, duplicates removed, the report split's origin, ..."""
+    positive_class: str | None = None
+    """The class that f1 is about, which has the index 1; None for a metric that treats classes alike."""
     guess_on_select: float | None = None
     """What always predicting the most frequent class (or the mean) of train scores on select; None in old records."""
     text_length: dict[str, int] = field(default_factory=dict)

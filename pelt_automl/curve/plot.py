@@ -27,7 +27,7 @@ def k_curve_plot(curve: KCurve) -> str | None:
     if not points:
         return None
     methods = list(dict.fromkeys(row.method for point in points for row in point.methods))
-    unit = Unit(curve.report_metric)
+    unit = Unit(curve.report_metric, curve.positive_class)
     with mpl.rc_context(STYLE):
         figure = new_figure(10.4, 4.4)
         panel = figure.subplots()

@@ -28,7 +28,7 @@ def write_curve_report(curve: KCurve) -> list[Path]:
 
 
 def _render(template: str, curve: KCurve, svg: str | None, **escape: object) -> str:
-    unit = Unit(curve.report_metric)
+    unit = Unit(curve.report_metric, curve.positive_class)
     methods = list(dict.fromkeys(row.method for point in curve.points for row in point.methods))
     rows = {point.name: {row.method: row for row in point.methods} for point in curve.points}
     made = environment(unit, OWN_TEMPLATES, TEMPLATES, **escape).get_template(template)
@@ -37,8 +37,8 @@ def _render(template: str, curve: KCurve, svg: str | None, **escape: object) -> 
 
 def curve_text(curve: KCurve) -> str:
     """The answer and a table of the verdicts, as plain text of at most `WIDTH` columns."""
-    unit = Unit(curve.report_metric)
-    head = f"{'K':>6}  {'recommended':<24}{unit.name[:12]:>12}  {'95 % interval':<16}{'P(best)':>8}  tied"
+    unit = Unit(curve.report_metric, curve.positive_class)
+    head = f"{'K':>6}  {'recommended':<24}{unit.short[:12]:>12}  {'95 % interval':<16}{'P(best)':>8}  tied"
     rows = [line for point in curve.points for line in _row(point, unit)]
     missing = [f"{k:>6}  {why}" for k, why in curve.missing.items()]
     return "\n".join([*textwrap.wrap(curve.statement, WIDTH), "", head, *rows, *missing])

@@ -117,6 +117,8 @@ class KCurve:
     """K without a verdict, and why."""
     seconds: float
     """Wall time of the selections together."""
+    positive_class: str | None = None
+    """The class that the metric is about; None for a metric that treats classes alike."""
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -157,9 +159,12 @@ def read_curve(folder: Path, ks: Sequence[int | None], missing: Mapping[str, str
         ks=list(ks),
         points=points,
         answer=answer,
-        statement=answer_in_words(answer, [point.name for point in points], Unit(recommendation.report_metric)),
+        statement=answer_in_words(
+            answer, [point.name for point in points], Unit(recommendation.report_metric, recommendation.positive_class)
+        ),
         missing={in_words(k): missing.get(in_words(k), "not run yet") for k in ks if in_words(k) not in there},
         seconds=sum(point.seconds for point in points),
+        positive_class=recommendation.positive_class,
     )
 
 

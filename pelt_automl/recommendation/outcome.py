@@ -40,7 +40,7 @@ class Guess:
     score: float
     """On the report examples, in the metric's unit."""
     name: str
-    """``the most frequent class``, ``the mean``."""
+    """``the most frequent class``, ``the mean``, ``'fraud'``."""
 
     def in_words(self, metric: str) -> str:
         """``always predicting the most frequent class (55.0)``."""
@@ -48,10 +48,17 @@ class Guess:
 
 
 def guess_of(data: DataDescribed, labels: Sequence[float]) -> Guess | None:
-    """The best constant for the report's labels; None where all labels are equal, so that there is nothing to guess."""
+    """The best constant for the report's labels; None where all labels are equal, so that there is nothing to guess.
+
+    Where the metric is about one class, always saying that class is better than never to find it.
+    """
     if len(set(labels)) < 2:
         return None
     classes = data.kind == "classification"
+    if data.positive_class is not None:
+        by_class = {constant: METRICS[data.metric].score(list(labels), [constant] * len(labels)) for constant in sorted(set(labels))}
+        best = max(by_class, key=by_class.__getitem__)
+        return Guess(best, by_class[best], repr(data.labels[int(best)]))
     constant = Counter(labels).most_common(1)[0][0] if classes else sum(labels) / len(labels)
     score = METRICS[data.metric].score(list(labels), [constant] * len(labels))
     return Guess(constant, score, "the most frequent class" if classes else "the mean")

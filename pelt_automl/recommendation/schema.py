@@ -29,7 +29,7 @@ WINNER = "winner"
 """Folder of the trained weights, inside the selection's folder."""
 
 
-LATER = ("folder", "against", "outcome", "question", "effort")
+LATER = ("folder", "against", "outcome", "question", "effort", "positive_class")
 """Fields that aren't in the file, or weren't in those of the first version."""
 
 
@@ -79,6 +79,8 @@ class Recommendation:
     """Hash of what was asked: data, model, metric, K, protocol, training settings, seed and the program's behavior."""
     effort: str = ""
     """Hash of how hard the selection looked: methods, trials, seconds, seeds."""
+    positive_class: str | None = None
+    """The class that the metric is about; None for a metric that treats classes alike."""
     winner: str = WINNER
     """Folder with the trained weights, relative to `folder`."""
     schema_version: int = SCHEMA_VERSION
@@ -165,6 +167,7 @@ def recommendation_from(events: Sequence[Event], folder: Path) -> Recommendation
         outcome=answer.outcome,
         question=started[-1].question,
         effort=started[-1].effort,
+        positive_class=data[-1].positive_class,
     )
 
 

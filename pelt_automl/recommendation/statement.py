@@ -43,7 +43,7 @@ def statement(
         than: the constant prediction in words: ``always predicting the most frequent class (55.0)``.
         closing: sentences for the end: what was never compared, what could help.
     """
-    unit = Unit(data.metric)
+    unit = Unit(data.metric, data.positive_class)
     defaults = [rival for rival in rivals if rival.role == "default"]
     if outcome == "nothing-learned":
         return " ".join([_nothing_learned(winner, unit, examples, than), *closing])
@@ -218,7 +218,7 @@ def _gap(winner: Standing, unit: Unit, greater_is_better: bool) -> str:
 
 def fallback_statement(trial: TrialEnded, data: DataDescribed, closing: Sequence[str] = (), *, learned: bool = True) -> str:
     """When no finalist was scored. `learned`: whether the select score is above a constant prediction's."""
-    unit = Unit(data.metric)
+    unit = Unit(data.metric, data.positive_class)
     sizes = f" ({in_short(trial.hyper_parameters)})" if trial.hyper_parameters else ""
     name = display_name(trial.candidate, trial.method, trial.is_default)
     found = f"{name}{sizes} has the best select score of the search, {unit.name} {unit.number(trial.select_score)}"

@@ -157,7 +157,7 @@ def summarize(events: Sequence[Event], folder: Path) -> Summary:
     return Summary(
         recommendation=recommendation,
         name=names[recommendation.candidate],
-        unit=Unit(recommendation.report_metric),
+        unit=Unit(recommendation.report_metric, data.positive_class),
         started=started,
         data=data,
         plan=plans[-1] if plans else None,

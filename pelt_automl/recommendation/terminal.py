@@ -36,7 +36,7 @@ def _leaderboard(summary: Summary) -> list[str]:
     if not summary.leaderboard:
         return []
     cost = "ms a text" if summary.asks_for_latency else "seconds"
-    head = f"  {'finalist':<24}{summary.unit.name[:12]:>12}  {'95 % interval':<16}{'P(best)':>8}{'parameters':>13}{cost:>10}  tied"
+    head = f"  {'finalist':<24}{summary.unit.short[:12]:>12}  {'95 % interval':<16}{'P(best)':>8}{'parameters':>13}{cost:>10}  tied"
     return [head, *(_row(summary, row) for row in summary.leaderboard)]
 
 

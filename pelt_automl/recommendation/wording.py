@@ -6,6 +6,7 @@ from typing import Any
 
 from pelt_automl.evidence.points import ERRORS
 from pelt_automl.records import Outcome, Standing, TrialEnded
+from pelt_automl.tasks.labels import shortened
 
 NOTHING = "\N{EN DASH}"
 SUREST = 0.999
@@ -19,6 +20,8 @@ class Unit:
     """How a metric's values are shown: points with one decimal, or the labels' own unit with three digits."""
 
     metric: str
+    positive_class: str | None = None
+    """The class that the metric is about, if it is about one."""
 
     @property
     def in_points(self) -> bool:
@@ -27,7 +30,12 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """The metric in words: ``macro f1``."""
+        """The metric in words: ``macro f1``, ``f1 of 'fraud'``."""
+        return self.short + (f" of {shortened(self.positive_class)}" if self.positive_class is not None else "")
+
+    @property
+    def short(self) -> str:
+        """The metric's name alone, for the heads of narrow tables."""
         return self.metric.replace("_", " ")
 
     @property

@@ -299,6 +299,7 @@ def _description(context: Context) -> DataDescribed:
         sizes=data.sizes(seed),
         hashes=data.hashes(seed),
         notes=[*data.notes, length_note(context.length, cut)],
+        positive_class=data.positive_class,
         guess_on_select=constant_on_select(data, seed),
         text_length=context.length.recorded(),
         cut=cut,

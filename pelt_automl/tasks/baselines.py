@@ -23,9 +23,13 @@ def baselines(data: TaskData, seed: int = 0) -> dict[str, float]:
 
 
 def constant_on_select(data: TaskData, seed: int) -> float:
-    """What always predicting the most frequent class (regression: the mean, for mae the median) of train scores on select."""
+    """What always predicting the most frequent class (regression: the mean, for mae the median) of train scores on select.
+
+    Where the metric is about one class, always predicting that class counts, too: never to find it scores 0.
+    """
     train, select = data.split(seed)
-    return data.metric.score(select.labels, [_constant(data, train)] * len(select))
+    constants = {_constant(data, train), 1} if data.metric.binary else {_constant(data, train)}
+    return max(data.metric.score(select.labels, [constant] * len(select)) for constant in constants)
 
 
 def _constant(data: TaskData, fitted: Examples) -> float:

@@ -37,6 +37,8 @@ class TaskData:
     """``strict``: the K examples. ``paper``: all training examples, of which a seed takes K."""
     validation: Examples | None = None
     """The user's own validation file (``strict``): select for every seed."""
+    exchanged: bool = False
+    """Whether the two classes have changed places, so that the positive one has the index 1. Splits don't depend on it."""
     _splits: dict[int, tuple[Indices | None, Indices]] = field(default_factory=dict, repr=False, compare=False)
     """By seed: train, None where it is all of the pool but select, and select."""
 
@@ -44,6 +46,11 @@ class TaskData:
     def pair(self) -> bool:
         """Whether an example is two texts."""
         return len(self.text_columns) == 2
+
+    @property
+    def positive_class(self) -> str | None:
+        """The class that the metric is about: the one with index 1; None for a metric that isn't about one."""
+        return self.labels[1] if self.metric.binary else None
 
     @property
     def outputs(self) -> int:
@@ -80,7 +87,8 @@ class TaskData:
 
     def _carved(self, seed: int) -> tuple[None, Indices]:
         size = min(SELECT_MOST, max(1, round(SELECT_SHARE * len(self.pool))))
-        return None, np.array(carve(self.pool, self.kind, size, seed, "select")[1], dtype=np.int32)
+        pool = self.pool.exchanged() if self.exchanged else self.pool
+        return None, np.array(carve(pool, self.kind, size, seed, "select")[1], dtype=np.int32)
 
     def _as_unipelt(self, k: int, seed: int) -> tuple[Indices, Indices]:
         """The first K of the shuffled pool, and the next 1,000 that repeat none of them."""

@@ -42,6 +42,10 @@ class Examples:
         chosen = list(indices)
         return Examples(tuple(self.texts[i] for i in chosen), tuple(self.labels[i] for i in chosen))
 
+    def exchanged(self) -> "Examples":
+        """The same examples, with the numbers of the two classes exchanged."""
+        return Examples(self.texts, tuple(1 - int(label) for label in self.labels))
+
     def hash(self) -> str:
         """SHA-256 (hex) over texts and labels, their order included."""
         return digest([list(texts), label] for texts, label in zip(self.texts, self.labels, strict=True))

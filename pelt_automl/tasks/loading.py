@@ -12,6 +12,7 @@ from pelt_automl.tasks.examples import Examples, RawTask, TaskInfo
 from pelt_automl.tasks.hub import read_hub
 from pelt_automl.tasks.metrics import Metric, metric_for
 from pelt_automl.tasks.own import read_own
+from pelt_automl.tasks.positive import positive_class, with_positive
 from pelt_automl.tasks.splits import REPORT_SHARE, SELECT_MOST, SELECT_SHARE, carve, duplicates, sample, without_texts
 
 IMBALANCE = 3.0
@@ -58,6 +59,7 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
     """
     raw = _read(settings)
     metric = _metric(settings, raw)
+    positive, about = positive_class(settings, raw, metric)
     aside, report, notes = _put_report_aside(_by_protocol(raw, settings.protocol), settings)
     pool, validation, more = _without_leaks(aside, report)
     whole = TaskData(
@@ -69,7 +71,7 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
         k=None,
         protocol=settings.protocol,
         report=report,
-        notes=(*_metric_notes(settings, raw, metric), *notes, *more),
+        notes=(*_metric_notes(settings, raw, metric), *([about] if about else []), *notes, *more),
         data_hash=raw.hash(),
         pool=pool,
         validation=validation,
@@ -85,7 +87,7 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
             problems.append(str(error))
     if problems:
         raise SettingsError(problems[0] if len(problems) == 1 else all_problems("the list of K", problems))
-    return found
+    return [with_positive(data, positive) for data in found]
 
 
 def _with_k(whole: TaskData, k: int | None, seed: int, left: str) -> TaskData:

@@ -26,7 +26,7 @@ class Metric:
     kind: Kind
     function: Callable[[Numbers, Numbers], float]
     binary: bool = False
-    """Whether it needs exactly two classes; the class with index 1 is the positive one."""
+    """Whether it needs exactly two classes; the class with index 1 is the positive one (`pelt_automl.tasks.positive` sees to that)."""
 
     def score(self, labels: Sequence[Any], predictions: Sequence[Any]) -> float:
         """The score in the metric's own unit (accuracy 0 to 1).
