@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 PARITY := .venv-parity
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test parity lint format up down clean
+.PHONY: help install demo test parity lint format up down status logs clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -47,11 +47,17 @@ format: install  ## put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-up: install  ## start Prefect's server, a worker with its deployments, and MLflow's UI, all on loopback
+up: install  ## start Prefect's server, a worker with its deployments, and MLflow's UI, on loopback; go on with what was killed
 	@$(BIN)/python scripts/stack.py up
 
-down:  ## stop what make up started
-	@test ! -x $(BIN)/python || $(BIN)/python scripts/stack.py down
+down:  ## stop what make up started; asks when selections are under way (FORCE=1 doesn't)
+	@test ! -x $(BIN)/python || FORCE=$(FORCE) $(BIN)/python scripts/stack.py down
+
+status: install  ## what of make up runs, and which selections are under way
+	@$(BIN)/python scripts/stack.py status
+
+logs: install  ## the last lines of the servers' logs; SERVICE=worker for one, LINES=200 for more
+	@SERVICE=$(SERVICE) LINES=$(LINES) $(BIN)/python scripts/stack.py logs
 
 clean:  ## remove the environment and caches; pelt-home with your selections stays
 	@rm -rf .venv .venv-parity .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import FailedRun
 from prefect.states import Failed
 
+from flows.wording import in_a_flow
 from pelt_automl.errors import PeltError
 
 P = ParamSpec("P")
@@ -17,7 +18,7 @@ R = TypeVar("R")
 
 
 def clear_failure(work: Callable[P, Any]) -> Callable[P, Any]:
-    """To be put under ``@flow``: turns a `PeltError`, or a step's failure, into Prefect's Failed state with the message.
+    """Turns a `PeltError`, or a step's failure, into Prefect's Failed state with the message, in a flow's words.
 
     Whatever else goes wrong keeps its traceback: it is a defect.
     """
@@ -28,7 +29,7 @@ def clear_failure(work: Callable[P, Any]) -> Callable[P, Any]:
             return work(*args, **kwargs)
         except (PeltError, FailedRun) as error:
             logging.getLogger("prefect.flow_runs").addFilter(_is_news)
-            return Failed(message=str(error))
+            return Failed(message=in_a_flow(str(error)))
 
     return wrapped
 

@@ -12,6 +12,8 @@ TASK = re.compile(r"[A-Za-z0-9][\w-]*|hf:[\w-][\w.-]*/[\w-][\w.-]*(:[\w-][\w.-]*
 MODEL = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
 METHOD = re.compile(r"[a-z0-9][a-z0-9-]*")
 FOLDER = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+ALIAS = "minilm"
+"""Comes before any folder of this name."""
 PATHS = ("data_dir", "train", "validation", "test")
 """The parameters that are paths; `model` may be one too."""
 
@@ -29,7 +31,7 @@ def inside(path: str, roots: list[Path]) -> Path:
     """
     if not roots:
         raise SettingsError(
-            f"{path!r}: flows read no folder yet; set PELT_AUTOML_DATA_DIR or PELT_AUTOML_DATA_ROOTS and start the worker anew"
+            f"{path!r}: no data folder is configured for flows; set PELT_AUTOML_DATA_DIR or PELT_AUTOML_DATA_ROOTS and restart the worker"
         )
     candidates = [(root / Path(path).expanduser()).resolve() for root in roots]
     allowed = [candidate for candidate in candidates if any(candidate.is_relative_to(root) for root in roots)]
@@ -68,8 +70,20 @@ def checked_options(**parameters: Any) -> dict[str, Any]:
 
 
 def _is_path(model: str) -> bool:
-    """Whether a model's name can only be, or would be taken for, a folder."""
-    return model.startswith((".", "/", "~")) or model.count("/") > 1 or Path(model).exists()
+    """Whether a model's name can only be a folder. What lies where the worker happens to work has no say in it."""
+    return model.startswith((".", "/", "~")) or model.count("/") > 1
+
+
+def _model_problems(model: str) -> list[str]:
+    if _is_path(model):
+        return []
+    if not MODEL.fullmatch(model):
+        return [f"model {model!r} isn't a model's name: an alias, owner/name, or a folder"]
+    if model != ALIAS and Path(model).is_dir():
+        # The libraries would load it: the same request would mean two things in two places.
+        what = f"model {model!r} is a Hub name, but the worker's working directory has a folder of this name ({Path(model).resolve()})"
+        return [f"{what}; rename it, or say ./{model} for a folder of this name inside the data folders"]
+    return []
 
 
 def _name_problems(given: dict[str, Any]) -> list[str]:
@@ -79,8 +93,7 @@ def _name_problems(given: dict[str, Any]) -> list[str]:
         for name in names
         if not TASK.fullmatch(name)
     ]
-    if "model" in given and not _is_path(given["model"]) and not MODEL.fullmatch(given["model"]):
-        problems.append(f"model {given['model']!r} isn't a model's name: an alias, owner/name, or a folder")
+    problems += _model_problems(given.get("model", ALIAS))
     if "output" in given and not FOLDER.fullmatch(given["output"]):
         problems.append(f"output {given['output']!r} isn't a folder's name: letters, digits, ., - and _; it lies in the program's home")
     return problems + _method_problems(given.get("methods", []))

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from prefect import get_run_logger, tags
+from prefect import tags
 
 from flows.clear_failures import step
+from flows.conduct import concluded, run_log
 from flows.flow_parameters import checked_options
 from flows.run_display import LogDisplay
 from flows.run_page import leave_curve_artifacts, run_tags, tag_this_run
@@ -20,17 +21,18 @@ def select_at(run: "CurveRun", k: int | None) -> None:
         selection.run()
 
 
-def select_at_each_k(**parameters: Any) -> dict[str, Any]:
-    """The curve, with its report as an artifact. Returns task, statement and folder."""
-    from pelt_automl.curve import CurveRun, curve_settings
+def select_at_each_k(**parameters: Any) -> Any:
+    """The curve, with its report as an artifact. The answer has task, statement and folder."""
+    from pelt_automl.curve import CurveRun, curve_settings, curve_text
 
     settings = curve_settings(**checked_options(**parameters))
     names = sorted({name for k in settings.ks for name in run_tags(settings.at(k, None))})
     tag_this_run(names)
     with tags(*names):
-        run = CurveRun.open(settings, display=LogDisplay(get_run_logger()))
+        run = CurveRun.open(settings, display=LogDisplay(run_log()))
         for k in run.ks:
             select_at(run, k)
     curve = run.result()
     leave_curve_artifacts(curve.folder, curve.task)
-    return {"task": curve.task, "statement": curve.statement, "folder": str(curve.folder)}
+    answer = {"task": curve.task, "statement": curve.statement, "folder": str(curve.folder)}
+    return concluded(curve_text(curve), curve.statement, answer)

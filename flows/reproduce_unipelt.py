@@ -8,10 +8,11 @@ on as many workers of the machine as there are:
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.clear_failures import clear_failure, step
+from flows.clear_failures import step
+from flows.conduct import concluded, conducted, run_log
 from flows.flow_parameters import checked_options
 from flows.run_page import reproduction_name, tag_this_run
 from pelt_automl.config import home
@@ -27,7 +28,7 @@ def train_open_cells(reproduction: "Reproduction") -> "Table":
 
 
 @flow(name="reproduce-unipelt", flow_run_name=reproduction_name)
-@clear_failure
+@conducted
 def reproduce_unipelt(
     model: str | None = None,
     tasks: list[str] | None = None,
@@ -44,7 +45,7 @@ def reproduce_unipelt(
     output: str | None = None,
     seconds: float | None = None,
     retry_failed: bool = False,
-) -> dict[str, Any]:
+) -> Any:  # a state that has a dictionary
     """Run the UniPELT paper's protocol on a model; what an earlier run has finished isn't done again.
 
     Args:
@@ -69,14 +70,16 @@ def reproduce_unipelt(
     """
     given = checked_options(**locals())
 
-    from pelt_automl.reproduction import MODEL, Reproduction, markdown, protocol_from  # torch
+    from pelt_automl.reproduction import MODEL, Reproduction, markdown, protocol_from, terminal_text  # torch
 
     place, model = given.pop("output", None), given.pop("model", MODEL)
     whole = {name: given.pop(name) for name in ("data_dir", "seconds", "retry_failed") if name in given}
     protocol = protocol_from(**given)
     tag_this_run([f"model:{model}"])
     folder = home() / "reproductions" / place if place else None
-    reproduction = Reproduction.open(protocol, model, output=folder, say=get_run_logger().info, **whole)
+    reproduction = Reproduction.open(protocol, model, output=folder, say=run_log().info, **whole)
     table = train_open_cells(reproduction)
     create_markdown_artifact(markdown(table), key="reproduced-unipelt", description=f"UniPELT's tables on {model}")
-    return {"finished": table.finished, "wanted": table.wanted, "folder": str(reproduction.folder.path)}
+    statement = f"{table.finished} of {table.wanted} runs are finished, in {reproduction.folder.path}"
+    answer = {"finished": table.finished, "wanted": table.wanted, "folder": str(reproduction.folder.path)}
+    return concluded(f"{terminal_text(table)}\n\n{statement}", statement, answer)

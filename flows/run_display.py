@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from flows.wording import first_sentence, in_a_flow
 from pelt_automl.records import (
     DataDescribed,
     Decision,
@@ -25,7 +26,7 @@ class LogDisplay:
     def record(self, event: Event) -> None:
         """Log the event in words, where there are words for it."""
         if line := describe(event):
-            self._logger.info(line)
+            self._logger.info("%s", in_a_flow(line))
 
     def publish(self, folder: Path) -> None:
         """Say where the report is."""
@@ -54,7 +55,7 @@ def describe(event: Event) -> str | None:
         case ReportOpened():
             return f"Report split opened: {event.examples} of {event.of} examples"
         case VerdictReached():
-            return event.statement
+            return f"Verdict: {first_sentence(event.statement)}"
         case SelectionEnded():
             return f"Ended after {event.seconds:.0f} s: {event.reason}"
         case _:

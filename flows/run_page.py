@@ -10,7 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from pelt_automl.config import SelectionSettings, TaskSettings
+from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings
 from pelt_automl.recorders import printable_uri
 from pelt_automl.records import Standing, VerdictReached, of_kind, read
 
@@ -21,8 +21,11 @@ def task_name(task: TaskSettings) -> str:
 
 
 def select_name() -> str:
-    """Name of a ``select-pelt`` run: ``select-qnli``. Prefect asks for it before the parameters are checked."""
-    return f"select-{_asked_task()}"
+    """Name of a ``select-pelt`` run: ``select-qnli-k100-seed0``. Prefect asks for it before the parameters are checked."""
+    parameters = flow_run.parameters
+    ks = parameters.get("k")
+    k = ",".join(map(str, ks)) if isinstance(ks, list) else ks or "full"
+    return f"select-{_asked_task()}-k{k}-seed{parameters.get('seed', SearchSettings.seed)}"
 
 
 def reproduction_name() -> str:

@@ -5,15 +5,17 @@ prefect deployment run select-pelt/default --param task=qnli --watch
 
 from typing import Any, Literal
 
-from prefect import flow, get_run_logger, tags
+from prefect import flow, tags
 
-from flows.clear_failures import clear_failure, step
+from flows.clear_failures import step
+from flows.conduct import concluded, conducted, run_log
 from flows.flow_parameters import checked_settings
 from flows.k_curve import select_at_each_k
 from flows.run_display import LogDisplay
 from flows.run_page import leave_artifacts, run_tags, select_name, tag_this_run, task_name
 from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings
-from pelt_automl.recommendation import Recommendation
+from pelt_automl.recommendation import Recommendation, verdict_text
+from pelt_automl.records import read
 from pelt_automl.selection import Selection
 
 
@@ -48,7 +50,7 @@ def recommend(selection: Selection) -> Recommendation:
 
 
 @flow(name="select-pelt", flow_run_name=select_name)
-@clear_failure
+@conducted
 def select_pelt(
     task: str | None = None,
     data_dir: str | None = None,
@@ -74,7 +76,7 @@ def select_pelt(
     max_trainable: int | None = None,
     max_latency_ms: float | None = None,
     max_memory: float | None = None,
-) -> dict[str, Any]:
+) -> Any:  # a dictionary, or a state that has it
     """Which parameter-efficient tuning method to use for a text task, with its trained weights.
 
     Args:
@@ -110,14 +112,15 @@ def select_pelt(
         return select_at_each_k(**locals())
     settings = checked_settings(**locals())
     tag_this_run(run_tags(settings))
-    with tags(*run_tags(settings)), Selection.open(settings, display=LogDisplay(get_run_logger())) as selection:
+    with tags(*run_tags(settings)), Selection.open(settings, display=LogDisplay(run_log())) as selection:
         prepare(selection)
         search(selection)
         confirm(selection)
         explain(selection)
         recommendation = recommend(selection)
     leave_artifacts(recommendation.folder, task_name(settings.task))
-    return summary(recommendation)
+    verdict = verdict_text(list(read(recommendation.folder / "records.jsonl")))
+    return concluded(verdict, recommendation.statement, summary(recommendation))
 
 
 def summary(recommendation: Recommendation) -> dict[str, Any]:

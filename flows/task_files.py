@@ -11,9 +11,10 @@ from prefect.exceptions import ParameterTypeError
 
 from flows.flow_parameters import checked_settings, data_roots, inside
 from flows.select_pelt import select_pelt
-from pelt_automl.config import SelectionSettings, home
+from pelt_automl.config import home
 from pelt_automl.errors import PeltError, SettingsError, all_problems
-from pelt_automl.tasks import data_hash
+from pelt_automl.records import SelectionStarted, read
+from pelt_automl.selection import Asked, asked_of
 
 ALLOWED = sorted(select_pelt.parameters.properties)
 """A task file's fields are the parameters of the flow that it starts."""
@@ -29,8 +30,8 @@ class TaskFile:
     """The file's name without its ending."""
     parameters: dict[str, Any]
     """What `select_pelt` is called with."""
-    settings: SelectionSettings
-    data_hash: str
+    asked: Asked
+    """The question and the effort."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def read_task_file(path: Path) -> TaskFile:
         raise SettingsError(all_problems(what, [*problems, str(error)])) from error
     if problems:
         raise SettingsError(all_problems(what, problems))
-    return TaskFile(path.stem, known, settings, data_hash(settings.task))
+    return TaskFile(path.stem, known, asked_of(settings))
 
 
 def due_files(folder: str) -> list[Due]:
@@ -81,26 +82,52 @@ def due_files(folder: str) -> list[Due]:
 
 
 def _due(path: Path, verdicts: list[dict[str, Any]]) -> Due:
+    what = f"task file {path.name}"
     try:
         file = read_task_file(path)
     except PeltError as error:
-        return Due(path.stem, "problem", str(error))
-    model, k = file.settings.model, file.settings.task.k
-    same_question = [verdict for verdict in verdicts if verdict.get("model") == model and verdict.get("k") == k]
-    for verdict in same_question:
-        if verdict.get("data_hash") == file.data_hash:
+        return Due(path.stem, "problem", str(error) if what in str(error) else f"{what}: {error}")
+    except Exception as error:  # noqa: BLE001  # whatever is wrong with one file, the others go on
+        return Due(path.stem, "problem", f"{what} can't be checked: {type(error).__name__}: {error}")
+    asked = file.asked
+    for verdict in verdicts:
+        if (verdict.get("question"), verdict.get("effort")) == (asked.question, asked.effort):
             return Due(file.name, "up to date", f"{verdict.get('method')}, in {verdict['folder']}", file)
-    if any(verdict.get("task") == file.settings.task.task for verdict in same_question):
+    on_this_task = [verdict for verdict in verdicts if verdict.get("task") == asked.task]
+    same_question = [verdict for verdict in on_this_task if verdict.get("question") == asked.question_on(str(verdict.get("data_hash")))]
+    if any(verdict.get("data_hash") == asked.data_hash for verdict in same_question):
+        return Due(
+            file.name, "changed", f"it asks for another effort than its last verdict ({_differences(asked, same_question[-1])})", file
+        )
+    if same_question:
         return Due(file.name, "changed", "its data changed since its last verdict", file)
+    if on_this_task:
+        return Due(file.name, "new", f"its task has no verdict on this question yet ({_differences(asked, on_this_task[-1])})", file)
     return Due(file.name, "new", "it has no verdict yet", file)
 
 
+def _differences(asked: Asked, verdict: dict[str, Any]) -> str:
+    """How the verdict's selection was another one, in words."""
+    try:
+        started = next(event for event in read(Path(verdict["folder"]) / "records.jsonl") if isinstance(event, SelectionStarted))
+    except (OSError, ValueError, TypeError, PeltError, StopIteration):  # its records are damaged or gone
+        return "other settings, or another version of the program"
+    return "; ".join(asked.differences(started.settings)) or "another version of the program, or other search spaces"
+
+
 def last_verdicts() -> Iterator[dict[str, Any]]:
-    """Every recommendation in the program's home, with its ``folder``; those that can't be read are left out."""
-    for path in sorted((home() / "selections").glob("*/recommendation.json")):
+    """Every recommendation in the program's home, oldest first, with its ``folder``; those that can't be read are left out."""
+    for path in sorted((home() / "selections").glob("*/recommendation.json"), key=_written):
         try:
             verdict = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, OSError):
             continue
         if isinstance(verdict, dict):
             yield verdict | {"folder": str(path.parent)}
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,13 +1,17 @@
 """Starts and stops what `make up` promises: Prefect's server, a worker with its deployments, and MLflow's UI, all on loopback.
 
-All state (databases, logs, process ids) lies in PELT_AUTOML_HOME, ``./pelt-home`` by default. Starting twice is harmless; stopping ends
-what was started here and nothing else. Only the standard library is imported: the servers are the commands that a person would type.
+All state (databases, logs, process ids) lies in PELT_AUTOML_HOME, ``./pelt-home`` by default. Starting twice is harmless and changes
+nothing that is there; stopping ends what was started here and nothing else. Only the standard library is imported: the servers are the
+commands that a person would type, and what needs Prefect's client is flows/stack_side.py in a process of its own.
 """
 
 import argparse
+import collections
 import contextlib
+import fcntl
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -18,6 +22,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
@@ -68,6 +73,9 @@ class Stack:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+            # `prefect deployment run ... --watch` shows the log, which ends with the verdict.
+            "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
+            "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",
             "DO_NOT_TRACK": "true",
             "MLFLOW_TRACKING_URI": self.mlflow,
             "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -133,7 +141,9 @@ def start(stack: Stack, service: Service) -> None:
     if service.port is not None and is_taken(service.port):
         way_out = f"end that, or choose one: {service.port_variable}=PORT make up"
         raise StackError(f"port {service.port} for the {service.name} is taken by another program; {way_out}")
-    with log_of(stack, service.name).open("w") as log:
+    with log_of(stack, service.name).open("a") as log:
+        log.write(f"--- make up, {time.strftime('%Y-%m-%d %H:%M:%S')}: {shlex.join(service.command)}\n")
+        log.flush()
         process = subprocess.Popen(
             service.command,
             cwd=ROOT,
@@ -208,9 +218,10 @@ def log_of(stack: Stack, name: str) -> Path:
     return stack.folder / f"{name}.log"
 
 
-def tail(stack: Stack, name: str) -> str:
+def tail(stack: Stack, name: str, lines: int = 15) -> str:
     """The last lines of a service's log."""
-    return "\n".join(log_of(stack, name).read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+    with log_of(stack, name).open(encoding="utf-8", errors="replace") as file:
+        return "".join(collections.deque(file, lines)).rstrip("\n")
 
 
 def prefect_command(stack: Stack, *arguments: str) -> None:
@@ -223,20 +234,39 @@ def prefect_command(stack: Stack, *arguments: str) -> None:
         raise StackError(f"prefect {' '.join(arguments)} failed:\n{ended.stdout}{ended.stderr}")
 
 
+def side(stack: Stack, *arguments: str) -> list[dict[str, Any]]:
+    """What flows/stack_side.py answers. Raises `StackError` with the end of what it printed when it fails."""
+    command = [sys.executable, "-m", "flows.stack_side", *arguments]
+    environment = stack.environment()
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [environment.get("PYTHONPATH"), str(ROOT)]))
+    ended = subprocess.run(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    if ended.returncode:
+        last = "\n".join(ended.stderr.strip().splitlines()[-3:])
+        raise StackError(f"Prefect's server at {stack.api} can't be asked ({arguments[0]}); see {log_of(stack, 'prefect-server')}:\n{last}")
+    return [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
+
+
 # -------------------------------------------------------------------- up and down
 
 
 def up(stack: Stack) -> None:
-    """Start what doesn't run yet, deploy, and say where everything is. What this call started ends again when it fails."""
+    """Start what doesn't run yet, deploy what isn't there, go on with what was killed, and say where everything is.
+
+    What this call started ends again when it fails.
+    """
     stack.folder.mkdir(parents=True, exist_ok=True)
     stack = with_running_ports(stack)
+    ports_file(stack).write_text(json.dumps({"prefect": stack.prefect_port, "mlflow": stack.mlflow_port}), encoding="utf-8")
     started: list[str] = []
     try:
         for service in services(stack):
+            runs = running(stack, service.name) is not None
             if service.name == "worker":
-                prefect_command(stack, "work-pool", "create", POOL, "--type", "process", "--overwrite")
-                prefect_command(stack, "deploy", "--all")
-            if running(stack, service.name) is None:
+                deploy(stack)
+                tell(side(stack, "recover", "yes" if runs else "no"))
+            if not runs:
                 print(f"Starting the {service.name} ...", flush=True)
                 started.append(service.name)
                 start(stack, service)
@@ -246,20 +276,54 @@ def up(stack: Stack) -> None:
         for name in reversed(started):
             stop(stack, name)
         raise
-    stack.settings_file.write_text(
-        f"{MARK}home = {json.dumps(str(stack.home / 'prefect'))}\n\n[api]\nurl = {json.dumps(stack.api)}\n", encoding="utf-8"
-    )
-    print(instructions(stack))
+    print(instructions(stack, own_settings=write_settings(stack)))
+
+
+def deploy(stack: Stack) -> None:
+    """Make the work pool and the deployments that aren't there. Those that are stay as they are: paused, limited, or changed."""
+    file = stack.folder / "missing-deployments.yaml"
+    facts = side(stack, "missing", str(file))
+    if any("missing_pool" in fact for fact in facts):
+        prefect_command(stack, "work-pool", "create", POOL, "--type", "process")
+    if any(not fact["there"] for fact in facts if "deployment" in fact):
+        prefect_command(stack, "deploy", "--all", "--prefect-file", str(file))
+    file.unlink(missing_ok=True)
+    for fact in facts:
+        if "stale" in fact:
+            print(
+                f"{fact['stale']} is deployed, but isn't in prefect.yaml any more. To remove it: prefect deployment delete {fact['stale']}"
+            )
+
+
+def tell(facts: list[dict[str, Any]]) -> None:
+    """Print what happened to runs that were killed."""
+    for fact in facts:
+        if "closed" in fact:
+            print(f"{fact['closed']} was still {fact['was']}, but its process is gone: closed.")
+        if "again" in fact:
+            print(f"{fact['again']}.")
+
+
+def write_settings(stack: Stack) -> bool:
+    """Leave Prefect's settings where its command is typed, unless a file of the user's is there. Returns whether they are ours."""
+    file = stack.settings_file
+    if file.exists() and not file.read_text(encoding="utf-8").startswith(MARK):
+        return False
+    file.write_text(f"{MARK}home = {json.dumps(str(stack.home / 'prefect'))}\n\n[api]\nurl = {json.dumps(stack.api)}\n", encoding="utf-8")
+    return True
 
 
 def with_running_ports(stack: Stack) -> Stack:
-    """The stack with the ports of the servers that run already; else those asked for, which are kept for the next call."""
-    file = stack.folder / "ports.json"
-    if file.exists() and any(running(stack, service.name) for service in services(stack) if service.port):
-        ports = json.loads(file.read_text(encoding="utf-8"))
+    """The stack with the ports of the servers that run already; else those asked for."""
+    if ports_file(stack).exists() and any(running(stack, service.name) for service in services(stack) if service.port):
+        ports = json.loads(ports_file(stack).read_text(encoding="utf-8"))
         return replace(stack, prefect_port=ports["prefect"], mlflow_port=ports["mlflow"])
-    file.write_text(json.dumps({"prefect": stack.prefect_port, "mlflow": stack.mlflow_port}), encoding="utf-8")
     return stack
+
+
+def ports_file(stack: Stack) -> Path:
+    """Where it stands which ports the servers were started with."""
+    return stack.folder / "ports.json"
 
 
 def data_file(stack: Stack) -> Path:
@@ -276,9 +340,13 @@ def data_folder(stack: Stack) -> str:
     return there or f"none; for tasks from files: make down; {DATA_DIR}=DIR make up"
 
 
-def instructions(stack: Stack) -> str:
+def instructions(stack: Stack, *, own_settings: bool) -> str:
     """Where everything is and what to type next."""
     commands = Path(sys.executable).parent
+    export = f"export PREFECT_API_URL={stack.api}"
+    elsewhere = (
+        f"From another folder, say first: {export}" if own_settings else f"Your {stack.settings_file} stays as it is; say first: {export}"
+    )
     return f"""
 Prefect's UI   http://{HOST}:{stack.prefect_port}
 MLflow's UI    {stack.mlflow}
@@ -287,18 +355,117 @@ Data folder    {data_folder(stack)}
 
 Next, in this folder:
   {commands / "prefect"} deployment run select-pelt/default --param task=pydoc-match --param k=200 --param seconds=240 --watch
-What comes of it (the verdict, or why it failed) stands on the run's page in Prefect's UI and at the end of
-  {log_of(stack, "worker")}
-From another folder, say first: export PREFECT_API_URL={stack.api}
-The end: make down"""
+It ends with the verdict, or with why it failed; both stand on the run's page in Prefect's UI, too.
+{elsewhere}
+What is there: make status. Its logs: make logs. The end: make down"""
 
 
 def down(stack: Stack) -> None:
-    """Stop what `up` started, the worker first."""
-    stopped = [service.name for service in reversed(services(stack)) if stop(stack, service.name)]
+    """Stop what `up` started, the worker first. Raises `StackError` when selections are under way and nobody says that they may stop."""
+    stack = with_running_ports(stack)
+    ask_for(under_way(stack))
+    stopped = [name for name in ("worker",) if stop(stack, name)]
+    if answers(f"{stack.api}/health") and running(stack, "prefect-server") is not None:
+        try:
+            side(stack, "end")
+            for fact in side(stack, "close"):
+                print(f"Stopped: {fact['closed']}. The next make up goes on with it where it stood, if it can be taken up.")
+        except (StackError, subprocess.TimeoutExpired) as error:
+            print(f"The runs under way could not be closed; the next make up closes them. {error}", file=sys.stderr)
+    stopped += [service.name for service in reversed(services(stack)) if service.name != "worker" and stop(stack, service.name)]
     if stack.settings_file.is_file() and stack.settings_file.read_text(encoding="utf-8").startswith(MARK):
         stack.settings_file.unlink()
     print(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
+
+
+def under_way(stack: Stack) -> list[str]:
+    """The flow runs that are being worked on, by name: those that hold their lock, and those that a worker has just taken."""
+    names = []
+    for path in sorted((stack.home / "flow-runs").glob("*.lock")):
+        with contextlib.suppress(OSError), path.open(encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                names.append(file.read().partition(" ")[2].strip() or path.stem)
+    if running(stack, "prefect-server") is not None and running(stack, "worker") is not None and answers(f"{stack.api}/health"):
+        with contextlib.suppress(StackError, subprocess.TimeoutExpired):
+            names += [fact["run"] for fact in side(stack, "running")]
+    return sorted(set(names))
+
+
+def ask_for(names: list[str]) -> None:
+    """Let a person decide about selections that are under way; FORCE=1 has decided."""
+    if not names or os.environ.get("FORCE", "").lower() in ("1", "true", "yes"):
+        return
+    what = f"{len(names)} flow run{'s are' if len(names) > 1 else ' is'} under way: {', '.join(names)}"
+    if not sys.stdin.isatty():
+        raise StackError(
+            f"{what}. Nothing was stopped. Wait for {'them' if len(names) > 1 else 'it'}, or stop all the same: FORCE=1 make down"
+        )
+    print(f"{what}. The next make up goes on with selections where they stood.")
+    if input("Stop all the same? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise StackError("Nothing was stopped.")
+
+
+# -------------------------------------------------------------------- a look at it
+
+
+def status(stack: Stack) -> None:
+    """Say which services run and what Prefect works on."""
+    stack = with_running_ports(stack)
+    for service in services(stack):
+        print(f"{service.name:<15} {state_of(stack, service)}")
+    print(f"{'state':<15} {stack.home} (logs in {stack.folder})")
+    if running(stack, "worker") is not None:
+        print(f"{'data folder':<15} {data_folder(stack)}")
+    if running(stack, "prefect-server") is not None and answers(f"{stack.api}/health"):
+        for fact in side(stack, "status"):
+            print(line_of(fact))
+
+
+def state_of(stack: Stack, service: Service) -> str:
+    """In words, whether it runs and answers."""
+    pid = running(stack, service.name)
+    if pid is None:
+        return "doesn't run"
+    where = "" if service.port is None else f" at http://{HOST}:{service.port}"
+    mute = service.health is not None and not answers(service.health)
+    return f"runs (process {pid}){where}" + ("; it doesn't answer" if mute else "")
+
+
+def line_of(fact: dict[str, Any]) -> str:
+    """A fact of flows/stack_side.py for people."""
+    match fact:
+        case {"run": name, "state": state, "since": since}:
+            return f"{'under way':<15} {name}, {state}" + (f" since {since[:19]} UTC" if since else "")
+        case {"dead": name, "state": state}:
+            return f"{'dead':<15} {name}: still {state}, but its process is gone; make up closes it and goes on with its selection"
+        case {"waits": name}:
+            return f"{'waits':<15} {name}"
+        case {"schedule": slug, "active": active, "cron": cron}:
+            return f"{'schedule':<15} {slug}, {cron}" + ("" if active else ": paused")
+        case {"pool": name, "paused": paused, "limit": limit}:
+            return (
+                f"{'work pool':<15} {name}"
+                + (f", at most {limit} runs at once" if limit is not None else "")
+                + (": paused" if paused else "")
+            )
+        case {"warning": text}:
+            return f"{'! ':<15} {text}"
+    return json.dumps(fact)
+
+
+def logs(stack: Stack) -> None:
+    """The last lines of each log, or of one: SERVICE=worker; LINES=200 for more."""
+    lines = os.environ.get("LINES", "")
+    names = [service.name for service in services(stack)]
+    wanted = os.environ.get("SERVICE") or ""
+    if wanted and wanted not in names:
+        raise StackError(f"SERVICE is {wanted!r}; there are {', '.join(names)}")
+    for name in [wanted] if wanted else names:
+        print(f"=== {log_of(stack, name)}")
+        if log_of(stack, name).is_file():
+            print(tail(stack, name, int(lines) if lines.isdecimal() else 30))
 
 
 def read_stack(environment: Mapping[str, str], settings_file: Path) -> Stack:
@@ -313,14 +480,17 @@ def read_stack(environment: Mapping[str, str], settings_file: Path) -> Stack:
     return Stack(home, ports[0], ports[1], settings_file)
 
 
+COMMANDS = {"up": up, "down": down, "status": status, "logs": logs}
+
+
 def main() -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["up", "down"])
+    parser.add_argument("what", choices=list(COMMANDS))
     parser.add_argument("--settings-file", type=Path, default=ROOT / "prefect.toml", help="where up writes the server's address")
     arguments = parser.parse_args()
     try:
-        {"up": up, "down": down}[arguments.what](read_stack(os.environ, arguments.settings_file))
+        COMMANDS[arguments.what](read_stack(os.environ, arguments.settings_file))
     except StackError as error:
         print(error, file=sys.stderr)
         return 2

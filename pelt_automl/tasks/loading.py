@@ -32,12 +32,18 @@ def known_tasks() -> list[TaskInfo]:
     return [task.info for task in TASKS.values()]
 
 
-def data_hash(settings: TaskSettings) -> str:
-    """SHA-256 (hex) of the task's labelled data: it changes when, and only when, texts, labels or classes do.
+def name_and_hash(settings: TaskSettings) -> tuple[str, str]:
+    """The task's name, and SHA-256 (hex) of its labelled data: it changes when, and only when, texts, labels or classes do.
 
     Neither K, protocol nor seed matters. Raises what `load_task` raises for data that can't be read.
     """
-    return _read(settings).hash()
+    raw = _read(settings)
+    return raw.name, raw.hash()
+
+
+def data_hash(settings: TaskSettings) -> str:
+    """The second of `name_and_hash`."""
+    return name_and_hash(settings)[1]
 
 
 def load_task(settings: TaskSettings) -> TaskData:

@@ -21,6 +21,10 @@ def curve_settings(k, **options):
     return CurveSettings(settings_from(**options), tuple(None if one == "full" else one for one in k))
 
 
+def curve_text(curve):
+    return curve.statement
+
+
 @dataclass
 class Result:
     task: str

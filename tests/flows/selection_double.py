@@ -1,8 +1,23 @@
 """Stands in for `pelt_automl.selection`: the same steps, each leaving a line in ``steps.txt`` instead of a training."""
 
+import time
+from dataclasses import dataclass
+
 from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings, home
 from pelt_automl.errors import SelectionError
-from pelt_automl.records import Decision, SelectionStarted, Standing, VerdictReached, to_json
+from pelt_automl.records import (
+    CurvePoint,
+    DataDescribed,
+    Decision,
+    Seeds,
+    SelectionEnded,
+    SelectionStarted,
+    Standing,
+    TrialEnded,
+    VerdictReached,
+    to_json,
+)
+from pelt_automl.tasks import name_and_hash
 
 TASK_FIELDS = set(TaskSettings.__dataclass_fields__)
 SEARCH_FIELDS = {"methods", "trials", "seconds", "equivalence", "prefer", "seed"}
@@ -17,8 +32,30 @@ def settings_from(**options):
     return SelectionSettings(TaskSettings(**task), options.get("model", "minilm"), search=SearchSettings(**search))
 
 
+@dataclass(frozen=True)
+class Asked:
+    settings: SelectionSettings
+    task: str
+    data_hash: str
+    effort: str = "effort"
+
+    @property
+    def question(self):
+        return self.question_on(self.data_hash)
+
+    def question_on(self, data_hash):
+        return f"{self.task}-{self.settings.task.k}-{data_hash}"
+
+
+def asked_of(settings):
+    return Asked(settings, *name_and_hash(settings.task))
+
+
+STATEMENT = "Recommended: LoRA, 81.2 accuracy. It is the only one."
+
+
 class Recommended:
-    method, report_score, report_metric, statement = "lora", 0.8125, "accuracy", "LoRA is best."
+    method, report_score, report_metric, statement, outcome = "lora", 0.8125, "accuracy", STATEMENT, "recommended"
 
     def __init__(self, folder):
         self.folder = folder
@@ -55,6 +92,8 @@ class Selection:
 
     def search(self):
         self._step("search")
+        while (self.settings.task.task or "").startswith("long") and not (self.folder / "go").exists():
+            time.sleep(0.1)  # until a test lets it go on
 
     def confirm(self):
         self._step("confirm")
@@ -66,11 +105,26 @@ class Selection:
     def recommend(self):
         self._step("recommend")
         (self.folder / "report.md").write_text("# LoRA it is\n")
-        (self.folder / "records.jsonl").write_text(to_json(verdict()) + "\n")
+        (self.folder / "records.jsonl").write_text("".join(to_json(event) + "\n" for event in events(self.name)))
         return Recommended(self.folder)
 
     def close(self):
         self._step("close")
+
+
+def events(name="toy-task-abc123"):
+    """What a selection's records hold at the least."""
+    counts, curve = {"pelt": 1, "kept": 1}, [CurvePoint(1, 0.5, 0.8, 1e-3, 1.0)]
+    trial = TrialEnded(
+        "lora-0000", "lora-0000", "lora", "search", 0, "completed", True, {}, Seeds(1, 2, 3), counts, curve, 0.8, 1, 1.0
+    )  # fmt: skip
+    return [
+        SelectionStarted(name, "abc123", "toy-task", "minilm", ["lora"], {}, {}),
+        DataDescribed("toy-task", "classification", "accuracy", True, ["no", "yes"], 100, "strict", {"report": 10}, {"data": "d"}),
+        trial,
+        verdict(),
+        SelectionEnded("done", 1.0, {}),
+    ]
 
 
 def verdict():
@@ -78,4 +132,4 @@ def verdict():
     row |= {"seed_scores": [0.8125], "select_score": 0.8, "p_best": 0.625, "difference": 0.0, "difference_interval": (0.0, 0.0)}
     row |= {"tied": True, "distinguishable": False}
     best = Standing(candidate="lora-0000", method="lora", report_score=0.8125, **row)
-    return VerdictReached("lora", "lora-0000", [best], "accuracy", 0.8125, 0.625, "LoRA is best.", {})
+    return VerdictReached("lora", "lora-0000", [best], "accuracy", 0.8125, 0.625, STATEMENT, {})

@@ -102,3 +102,18 @@ def test_everything_that_is_wrong_is_said_at_once(roots):
         "  - method '../x' isn't a method's name: small letters, digits and -",
         f"  - data_dir '/etc' lies outside the folders that flows may read: {roots}/data, {roots}/more",
     ]
+
+
+def test_a_folder_where_the_worker_works_does_not_change_what_a_flow_means(roots, monkeypatch):
+    monkeypatch.chdir(roots)
+    (roots / "minilm").mkdir()
+    assert checked_settings(task="qnli", model="minilm").model == "minilm", "the alias is the alias"
+    (roots / "owner" / "name").mkdir(parents=True)
+    (roots / "bert-base").mkdir()
+    for model in ("owner/name", "bert-base"):
+        with pytest.raises(
+            SettingsError, match=f"model '{model}' is a Hub name, but the worker's working directory has a folder of this name"
+        ):
+            checked_settings(task="qnli", model=model)
+    (roots / "data" / "bert-base").mkdir()
+    assert checked_settings(task="qnli", model="./bert-base").model == str(roots / "data" / "bert-base")

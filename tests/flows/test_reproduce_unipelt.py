@@ -1,7 +1,6 @@
 """The flow's own part: parameters become a protocol and a place, and only those that may be."""
 
 import json
-import logging
 
 import pytest
 
@@ -29,15 +28,15 @@ def plain(monkeypatch):
     left = []
     monkeypatch.setattr(module, "train_open_cells", lambda reproduction: reproduction.run())
     monkeypatch.setattr(module, "create_markdown_artifact", lambda text, key, description: left.append((key, text)))
-    monkeypatch.setattr(module, "get_run_logger", lambda: logging.getLogger("test"))
     return left
 
 
 def test_the_flow_trains_the_open_cells_of_its_folder_and_leaves_the_table(roots, world, plain):
     options = {"tasks": ["cola"], "ks": [16], "seeds": [0], "methods": ["lora"], "epochs": 2.0, "evaluations": 1, "data_dir": "glue"}
-    answer = reproduce_unipelt.fn(model=str(world.model), output="mine", **options)
+    ended = reproduce_unipelt.fn(model=str(world.model), output="mine", **options)
     folder = home() / "reproductions" / "mine"
-    assert answer == {"finished": 1, "wanted": 1, "folder": str(folder)}
+    assert ended.data == {"finished": 1, "wanted": 1, "folder": str(folder)}
+    assert ended.message == f"1 of 1 runs are finished, in {folder}"
     [run] = [json.loads(line) for line in (folder / "runs" / "cola-k16-seed0.jsonl").read_text().splitlines()]
     assert (run["method"], run["k"], run["steps"]) == ("lora", 16, 2)
     assert [key for key, _ in plain] == ["reproduced-unipelt"]

@@ -26,7 +26,7 @@ def failed_trial():
         (Decision("promoted", "lora-0001", "best third"), "Promoted: lora-0001, best third"),
         (ReportOpened(1, 500, 1000, []), "Report split opened: 500 of 1000 examples"),
         (SelectionEnded("done", 61.4, {}), "Ended after 61 s: done"),
-        (verdict(), "LoRA is best."),
+        (verdict(), "Verdict: Recommended: LoRA, 81.2 accuracy"),
     ],
 )
 def test_events_are_told_in_words(event, line):

@@ -1,12 +1,21 @@
-import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from flows.reevaluate import outcome, question, summary
+from flows.flow_parameters import checked_settings
+from flows.reevaluate import asked_tag, outcome, summary
 from flows.task_files import due_files, read_task_file
 from pelt_automl.errors import SettingsError
+from pelt_automl.recommendation.schema import recommendation_from
+from pelt_automl.records import read, to_json
+from pelt_automl.selection import Selection
+from tests.flows import selection_double
+
+pytestmark = pytest.mark.usefixtures("without_mlflow")
 
 OWN = "train: train.csv\ntext_columns: [text]\nlabel_column: label\nmodel: minilm\nk: 16\n"
+ASKED = {"train": "train.csv", "text_columns": ["text"], "label_column": "label", "model": "minilm", "k": 16}
 
 
 @pytest.fixture
@@ -33,36 +42,81 @@ def write(place, name, text):
     return path
 
 
-def give_verdict(place, name="train-1", **fields):
-    folder = place / "home" / "selections" / name
-    folder.mkdir(parents=True)
-    (folder / "recommendation.json").write_text(json.dumps({"method": "lora", "model": "minilm", "k": 16} | fields))
+def give_verdict(**parameters):
+    """Starts a selection as the flow does, and lets it end as if it had been trained: names and hashes are the program's own."""
+    with Selection.open(checked_settings(**parameters)) as selection:
+        data, folder = selection.context.data, selection.folder
+    _, described, *ended = selection_double.events()
+    described = replace(described, task=data.name, k=data.k, protocol=data.protocol, hashes={"data": data.data_hash})
+    with (folder / "records.jsonl").open("a") as file:
+        file.writelines(to_json(event) + "\n" for event in (described, *ended))
+    recommendation = recommendation_from(list(read(folder / "records.jsonl")), folder)
+    (folder / "recommendation.json").write_text(recommendation.to_json())
+    return folder
 
 
 def states(place):
     return {due.name: due.what for due in due_files("tasks.d")}
 
 
-def test_a_file_is_new_until_there_is_a_verdict_on_its_data_and_again_when_the_data_changed(place):
-    file = read_task_file(write(place, "own.yaml", OWN))
+def why(place, name="own"):
+    return next(due.why for due in due_files("tasks.d") if due.name == name)
+
+
+def test_a_file_is_new_until_there_is_a_verdict_on_its_data_and_changed_when_the_data_is(place):
+    write(place, "own.yaml", OWN)
     assert states(place) == {"own": "new"}
-    give_verdict(place, task=file.settings.task.task, data_hash=file.data_hash)
+    give_verdict(**ASKED)
     assert states(place) == {"own": "up to date"}
     write_data(place, "other")
     assert states(place) == {"own": "changed"}
+    assert why(place) == "its data changed since its last verdict"
+    give_verdict(**ASKED)
+    assert states(place) == {"own": "up to date"}
+    write_data(place, "good")
+    assert states(place) == {"own": "up to date"}, "the old data have their verdict"
 
 
-@pytest.mark.parametrize("name", ["own.yml", "own.YAML"])
-def test_a_task_file_may_have_any_of_yamls_endings(place, name):
-    write(place, name, OWN)
+def test_where_the_data_lie_and_what_the_file_is_called_does_not_matter(place):
+    give_verdict(**ASKED)
+    (place / "data" / "train.csv").rename(place / "data" / "reviews.csv")
+    write(place, "renamed.yaml", OWN.replace("train.csv", "reviews.csv"))
+    assert states(place) == {"renamed": "up to date"}
+
+
+@pytest.mark.parametrize(
+    ("field", "what", "said"),
+    [
+        ("methods: [lora]", "changed", "another effort than its last verdict (methods lora, was not given)"),
+        ("trials: 3", "changed", "(trials 3, was 6)"),
+        ("seconds: 60", "changed", "(seconds 60.0, was not given)"),
+        ("protocol: paper", "new", "no verdict on this question yet (protocol paper, was strict)"),
+        ("metric: accuracy", "new", "(metric accuracy, was not given)"),
+        ("seed: 1", "new", "(seed 1, was 0)"),
+        ("max_latency_ms: 5", "new", "(max_latency_ms 5.0, was not given)"),
+        ("max_trainable: 100000", "new", "(max_trainable 100000, was not given)"),
+        ("equivalence: 2", "new", "(equivalence 2.0, was 1.0)"),
+        ("prefer: latency", "new", "(prefer latency, was params)"),
+        ("k: 32", "new", "(k 32, was 16)"),
+        ("k: full", "new", "(k full, was 16)"),
+    ],
+)
+def test_another_question_or_another_effort_is_due_and_the_difference_is_said(place, field, what, said):
+    give_verdict(**ASKED)
+    own = "\n".join(line for line in OWN.splitlines() if line.split(":")[0] != field.split(":")[0])
+    write(place, "own.yaml", f"{own}\n{field}\n")
+    assert states(place) == {"own": what}
+    assert said in why(place)
+
+
+def test_a_verdict_of_an_earlier_program_or_one_whose_records_are_damaged_is_said(place, monkeypatch):
+    folder = give_verdict(**ASKED)
+    write(place, "own.yaml", OWN)
+    monkeypatch.setattr("pelt_automl.selection.environment.BEHAVIOUR", -1)
     assert states(place) == {"own": "new"}
-
-
-@pytest.mark.parametrize("other", [{"model": "bert"}, {"k": None}, {"k": 32}])
-def test_a_verdict_for_another_model_or_another_number_of_examples_does_not_count(place, other):
-    file = read_task_file(write(place, "own.yaml", OWN))
-    give_verdict(place, task=file.settings.task.task, data_hash=file.data_hash, **other)
-    assert states(place) == {"own": "new"}
+    assert "another version of the program" in why(place)
+    (folder / "records.jsonl").write_text("{\n")
+    assert "other settings, or another version of the program" in why(place)
 
 
 def test_one_bad_file_does_not_stop_the_others_and_unreadable_verdicts_are_left_out(place):
@@ -102,7 +156,7 @@ def test_everything_wrong_with_a_file_is_said_at_once(place):
 
 def test_numbers_that_yaml_reads_as_strings_are_numbers_all_the_same(place):
     file = read_task_file(write(place, "own.yaml", OWN + "seconds: 1e3\n"))
-    assert file.settings.search.seconds == 1000.0
+    assert file.asked.settings.search.seconds == 1000.0
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "../elsewhere", "/etc"])
@@ -111,32 +165,54 @@ def test_a_folder_that_is_missing_or_outside_is_a_clear_error(place, folder):
         due_files(folder)
 
 
-def test_the_question_changes_with_the_data_and_the_parameters_only(place):
-    asked = question(read_task_file(write(place, "own.yaml", OWN)))
-    assert question(read_task_file(write(place, "again.yaml", OWN))) == asked
-    assert question(read_task_file(write(place, "own.yaml", OWN + "seconds: 60\n"))) != asked
+def test_the_tag_of_a_run_changes_with_the_data_and_the_parameters_only(place):
+    asked = asked_tag(read_task_file(write(place, "own.yaml", OWN)))
+    assert asked_tag(read_task_file(write(place, "again.yaml", OWN))) == asked
+    assert asked_tag(read_task_file(write(place, "own.yaml", OWN + "seconds: 60\n"))) != asked
     write_data(place, "other")
-    assert question(read_task_file(write(place, "again.yaml", OWN))) != asked
+    assert asked_tag(read_task_file(write(place, "again.yaml", OWN))) != asked
 
 
 def test_what_is_up_to_date_or_wrong_starts_nothing(place, monkeypatch):
     monkeypatch.setattr("flows.reevaluate.run_deployment", lambda *arguments, **named: pytest.fail("started"))
     write(place, "bad.yaml", "task: a b")
-    file = read_task_file(write(place, "own.yaml", OWN))
-    give_verdict(place, data_hash=file.data_hash)
+    write(place, "own.yaml", OWN)
+    folder = give_verdict(**ASKED)
     outcomes = {due.name: outcome(due, dry_run=False) for due in due_files("tasks.d")}
     assert "isn't a task's name" in outcomes["bad"]
-    assert outcomes["own"] == f"lora, in {place}/home/selections/train-1"
+    assert outcomes["own"] == f"lora, in {folder}"
 
 
 @pytest.mark.parametrize(
-    ("under_way", "dry_run", "expected"), [(True, False, "under way"), (True, True, "under way"), (False, True, "would be started")]
+    ("running", "dry_run", "expected"), [(True, False, "under way"), (True, True, "under way"), (False, True, "would be")]
 )
-def test_what_is_under_way_or_a_dry_run_starts_nothing(place, monkeypatch, under_way, dry_run, expected):
+def test_what_is_under_way_or_a_dry_run_starts_nothing(place, monkeypatch, running, dry_run, expected):
+    run = SimpleNamespace(name="select-own", state_name="Running")
     monkeypatch.setattr("flows.reevaluate.run_deployment", lambda *arguments, **named: pytest.fail("started"))
-    monkeypatch.setattr("flows.reevaluate.is_under_way", lambda tag: under_way)
+    monkeypatch.setattr("flows.reevaluate.under_way", lambda tag: run if running else None)
     write(place, "own.yaml", OWN)
     assert expected in outcome(due_files("tasks.d")[0], dry_run=dry_run)
+
+
+@pytest.mark.parametrize(("final", "said"), [(False, "started as select-own: it has no verdict yet"), (True, "ended as Cancelled")])
+def test_only_what_was_started_now_is_said_to_be_started(place, monkeypatch, final, said):
+    state = SimpleNamespace(is_final=lambda: final)
+    run = SimpleNamespace(name="select-own", state=state, state_name="Cancelled" if final else "Scheduled")
+    monkeypatch.setattr("flows.reevaluate.under_way", lambda tag: None)
+    monkeypatch.setattr("flows.reevaluate.run_deployment", lambda *arguments, **named: run)
+    write(place, "own.yaml", OWN)
+    told = outcome(due_files("tasks.d")[0], dry_run=False)
+    assert said in told
+    assert told.startswith("started as") is not final
+
+
+def test_a_file_whose_data_are_missing_or_whose_check_breaks_is_named_and_the_others_go_on(place, monkeypatch):
+    write(place, "gone.yaml", OWN.replace("train.csv", "gone.csv"))
+    write(place, "own.yaml", OWN)
+    assert states(place) == {"gone": "problem", "own": "new"}
+    assert why(place, "gone").startswith("task file gone.yaml: ")
+    monkeypatch.setattr("flows.task_files.asked_of", lambda settings: {}["x"])
+    assert why(place) == "task file own.yaml can't be checked: KeyError: 'x'"
 
 
 def test_the_summary_is_a_markdown_table_whatever_stands_in_the_messages():

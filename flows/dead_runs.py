@@ -1,0 +1,189 @@
+"""Flow runs whose process was killed: they are closed, with their steps, and their selections started again.
+
+``make up``, ``make down`` and the nightly flow call this. A selection that is started again goes on where it stood: the same parameters
+are the same folder.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter, WorkerFilter
+from prefect.client.schemas.objects import State, StateType
+from prefect.events.filters import EventFilter
+from prefect.exceptions import ObjectNotFound
+
+from flows.life_signs import forget, is_alive
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+POOL = "pelt"
+RESUMABLE = ("select-pelt", "reproduce-unipelt")
+"""Flows that go on where they stood; the others are started by their schedule."""
+INTERRUPTED, STOPPED = "Interrupted", "Stopped"
+"""Names of the Crashed state of a run that is to be started again: it was killed, or `make down` stopped it."""
+AGAIN = "started-again:"
+"""Tag that counts how often a run was started again after a kill."""
+MOST_AGAIN = 3
+"""A run that takes its machine down each time isn't started for ever."""
+SILENCE = timedelta(minutes=5)
+"""A run of another machine is dead after so long without a heartbeat. Prefect's come every 30 seconds, and a busy machine's are late."""
+SETTLING = timedelta(minutes=1)
+"""Prefect writes a step's end down some seconds after it."""
+MOST = 200
+"""What Prefect's server returns at once."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """What came of a run that was interrupted."""
+
+    run: "FlowRun"
+    started: "FlowRun | None"
+    why_not: str = ""
+
+    def __str__(self) -> str:
+        what = "was stopped" if self.run.state_name == STOPPED else "was killed"
+        if self.started:
+            return f"{self.run.name} {what}; started again as {self.started.name}"
+        return f"{self.run.name} {what}; it isn't started again: {self.why_not}"
+
+
+def at_work(client: "SyncPrefectClient") -> "list[FlowRun]":
+    """The flow runs that say that a process works on them, oldest first."""
+    states = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}})
+    return _all(lambda offset: client.read_flow_runs(flow_run_filter=states, limit=MOST, offset=offset))
+
+
+def close_dead(client: "SyncPrefectClient", *, stopped: bool = False, no_worker: bool = False) -> "list[FlowRun]":
+    """Close the flow runs whose process is gone, and the steps that dead runs left; returns those runs.
+
+    `stopped`: `make down` has ended them. `no_worker`: nobody of this machine works on the pool, so that a run which a worker had only
+    taken is dead, too.
+    """
+    taken_is_dead = no_worker and not other_workers(client)
+    dead = [run for run in at_work(client) if is_dead(client, run, taken_is_dead=taken_is_dead)]
+    for run in dead:
+        _close(client, run, stopped=stopped)
+    _close_steps(client)
+    return dead
+
+
+def start_again(client: "SyncPrefectClient") -> list[Again]:
+    """Start what was interrupted again, each run once."""
+    interrupted = FlowRunFilter.model_validate({"state": {"type": {"any_": ["CRASHED"]}, "name": {"any_": [INTERRUPTED, STOPPED]}}})
+    runs = _all(lambda offset: client.read_flow_runs(flow_run_filter=interrupted, limit=MOST, offset=offset))
+    return [_start_again(client, run) for run in runs]
+
+
+def other_workers(client: "SyncPrefectClient", own: str = f"{POOL}-1") -> list[str]:
+    """The workers of the pool that are at work, but for `make up`'s."""
+    try:
+        workers = client.read_workers_for_work_pool(POOL, WorkerFilter.model_validate({}))
+    except ObjectNotFound:
+        return []
+    return [worker.name for worker in workers if worker.status == "ONLINE" and worker.name != own]
+
+
+def _all(page: "Callable[[int], list[FlowRun]]") -> "list[FlowRun]":
+    runs: list[FlowRun] = []
+    while found := page(len(runs)):
+        runs += found
+    return sorted(runs, key=lambda run: run.created or datetime.max.replace(tzinfo=UTC))
+
+
+def is_dead(client: "SyncPrefectClient", run: "FlowRun", *, taken_is_dead: bool = False) -> bool:
+    """Whether the run's process is gone though the run says that it works. `taken_is_dead`: so is what a worker had only taken."""
+    if run.state_type not in (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING):
+        return False
+    alive = is_alive(str(run.id))
+    if alive is not None:
+        return not alive
+    if taken_is_dead and run.state_type == StateType.PENDING:
+        return True
+    return _last_sign(client, run) < datetime.now(UTC) - SILENCE
+
+
+def _last_sign(client: "SyncPrefectClient", run: "FlowRun") -> datetime:
+    events = client.read_events(
+        EventFilter.model_validate(
+            {
+                "event": {"name": ["prefect.flow-run.heartbeat"]},
+                "resource": {"id": [f"prefect.flow-run.{run.id}"]},
+                "occurred": {"since": datetime.now(UTC) - 2 * SILENCE},
+            }
+        ),
+        limit=1,
+    ).events
+    signs = [event.occurred for event in events] + ([run.state.timestamp] if run.state else [])
+    return max(signs, default=datetime.min.replace(tzinfo=UTC))
+
+
+def _close(client: "SyncPrefectClient", run: "FlowRun", *, stopped: bool) -> None:
+    why = "stopped by make down" if stopped else "its process was killed"
+    if run.state_type == StateType.CANCELLING:
+        state: State[None] = State(type=StateType.CANCELLED, name="Cancelled", message=why)
+    else:
+        to_be_continued = STOPPED if stopped else INTERRUPTED
+        state = State(type=StateType.CRASHED, name=to_be_continued if _flow_name(client, run) in RESUMABLE else "Crashed", message=why)
+    # Not forced: Prefect's rules give back the slots that the run held.
+    client.set_flow_run_state(run.id, state)
+    for step in client.read_task_runs(
+        flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [run.id]}}), task_run_filter=_unfinished_steps(), limit=MOST
+    ):
+        client.set_task_run_state(step.id, State(type=StateType.CRASHED, message=why), force=True)
+    forget(str(run.id))
+
+
+def _close_steps(client: "SyncPrefectClient") -> None:
+    """Steps of runs that have ended otherwise: cancelled by a person, or reported as crashed by their worker."""
+    ended = FlowRunFilter.model_validate(
+        {
+            "state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]}},
+            "end_time": {"before_": datetime.now(UTC) - SETTLING},
+        }
+    )
+    while steps := client.read_task_runs(flow_run_filter=ended, task_run_filter=_unfinished_steps(), limit=MOST):
+        for step in steps:
+            client.set_task_run_state(step.id, State(type=StateType.CRASHED, message="its flow run has ended without it"), force=True)
+
+
+def _unfinished_steps() -> TaskRunFilter:
+    return TaskRunFilter.model_validate({"state": {"type": {"any_": ["PENDING", "RUNNING"]}}})
+
+
+def _start_again(client: "SyncPrefectClient", run: "FlowRun") -> Again:
+    times = max((int(tag.removeprefix(AGAIN)) for tag in run.tags if tag.removeprefix(AGAIN).isdecimal()), default=0)
+    times += run.state_name == INTERRUPTED
+    again = Again(run, None, f"it was killed {times} times" if times > MOST_AGAIN else "")
+    if not again.why_not:
+        again = _new_run(client, run, times)
+    message = f"{run.state.message if run.state else ''}; {str(again).partition('; ')[2]}"
+    client.set_flow_run_state(run.id, State(type=StateType.CRASHED, name="Crashed", message=message), force=True)
+    return again
+
+
+def _new_run(client: "SyncPrefectClient", run: "FlowRun", times: int) -> Again:
+    if run.deployment_id is None:
+        return Again(run, None, "no deployment started it; run the same call again")
+    try:
+        started = client.create_flow_run_from_deployment(
+            run.deployment_id,
+            parameters=run.parameters,
+            name=run.name,
+            tags=sorted({tag for tag in run.tags if not tag.startswith(AGAIN)} | ({f"{AGAIN}{times}"} if times else set())),
+            # A kill after this line, and the next call finds the same run.
+            idempotency_key=f"again-{run.id}",
+            work_queue_name=run.work_queue_name,
+            job_variables=run.job_variables,
+        )
+    except ObjectNotFound:
+        return Again(run, None, "its deployment is gone")
+    return Again(run, started)
+
+
+def _flow_name(client: "SyncPrefectClient", run: "FlowRun") -> str:
+    return str(client.read_flow(run.flow_id).name)

@@ -1,0 +1,37 @@
+"""Several workers on Prefect's SQLite file lock each other out for up to a minute, which a selection's time limit counts."""
+
+from typing import TYPE_CHECKING
+
+from prefect.client.schemas.filters import WorkerFilter
+from prefect.settings import get_current_settings
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+POSTGRESQL = "PREFECT_SERVER_DATABASE_CONNECTION_URL=postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE"
+
+
+def warning_of_workers(client: "SyncPrefectClient") -> str:
+    """What to do about several workers on one SQLite file; empty where there is no need."""
+    online = workers_at_work(client)
+    if len(online) < 2 or not is_sqlite():
+        return ""
+    return (
+        f"{len(online)} workers ({', '.join(sorted(online))}) share Prefect's SQLite file and hold each other up, for a minute at a time, "
+        f"which time limits count. Stop all but one, or give the server PostgreSQL: make down; {POSTGRESQL} make up"
+    )
+
+
+def workers_at_work(client: "SyncPrefectClient") -> list[str]:
+    """Names of the workers of all pools that sent a heartbeat in the last one and a half minutes."""
+    names: list[str] = []
+    for pool in client.read_work_pools():
+        workers = client.read_workers_for_work_pool(pool.name, WorkerFilter.model_validate({}))
+        names += [worker.name for worker in workers if worker.status == "ONLINE"]
+    return names
+
+
+def is_sqlite() -> bool:
+    """Whether the server has no other database; `make up` hands its setting on to server and worker."""
+    url = get_current_settings().server.database.connection_url
+    return url is None or url.get_secret_value().startswith("sqlite")

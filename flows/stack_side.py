@@ -1,0 +1,163 @@
+"""What ``scripts/stack.py`` leaves to Prefect: deployments, runs under way, runs that were killed. Answers in JSON, a line a fact.
+
+python -m flows.stack_side missing FILE | recover yes|no | running | end | close | status
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
+from prefect.client.schemas.objects import WorkPool
+from prefect.exceptions import ObjectNotFound
+from prefect.flows import load_flow_arguments_from_entrypoint
+from prefect.utilities.callables import parameter_schema_from_entrypoint
+
+from flows.dead_runs import POOL, at_work, close_dead, is_dead, start_again
+from flows.life_signs import process_of
+from flows.sqlite_workers import warning_of_workers
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
+Facts = list[dict[str, Any]]
+PATIENCE = 15.0
+"""Seconds that a flow run may take to end when it is asked to, before it is killed."""
+
+
+def missing(client: "SyncPrefectClient", file: str) -> Facts:
+    """Write the deployments of prefect.yaml that the server hasn't to `file`, for ``prefect deploy``, and say if the pool is missing.
+
+    Those that are there stay as they are: schedules, limits and default parameters are the operator's. Only what belongs to the code
+    follows it: where it lies, and which parameters a flow takes.
+    """
+    wanted = yaml.safe_load(Path("prefect.yaml").read_text(encoding="utf-8"))
+    absent, facts = [], _missing_pool(client)
+    for entry in wanted["deployments"]:
+        name = f"{load_flow_arguments_from_entrypoint(entry['entrypoint'])['name']}/{entry['name']}"
+        try:
+            _follow_code(client, client.read_deployment_by_name(name), entry["entrypoint"])
+        except ObjectNotFound:
+            absent.append(entry)
+        facts.append({"deployment": name, "there": entry not in absent})
+    Path(file).write_text(yaml.safe_dump(wanted | {"deployments": absent}, sort_keys=False), encoding="utf-8")
+    return facts + _stale(client, {fact["deployment"] for fact in facts if "deployment" in fact})
+
+
+def _missing_pool(client: "SyncPrefectClient") -> Facts:
+    try:
+        client.read_work_pool(POOL)
+    except ObjectNotFound:
+        return [{"missing_pool": POOL}]
+    return []
+
+
+def _follow_code(client: "SyncPrefectClient", there: "DeploymentResponse", entrypoint: str) -> None:
+    schema = parameter_schema_from_entrypoint(entrypoint).model_dump_for_openapi()
+    pull = [{"prefect.deployments.steps.set_working_directory": {"directory": os.environ["PELT_AUTOML_ROOT"]}}]
+    known = (there.entrypoint, there.parameter_openapi_schema, there.pull_steps)
+    if known != (entrypoint, schema, pull):
+        client.update_deployment(there.id, DeploymentUpdate(entrypoint=entrypoint, parameter_openapi_schema=schema, pull_steps=pull))
+
+
+def _stale(client: "SyncPrefectClient", names: set[str]) -> Facts:
+    ours = DeploymentFilter.model_validate({"tags": {"all_": ["pelt-automl"]}})
+    flows = {flow.id: flow.name for flow in client.read_flows(deployment_filter=ours)}
+    found = [f"{flows.get(one.flow_id)}/{one.name}" for one in client.read_deployments(deployment_filter=ours)]
+    return [{"stale": name} for name in sorted(found) if name not in names]
+
+
+def recover(client: "SyncPrefectClient", worker: str) -> Facts:
+    """Close the runs whose process is gone, and start them again. `worker`: whether `make up`'s runs, ``yes`` or ``no``."""
+    dead = close_dead(client, no_worker=worker == "no")
+    closed = [{"closed": run.name, "was": run.state_name} for run in dead]
+    return closed + [{"again": str(again)} for again in start_again(client)]
+
+
+def close(client: "SyncPrefectClient") -> Facts:
+    """Close the runs whose process `make down` has ended; `recover` starts them again."""
+    return [{"closed": run.name, "was": run.state_name} for run in close_dead(client, stopped=True, no_worker=True)]
+
+
+def running(client: "SyncPrefectClient") -> Facts:
+    """The runs that somebody works on."""
+    return [
+        {"run": run.name, "state": run.state_name, "since": str(run.start_time or "")}
+        for run in at_work(client)
+        if not is_dead(client, run)
+    ]
+
+
+def end(client: "SyncPrefectClient") -> Facts:
+    """End the processes of runs that workers started and that have outlived them."""
+    pids = [pid for run in at_work(client) if run.infrastructure_pid and (pid := process_of(str(run.id))) is not None]
+    for wanted, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, 5.0)):
+        for pid in pids:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, wanted)
+        deadline = time.monotonic() + patience
+        while any(map(_exists, pids)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        pids = [pid for pid in pids if _exists(pid)]
+    return []
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def status(client: "SyncPrefectClient") -> Facts:
+    """Runs under way, dead runs, what waits, schedules, the pool, and what isn't as it should be."""
+    facts = running(client)
+    facts += [{"dead": run.name, "state": run.state_name} for run in at_work(client) if is_dead(client, run)]
+    waiting = FlowRunFilter.model_validate({"state": {"name": {"any_": ["Late", "AwaitingConcurrencySlot", "Pending"]}}})
+    facts += [{"waits": run.name} for run in client.read_flow_runs(flow_run_filter=waiting)]
+    for deployment in client.read_deployments(deployment_filter=DeploymentFilter.model_validate({"tags": {"all_": ["pelt-automl"]}})):
+        facts += [
+            {"schedule": schedule.slug, "active": schedule.active and not deployment.paused, "cron": getattr(schedule.schedule, "cron", "")}
+            for schedule in deployment.schedules
+        ]
+    with suppress(ObjectNotFound):
+        facts += [_pool_fact(client.read_work_pool(POOL))]
+    return facts + [{"warning": text} for text in [warning_of_workers(client)] if text]
+
+
+def _pool_fact(pool: WorkPool) -> dict[str, Any]:
+    return {"pool": pool.name, "paused": pool.is_paused, "limit": pool.concurrency_limit}
+
+
+COMMANDS: dict[str, Callable[..., Facts]] = {
+    "missing": missing,
+    "recover": recover,
+    "close": close,
+    "running": running,
+    "end": end,
+    "status": status,
+}
+
+
+def main() -> None:
+    """One command; its facts are printed."""
+    with get_client(sync_client=True) as client:
+        for fact in COMMANDS[sys.argv[1]](client, *sys.argv[2:]):
+            print(json.dumps(fact))
+
+
+if __name__ == "__main__":
+    main()
