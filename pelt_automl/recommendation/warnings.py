@@ -9,7 +9,7 @@ from pelt_automl.evidence.statistics import SharedSeeds
 from pelt_automl.recommendation.another_seed import out_of_finals
 from pelt_automl.recommendation.costs import DEFAULT_OVER
 from pelt_automl.recommendation.wording import candidate_names, counted, listed, percent
-from pelt_automl.records import DataDescribed, Decision, Event, FinalistScored, Planned, ReportOpened, TrialEnded, of_kind
+from pelt_automl.records import TIME_LIMIT, DataDescribed, Decision, Event, FinalistScored, Planned, ReportOpened, TrialEnded, of_kind
 
 OFTEN_CUT = 0.05
 """Share of a split's texts above which cutting them is worth a warning."""
@@ -69,7 +69,7 @@ def _over_limits(events: Sequence[Event]) -> list[str]:
 def _failed_finalists(events: Sequence[Event], names: dict[str, str]) -> list[str]:
     causes: dict[str, list[str]] = defaultdict(list)
     for trial in of_kind(events, TrialEnded):
-        if trial.stage == "finalist" and trial.state == "failed":
+        if trial.stage == "finalist" and trial.state == "failed" and trial.cause != TIME_LIMIT:
             causes[trial.candidate].append(trial.cause or "cause not recorded")
     for run in of_kind(events, FinalistScored):
         if not math.isfinite(run.report_score) or not all(map(math.isfinite, run.predictions)):

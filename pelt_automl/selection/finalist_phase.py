@@ -12,18 +12,21 @@ from typing import Any
 from pelt_automl.evidence.points import point
 from pelt_automl.recommendation.another_seed import LEFT, out_of_finals
 from pelt_automl.recommendation.decision import outlook_of
-from pelt_automl.records import TIME_LIMIT, Decision, FinalistScored, Seeds, TrialEnded
+from pelt_automl.records import TIME_LIMIT, Decision, FinalistScored, ReportOpened, Seeds, TrialEnded
 from pelt_automl.search.budget import WRITING
 from pelt_automl.search.finalists import FAR_POINTS, Finalists, choose_finalists
 from pelt_automl.search.race import out_of_race
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
-from pelt_automl.selection.report_scoring import score_finalists
+from pelt_automl.selection.report_scoring import FEWEST_SCORED, score_finalists
 from pelt_automl.training.checkpoints import save_tensors
 from pelt_automl.training.trials import TrialRun
 
 AMPLE = 1.3
 """Time left over what the least seeds are predicted to take, from which on they train together: packs are fuller than one by one."""
+
+SECOND = 0.5
+"""Share of the runner-up's training that there has to be time for, after the leader's: what is cut off later can still be compared."""
 
 ENOUGH = "enough seeds"
 """The decision that no further seed is needed."""
@@ -179,10 +182,12 @@ def _affordable(context: Context, wanted: Sequence[TrialEnded]) -> int:
     """
     if context.clock.limit is None:
         return len(wanted)
+    training = [context.seconds_a_finalist_of(trial.method) for trial in wanted]
     left, scoring = context.clock.left - context.closing_seconds(0, 0), context.least_scored * context.speed.example
-    runs = [context.seconds_a_finalist_of(trial.method) + scoring for trial in wanted]
-    fitting = sum(context.settings.search.finalist_seeds * seconds <= left for seconds in accumulate(runs))
-    return fitting if fitting >= 2 else 2 if sum(runs[:2]) <= context.clock.left - WRITING else 1
+    seeds = context.settings.search.finalist_seeds
+    fitting = sum(seeds * (seconds + count * scoring) <= left for count, seconds in enumerate(accumulate(training), 1))
+    least = sum(training[:1]) + SECOND * sum(training[1:2]) + 2 * FEWEST_SCORED * context.speed.example
+    return fitting if fitting >= 2 else 2 if least <= context.clock.left - WRITING else 1
 
 
 def _todo(context: Context, runs: Sequence[_FinalistRun]) -> list[_FinalistRun]:
@@ -262,8 +267,12 @@ def _end(context: Context, run: _FinalistRun, training: TrialRun) -> None:
 
 
 def _reserve(context: Context, runs: Sequence[_FinalistRun]) -> float:
-    """Seconds kept for scoring these runs and those of earlier seeds, for evidence and writing."""
+    """Seconds kept for scoring these runs and those of earlier seeds, for evidence and writing.
+
+    Half of what is left at most before anything is scored: fewer report examples are then scored, and evidence and costs may be left out.
+    """
     if context.clock.limit is None:
         return 0.0
     finalists, seeds = len({run.candidate.name for run in runs}), max(run.index for run in runs) + 1
-    return context.closing_seconds(seeds * finalists, context.least_scored)
+    closing = context.closing_seconds(seeds * finalists, context.least_scored)
+    return closing if context.record.of(ReportOpened) else min(closing, max(0.0, context.clock.left) / 2)

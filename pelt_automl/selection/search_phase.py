@@ -14,6 +14,7 @@ from pelt_automl.evidence.savings import score_by
 from pelt_automl.methods import METHODS
 from pelt_automl.recommendation.costs import DEFAULT_OVER
 from pelt_automl.recommendation.decision import best_by_select_score
+from pelt_automl.recommendation.outcome import more_time
 from pelt_automl.recommendation.wording import in_short
 from pelt_automl.records import TIME_LIMIT, CurvePoint, Decision, TrialEnded
 from pelt_automl.search.budget import of_use_to_finals
@@ -58,9 +59,17 @@ def search(context: Context, methods: Sequence[str]) -> None:
     trials = [trial for trial in context.record.of(TrialEnded) if trial.method in methods]
     if all(trial.state == "failed" or trial.select_score is None for trial in trials):
         causes = "; ".join(sorted({f"{trial.method}: {trial.cause or TIME_LIMIT}" for trial in trials})[:8])
-        raise NoTrialCompletedError(
-            f"no trial got as far as its first evaluation ({causes or TIME_LIMIT}); give more --seconds, with a new --output"
-        )
+        raise NoTrialCompletedError(f"no trial got as far as its first evaluation ({causes or TIME_LIMIT}). {_advice(context, trials)}")
+
+
+def _advice(context: Context, trials: Sequence[TrialEnded]) -> str:
+    """What to do when nothing was trained, by what went wrong."""
+    errors = [trial.cause for trial in trials if trial.cause not in ("", TIME_LIMIT)]
+    if not errors:
+        return f"Give it {more_time(context.record.events)}"
+    if all("memory" in cause.lower() for cause in errors):
+        return "Use a smaller --batch-size or --max-length, or a smaller model"
+    return "More time won't help: --verbose shows where each training failed"
 
 
 class _Search:

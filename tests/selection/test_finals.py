@@ -4,7 +4,7 @@ import pytest
 
 import pelt_automl
 from pelt_automl.recommendation.another_seed import LEFT, Outlook
-from pelt_automl.records import Decision, FinalistScored, ReportOpened, TrialEnded
+from pelt_automl.records import Decision, FinalistScored, ReportOpened, TrialEnded, VerdictReached
 from pelt_automl.selection import Selection, finalist_phase, settings_from
 from pelt_automl.selection.finalist_phase import ENOUGH, Candidate, confirm_further
 from tests.tiny_world import Killed, Watcher, of, records_of
@@ -42,7 +42,7 @@ def test_seeds_are_added_one_by_one_until_the_verdict_needs_no_more(world, tmp_p
     assert (seeds_of(events, "head-0000"), seeds_of(events, "lora-0000")) == ([0, 1, 2, 3], [0, 1, 2, 3])
     assert [(d.why, d.numbers) for d in of(events, Decision) if d.what == ENOUGH] == [("as told", {"p_best": 0.97})]
     assert [opened.openings for opened in of(events, ReportOpened)] == [1]
-    assert {len(row.seed_scores) for row in records_of(tmp_path / "out")[-2].standings} == {4}
+    assert {len(row.seed_scores) for row in of(events, VerdictReached)[-1].standings} == {4}
 
 
 def test_there_are_never_more_seeds_than_the_most(world, tmp_path, outlooks):

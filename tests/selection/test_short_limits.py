@@ -1,10 +1,12 @@
 """A short limit must not recommend nonsense: cheap methods first, what fits is begun, what is best is confirmed, time is used."""
 
+from types import SimpleNamespace
+
 import pytest
 
 import pelt_automl
 from pelt_automl.methods import METHODS as DEFAULTS
-from pelt_automl.records import Decision, FinalistScored, TrialEnded
+from pelt_automl.records import Decision, FinalistScored, ReportOpened, TrialEnded
 from pelt_automl.search.budget import Clock, Speed, seconds_enough
 from pelt_automl.selection import Selection, finalist_phase, search_phase, settings_from
 from pelt_automl.training.loop import Trainer
@@ -117,7 +119,7 @@ def ended_trial(context, name, score, seconds):
     return context.ended(run, **own, hyper_parameters=DEFAULTS[method].defaults)
 
 
-@pytest.mark.parametrize(("left", "count"), [(1000, 3), (75, 2), (50, 2), (25, 2), (23, 1), (1, 1)])
+@pytest.mark.parametrize(("left", "count"), [(1000, 3), (75, 2), (50, 2), (25, 2), (20, 2), (18, 1), (1, 1)])
 def test_as_many_finalists_as_fit_by_the_speed_of_each_method_two_on_one_seed_or_the_leader_alone(prepared, left, count):
     context, time = prepared(1000, methods=["head", "lora", "adapter"], most_seeds=3)
     trials = [ended_trial(context, f"{name}-0000", 0.9, 10.0) for name in ("lora", "adapter", "head")]
@@ -151,3 +153,28 @@ def test_the_seconds_that_would_do_grow_with_methods_and_steps(world):
     assert enough(steps=160) > 1.7 * enough() - 20
     assert enough(methods=6) > enough() + 3 * 80 * 0.1
     assert enough(used=20.0) == pytest.approx(enough() + 10)
+
+
+def test_finals_use_what_is_left_however_slow_scoring_is(prepared):
+    """Scoring 60 report examples at 10 s each would take more than all that is left: fewer are scored, and the leader is trained."""
+    context, time = prepared(1000, methods=["head", "lora"], trials=1)
+    object.__setattr__(context.planned, "numbers", context.planned.numbers | {"example_seconds": 10.0})
+    time.now = 900.0
+    runs = [finalist_phase._FinalistRun(finalist_phase.Candidate("lora-0000", "lora", DEFAULTS["lora"].defaults), 0)]
+    assert finalist_phase._reserve(context, runs) == 50.0
+    context.record.events.append(ReportOpened(1, 60, 60, []))
+    assert finalist_phase._reserve(context, runs) > 600, "what is opened has to be scored whole"
+
+
+@pytest.mark.parametrize(
+    ("causes", "advice"),
+    [
+        (["time limit", ""], "Give it more time"),
+        (["OutOfMemoryError: tried to allocate"], "Use a smaller --batch-size or --max-length"),
+        (["TypeError: no such thing", "time limit"], "More time won't help"),
+    ],
+)
+def test_advice_fits_its_cause(prepared, causes, advice):
+    context, _ = prepared(1000, methods=["lora"])
+    trials = [SimpleNamespace(cause=cause) for cause in causes]
+    assert search_phase._advice(context, trials).startswith(advice)

@@ -31,7 +31,7 @@ def test_a_selection_with_far_more_work_than_time_ends_by_its_limit_with_a_verdi
     assert seconds < 20 + GRACE
     assert seconds > 8, "the time that was given is used"
     assert found.report_score is not None
-    assert len(found.leaderboard) >= 2
+    assert len(found.leaderboard) >= 2 or "There was no time to confirm a second contender" in found.statement
     events = records_of(tmp_path / "out")
     (ended,) = of(events, SelectionEnded)
     assert ended.reason == "time limit"
@@ -82,7 +82,9 @@ def test_the_weights_kept_for_that_case_are_those_of_the_trial_that_would_be_rec
 
 @pytest.mark.usefixtures("without_mlflow")
 def test_too_little_time_for_a_single_evaluation_is_said_so(world, tmp_path):
-    with pytest.raises(NoTrialCompletedError, match=r"no trial got as far as its first evaluation.*give more --seconds"):
+    with pytest.raises(
+        NoTrialCompletedError, match=r"no trial got as far as its first evaluation.*Give it more time \(about .*: --seconds \d+\)"
+    ):
         timed(world, tmp_path / "out", seconds=0.01)
 
 
