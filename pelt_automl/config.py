@@ -168,12 +168,12 @@ class TrainingSettings:
     dropout: float = 0.0
     """Dropout inside the frozen backbone. At 0 a trial ends the same whatever else trains in its pack."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """``auto``: bf16 where the processor has bf16 arithmetic, else fp32."""
+    """``auto``: the faster of bf16 and fp32 for this model on this machine, as measured."""
     pack_size: int | None = None
     """Trials trained in one forward and backward pass at most; None: as many as pay and fit, by a few steps at the start, up to 32 on a
     GPU, 8 on a processor."""
     threads: int | None = None
-    """Threads for torch on a CPU; None: the number of cores."""
+    """Threads for torch on a CPU; None: all cores or one, whichever is the faster, measured again when the load changes for long."""
 
     def __post_init__(self) -> None:
         _check(

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from pelt_automl.backbones.architectures import Architecture, Part, Pooling, Stack, architecture_of
 from pelt_automl.backbones.head_attention import ATTENTION, register_attention
+from pelt_automl.backbones.layer_speed import DTYPES, Measurable, PrecisionSpeeds, Workload, precision_speeds
 from pelt_automl.backbones.model_files import check_folder, tensor_names, weight_files
 from pelt_automl.backbones.shapes import shape_of
 from pelt_automl.backbones.sources import ModelSource, find_model, sha256_of
@@ -70,6 +71,8 @@ class Backbone:
     shape: BackboneShape
     dtype: torch.dtype
     """Compute type of the frozen layers."""
+    speeds: PrecisionSpeeds | None = None
+    """By which `dtype` was chosen; None where it was given, or couldn't be measured."""
 
     @property
     def device(self) -> torch.device:
@@ -79,6 +82,11 @@ class Backbone:
     def layers(self) -> list[Layer]:
         """The Transformer layers, lowest first: an encoder's, then a decoder's, then the decoder's cross-attentions."""
         return [Layer(module, stack) for stack in self.architecture.stacks for module in _members(self.model, stack.layers.split("."))]
+
+    def measurable(self) -> Measurable:
+        """What the speed of its lowest layers is measured on."""
+        first = [layer.module for layer in self.layers() if layer.stack is self.architecture.stacks[0]]
+        return Measurable(self.model, first, self.embeddings(), self.shape)
 
     def embeddings(self) -> nn.Module:
         """The token embedding, the encoder's where there are two."""
@@ -99,7 +107,7 @@ def best_device() -> torch.device:
 
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """``auto``: bf16 where the device computes in it, else fp32 (a processor without bf16 arithmetic emulates it slowly)."""
+    """``auto``: bf16 where the device says that it computes in it, else fp32. A guess, which `load_backbone` replaces by a measurement."""
     if precision == "auto":
         precision = "bf16" if _has_bf16(device) else "fp32"
     return torch.bfloat16 if precision == "bf16" else torch.float32
@@ -107,7 +115,7 @@ def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     flags = Path("/proc/cpuinfo")
     text = flags.read_text(encoding="utf-8") if flags.is_file() else ""
     return "avx512_bf16" in text or "amx_bf16" in text
@@ -143,13 +151,20 @@ def _prepare(model: nn.Module, table: Architecture) -> None:
 
 
 def load_backbone(
-    name: str, *, precision: Precision = "auto", dropout: float = 0.0, device: torch.device | None = None, tokenizer: Any = None
+    name: str,
+    *,
+    precision: Precision = "auto",
+    dropout: float = 0.0,
+    device: torch.device | None = None,
+    tokenizer: Any = None,
+    work: Workload = Workload(),  # noqa: B008 frozen
 ) -> Backbone:
     """Load and freeze a pretrained encoder by alias, folder or Hub name; from safetensors only, never with remote code.
 
-    `dropout` is set inside the backbone. `tokenizer`: what `check_model` has returned; None: it is called here. Raises `BackboneError`
-    when the model isn't known, can't be reached, has no safetensors or no table, when its tokenizer isn't its own, when weights are
-    missing or another architecture's, or when its checksum is wrong.
+    `precision` ``auto``: bf16 or fp32, whichever is the faster for a few of its layers in such `work` (a tenth of a second, remembered for
+    the machine). `dropout` is set inside the backbone. `tokenizer`: what `check_model` has returned; None: it is called here. Raises
+    `BackboneError` when the model isn't known, can't be reached, has no safetensors or no table, when its tokenizer isn't its own, when
+    weights are missing or another architecture's, or when its checksum is wrong.
     """
     source = find_model(name)
     device = device or best_device()
@@ -162,9 +177,15 @@ def load_backbone(
     tokenizer = tokenizer or check_model(name, _shape(source, config, table))
     pooling = _pooling(source, table) or table.pooling
     model, pooling = _load(source, config, compute_dtype(precision, device), pooling)
-    return wrap(
+    backbone = wrap(
         model.to(device), tokenizer, name=name, pooling=pooling, location=source.location, sha256=_checked_sha256(source)
     )  # fmt: skip
+    speeds = precision_speeds(backbone.measurable(), work) if precision == "auto" else None
+    if speeds is None or DTYPES[speeds.fastest] is backbone.dtype:
+        return replace(backbone, speeds=speeds)
+    del model, backbone
+    other = load_backbone(name, precision=speeds.fastest, dropout=dropout, device=device, tokenizer=tokenizer)
+    return replace(other, speeds=speeds)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from pelt_automl.backbones.layer_speed import Workload
 from pelt_automl.backbones.loading import Backbone, load_backbone, load_outline
 from pelt_automl.config import PAPER_LENGTH, TaskSettings, home
 from pelt_automl.errors import SettingsError, TaskError, all_problems
@@ -138,7 +139,8 @@ class Reproduction:
     @cached_property
     def _backbone(self) -> Backbone:
         training = self.protocol.training
-        return load_backbone(self.model, precision=training.precision, dropout=training.dropout)
+        work = Workload(training.batch_size, threads=training.threads)
+        return load_backbone(self.model, precision=training.precision, dropout=training.dropout, work=work)
 
 
 def _refused(protocol: Protocol, model: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from pelt_automl.selection.environment import question_of
 from pelt_automl.selection.field import refusals, too_many
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.text_length import TextLength
+from pelt_automl.selection.threads import Threads
 from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import TrainingPlan, make_plan
@@ -78,6 +79,8 @@ class Context:
     bill: dict[str, float] = field(default_factory=dict)
     """Seconds by phase."""
     _backbone: Backbone | None = None
+    threads: Threads | None = None
+    """Torch's, after `prepare`."""
     lower: LowerLayers | None = None
     """What the lower layers put out for each example, kept for all packs that leave them alone, after `prepare`."""
     report_opened: Tokens | None = None
@@ -255,6 +258,9 @@ class Context:
         def on_step(trials: int) -> None:
             nonlocal taken
             taken += trials
+            if self.threads and self.threads.look():
+                why = f"measured again, since the machine's load has changed: {self.threads} threads"
+                self.record.add(Decision("threads", "machine", why, {"threads": float(self.threads.number)}))
             self.progress(phase, min(taken, total_steps), total_steps)
 
         return Trainer(

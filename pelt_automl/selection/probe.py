@@ -29,9 +29,6 @@ ENOUGH = 0.5
 LONGEST_STEPS = 2
 """In the second one the heap has holes from the first."""
 
-FEW_STEPS = 3
-"""Enough for a choice between threads, of which the wrong number can be five times as slow."""
-
 PROBED = {"cpu": 4, "cuda": 8}
 """Trials in the pack that is measured."""
 
@@ -214,11 +211,6 @@ def training_bytes(context: Context, runs: Sequence[TrialRun]) -> float | None:
     with peak_of(context.backbone.device) as peak:
         _, together = _train(context, runs, LONGEST_STEPS)
     return peak.bytes if together and all(run.progress.state != "failed" for run in runs) else None
-
-
-def seconds_a_step(context: Context, method: str) -> float:
-    """Of one trial alone, on a typical batch; without meaning where it fails."""
-    return statistics.median(_train(context, [_on(typical_batch(context), _run(context, method))], FEW_STEPS)[0])
 
 
 def _train(context: Context, runs: Sequence[TrialRun], steps: int) -> tuple[list[float], bool]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pelt_automl.backbones.loading import Backbone, check_model, load_backbone, load_outline
+from pelt_automl.backbones.loading import Backbone, Precision, check_model, load_backbone, load_outline
 from pelt_automl.config import BEHAVIOUR, SelectionSettings, home
 from pelt_automl.errors import SelectionError
 from pelt_automl.folders import LOCK, RECORDS, check_output, exclusive, make_output
@@ -34,7 +34,7 @@ from pelt_automl.selection.process import process_restored
 from pelt_automl.selection.pruning_phase import prune
 from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
-from pelt_automl.selection.speed import choose_threads, measure_speed
+from pelt_automl.selection.speed import choose_threads, machine_numbers, machine_words, measure_speed, planned_precision, workload
 from pelt_automl.selection.text_length import length_note, recorded_length, text_length
 from pelt_automl.selection.working_folders import prepare_work
 from pelt_automl.tasks import load_task
@@ -147,12 +147,8 @@ class Selection:
                 context.record.add(_description(context))
         with context.timed("model"):
             context.progress("model", 0, 1, f"loading {context.settings.model}")
-            training = context.settings.training
-            loaded = context.inherited.backbone
-            backbone = loaded or load_backbone(
-                context.settings.model, precision=training.precision, dropout=training.dropout, tokenizer=context.tokenizer
-            )
-            planned = context.record.of(Planned)
+            training, planned = context.settings.training, context.record.of(Planned)
+            backbone = self._backbone(planned_precision(planned) or training.precision)
             if planned:
                 context.ready(backbone, planned[-1].steps, planned[-1].final_steps)
                 choose_threads(context)
@@ -160,12 +156,22 @@ class Selection:
                 return
             context.ready(backbone, wanted_steps(context.data.sizes(context.settings.search.seed)["train"], training))
             context.progress("model", 0.5, 1, "measuring its speed")
-            threads = choose_threads(context)
+            choose_threads(context)
             apply_limits(context)
             packs = choose_packs(context, probe_packs(context))
-            self._plan(measure_speed(context, packs), packs, threads)
+            self._plan(measure_speed(context, packs), packs)
 
-    def _plan(self, speed: Speed, packs: Packs, threads: int) -> None:
+    def _backbone(self, precision: Precision) -> Backbone:
+        """The model in a precision, or in the one that is the faster: an earlier selection's, if that will do."""
+        context, training = self.context, self.context.settings.training
+        handed_on = context.inherited.backbone
+        if handed_on and precision in ("auto", precision_name(handed_on.dtype)):
+            return handed_on
+        return load_backbone(
+            context.settings.model, precision=precision, dropout=training.dropout, tokenizer=context.tokenizer, work=workload(context)
+        )
+
+    def _plan(self, speed: Speed, packs: Packs) -> None:
         context = self.context
         search_settings, training = context.settings.search, context.settings.training
         sizes = context.data.sizes(search_settings.seed)
@@ -190,11 +196,12 @@ class Selection:
                 wanted, len(context.methods), evaluated, context.clock.elapsed, speed, search_settings, training
             ),
             **packs.numbers,
+            **machine_numbers(context),
         }
         seconds = training_seconds(given.steps, sizes["select"], speed, search_settings, training)
         cut = sum(part.cut["cut"] for part in context.splits(search_settings.seed))
         texts = f"texts of at most {context.max_length} tokens, {cut:,} of {sizes['train'] + sizes['select']:,} cut"
-        message = f"{given.message}; {texts}; computing in {precision_name(context.backbone.dtype)}, threads: {threads}; {packs.message}"
+        message = f"{given.message}; {texts}; {machine_words(context)}; {packs.message}"
         first_rung = plan.rungs[0] if plan.rungs else plan.steps
         rungs, final_steps = list(plan.rungs), context.final_plan.steps
         context.record.add(Planned(plan.steps, first_rung, len(plan.evaluate_at), seconds, message, numbers, rungs, final_steps))

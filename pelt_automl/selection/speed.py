@@ -1,22 +1,34 @@
 """How fast this machine trains and evaluates, with this backbone and these texts: a few throwaway steps."""
 
-import os
+import logging
+import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 
+from pelt_automl.backbones.layer_speed import Workload, layer_seconds, thread_choices
+from pelt_automl.backbones.loading import Precision
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, needs_own_pack
+from pelt_automl.records import Planned
 from pelt_automl.search.budget import Speed
 from pelt_automl.selection.context import Context
-from pelt_automl.selection.probe import ENOUGH, Packs, seconds_a_step
+from pelt_automl.selection.probe import ENOUGH, Packs
+from pelt_automl.selection.threads import Threads
+from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.evaluation import evaluate
 
-BUSY = 0.5
-"""Load (the last minute's mean of running processes) over cores from which on others are taken to use the processor."""
+log = logging.getLogger(__name__)
+
+BITS = "precision_bits"
+"""In a plan's numbers: a selection that is taken up again goes on in the precision that it began with."""
+
+ROUNDED = 32
+"""Tokens: the length of the texts that layers are measured on is a multiple of it, so that the same task finds what is remembered."""
 
 EVALUATED_PACK = 4
 EXAMPLES = 32
@@ -27,24 +39,54 @@ UNKNOWN = Speed(step=1.0, example=0.01)
 """When no method can be trained: the search is going to record why, trial by trial."""
 
 
-def choose_threads(context: Context) -> int:
-    """Torch's threads for this selection: the user's, else all cores, or one where that is faster.
+def workload(context: Context) -> Workload:
+    """A step of this selection: its batch, and the median of its texts, rounded up."""
+    lengths, training = context.splits(context.settings.search.seed)[0].lengths, context.settings.training
+    tokens = min(context.max_length, ROUNDED * math.ceil(float(np.median(lengths)) / ROUNDED))
+    return Workload(training.batch_size, tokens, training.threads)
 
-    On a processor that other programs keep busy, threads that wait for each other can be far slower than one alone.
+
+def choose_threads(context: Context) -> int:
+    """Torch's threads for this selection, set and kept in `context.threads`: the user's, else all cores, or one where that is faster."""
+    backbone, wanted = context.backbone, context.settings.training.threads
+    choices = (wanted,) if wanted else thread_choices(backbone.device)
+
+    def measure() -> Mapping[int, float]:
+        try:
+            return layer_seconds(backbone.measurable(), workload(context), choices)
+        except Exception as error:  # noqa: BLE001 an architecture may have its own ideas
+            log.info("threads can't be measured: %s: %s", type(error).__name__, error)
+            return {choices[0]: 0.0}
+
+    context.threads = Threads(measure)
+    return context.threads.choose()
+
+
+def machine_numbers(context: Context) -> dict[str, float]:
+    """For the record: ``precision_bits``, 16 or 32; ``layers_bf16`` and ``layers_fp32``, seconds by which the precision was chosen;
+    ``threads``; ``layers_threads_N``, seconds by which their number was.
     """
-    cores = torch.get_num_threads()
-    wanted = context.settings.training.threads
-    if wanted or context.backbone.device.type != "cpu" or cores == 1 or os.getloadavg()[0] < BUSY * cores:
-        torch.set_num_threads(wanted or cores)
-        return wanted or cores
-    method = next((method for method in reversed(context.methods) if context.shares_packs(method)), context.methods[0])
-    seconds: dict[int, float] = {}
-    for threads in (cores, 1):
-        torch.set_num_threads(threads)
-        seconds[threads] = seconds_a_step(context, method)
-    fastest = min(seconds, key=lambda threads: seconds[threads])
-    torch.set_num_threads(fastest)
-    return fastest
+    backbone, threads = context.backbone, context.threads
+    found = {BITS: float(torch.finfo(backbone.dtype).bits)}
+    if backbone.speeds:
+        found |= {"layers_bf16": backbone.speeds.bf16, "layers_fp32": backbone.speeds.fp32}
+    if threads:
+        found["threads"] = float(threads.number)
+        found |= {f"layers_threads_{number}": seconds for number, seconds in threads.seconds.items() if len(threads.seconds) > 1}
+    return found
+
+
+def machine_words(context: Context) -> str:
+    """The same as a part of a sentence."""
+    backbone = context.backbone
+    figures = f" ({backbone.speeds})" if backbone.speeds else ""
+    return f"computing in {precision_name(backbone.dtype)}{figures}, threads: {context.threads}"
+
+
+def planned_precision(planned: Sequence[Planned]) -> Precision | None:
+    """What an earlier start has trained in; None where there is no plan, or it doesn't say."""
+    bits = planned[-1].numbers.get(BITS) if planned else None
+    return None if bits is None else "bf16" if bits == 16 else "fp32"
 
 
 def measure_speed(context: Context, packs: Packs) -> Speed:

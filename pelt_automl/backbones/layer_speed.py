@@ -1,0 +1,243 @@
+"""How long a few layers of a model take on this machine, forward and backward: which precision is the faster is measured, not assumed.
+
+A processor that has bf16 arithmetic may still be half as fast in it, for want of good kernels or because its products are small.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from pelt_automl.config import home
+from pelt_automl.design_space import BackboneShape
+from pelt_automl.durable import write_text
+
+log = logging.getLogger(__name__)
+
+LAYERS = 2
+"""Are measured, the lowest; of a model whose layers share their weights, all."""
+
+SECONDS = 0.1
+"""Of measuring all that is compared, after a first pass of each, which fills caches."""
+
+SLOW = 5
+"""What takes so many times as long as the fastest in its first pass isn't measured further."""
+
+CLEARLY = 1.15
+"""Fewer threads have to be so many times as fast: a choice that noise makes would come out otherwise the next time."""
+
+VERSION = 1
+"""Of the file of what is remembered: another one isn't read."""
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a model is going to be used for."""
+
+    batch: int = 16
+    """Examples a step."""
+    tokens: int = 128
+    """Tokens an example."""
+    threads: int | None = None
+    """Torch's on a processor, where the user has said how many; None: all cores or one, whichever is the faster now."""
+
+
+@dataclass(frozen=True)
+class PrecisionSpeeds:
+    """What was measured, in seconds."""
+
+    bf16: float
+    fp32: float
+    threads: int
+    """Torch's, on a processor."""
+
+    @property
+    def fastest(self) -> Literal["bf16", "fp32"]:
+        """``bf16`` or ``fp32``."""
+        return "bf16" if self.bf16 < self.fp32 else "fp32"
+
+    def __str__(self) -> str:
+        other = "fp32" if self.fastest == "bf16" else "bf16"
+        figures = asdict(self)
+        return f"{1000 * figures[self.fastest]:.3g} ms for {LAYERS} layers, {other} {1000 * figures[other]:.3g} ms"
+
+
+@dataclass(frozen=True)
+class Measurable:
+    """A wrapped model, and where its parts are."""
+
+    model: nn.Module
+    layers: Sequence[nn.Module]
+    """Of the stack that is called first."""
+    embeddings: nn.Module
+    shape: BackboneShape
+
+
+def precision_speeds(own: Measurable, work: Workload) -> PrecisionSpeeds | None:
+    """Both precisions' speeds, remembered from an earlier start on the same machine; None if the layers can't be run by themselves."""
+    device = next(own.model.parameters()).device
+    try:
+        threads = work.threads or fastest(layer_seconds(own, work, thread_choices(device)))
+        key = _key([machine(device), torch.__version__, asdict(own.shape), asdict(work), threads])
+        remembered = _read()
+        if (known := remembered.get(key)) is not None:
+            return PrecisionSpeeds(known["bf16"], known["fp32"], threads)
+        with _threads(threads), _no_draws(device):
+            seconds = times_in_turn({name: _step(own, work, dtype) for name, dtype in DTYPES.items()}, SECONDS, device)
+    except Exception as error:  # noqa: BLE001 an architecture may have its own ideas; then the processor's flags decide
+        log.info("the precisions' speeds can't be measured: %s: %s", type(error).__name__, error)
+        return None
+    found = PrecisionSpeeds(seconds["bf16"], seconds["fp32"], threads)
+    with suppress(OSError):  # a home that can't be written to: measured again the next time
+        write_text(_file(), json.dumps({"version": VERSION, "measured": remembered | {key: asdict(found)}}, indent=1))
+    return found
+
+
+def thread_choices(device: torch.device) -> tuple[int, ...]:
+    """Numbers of torch's threads that are worth a try: all that it has, and one, since threads wait for each other on a busy processor."""
+    return tuple(dict.fromkeys((torch.get_num_threads(), 1))) if device.type == "cpu" else (torch.get_num_threads(),)
+
+
+def fastest(seconds: Mapping[int, float]) -> int:
+    """The number of threads to take: the first, unless another one is clearly faster."""
+    first, best = next(iter(seconds)), min(seconds, key=lambda threads: seconds[threads])
+    return best if seconds[best] * CLEARLY < seconds[first] else first
+
+
+def layer_seconds(own: Measurable, work: Workload, threads: Sequence[int]) -> dict[int, float]:
+    """Seconds of the lowest layers in the model's own precision with each of these numbers of torch's threads; not measured for one alone.
+
+    The number in force is the same afterwards. Raises whatever the layers raise when they can't be run by themselves.
+    """
+    if len(threads) == 1:
+        return {threads[0]: 0.0}
+    device = next(own.model.parameters()).device
+    step = _step(own, work, next(own.model.parameters()).dtype)
+
+    def with_threads(number: int) -> Callable[[], None]:
+        def run() -> None:
+            torch.set_num_threads(number)
+            step()
+
+        return run
+
+    with _threads(threads[0]), _no_draws(device):
+        found = times_in_turn({str(number): with_threads(number) for number in threads}, SECONDS / 2, device)
+    return {int(name): seconds for name, seconds in found.items()}
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _no_draws(device: torch.device) -> AbstractContextManager[None]:
+    """Whatever dropout draws inside, nothing that is drawn afterwards depends on it."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+def times_in_turn(steps: Mapping[str, Callable[[], object]], seconds: float, device: torch.device) -> dict[str, float]:
+    """The shortest time of each step, taken in turn, so that what disturbs the machine disturbs all of them; `seconds` in all.
+
+    What is far slower than the fastest in its first pass is left at that.
+    """
+
+    def timed(step: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    found = {name: timed(step) for name, step in steps.items()}
+    end, warm = time.perf_counter() + seconds, False
+    while not warm or time.perf_counter() < end:
+        for name, step in steps.items():
+            if found[name] <= SLOW * min(found.values()):
+                taken = timed(step)
+                found[name] = min(found[name], taken) if warm else taken
+        warm = True
+    return found
+
+
+class _EnoughError(Exception):
+    """Ends a pass above the layers that are measured."""
+
+    def __init__(self, states: Tensor) -> None:
+        super().__init__()
+        self.states = states
+
+
+def _step(own: Measurable, work: Workload, dtype: torch.dtype) -> Callable[[], None]:
+    """A forward and a backward pass through the lowest layers in a precision, with the model itself left as it is."""
+    above = own.layers[LAYERS] if len(own.layers) > LAYERS else None
+    left_out = {id(weight) for module in own.layers[LAYERS:] for weight in module.parameters()}
+    weights = {
+        name: tensor.to(dtype)
+        for name, tensor in (*own.model.named_parameters(), *own.model.named_buffers())
+        if tensor.is_floating_point() and id(tensor) not in left_out
+    }
+    device = next(own.model.parameters()).device
+    ids = torch.arange(work.batch * work.tokens, device=device).view(work.batch, work.tokens) % own.shape.vocabulary
+    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+    def enough(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        raise _EnoughError(given[0] if given else named["hidden_states"])
+
+    def step() -> None:
+        handles = [own.embeddings.register_forward_hook(lambda _module, _given, out: out.detach().requires_grad_())]
+        handles += [above.register_forward_pre_hook(enough, with_kwargs=True)] if above is not None else []
+        try:
+            states = functional_call(own.model, weights, kwargs=inputs).last_hidden_state
+        except _EnoughError as reached:
+            states = reached.states
+        finally:
+            for handle in handles:
+                handle.remove()
+        states.float().sum().backward()
+
+    return step
+
+
+def machine(device: torch.device) -> str:
+    """What computes: the GPU's name, or the processor's with what it can do."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    return " ".join(sorted({line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "flags", "Features"))}))
+
+
+def _file() -> Path:
+    return home() / "cache" / "precision.json"
+
+
+def _read() -> dict[str, Any]:
+    """What is remembered, by key; nothing where there is no such file, or one that can't be used."""
+    try:
+        found = json.loads(_file().read_text(encoding="utf-8"))
+        if found["version"] != VERSION:
+            return {}
+        return {key: known for key, known in found["measured"].items() if min(float(known["bf16"]), float(known["fp32"])) > 0}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _key(parts: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
