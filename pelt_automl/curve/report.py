@@ -46,6 +46,8 @@ def curve_text(curve: KCurve) -> str:
 
 def _row(point: PointAtK, unit: Unit) -> list[str]:
     interval = unit.range(point.interval) if point.interval else wording.NOTHING
-    start = f"{point.name:>6}  {point.finalist[:23]:<24}{unit.number(point.score):>12}  {interval:<16}{wording.percent(point.p_best):>8}  "
+    chance = wording.NOTHING if point.doubts else wording.percent(point.p_best)
+    start = f"{point.name:>6}  {point.finalist[:23]:<24}{unit.number(point.score):>12}  {interval:<16}{chance:>8}  "
     others = [name for name in point.tied if name != point.finalist]
-    return textwrap.wrap(start + (", ".join(others) or "nothing"), WIDTH, subsequent_indent=" " * len(start), drop_whitespace=False)
+    last = f"open: {', '.join(point.doubts)}" if point.doubts else ", ".join(others) or "nothing"
+    return textwrap.wrap(start + last, WIDTH, subsequent_indent=" " * len(start), drop_whitespace=False)

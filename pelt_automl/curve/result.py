@@ -2,12 +2,22 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from pelt_automl.curve.answer import Answer, VerdictAt, answer_in_words, which_from_which_k_on
+from pelt_automl.curve.answer import (
+    ALONE,
+    CUT_OFF,
+    NO_BETTER,
+    NOTHING_LEARNED,
+    ONE_SEED,
+    Answer,
+    VerdictAt,
+    answer_in_words,
+    which_from_which_k_on,
+)
 from pelt_automl.curve.settings import in_words
 from pelt_automl.errors import SelectionError
 from pelt_automl.evidence.finalists import finalists, report_labels
@@ -16,7 +26,7 @@ from pelt_automl.recommendation.schema import RECORDS, Recommendation, recommend
 from pelt_automl.recommendation.standings import Comparison, Difference
 from pelt_automl.recommendation.without_us import fixed_defaults
 from pelt_automl.recommendation.wording import Unit, name_of
-from pelt_automl.records import DataDescribed, Event, Standing, VerdictReached, of_kind, read
+from pelt_automl.records import DataDescribed, Event, SelectionStarted, Standing, TrialEnded, VerdictReached, of_kind, read
 
 SCHEMA_VERSION = 1
 FILE = "k-curve.json"
@@ -75,6 +85,8 @@ class PointAtK:
     seconds: float
     """Wall time of the selection."""
     warnings: list[str]
+    doubts: list[str] = field(default_factory=list)
+    """Why the answer doesn't build on this verdict, in words; empty for one that carries."""
 
     @property
     def name(self) -> str:
@@ -88,6 +100,7 @@ class PointAtK:
         return VerdictAt(
             self.name,
             self.method,
+            doubts=tuple(self.doubts),
             tied=frozenset(row.method for row in self.methods if row.tied),
             compared=frozenset(row.method for row in self.methods),
             leads={row.method: row.lead for row in self.methods if row.lead is not None},
@@ -215,7 +228,21 @@ def _point(k: int | None, events: Sequence[Event], found: Recommendation) -> Poi
         told_apart=_told_apart(comparison, rows) if comparison else [],
         seconds=found.seconds,
         warnings=found.warnings,
+        doubts=_doubts(found, winner, events) if winner else [],
     )
+
+
+def _doubts(found: Recommendation, winner: Standing, events: Sequence[Event]) -> list[str]:
+    """What the verdict on scored finalists lacks."""
+    own = [trial for trial in of_kind(events, TrialEnded) if trial.stage == "finalist" and trial.candidate == winner.candidate]
+    lacks = {
+        NOTHING_LEARNED: found.outcome == "nothing-learned",
+        NO_BETTER: found.outcome == "tentative",
+        ALONE: len(found.leaderboard) == 1 and len(of_kind(events, SelectionStarted)[0].methods) > 1,
+        ONE_SEED: len(winner.seed_scores) < 2,
+        CUT_OFF: any(trial.state == "stopped" for trial in own),
+    }
+    return [doubt for doubt, holds in lacks.items() if holds]
 
 
 def _shown(winner: Standing | None, leaderboard: Sequence[Standing]) -> list[Standing]:

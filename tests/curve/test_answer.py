@@ -2,7 +2,16 @@
 
 import pytest
 
-from pelt_automl.curve.answer import Reign, VerdictAt, answer_in_words, which_from_which_k_on
+from pelt_automl.curve.answer import (
+    CUT_OFF,
+    NO_BETTER,
+    NOTHING_LEARNED,
+    ONE_SEED,
+    Reign,
+    VerdictAt,
+    answer_in_words,
+    which_from_which_k_on,
+)
 from pelt_automl.recommendation.standings import Difference
 from pelt_automl.recommendation.wording import Unit
 
@@ -10,12 +19,12 @@ CLEAR, OPEN = Difference(0.032, (0.010, 0.054), (0.004, 0.060)), Difference(0.03
 SMALL = Difference(0.005, (-0.005, 0.015), (-0.010, 0.020))
 
 
-def at(k, recommended, *, tied=(), clear=(), unclear=()):
+def at(k, recommended, *, tied=(), clear=(), unclear=(), doubts=()):
     """`clear` and `unclear` are behind and not tied; the first are told apart from all others, the second from none."""
     everyone = {recommended, *tied, *clear, *unclear}
     leads = dict.fromkeys(tied, SMALL) | dict.fromkeys(clear, CLEAR) | dict.fromkeys(unclear, OPEN)
     apart = {frozenset((one, other)) for one in clear for other in everyone - {one}}
-    return VerdictAt(str(k), recommended, frozenset({recommended, *tied}), frozenset(everyone), leads, frozenset(apart))
+    return VerdictAt(str(k), recommended, tuple(doubts), frozenset({recommended, *tied}), frozenset(everyone), leads, frozenset(apart))
 
 
 NOT_CONFIRMED = VerdictAt("100", None)
@@ -52,6 +61,10 @@ NOT_CONFIRMED = VerdictAt("100", None)
         ([at(50, "lora"), NOT_CONFIRMED, at(200, "head", clear=["lora"])], [("lora", "50", None), ("head", "200", "clear")]),
         ([NOT_CONFIRMED], []),
         ([], []),
+        # a verdict that doesn't carry is passed over as well: it starts no reign, ends none, and begins none
+        ([at(50, "full", doubts=[ONE_SEED]), at(200, "lora")], [("lora", "200", None)]),
+        ([at(50, "lora"), at(100, "full", clear=["lora"], doubts=[NOTHING_LEARNED]), at(200, "lora")], [("lora", "50", None)]),
+        ([at(50, "lora", doubts=[NO_BETTER]), at(100, "lora", doubts=[CUT_OFF])], []),
     ],
 )
 def test_a_method_takes_over_where_the_one_before_is_no_longer_tied(verdicts, expected):
@@ -127,13 +140,61 @@ POINTS = Unit("accuracy")
         ),
         (
             [at(50, "head", clear=["full"]), NOT_CONFIRMED, at(200, "head", clear=["full"])],
-            "head at every K from 50 to 200. At K = 100 no finalist was scored in time, and the answer passes over it.",
+            "head at K = 50 and 200. At K = 100 no finalist was scored in time, and the answer passes over it.",
         ),
         (
             [at(50, "lora", clear=["full"]), at(100, "adapter", clear=["full"])],
             "lora from K = 50, adapter from K = 100 on. At K = 100 lora was not among the finalists.",
         ),
         ([at(50, "lora", clear=["full"])], "lora at K = 50, the only K with a verdict."),
+        # what doesn't carry is named with its reason and decides nothing
+        (
+            [at(50, "head", doubts=[ONE_SEED]), at(100, "lora", clear=["full"]), at(200, "lora", clear=["full"])],
+            (
+                "lora at every K from 100 to 200. "
+                "At K = 50 there was time for one seed only (it points to head), and the answer passes over it."
+            ),
+        ),
+        (
+            [at(50, "lora", clear=["full"]), at(100, "lora", doubts=[CUT_OFF]), at(200, "lora", clear=["full"])],
+            (
+                "lora at K = 50 and 200. At K = 100 the recommended method's training was cut off (it points to lora), "
+                "and the answer passes over it."
+            ),
+        ),
+        (
+            [at(50, "head", doubts=[NOTHING_LEARNED]), at(100, "full", doubts=[NOTHING_LEARNED]), at(200, "lora", clear=["full"])],
+            (
+                "lora at K = 200, the only K with a verdict that carries. "
+                "At K = 50 and 100 nothing was learned, and the answer passes over them."
+            ),
+        ),
+        # the same method everywhere is no answer where no verdict carries
+        (
+            [at(50, "lora", doubts=[ONE_SEED, CUT_OFF]), at(100, "lora", doubts=[ONE_SEED, CUT_OFF])],
+            (
+                "Which method from which K on is open: no verdict carries. "
+                "At K = 50 and 100 there was time for one seed only and the recommended method's training was cut off "
+                "(they point to lora). "
+                "What could help: more time (--seconds)."
+            ),
+        ),
+        (
+            [at(50, "lora", doubts=[NOTHING_LEARNED]), at(100, "head", doubts=[NO_BETTER])],
+            (
+                "Which method from which K on is open: no verdict carries. At K = 50 nothing was learned. "
+                "At K = 100 it is open whether anything is better than a guess (it points to head). "
+                "What could help: more labeled examples or another model."
+            ),
+        ),
+        (
+            [at(50, "lora", doubts=[NOTHING_LEARNED]), at(100, "head", doubts=[ONE_SEED]), NOT_CONFIRMED],
+            (
+                "Which method from which K on is open: no verdict carries. At K = 50 nothing was learned. "
+                "At K = 100 there was time for one seed only (it points to head). At K = 100 no finalist was scored in time. "
+                "What could help: more time (--seconds), more labeled examples or another model."
+            ),
+        ),
         (
             [NOT_CONFIRMED],
             "No finalist was scored at any K, so that nothing is known about the methods' order. Give the curve more time (--seconds).",

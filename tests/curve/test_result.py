@@ -14,6 +14,7 @@ from pelt_automl.curve.report import curve_text, write_curve_report
 from pelt_automl.curve.result import read_curve, rebuilt_curve
 from pelt_automl.curve.warm_start import best_configurations
 from pelt_automl.errors import SelectionError
+from pelt_automl.recommendation.decision import decide
 from pelt_automl.records import DataDescribed, FinalistScored, SelectionEnded, TrialEnded, VerdictReached
 from tests.recommendation import conftest
 from tests.recommendation.conftest import save
@@ -135,6 +136,61 @@ def test_a_k_without_a_scored_finalist_is_passed_over(tmp_path):
     assert "At K = 50 no finalist was scored in time" in curve.statement
     write_curve_report(curve)
     assert curve_text(curve)
+
+
+def changed(events, kind, change):
+    return [change(event) if isinstance(event, kind) else event for event in events]
+
+
+def of_one_seed(events):
+    """What a time limit leaves: the runs on the first seed alone, and the verdict on them."""
+    kept = [
+        event
+        for event in events
+        if not (isinstance(event, (FinalistScored, TrialEnded)) and "-seed" in event.trial and not event.trial.endswith("-seed0"))
+    ]
+    before = [event for event in kept if not isinstance(event, (VerdictReached, SelectionEnded))]
+    return [*before, decide(before, 1.0, "params"), *[event for event in kept if isinstance(event, SelectionEnded)]]
+
+
+def at_chance(events):
+    return changed(events, VerdictReached, lambda verdict: replace(verdict, outcome="nothing-learned"))
+
+
+def open_still(events):
+    return changed(events, VerdictReached, lambda verdict: replace(verdict, outcome="tentative"))
+
+
+def cut_off(events):
+    (verdict,) = [event for event in events if isinstance(event, VerdictReached)]
+    own = f"final-{verdict.candidate}-seed1"
+    return changed(events, TrialEnded, lambda trial: replace(trial, state="stopped") if trial.trial == own else trial)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "doubts"),
+    [
+        (lambda events: events, []),
+        (of_one_seed, ["there was time for one seed only"]),
+        (at_chance, ["nothing was learned"]),
+        (open_still, ["it is open whether anything is better than a guess"]),
+        (cut_off, ["the recommended method's training was cut off"]),
+    ],
+    ids=["sound", "one seed", "nothing learned", "tentative", "cut off"],
+)
+def test_an_answer_rests_on_no_verdict_that_does_not_carry(spoil, doubts, tmp_path):
+    for number, k in enumerate((50, 100)):
+        save(tmp_path / f"k-{k}", spoil(with_k(selection(seed=7 + number), k)))
+    curve = read_curve(tmp_path, [50, 100], {})
+    assert [point.doubts for point in curve.points] == [doubts, doubts]
+    assert bool(curve.answer.reigns) == (not doubts)
+    said = "at every K from 50 to 100." if not doubts else "Which method from which K on is open: no verdict carries."
+    assert said in curve.statement
+    assert ("%" in curve_text(curve).split("tied", 1)[1]) == (not doubts), "no probability stands behind one that doesn't"
+    written = {path.name: path.read_text(encoding="utf-8") for path in write_curve_report(curve)}
+    for name in ("k-curve.md", "k-curve.html"):
+        assert all(doubt.replace("'", "&#39;" if name.endswith("html") else "'") in written[name] for doubt in doubts)
+    assert [point["doubts"] for point in json.loads(written["k-curve.json"])["points"]] == [doubts, doubts]
 
 
 def test_the_next_k_starts_from_the_best_configuration_of_each_method_but_not_from_its_default():
