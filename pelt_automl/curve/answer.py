@@ -182,7 +182,7 @@ def _nothing(ks: Sequence[str]) -> list[str]:
 
 
 def _headline(answer: Answer, confirmed: Sequence[str], ks: Sequence[str]) -> str:
-    """ "At every K" is said where every K between the first and the last was confirmed."""
+    """Who holds where; every K is said only where each between the first and the last was confirmed."""
     first = answer.reigns[0]
     if len(answer.reigns) > 1:
         return ", ".join(f"{reign.method} from K = {reign.since}" for reign in answer.reigns) + " on."
