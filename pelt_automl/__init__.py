@@ -29,18 +29,17 @@ _LAZY = {
 """Where the public names live: torch and its like are imported when one of them is used, not before."""
 
 
-def load(path: Any) -> "Predictor":
+def load(path: Any, *, model: Any = None) -> "Predictor":
     """The trained winner of a selection, from the selection's folder or its ``winner`` folder.
 
-    Raises `SelectionError` when there is none, `BackboneError` when its pretrained model can't be had.
+    `model` says where its pretrained model is now, when that isn't where it was in training: a folder, a Hub name or ``minilm``.
+    Raises `SelectionError` when there is no winner, `BackboneError` when its pretrained model can't be had or has other weights.
     """
     from pathlib import Path
 
-    from pelt_automl.training.predicting import load_predictor
+    from pelt_automl.training.predicting import load_predictor, winner_of
 
-    folder = Path(path).expanduser()
-    inside = folder / "winner"
-    return load_predictor(inside if inside.is_dir() else folder)
+    return load_predictor(winner_of(Path(path)), model=model)
 
 
 def __getattr__(name: str) -> Any:

@@ -30,6 +30,9 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Also print the tracebacks of trainings that failed.")]
+Model = Annotated[
+    str | None, typer.Option(help="Where the pretrained model is now, if its folder has moved; its weights must be the same.")
+]
 SelectionName = Annotated[str, typer.Argument(metavar="SELECTION", help="A selection's folder, or its name in the program's home.")]
 
 
@@ -307,16 +310,25 @@ def _print_tracebacks(folder: Path) -> None:
 @app.command()
 def predict(
     selection: SelectionName,
-    input_file: Annotated[Path, typer.Option("--input", help="CSV, TSV, JSONL or Parquet with the text columns.")],
+    input_file: Annotated[Path, typer.Option("--input", help="CSV, TSV, JSON, JSONL or Parquet with the text columns.")],
     output_file: Annotated[Path, typer.Option("--output", help="File to write, of the same kinds: all columns and `prediction`.")],
     text_columns: Annotated[str | None, typer.Option(help="Columns with the text, where they have other names than in training.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of the input, such as windows-1252; found out if left out.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="What separates cells in the input: ';', tab, ...; found out if left out.")] = None,
+    model: Model = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write a column for each class.")] = False,
+    prediction_column: Annotated[str, typer.Option(help="Name of the column with the predictions.")] = "prediction",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it is there.")] = False,
 ) -> None:
     """Predict with the recommended method and its trained weights."""
-    from pelt_automl.predicting import predict_file
+    from pelt_automl.predicting import PredictOptions, predict_file
 
     columns = tuple(part.strip() for part in text_columns.split(",")) if text_columns else ()
-    count = predict_file(_folder(selection), input_file, output_file, columns)
-    print(f"{count} predictions written to {output_file}")
+    options = PredictOptions(columns, encoding, delimiter, model, probabilities, prediction_column, overwrite)
+    predicted = predict_file(_folder(selection), input_file, output_file, options)
+    for note in predicted.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"{predicted.rows} rows written to {output_file}")
 
 
 @app.command("reproduce-unipelt")
@@ -370,11 +382,12 @@ def export(
     output: Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")],
     merged: Annotated[bool, typer.Option("--merged", help="A plain transformers folder, the method folded into the weights.")] = False,
     peft: Annotated[bool, typer.Option("--peft", help="A folder of HF peft.")] = False,
+    model: Model = None,
 ) -> None:
     """Write the recommended method for programs without this package."""
     from pelt_automl.export import export_winner
 
-    print(export_winner(_folder(selection), output, merged=merged, peft=peft).described())
+    print(export_winner(_folder(selection), output, merged=merged, peft=peft, model=model).described())
 
 
 def _folder(selection: str) -> Path:

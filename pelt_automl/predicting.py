@@ -1,46 +1,130 @@
 """Predictions from a file to a file, with a trained winner."""
 
-import csv
 import json
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 from typing import Any
 
-import pelt_automl
-from pelt_automl.errors import SelectionError, SettingsError
-from pelt_automl.tasks.files import Table, read_table
+from pelt_automl.durable import replacing
+from pelt_automl.errors import SettingsError, TaskError, all_problems
+from pelt_automl.tasks.delimited import write_delimited
+from pelt_automl.tasks.files import Reading, check_reading, read_table
+from pelt_automl.tasks.tables import Table, TextForm, cell_text, counted_rows
 
 COLUMN = "prediction"
+PROBABILITY = "probability_"
+"""In front of a class's name: the column with its probabilities."""
 
 
-def predict_file(selection: Path, input_file: Path, output_file: Path, text_columns: Sequence[str] = ()) -> int:
-    """Read texts, predict, and write all columns with `COLUMN` behind them; the number of predictions.
+@dataclass(frozen=True)
+class PredictOptions:
+    """How to read the input and what to write."""
 
-    `text_columns`: names of the columns in this file, in the order of training; empty when they are those of training.
-    Raises `TaskError` for a file that can't be read, `SettingsError` for missing columns or an unknown ending of the output, and the
-    errors of `pelt_automl.load`.
+    text_columns: tuple[str, ...] = ()
+    """Names of the columns in this file, in the order of training; empty when they are those of training."""
+    encoding: str | None = None
+    """Of the input; None: found out."""
+    delimiter: str | None = None
+    """Of the input; None: found out."""
+    model: str | None = None
+    """Where the pretrained model is now, when that isn't where it was."""
+    probabilities: bool = False
+    """Also a column for each class."""
+    column: str = COLUMN
+    """Name of the column with the predictions."""
+    overwrite: bool = False
+    """Whether an output file that is there may be replaced."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What came of it."""
+
+    rows: int
+    """Rows that were written."""
+    notes: tuple[str, ...]
+    """How the input was read, and which rows have no text and so an empty prediction."""
+
+
+def predict_file(selection: Path, input_file: Path, output_file: Path, options: PredictOptions | None = None) -> Predicted:
+    """Read texts, predict, and write all columns with the predictions behind them.
+
+    The output is written as the input was, where both are text files: with its encoding, and its delimiter when they have the same ending.
+    A row without text gets an empty prediction.
+
+    Raises `TaskError` for a file that can't be read, `SettingsError` for columns that are missing or would be overwritten and for an output
+    that can't be written, and the errors of `pelt_automl.load`.
     """
-    writer = WRITERS.get(output_file.suffix.lower())
-    if writer is None:
-        raise SettingsError(f"{output_file}: unknown ending {output_file.suffix!r}; a file must end in {', '.join(WRITERS)}")
+    from pelt_automl.training.checkpoints import load_config
+    from pelt_automl.training.predicting import PredictionWarning, load_predictor, softmax, winner_of
+
+    options = options or PredictOptions()
+    if problems := _output_problems(input_file, output_file, options):
+        raise SettingsError(all_problems("the output", problems))
+    reading = Reading(options.encoding, options.delimiter, options.text_columns)
+    check_reading([input_file], reading)
+    winner = winner_of(selection)
+    if not input_file.is_file():
+        read_table(input_file, reading)  # which says what is wrong with it
+    config = load_config(winner)
+    columns = options.text_columns or tuple(config.text_columns)
+    table = read_table(input_file, replace(reading, columns=columns))
+    labels = config.labels if options.probabilities else []
+    new = (options.column, *(PROBABILITY + label for label in labels))
+    _check(table, columns, len(config.text_columns), new)
+    if options.probabilities and config.kind != "classification":
+        raise SettingsError(f"{config.task} is a regression: it has no classes, and so no probabilities; leave --probabilities out")
+    texts = [tuple(cell_text(row.get(column)) or "" for column in columns) for row in table.rows]
+    present = [number for number, parts in enumerate(texts) if all(parts)]
+    predictor = load_predictor(winner, model=options.model)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", PredictionWarning)
+        logits = predictor.logits([texts[number] for number in present])
+    cells: list[dict[str, Any]] = [dict.fromkeys(new) for _ in texts]
+    for number, answer in zip(present, predictor.answers(logits), strict=True):
+        cells[number][options.column] = answer
+    if labels:
+        for number, chances in zip(present, softmax(logits), strict=True):
+            cells[number] |= {PROBABILITY + label: round(float(chance), 6) for label, chance in zip(labels, chances, strict=True)}
+    rows = [{column: _kept(row.get(column)) for column in table.columns} | own for row, own in zip(table.rows, cells, strict=True)]
+    _write(output_file, (*table.columns, *new), rows, _form(table, input_file, output_file))
+    empty = sorted(set(range(len(texts))) - set(present))
+    without = f"{table.name}: {counted_rows(len(empty))} without text {'has' if len(empty) == 1 else 'have'} an empty prediction"
+    notes = [
+        *table.notes,
+        *([f"{without} ({table.where(empty)})"] if empty else []),
+        *(str(w.message) for w in said if w.category is PredictionWarning),
+    ]
+    return Predicted(len(rows), tuple(notes))
+
+
+def _kept(value: Any) -> Any:
+    """A cell as it was; NaN, which neither JSON nor a column of texts can hold, as nothing."""
+    return None if isinstance(value, float) and isnan(value) else value
+
+
+def _output_problems(input_file: Path, output_file: Path, options: PredictOptions) -> list[str]:
+    """Everything that keeps the output from being written, before anything is read."""
+    problems = []
+    if output_file.suffix.lower() not in WRITERS:
+        problems.append(f"{output_file}: unknown ending {output_file.suffix!r}; a file must end in {', '.join(WRITERS)}")
     if not output_file.absolute().parent.is_dir():
-        raise SettingsError(f"{output_file}: its folder {output_file.absolute().parent} isn't there")
-    table = read_table(input_file)
-    predictor = pelt_automl.load(selection)
-    columns = tuple(text_columns) or tuple(predictor.config.text_columns)
-    _check(table, columns, len(predictor.config.text_columns))
-    predictions = predictor.predict([tuple(_text(row, column) for column in columns) for row in table.rows])
-    whole = [{column: row.get(column) for column in table.columns} for row in table.rows]  # a JSON line may lack some
-    writer(output_file, [row | {COLUMN: prediction} for row, prediction in zip(whole, predictions, strict=True)])
-    return len(predictions)
+        problems.append(f"{output_file}: its folder {output_file.absolute().parent} isn't there")
+    elif output_file.is_dir():
+        problems.append(f"{output_file}: is a folder; name a file")
+    elif output_file.exists() and input_file.exists() and output_file.samefile(input_file):
+        problems.append(f"{output_file}: is the input; name another file")
+    elif output_file.exists() and not options.overwrite:
+        problems.append(f"{output_file}: is there already; name a new file, or replace it with --overwrite")
+    if not options.column.strip():
+        problems.append("the column for the predictions needs a name")
+    return problems
 
 
-def _text(row: dict[str, Any], column: str) -> str:
-    value = row.get(column)
-    return "" if value is None else str(value).strip()
-
-
-def _check(table: Table, columns: Sequence[str], wanted: int) -> None:
+def _check(table: Table, columns: Sequence[str], wanted: int, new: Sequence[str]) -> None:
     if len(columns) != wanted:
         raise SettingsError(f"the winner was trained on {wanted} text column{'s' * (wanted > 1)}; {len(columns)} are named")
     missing = [column for column in columns if column not in table.columns]
@@ -49,32 +133,71 @@ def _check(table: Table, columns: Sequence[str], wanted: int) -> None:
             f"{table.name} has no column {', '.join(missing)}; it has {', '.join(table.columns)}. "
             "Name those with the text in the order of training: --text-columns a,b"
         )
-    empty = [index for index, row in enumerate(table.rows) if not all(_text(row, column) for column in columns)]
-    if empty:
-        raise SelectionError(f"{table.name}: no text in {table.where(empty)}")
+    if there := [column for column in new if column in table.columns]:
+        raise SettingsError(
+            f"{table.name} has a column {', '.join(map(repr, there))} already, which isn't overwritten: rename it there"
+            + (", or name another one with --prediction-column" if new[0] in there else "")
+        )
+    odd = [i for i, row in enumerate(table.rows) if any(cell_text(row.get(column)) is None for column in columns)]
+    if odd:
+        raise TaskError(f"{table.name}: {counted_rows(len(odd))} where {' or '.join(map(repr, columns))} is not text ({table.where(odd)})")
 
 
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]], delimiter: str = ",") -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
-        writer.writeheader()
-        writer.writerows(rows)
+def _form(table: Table, input_file: Path, output_file: Path) -> TextForm:
+    """As the input was written; between two kinds of files only the encoding is kept."""
+    return table.form if input_file.suffix.lower() == output_file.suffix.lower() else TextForm(table.form.encoding)
 
 
-def _write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows), encoding="utf-8")
+def _write(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], form: TextForm) -> None:
+    try:
+        with replacing(path) as draft:
+            WRITERS[path.suffix.lower()](draft, columns, rows, form)
+    except UnicodeEncodeError as error:
+        lacking = f"the input's encoding {form.encoding} has no character {error.object[error.start]!r}, which a class's name has"
+        raise SettingsError(f"{path}: {lacking}; save the input as UTF-8, or write .parquet") from error
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be written ({error.strerror or error})") from error
 
 
-def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    import pandas as pd
-
-    pd.DataFrame(list(rows)).to_parquet(path, index=False)
+def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], form: TextForm) -> None:
+    write_delimited(path, columns, rows, form)
 
 
-WRITERS: dict[str, Callable[[Path, Sequence[dict[str, Any]]], None]] = {
+def _write_tsv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], form: TextForm) -> None:
+    write_delimited(path, columns, rows, replace(form, delimiter=form.delimiter or "\t"))
+
+
+def _write_jsonl(path: Path, _: Sequence[str], rows: Sequence[dict[str, Any]], form: TextForm) -> None:
+    path.write_bytes("".join(_json(row) + "\n" for row in rows).encode(form.encoding))
+
+
+def _write_json(path: Path, _: Sequence[str], rows: Sequence[dict[str, Any]], form: TextForm) -> None:
+    path.write_bytes(("[\n" + ",\n".join(map(_json, rows)) + "\n]\n").encode(form.encoding))
+
+
+def _json(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False, default=str)
+
+
+def _write_parquet(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], _: TextForm) -> None:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    arrays = {}
+    for column in columns:
+        try:
+            arrays[column] = pa.array([row[column] for row in rows])
+        except pa.ArrowException as error:
+            raise SettingsError(f"{column!r} holds values of several types, which Parquet can't; write .jsonl or .csv") from error
+    pq.write_table(pa.table(arrays), path)
+
+
+WRITERS: dict[str, Callable[[Path, Sequence[str], Sequence[dict[str, Any]], TextForm], None]] = {
     ".csv": _write_csv,
-    ".tsv": lambda path, rows: _write_csv(path, rows, "\t"),
+    ".tsv": _write_tsv,
     ".jsonl": _write_jsonl,
+    ".ndjson": _write_jsonl,
+    ".json": _write_json,
     ".parquet": _write_parquet,
 }
 """Writer by file ending."""

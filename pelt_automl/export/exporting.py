@@ -17,7 +17,7 @@ from pelt_automl.export.quiet import quiet
 from pelt_automl.modifications import Pack
 from pelt_automl.modifications.merging import is_prompt
 from pelt_automl.training.checkpoints import TrainedConfig
-from pelt_automl.training.predicting import Predictor, load_predictor
+from pelt_automl.training.predicting import Predictor, load_predictor, winner_of
 
 Kind = Literal["merged", "peft"]
 
@@ -47,6 +47,8 @@ class Exported:
     trained: TrainedConfig
     difference: float
     """Largest difference of an output between the trained method and what was read again, in the labels' unit for regression."""
+    backbone: str
+    """Folder or Hub name that the pretrained model was loaded from."""
 
     def described(self) -> str:
         """What it is, how exact it is, and how to load it."""
@@ -70,31 +72,30 @@ class Exported:
             )
         return (
             "from peft import PeftModel\n"
-            "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
+            "from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer\n"
             f"tokenizer = AutoTokenizer.from_pretrained({str(self.folder)!r})\n"
-            f"base = AutoModelForSequenceClassification.from_pretrained({self.trained.backbone['location']!r}, "
-            f"num_labels={self.trained.outputs}, pad_token_id=tokenizer.pad_token_id, dtype='float32')\n"
+            f"config = AutoConfig.from_pretrained({str(self.folder)!r})  # with the names of the classes\n"
+            f"base = AutoModelForSequenceClassification.from_pretrained({self.backbone!r}, config=config, dtype='float32')\n"
             f"model = PeftModel.from_pretrained(base, {str(self.folder)!r})"
         )
 
 
-def export_winner(selection: Path, output: Path, *, merged: bool, peft: bool) -> Exported:
+def export_winner(selection: Path, output: Path, *, merged: bool, peft: bool, model: str | None = None) -> Exported:
     """Write the winner of a selection (its folder, or its ``winner`` folder) as one of `FORMATS` into the new folder `output`.
 
-    Weights are read and written in fp32, whatever the training computed in. Raises `SettingsError` with everything that is in the
-    way, and the errors of `load_predictor`; nothing is written then.
+    `model`: where the pretrained model is now, when that isn't where it was. Weights are read and written in fp32, whatever the training
+    computed in. Raises `SettingsError` with everything that is in the way, and the errors of `load_predictor`; nothing is written then.
     """
     if merged == peft:
         raise SettingsError("say what to write: --merged (a plain transformers folder) or --peft (a folder of HF peft), one of the two")
     kind: Kind = "merged" if merged else "peft"
-    winner = selection / "winner"
-    predictor = load_predictor(winner if winner.is_dir() else selection, precision="fp32", device=torch.device("cpu"))
+    predictor = load_predictor(winner_of(selection), precision="fp32", device=torch.device("cpu"), model=model)
     trained, backbone = predictor.config, predictor.pack.backbone
     output = output.expanduser().absolute()
     if problems := _why_not_there(output) + FORMATS[kind].why_not(trained, backbone):
         raise SettingsError(all_problems(f"export of {trained.method} on {backbone.name} with --{kind} to {output}", problems))
     with quiet():
-        return Exported(kind, output, trained, _write(predictor, FORMATS[kind], output))
+        return Exported(kind, output, trained, _write(predictor, FORMATS[kind], output), backbone.location)
 
 
 def _why_not_there(output: Path) -> list[str]:

@@ -80,14 +80,16 @@ def _why_no_prefix(m: Modification, backbone: Backbone) -> str | None:
 
 
 def write_peft(pack: Pack, trained: TrainedConfig, config: Any, folder: Path) -> float:
-    """Write peft's two files (fp32) and the tokenizer into `folder`; the largest difference of an output after reading them again.
+    """Write peft's two files (fp32), a configuration with the classes' names, and the tokenizer into `folder`.
 
-    `config` is the backbone's own. Raises `SelectionError` when what was read again isn't the trained model.
+    The result is the largest difference of an output after reading them again. `config` is the backbone's own. Raises `SelectionError`
+    when what was read again isn't the trained model.
     """
     config = classification_config(config, trained, pack.backbone)
     model = plain_model(pack.backbone, config)
     adapter = ADAPTERS[trained.modifications[0].form](pack, model)
     _configuration(adapter, pack.backbone).save_pretrained(str(folder))
+    config.save_pretrained(str(folder))
     head = {adapter.prefix + name: tensor for name, tensor in head_tensors(pack, trained).items()}
     save_tensors(folder / "adapter_model.safetensors", adapter.tensors | head, {"format": "pt"})
     save_tokenizer(pack.backbone.tokenizer, trained, config, str(folder))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from pelt_automl.errors import TaskError, all_problems
 from pelt_automl.tasks.examples import Examples, Kind
@@ -29,7 +28,7 @@ from pelt_automl.tasks.labels import (
     same_class,
     shortened,
 )
-from pelt_automl.tasks.tables import Table, counted_rows, is_blank
+from pelt_automl.tasks.tables import Table, cell_text, counted_rows
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class _Column:
         if leave_out:
             kept = [i for i, label in enumerate(self.labels) if label is not None]
             self.texts, self.labels, self.kept = ([values[i] for i in kept] for values in (self.texts, self.labels, self.kept))  # type: ignore[assignment]
-        not_text = {i for i in self.kept if any(_text(self.table.rows[i].get(name)) is None for name in columns.text)}
+        not_text = {i for i in self.kept if any(cell_text(self.table.rows[i].get(name)) is None for name in columns.text)}
         empty = [i for i, texts in zip(self.kept, self.texts, strict=True) if not all(texts) and i not in not_text]
         named = " or ".join(map(repr, columns.text))
         self.complain(empty, f"{_rows(empty)} without text in {named}; fill or drop")
@@ -172,7 +171,7 @@ def _read(table: Table, columns: Columns, *, leave_out: bool) -> _Column:
     column = _Column(table)
     not_text, several, odd = [], [], []
     for i, row in enumerate(table.rows):
-        texts = tuple(_text(row.get(name)) for name in columns.text)
+        texts = tuple(cell_text(row.get(name)) for name in columns.text)
         value = row.get(columns.label)
         try:
             label = normalize(value)
@@ -200,15 +199,6 @@ def _read(table: Table, columns: Columns, *, leave_out: bool) -> _Column:
 
 def _rows(indices: Sequence[int]) -> str:
     return counted_rows(len(indices))
-
-
-def _text(value: Any) -> str | None:
-    """The text, empty when there is none; None when it is something else."""
-    if is_blank(value):  # NaN, too, as pandas writes a missing text
-        return ""
-    if isinstance(value, str):
-        return value.strip()
-    return str(value) if isinstance(value, int | float) else None
 
 
 def _complain_of_odd_labels(column: _Column, kind: Kind | None) -> bool:

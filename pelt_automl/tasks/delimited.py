@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from pelt_automl.errors import SettingsError, TaskError
+from pelt_automl.errors import SettingsError
 from pelt_automl.tasks.encodings import decode
 from pelt_automl.tasks.tables import Table, TextForm, raise_if
 
@@ -163,14 +163,11 @@ def _blank(cells: Sequence[str]) -> bool:
 
 
 def write_delimited(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], form: TextForm) -> None:
-    """Write rows as a file of this form. Raises `TaskError` when a text has characters that its encoding lacks."""
+    """Write rows as a file of this form. Raises `UnicodeEncodeError` when a text has characters that its encoding lacks."""
     text = io.StringIO(newline="")
     if form.says_delimiter:
         text.write(f"sep={form.delimiter}\r\n")
     writer = csv.DictWriter(text, list(columns), delimiter=form.delimiter or ",")
     writer.writeheader()
     writer.writerows(rows)
-    try:
-        path.write_bytes(text.getvalue().encode(form.encoding))
-    except UnicodeEncodeError as error:
-        raise TaskError(f"{path}: {form.encoding} has no character {error.object[error.start]!r}") from error
+    path.write_bytes(text.getvalue().encode(form.encoding))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,11 @@ class Table:
         return positions([self.lines[i] for i in indices], self.unit)
 
 
-def positions(lines: Sequence[int], unit: str = "line") -> str:
-    """``line 3``, ``lines 3, 8``, ``lines 3, 8, 9, 12, 14 and 20 more``."""
+def positions(lines: Sequence[int], unit: str = "line", units: str = "") -> str:
+    """``line 3``, ``lines 3, 8``, ``lines 3, 8, 9, 12, 14 and 20 more``; `units` where an s isn't the plural."""
     shown = ", ".join(map(str, lines[:SHOWN]))
     more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
-    return f"{unit}{'s' if len(lines) > 1 else ''} {shown}{more}"
+    return f"{unit if len(lines) == 1 else units or unit + 's'} {shown}{more}"
 
 
 def counted_rows(count: int) -> str:
@@ -56,8 +57,19 @@ def counted_rows(count: int) -> str:
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a cell holds nothing: null, NaN, or white space."""
-    return value is None or value != value or (isinstance(value, str) and not value.strip())  # noqa: PLR0124  # NaN
+    """Whether a cell holds nothing: null, NaN, pandas' NA, or white space."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and isnan(value)) or type(value).__name__ in ("NAType", "NaTType")
+
+
+def cell_text(value: Any) -> str | None:
+    """The text of a cell, empty when there is none; None when it is something else: a list, an object."""
+    if is_blank(value):  # NaN, too, as pandas writes a missing text
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if isinstance(value, int | float) else None
 
 
 def raise_if(path: Path, problems: Sequence[str]) -> None:

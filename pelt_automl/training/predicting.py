@@ -1,7 +1,7 @@
 """A trained method that is ready to predict."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -14,12 +14,17 @@ from pelt_automl.backbones.loading import Backbone, Precision, load_backbone
 from pelt_automl.errors import BackboneError, SelectionError
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.tasks import Examples
+from pelt_automl.tasks.tables import is_blank, positions
 from pelt_automl.training.checkpoints import TOKENIZER, WEIGHTS, TrainedConfig, load_config, load_trained
 from pelt_automl.training.evaluation import evaluate
 from pelt_automl.training.tokens import tokenize
 
 Text = str | tuple[str, ...] | list[str]
 """A sentence, or the two of a pair."""
+
+
+class PredictionWarning(UserWarning):
+    """Texts that are cut or missing."""
 
 
 class Predictor:
@@ -29,56 +34,136 @@ class Predictor:
         """`pack` holds this one trained method."""
         self.config, self.pack = config, pack
 
-    def logits(self, texts: Sequence[Text]) -> NDArray[np.float32]:
-        """Outputs of the head, ``(examples, C)``. Raises `SelectionError` when sentences come where pairs are needed."""
-        rows = tuple((text,) if isinstance(text, str) else tuple(text) for text in texts)
-        wanted = len(self.config.text_columns)
-        if wrong := [number for number, row in enumerate(rows) if len(row) != wanted]:
-            raise SelectionError(f"{self.config.task} has {wanted} texts an example; text {wrong[0]} has {len(rows[wrong[0]])}")
-        if not rows:
-            return np.zeros((0, self.config.outputs), dtype=np.float32)
-        backbone, most = self.pack.backbone, self.config.max_length
-        tokens = tokenize(Examples(rows, (0,) * len(rows)), backbone.tokenizer, most, backbone.shape.vocabulary)
-        if (cut := tokens.cut)["cut"]:
-            warnings.warn(
-                f"{cut['cut']:,} of {cut['texts']:,} texts are longer than the {most} tokens that the method was trained to read, and are "
-                f"cut there: {cut['lost']:,} of {cut['tokens']:,} tokens are lost",
-                stacklevel=2,
-            )
-        return evaluate(self.pack, [tokens])[0].logits
+    def logits(self, texts: Sequence[Text | None]) -> NDArray[np.float32]:
+        """Outputs of the head, ``(examples, C)``; NaN for an example without text.
 
-    def probabilities(self, texts: Sequence[Text]) -> NDArray[np.float64]:
-        """Softmax over classes, ``(examples, C)``. Classification only."""
-        logits = self.logits(texts).astype(np.float64)
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return cast("NDArray[np.float64]", shifted / shifted.sum(axis=1, keepdims=True))
+        Raises `SelectionError` when one text comes where a list of them is expected, or sentences where pairs are needed.
+        """
+        rows = self._rows(texts)
+        present = [number for number, row in enumerate(rows) if row is not None]
+        found = np.full((len(rows), self.config.outputs), np.nan, dtype=np.float32)
+        given = tuple(row for row in rows if row is not None)
+        if given:
+            backbone, most = self.pack.backbone, self.config.max_length
+            tokens = tokenize(Examples(given, (0,) * len(given)), backbone.tokenizer, most, backbone.shape.vocabulary)
+            if (cut := tokens.cut)["cut"]:
+                warnings.warn(
+                    f"{cut['cut']:,} of {cut['texts']:,} texts are longer than the {most} tokens that the method was trained to read, and "
+                    f"are cut there: {cut['lost']:,} of {cut['tokens']:,} tokens are lost",
+                    PredictionWarning,
+                    stacklevel=3,
+                )
+            found[present] = evaluate(self.pack, [tokens])[0].logits
+        if len(given) < len(rows):
+            empty = [number for number, row in enumerate(rows) if row is None]
+            warnings.warn(f"no text at {positions(empty, 'index', 'indices')}: nothing is predicted there", PredictionWarning, stacklevel=3)
+        return found
 
-    def predict(self, texts: Sequence[Text]) -> list[str] | list[float]:
-        """Class names, or numbers for regression."""
-        logits = self.logits(texts)
+    def probabilities(self, texts: Sequence[Text | None]) -> NDArray[np.float64]:
+        """Softmax over classes, ``(examples, C)``, classes in the order of ``config.labels``; NaN for an example without text.
+
+        Raises what `logits` raises, and `SelectionError` for a regression, which has no classes.
+        """
+        self.refuse_regression()
+        return softmax(self.logits(texts))
+
+    def predict(self, texts: Sequence[Text | None]) -> list[str | None] | list[float | None]:
+        """Class names, or numbers for regression; None for an example without text, of which a warning names the index.
+
+        Raises what `logits` raises.
+        """
+        return self.answers(self.logits(texts))
+
+    def answers(self, logits: NDArray[np.float32]) -> list[str | None] | list[float | None]:
+        """What outputs ``(examples, C)`` say: class names, or numbers; None where they are NaN."""
+        missing = [bool(np.isnan(row).any()) for row in logits]
         if self.config.kind == "classification":
-            return [self.config.labels[index] for index in logits.argmax(axis=1)]
-        return [float(value) for value in logits[:, 0] * self.config.scale.deviation + self.config.scale.mean]
+            chosen = np.nan_to_num(logits, nan=-np.inf).argmax(axis=1)
+            return [None if gone else self.config.labels[index] for gone, index in zip(missing, chosen, strict=True)]
+        numbers = logits[:, 0] * self.config.scale.deviation + self.config.scale.mean
+        return [None if gone else float(number) for gone, number in zip(missing, numbers, strict=True)]
+
+    def refuse_regression(self) -> None:
+        """Raises `SelectionError` where probabilities are asked of a regression."""
+        if self.config.kind != "classification":
+            raise SelectionError(f"{self.config.task} is a regression: it has no classes, and so no probabilities")
+
+    def _rows(self, texts: Sequence[Text | None]) -> list[tuple[str, ...] | None]:
+        """The examples as texts, None for one without; everything that is wrong with them is said at once."""
+        wanted = len(self.config.text_columns)
+        alone = "[text]" if wanted == 1 else "[(first, second)]"
+        if isinstance(texts, str | bytes | Mapping) or hasattr(texts, "columns"):
+            raise SelectionError(f"a list of examples is expected, not {type(texts).__name__}; for one example alone write {alone}")
+        rows, problems = list[tuple[str, ...] | None](), list[str]()
+        for number, example in enumerate(texts):
+            parts = tuple(example) if isinstance(example, tuple | list) else (example,) * (wanted if is_blank(example) else 1)
+            odd = [type(part).__name__ for part in parts if not isinstance(part, str) and not is_blank(part)]
+            if len(parts) != wanted:
+                problems.append(f"{self.config.task} has {counted_texts(wanted)} an example; example {number} has {len(parts)}")
+            elif odd:
+                problems.append(f"example {number} is {odd[0]}, where a string is expected")
+            rows.append(None if any(map(is_blank, parts)) else tuple(map(str, parts)))
+        if problems:
+            more = f" (and {len(problems) - 1} more are wrong)" if len(problems) > 1 else ""
+            raise SelectionError(f"{problems[0]}{more}; a list such as {alone} is expected")
+        return rows
 
 
-def load_predictor(folder: Path, precision: Precision | None = None, device: torch.device | None = None) -> Predictor:
+def counted_texts(count: int) -> str:
+    """``1 text``, ``2 texts``."""
+    return f"{count} text{'s' if count != 1 else ''}"
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Over the last axis."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return cast("NDArray[np.float64]", shifted / shifted.sum(axis=-1, keepdims=True))
+
+
+def winner_of(path: Path) -> Path:
+    """The folder with the trained weights: ``winner`` inside a selection's folder, else the folder itself."""
+    folder = path.expanduser()
+    inside = folder / "winner"
+    return inside if inside.is_dir() else folder
+
+
+def load_predictor(
+    folder: Path, precision: Precision | None = None, device: torch.device | None = None, model: str | Path | None = None
+) -> Predictor:
     """Load what `save_trained` wrote, on the backbone that it was trained on.
 
-    In the precision of the training and on the best device, unless others are given. Raises `SelectionError` when the folder holds no
-    trained method or doesn't fit, `BackboneError` when the backbone can't be had or is another one.
+    In the precision of the training and on the best device, unless others are given. `model`: where the backbone is now, when that isn't
+    where it was: a folder, a Hub name or ``minilm``, checked by the SHA-256 of its weights. Raises `SelectionError` when the folder holds
+    no trained method or doesn't fit, `BackboneError` when the backbone can't be had or is another one.
     """
     from transformers import AutoTokenizer
 
     config = load_config(folder)
-    name = config.backbone["name"] if config.backbone["name"] == "minilm" else config.backbone["location"]
-    backbone = load_backbone(name, precision=precision or cast("Precision", config.precision), device=device)
-    if backbone.sha256 != config.backbone["sha256"]:
-        raise BackboneError(
-            f"{folder} was trained on {config.backbone['name']} with the SHA-256 {config.backbone['sha256']}; "
-            f"what is at {backbone.location} now has {backbone.sha256}. Give it the same weights back."
-        )
+    backbone = _backbone_of(config, folder, precision, device, model)
     own = AutoTokenizer.from_pretrained(str(folder / TOKENIZER), trust_remote_code=False)
     return Predictor(config, trained_pack(config, replace(backbone, tokenizer=own), folder / WEIGHTS))
+
+
+ELSEWHERE = "--model FOLDER (in Python: model=...)"
+
+
+def _backbone_of(
+    config: TrainedConfig, folder: Path, precision: Precision | None, device: torch.device | None, model: str | Path | None
+) -> Backbone:
+    trained_on = config.backbone
+    name = str(model) if model is not None else trained_on["name"] if trained_on["name"] == "minilm" else trained_on["location"]
+    try:
+        backbone = load_backbone(name, precision=precision or cast("Precision", config.precision), device=device)
+    except BackboneError as error:
+        raise BackboneError(
+            f"{folder} was trained on {trained_on['name']}, which can't be loaded: {error}. If it has moved, say where it is: {ELSEWHERE}"
+        ) from error
+    if backbone.sha256 != trained_on["sha256"]:
+        raise BackboneError(
+            f"{folder} was trained on {trained_on['name']} with the SHA-256 {trained_on['sha256']}; "
+            f"what is at {backbone.location} now has {backbone.sha256}. Give it the same weights back, or say where they are: {ELSEWHERE}"
+        )
+    return backbone
 
 
 def trained_pack(config: TrainedConfig, backbone: Backbone, weights: Path) -> Pack:

@@ -1,6 +1,7 @@
 """From a saved winner to a folder that other programs read: as typed, in a process without our package, or not at all."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pelt_automl
 from pelt_automl import cli
 from pelt_automl.backbones.loading import load_backbone
 from pelt_automl.design_space import Form, Modification, Site
-from pelt_automl.errors import SelectionError, SettingsError
+from pelt_automl.errors import BackboneError, SelectionError, SettingsError
 from pelt_automl.export import exporting
 from pelt_automl.export.exporting import FORMATS, Exported, Format, export_winner
 from pelt_automl.methods import METHODS
@@ -31,6 +32,8 @@ for snippet in snippets:
     with torch.no_grad():
         batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
         found.append(model.eval()(**batch).logits.tolist())
+    assert model.config.id2label == {0: "no", 1: "perhaps", 2: "yes"}, model.config
+    assert model.config.label2id == {"no": 0, "perhaps": 1, "yes": 2}, model.config
 assert not [name for name in sys.modules if name.startswith("pelt_automl")]
 print(json.dumps(found))
 """
@@ -74,6 +77,20 @@ def test_a_process_without_our_package_gives_the_winners_outputs_with_what_is_pr
     ours = pelt_automl.load(lora).logits(TEXTS)
     for theirs in json.loads(done.stdout.splitlines()[-1]):
         np.testing.assert_allclose(np.array(theirs), ours, atol=1e-5)
+
+
+def test_a_winner_whose_model_has_moved_is_exported_from_its_new_place(lora, model_folder, tmp_path):
+    folder = shutil.copytree(lora, tmp_path / "selection")
+    trained = json.loads((folder / "winner" / "pelt_config.json").read_text())
+    trained["backbone"]["location"] = trained["backbone"]["name"] = str(tmp_path / "gone")
+    (folder / "winner" / "pelt_config.json").write_text(json.dumps(trained))
+    with pytest.raises(BackboneError, match=r"can't be loaded: .*say where it is: --model FOLDER"):
+        export_winner(folder, tmp_path / "out", merged=True, peft=False)
+    moved = shutil.copytree(model_folder, tmp_path / "moved")
+    assert export_winner(folder, tmp_path / "merged", merged=True, peft=False, model=str(moved)).difference < 1e-5
+    said = export_winner(folder, tmp_path / "peft", merged=False, peft=True, model=str(moved)).described()
+    assert f"from_pretrained('{moved}', config=config" in said
+    assert json.loads((tmp_path / "peft" / "adapter_config.json").read_text())["base_model_name_or_path"] == str(moved)
 
 
 def test_nothing_but_the_folder_is_left(lora, tmp_path):
@@ -187,5 +204,5 @@ def test_the_command_writes_and_says_how_to_load_it(lora, tmp_path, monkeypatch,
 def test_what_a_prompt_in_peft_asks_for_is_said(tmp_path):
     prompt = (Modification("prompt", Site.EMBEDDINGS, Form.PROMPT, size=2),)
     for kind, said in (("peft", True), ("merged", False)):
-        text = Exported(kind, tmp_path, trained_config(prompt), 1e-7).described()
+        text = Exported(kind, tmp_path, trained_config(prompt), 1e-7, "/nowhere").described()
         assert ("give it one text at a time, or texts of the same number of tokens" in text) == said
