@@ -12,7 +12,7 @@ from pelt_automl.backbones.loading import Backbone
 from pelt_automl.durable import sync, sync_tree
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.export.merged import why_not_merged, write_merged
-from pelt_automl.export.peft_folder import why_not_peft, write_peft
+from pelt_automl.export.peft_folder import NAMES, why_not_peft, write_peft
 from pelt_automl.export.quiet import quiet
 from pelt_automl.modifications import Pack
 from pelt_automl.modifications.merging import is_prompt
@@ -74,7 +74,7 @@ class Exported:
             "from peft import PeftModel\n"
             "from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer\n"
             f"tokenizer = AutoTokenizer.from_pretrained({str(self.folder)!r})\n"
-            f"config = AutoConfig.from_pretrained({str(self.folder)!r})  # with the names of the classes\n"
+            f"config = AutoConfig.from_pretrained({str(self.folder / NAMES)!r})  # with the names of the classes\n"
             f"base = AutoModelForSequenceClassification.from_pretrained({self.backbone!r}, config=config, dtype='float32')\n"
             f"model = PeftModel.from_pretrained(base, {str(self.folder)!r})"
         )

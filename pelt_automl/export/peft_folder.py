@@ -18,6 +18,10 @@ _NO_METHOD = {
     Form.FULL: "every weight was trained, which leaves nothing to peft; --merged can export it",
 }
 
+NAMES = "config"
+"""Subfolder with the model's configuration, which has the names of the classes. Beside `adapter_config.json` it would mean to transformers
+that the pretrained weights are there, too."""
+
 ALONE = {Form.PROMPT, Form.SOFTMAX}
 """Forms of which peft has one in a model."""
 
@@ -80,7 +84,7 @@ def _why_no_prefix(m: Modification, backbone: Backbone) -> str | None:
 
 
 def write_peft(pack: Pack, trained: TrainedConfig, config: Any, folder: Path) -> float:
-    """Write peft's two files (fp32), a configuration with the classes' names, and the tokenizer into `folder`.
+    """Write peft's two files (fp32), a configuration with the classes' names (`NAMES`), and the tokenizer into `folder`.
 
     The result is the largest difference of an output after reading them again. `config` is the backbone's own. Raises `SelectionError`
     when what was read again isn't the trained model.
@@ -89,7 +93,7 @@ def write_peft(pack: Pack, trained: TrainedConfig, config: Any, folder: Path) ->
     model = plain_model(pack.backbone, config)
     adapter = ADAPTERS[trained.modifications[0].form](pack, model)
     _configuration(adapter, pack.backbone).save_pretrained(str(folder))
-    config.save_pretrained(str(folder))
+    config.save_pretrained(str(folder / NAMES))
     head = {adapter.prefix + name: tensor for name, tensor in head_tensors(pack, trained).items()}
     save_tensors(folder / "adapter_model.safetensors", adapter.tensors | head, {"format": "pt"})
     save_tokenizer(pack.backbone.tokenizer, trained, config, str(folder))

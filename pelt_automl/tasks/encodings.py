@@ -47,8 +47,11 @@ CLEARLY = 0.05
 """By so much less "mess", in charset-normalizer's measure (0 to 1), another encoding has to be to win over windows-1252."""
 SAMPLE = 65536
 """Bytes that are looked at, of lines that aren't plain ASCII."""
+LOOKED_AT = 2**20
+"""Bytes that tell the byte order."""
 _IN_A_WORD = re.compile(r"[^\W\d_][¡¢£¤¥¦¨ª¬¯±¶¸¹³¼¾¿][^\W\d_]|[^\W\d_][¹³¿](?!\w)")  # noqa: RUF001
 """Signs that stand between letters where Polish or Czech is read as windows-1252."""
+_CONTROLS = re.compile(rb"[\x80-\x9f]")
 _BETWEEN_WORDS = frozenset(b' \t\r\n,;|"')
 _BROKEN = re.compile("[\udc80-\udcff]")
 """What Python makes of bytes that aren't UTF-8, if it is asked to keep them."""
@@ -93,6 +96,10 @@ def _as_told(raw: bytes, path: Path, encoding: str) -> tuple[str, str, str]:
     if codec is None:
         raise SettingsError(f"there is no encoding {encoding!r}; common ones are utf-8, windows-1252, utf-16, windows-1251, shift_jis")
     mark = next((own for bom, own, _ in MARKS if raw.startswith(bom) and own.removesuffix("-sig") == codec), None)
+    if codec == "iso8859-1" and _CONTROLS.search(raw) and _reads(raw, WESTERN):
+        # What is called Latin-1 and has quotes, dashes or the euro sign is windows-1252, as every browser takes it.
+        note = f"{path}: it has characters that {encoding} lacks; read as windows-1252, which is the same but for them"
+        return raw.decode(WESTERN), WESTERN, note
     if codec == "utf-16" and mark is None:  # Python would take the machine's byte order
         codec = _byte_order(raw)
     text = _strictly(raw, path, mark or codec, encoding).removeprefix("\ufeff")
@@ -114,6 +121,7 @@ def _line(raw: bytes, position: int) -> str:
 
 def _byte_order(raw: bytes) -> str:
     """The order in which there are more spaces, line ends and delimiters; without any, the one with more zeros behind other bytes."""
+    raw = raw[:LOOKED_AT]
     first, second = raw[::2], raw[1::2]
     little = sum(low in _BETWEEN_WORDS and not high for low, high in zip(first, second, strict=False))
     big = sum(low in _BETWEEN_WORDS and not high for high, low in zip(first, second, strict=False))
@@ -136,8 +144,8 @@ def _utf16(raw: bytes, path: Path) -> tuple[str, str, str]:
 def _refuse_damaged_utf8(raw: bytes, path: Path) -> None:
     """What holds more whole UTF-8 characters than broken ones is UTF-8: any other encoding would spoil all of them."""
     text = raw.decode("utf-8", errors="surrogateescape")
-    broken = sum("\udc80" <= character <= "\udcff" for character in text)
-    whole = sum(character > "\x7f" for character in text) - broken
+    broken = len(_BROKEN.findall(text))
+    whole = len(text) - len(text.encode("ascii", errors="ignore")) - broken
     if whole > broken:
         lines = [number for number, line in enumerate(text.split("\n"), start=1) if _BROKEN.search(line)]
         byte = ord(_BROKEN.search(text)[0]) - 0xDC00  # type: ignore[index]

@@ -1,6 +1,7 @@
 """Readers of labelled files: CSV, TSV, JSON, JSON lines, Parquet. They find every broken line before they give up."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,6 +140,7 @@ def _json_lines(path: Path, text: str, notes: tuple[str, ...], form: TextForm) -
     problems: list[str] = []
     rows: list[dict[str, Any]] = []
     lines: list[int] = []
+    halved: list[int] = []
     # Not splitlines(): it also breaks at characters that may stand inside a JSON string.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -151,16 +153,32 @@ def _json_lines(path: Path, text: str, notes: tuple[str, ...], form: TextForm) -
         if not isinstance(row, dict):
             problems.append(f"line {number} is not an object with columns, but {type(row).__name__}")
             continue
-        rows.append(row)
+        whole = _whole(row)
+        halved += [number] if whole is not row else []
+        rows.append(whole)
         lines.append(number)
     raise_if(path, problems)
-    return Table(str(path), _columns(rows), rows, lines, notes=notes, form=form)
+    return Table(str(path), _columns(rows), rows, lines, notes=(*notes, *_halved_note(path, halved, "line")), form=form)
+
+
+def _whole(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, with a question mark for each half character: JSON can hold an emoji that was cut in two, text can't."""
+    text = json.dumps(row, ensure_ascii=False)
+    if _HALF.search(text) is None:
+        return row
+    repaired: dict[str, Any] = json.loads(_HALF.sub("?", text))
+    return repaired
+
+
+def _halved_note(path: Path, lines: Sequence[int], unit: str) -> list[str]:
+    return [f"{path}: half characters (an emoji that was cut in two) are read as ? ({positions(lines, unit)})"] if lines else []
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for row in rows for name in row))
 
 
+_HALF = re.compile("[\ud800-\udfff]")
 _RECORDS = 'an array of objects is expected: [{"text": "...", "label": "..."}, ...]'
 
 
@@ -185,7 +203,10 @@ def _json(path: Path, reading: Reading) -> Table:
     if odd:
         what = type(found[odd[0] - 1]).__name__
         raise TaskError(f"{path}: {positions(odd, 'record')} {'are' if len(odd) > 1 else 'is'} no object, but {what}; {_RECORDS}")
-    return Table(str(path), _columns(found), found, range(1, len(found) + 1), unit="record", notes=notes, form=form)
+    whole = [_whole(row) for row in found]
+    halved = [number for number, (row, own) in enumerate(zip(found, whole, strict=True), start=1) if own is not row]
+    notes = (*notes, *_halved_note(path, halved, "record"))
+    return Table(str(path), _columns(whole), whole, range(1, len(whole) + 1), unit="record", notes=notes, form=form)
 
 
 def _where_the_records_are(found: dict[str, Any], path: Path) -> str:

@@ -84,6 +84,14 @@ def test_an_encoding_that_is_named_overrides_what_the_bytes_look_like(tmp_path):
         assert texts(read_table(sixteen, Reading(encoding=codec if codec != "utf-16-be" else "utf-16"))) == ["café"]
 
 
+@pytest.mark.parametrize("name", ["latin1", "iso-8859-1", "l1"])
+def test_what_is_called_latin_1_loses_no_quote_dash_or_euro_sign(tmp_path, name):
+    table = read_table(write(tmp_path / "a.csv", f'text,label\n"{GERMAN}",ok\n', "cp1252"), Reading(encoding=name))
+    assert texts(table) == [GERMAN]
+    assert f"it has characters that {name} lacks; read as windows-1252" in table.notes[0]
+    assert texts(read_table(write(tmp_path / "b.csv", "text,label\ncafé,1\n", "latin-1"), Reading(encoding=name))) == ["café"]
+
+
 @pytest.mark.parametrize("name", ["latin-99", "base64", "rot13", "", " "])
 def test_an_encoding_that_does_not_exist_is_refused(tmp_path, name):
     path = write(tmp_path / "a.csv", "text,label\na,1\n", "utf-8")

@@ -50,6 +50,17 @@ def test_a_json_line_may_hold_a_line_separator(tmp_path):
     assert list(read_table(path).lines) == [1, 3]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_half_an_emoji_is_a_question_mark_with_a_note(tmp_path, name):
+    rows = ['{"text": "whole \\ud83d\\ude00", "label": 1}', '{"text": "half \\ud83d", "label": [2, "\\ude00"]}']
+    (tmp_path / name).write_text("\n".join(rows) if name == "a.jsonl" else f"[{','.join(rows)}]", encoding="utf-8")
+    table = read_table(tmp_path / name)
+    assert [row["text"] for row in table.rows] == ["whole \U0001f600", "half ?"]
+    assert table.rows[1]["label"] == [2, "?"]
+    unit = "line" if name == "a.jsonl" else "record"
+    assert table.notes == (f"{tmp_path / name}: half characters (an emoji that was cut in two) are read as ? ({unit} 2)",)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
