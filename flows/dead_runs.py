@@ -67,7 +67,7 @@ def close_dead(client: "SyncPrefectClient", *, stopped: bool = False, no_worker:
     taken_is_dead = no_worker and not other_workers(client)
     dead = [run for run in at_work(client) if is_dead(client, run, taken_is_dead=taken_is_dead)]
     for run in dead:
-        _close(client, run, stopped=stopped)
+        close_run(client, run, stopped=stopped)
     _close_steps(client)
     return dead
 
@@ -122,15 +122,15 @@ def _last_sign(client: "SyncPrefectClient", run: "FlowRun") -> datetime:
     return max(signs, default=datetime.min.replace(tzinfo=UTC))
 
 
-def _close(client: "SyncPrefectClient", run: "FlowRun", *, stopped: bool) -> None:
+def close_run(client: "SyncPrefectClient", run: "FlowRun", *, stopped: bool, force: bool = False) -> None:
+    """Close one run with its steps. Forced, whatever state it is in; else by Prefect's rules, which give back the slots that it held."""
     why = "stopped by make down" if stopped else "its process was killed"
     if run.state_type == StateType.CANCELLING:
         state: State[None] = State(type=StateType.CANCELLED, name="Cancelled", message=why)
     else:
         to_be_continued = STOPPED if stopped else INTERRUPTED
         state = State(type=StateType.CRASHED, name=to_be_continued if _flow_name(client, run) in RESUMABLE else "Crashed", message=why)
-    # Not forced: Prefect's rules give back the slots that the run held.
-    client.set_flow_run_state(run.id, state)
+    client.set_flow_run_state(run.id, state, force=force)
     for step in client.read_task_runs(
         flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [run.id]}}), task_run_filter=_unfinished_steps(), limit=MOST
     ):

@@ -16,6 +16,7 @@ from prefect.runtime import flow_run
 
 from flows.conduct import conducted, run_log
 from flows.dead_runs import close_dead, is_dead, start_again
+from flows.run_page import name_for
 from flows.task_files import Due, TaskFile, due_files
 from pelt_automl.errors import SettingsError
 
@@ -72,6 +73,7 @@ def outcome(due: Due, *, dry_run: bool) -> str:
     started = run_deployment(
         DEPLOYMENT,
         parameters=due.file.parameters,
+        flow_run_name=name_for(due.file.parameters),
         timeout=0,
         as_subflow=False,
         tags=["reevaluate-tasks", tag],

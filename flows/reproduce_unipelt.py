@@ -14,7 +14,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.clear_failures import step
 from flows.conduct import concluded, conducted, run_log
 from flows.flow_parameters import checked_options
-from flows.run_page import reproduction_name, tag_this_run
+from flows.run_page import not_in_the_way, reproduction_name, tag_this_run
 from pelt_automl.config import home
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def reproduce_unipelt(
     folder = home() / "reproductions" / place if place else None
     reproduction = Reproduction.open(protocol, model, output=folder, say=run_log().info, **whole)
     table = train_open_cells(reproduction)
-    create_markdown_artifact(markdown(table), key="reproduced-unipelt", description=f"UniPELT's tables on {model}")
+    not_in_the_way(create_markdown_artifact)(markdown(table), key="reproduced-unipelt", description=f"UniPELT's tables on {model}")
     statement = f"{table.finished} of {table.wanted} runs are finished, in {reproduction.folder.path}"
     answer = {"finished": table.finished, "wanted": table.wanted, "folder": str(reproduction.folder.path)}
     return concluded(f"{terminal_text(table)}\n\n{statement}", statement, answer)

@@ -1,10 +1,12 @@
 """What a selection leaves on its flow run's page in Prefect's UI: tags, report, leaderboard and a link."""
 
+import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.client.orchestration import get_client
@@ -14,6 +16,9 @@ from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings
 from pelt_automl.recorders import printable_uri
 from pelt_automl.records import Standing, VerdictReached, of_kind, read
 
+logger = logging.getLogger("pelt_automl.flows")
+P = ParamSpec("P")
+
 
 def task_name(task: TaskSettings) -> str:
     """How a task is called in names and tags; the train file's name for data of one's own."""
@@ -21,11 +26,15 @@ def task_name(task: TaskSettings) -> str:
 
 
 def select_name() -> str:
-    """Name of a ``select-pelt`` run: ``select-qnli-k100-seed0``. Prefect asks for it before the parameters are checked."""
-    parameters = flow_run.parameters
+    """Name of the ``select-pelt`` run that is beginning. Prefect asks for it before the parameters are checked."""
+    return name_for(flow_run.parameters)
+
+
+def name_for(parameters: Mapping[str, Any]) -> str:
+    """Name of a ``select-pelt`` run with these parameters: ``select-qnli-k100-seed0``."""
     ks = parameters.get("k")
     k = ",".join(map(str, ks)) if isinstance(ks, list) else ks or "full"
-    return f"select-{_asked_task()}-k{k}-seed{parameters.get('seed', SearchSettings.seed)}"
+    return f"select-{_asked_task(parameters)}-k{k}-seed{parameters.get('seed', SearchSettings.seed)}"
 
 
 def reproduction_name() -> str:
@@ -33,8 +42,7 @@ def reproduction_name() -> str:
     return "-".join(["reproduce-unipelt", *filter(None, [flow_run.parameters.get("model")])])
 
 
-def _asked_task() -> str:
-    parameters = flow_run.parameters
+def _asked_task(parameters: Mapping[str, Any]) -> str:
     return str(parameters.get("task") or Path(str(parameters.get("train") or "task")).stem)
 
 
@@ -44,6 +52,20 @@ def run_tags(settings: SelectionSettings) -> list[str]:
     return [f"task:{task_name(settings.task)}", f"model:{settings.model}", f"k:{k}"]
 
 
+def not_in_the_way(show: Callable[P, Any]) -> Callable[P, None]:
+    """What is only for the eyes doesn't fail a run whose work is done: what keeps it from being shown is warned of."""
+
+    @wraps(show)
+    def shown(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            show(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001  # whatever it is
+            logger.warning("The run's page in Prefect's UI is incomplete (%s: %s). Nothing else is.", type(error).__name__, error)
+
+    return shown
+
+
+@not_in_the_way
 def tag_this_run(names: Sequence[str]) -> None:
     """Add tags to the flow run that is running; outside one nothing happens."""
     if flow_run.id:
@@ -51,8 +73,9 @@ def tag_this_run(names: Sequence[str]) -> None:
             client.update_flow_run(flow_run.id, tags=sorted({*flow_run.tags, *names}))
 
 
+@not_in_the_way
 def leave_artifacts(folder: Path, task: str) -> None:
-    """The report as Markdown, the leaderboard as a table, and a link to MLflow or to the folder."""
+    """The report as Markdown, the leaderboard as a table, and links to this selection in MLflow, or to its folder."""
     key = _key(task)
     create_markdown_artifact((folder / "report.md").read_text(encoding="utf-8"), key=f"report-{key}", description=f"Selection for {task}")
     if rows := leaderboard(folder):
@@ -61,6 +84,7 @@ def leave_artifacts(folder: Path, task: str) -> None:
     create_link_artifact(link, text, key=f"records-{key}", description=f"Everything of this selection: {folder}")
 
 
+@not_in_the_way
 def leave_curve_artifacts(folder: Path, task: str) -> None:
     """A curve's report as Markdown, and a link to MLflow or to the folder."""
     page = (folder / "k-curve.md").read_text(encoding="utf-8")

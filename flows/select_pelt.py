@@ -106,7 +106,8 @@ def select_pelt(
         max_memory: Gigabytes that its training alone may take at most.
 
     Returns:
-        Method, report score and metric, statement, and the folder with everything; of a curve task, statement and folder.
+        Outcome (``recommended``, ``tentative``, ``nothing-learned``), method, report score and metric, statement, and the folder with
+        everything; of a curve task, statement and folder.
     """
     if isinstance(k, list):
         return select_at_each_k(**locals())
@@ -125,5 +126,5 @@ def select_pelt(
 
 def summary(recommendation: Recommendation) -> dict[str, Any]:
     """What a caller of the flow gets: plain values, so that they travel."""
-    fields = ("method", "report_score", "report_metric", "statement")
+    fields = ("outcome", "method", "report_score", "report_metric", "statement")
     return {name: getattr(recommendation, name) for name in fields} | {"folder": str(recommendation.folder)}

@@ -1,6 +1,6 @@
 """What ``scripts/stack.py`` leaves to Prefect: deployments, runs under way, runs that were killed. Answers in JSON, a line a fact.
 
-python -m flows.stack_side missing FILE | recover yes|no | running | end | close | status
+python -m flows.stack_side missing FILE | recover yes|no | running | close | status
 """
 
 import json
@@ -22,8 +22,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flows import load_flow_arguments_from_entrypoint
 from prefect.utilities.callables import parameter_schema_from_entrypoint
 
-from flows.dead_runs import POOL, at_work, close_dead, is_dead, start_again
-from flows.life_signs import process_of
+from flows.dead_runs import POOL, at_work, close_dead, close_run, is_dead, start_again
+from flows.life_signs import is_alive, process_of
 from flows.sqlite_workers import warning_of_workers
 
 if TYPE_CHECKING:
@@ -85,8 +85,16 @@ def recover(client: "SyncPrefectClient", worker: str) -> Facts:
 
 
 def close(client: "SyncPrefectClient") -> Facts:
-    """Close the runs whose process `make down` has ended; `recover` starts them again."""
-    return [{"closed": run.name, "was": run.state_name} for run in close_dead(client, stopped=True, no_worker=True)]
+    """Close the runs that `make down` ends; `recover` starts them again. Ends those that have outlived the worker, first."""
+    outlived = [run for run in at_work(client) if run.infrastructure_pid and is_alive(str(run.id))]
+    _end([pid for run in outlived if (pid := process_of(str(run.id))) is not None])
+    # Another worker may have reported their end already, as a crash.
+    closed = {run.id: run for run in [*outlived, *close_dead(client, stopped=True, no_worker=True)]}
+    for run in outlived:
+        if (state := client.read_flow_run(run.id).state) and state.is_completed():
+            continue
+        close_run(client, run, stopped=True, force=True)
+    return [{"closed": run.name, "was": run.state_name} for run in closed.values()]
 
 
 def running(client: "SyncPrefectClient") -> Facts:
@@ -98,9 +106,8 @@ def running(client: "SyncPrefectClient") -> Facts:
     ]
 
 
-def end(client: "SyncPrefectClient") -> Facts:
-    """End the processes of runs that workers started and that have outlived them."""
-    pids = [pid for run in at_work(client) if run.infrastructure_pid and (pid := process_of(str(run.id))) is not None]
+def _end(pids: list[int]) -> None:
+    """End processes: asked first, then killed."""
     for wanted, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, 5.0)):
         for pid in pids:
             with suppress(ProcessLookupError, PermissionError):
@@ -109,7 +116,6 @@ def end(client: "SyncPrefectClient") -> Facts:
         while any(map(_exists, pids)) and time.monotonic() < deadline:
             time.sleep(0.1)
         pids = [pid for pid in pids if _exists(pid)]
-    return []
 
 
 def _exists(pid: int) -> bool:
@@ -147,7 +153,6 @@ COMMANDS: dict[str, Callable[..., Facts]] = {
     "recover": recover,
     "close": close,
     "running": running,
-    "end": end,
     "status": status,
 }
 

@@ -367,7 +367,6 @@ def down(stack: Stack) -> None:
     stopped = [name for name in ("worker",) if stop(stack, name)]
     if answers(f"{stack.api}/health") and running(stack, "prefect-server") is not None:
         try:
-            side(stack, "end")
             for fact in side(stack, "close"):
                 print(f"Stopped: {fact['closed']}. The next make up goes on with it where it stood, if it can be taken up.")
         except (StackError, subprocess.TimeoutExpired) as error:
@@ -494,6 +493,8 @@ def main() -> int:
     except StackError as error:
         print(error, file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `make logs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's end doesn't complain either
     except subprocess.TimeoutExpired as error:
         print(f"{' '.join(map(str, error.cmd))} did not end within {error.timeout:.0f} s", file=sys.stderr)
         return 2

@@ -92,7 +92,7 @@ class Selection:
 
     def search(self):
         self._step("search")
-        while (self.settings.task.task or "").startswith("long") and not (self.folder / "go").exists():
+        while self.folder.name.startswith("long") and not (self.folder / "go").exists():
             time.sleep(0.1)  # until a test lets it go on
 
     def confirm(self):

@@ -1,3 +1,4 @@
+import fcntl
 import importlib.util
 import os
 import signal
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+GONE = "but its process is gone; make up closes it and goes on with its selection"
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "stack.py"
 
 
@@ -101,3 +103,88 @@ def test_the_data_folder_named_is_the_one_that_the_running_worker_has(script, st
     assert script.data_folder(stack) == "/data"
     monkeypatch.setenv("PELT_AUTOML_DATA_DIR", "/other")
     assert script.data_folder(stack) == ("still /data: the worker runs already; for /other: make down; PELT_AUTOML_DATA_DIR=/other make up")
+
+
+class Terminal:
+    """Standard input of a person, or of a script."""
+
+    def __init__(self, *, is_one):
+        self.isatty = lambda: is_one
+
+
+@pytest.mark.parametrize("forced", ["1", "true", "YES"])
+def test_runs_under_way_are_stopped_only_when_somebody_says_so(script, monkeypatch, capsys, forced):
+    monkeypatch.delenv("FORCE", raising=False)
+    script.ask_for([])
+    monkeypatch.setattr(sys, "stdin", Terminal(is_one=False))
+    with pytest.raises(script.StackError, match=r"2 flow runs are under way: a, b\. Nothing was stopped\. .*FORCE=1 make down"):
+        script.ask_for(["a", "b"])
+    monkeypatch.setattr(sys, "stdin", Terminal(is_one=True))
+    for answer in ("", "n", "what?"):
+        monkeypatch.setattr("builtins.input", lambda _, answer=answer: answer)
+        with pytest.raises(script.StackError, match=r"^Nothing was stopped"):
+            script.ask_for(["a"])
+    monkeypatch.setattr("builtins.input", lambda _: " Yes ")
+    script.ask_for(["a"])
+    assert "1 flow run is under way: a" in capsys.readouterr().out
+    monkeypatch.setenv("FORCE", forced)
+    monkeypatch.setattr(sys, "stdin", Terminal(is_one=False))
+    script.ask_for(["a"])
+
+
+def test_a_run_under_way_is_found_by_its_lock_though_no_server_answers(script, stack):
+    locks = stack.home / "flow-runs"
+    locks.mkdir()
+    (locks / "dead.lock").write_text("1 select-dead")
+    with (locks / "living.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("2 select-living-k16-seed0")
+        file.flush()
+        assert script.under_way(stack) == ["select-living-k16-seed0"]
+    assert script.under_way(stack) == []
+
+
+def test_a_log_is_added_to_and_its_end_is_shown(script, stack, monkeypatch, capsys):
+    service = script.Service("worker", (sys.executable, "-c", "print('hello'); import time; time.sleep(60)"))
+    for _ in range(2):
+        script.start(stack, service)
+        assert script.stop(stack, "worker")
+    log = script.log_of(stack, "worker").read_text()
+    assert log.count("--- make up, ") == 2
+    monkeypatch.setenv("SERVICE", "worker")
+    monkeypatch.setenv("LINES", "1")
+    script.logs(stack)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    monkeypatch.setenv("SERVICE", "database")
+    with pytest.raises(script.StackError, match="SERVICE is 'database'; there are prefect-server, mlflow-server, worker"):
+        script.logs(stack)
+
+
+def test_a_prefect_toml_of_the_users_own_stays_as_it_is(script, stack):
+    stack.settings_file.write_text("[api]\n")
+    assert not script.write_settings(stack)
+    assert stack.settings_file.read_text() == "[api]\n"
+    assert f"say first: export PREFECT_API_URL={stack.api}" in script.instructions(stack, own_settings=False)
+    stack.settings_file.unlink()
+    assert script.write_settings(stack)
+    assert stack.api in stack.settings_file.read_text()
+
+
+def test_the_state_of_services_that_do_not_run_is_told_without_asking_anybody(script, stack, capsys):
+    script.status(stack)
+    assert capsys.readouterr().out.splitlines()[:3] == [f"{name:<15} doesn't run" for name in ("prefect-server", "mlflow-server", "worker")]
+    assert not (stack.folder / "ports.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("fact", "line"),
+    [
+        ({"run": "a", "state": "Running", "since": "2026-01-01 10:00:00.1"}, "under way       a, Running since 2026-01-01 10:00:00 UTC"),
+        ({"dead": "a", "state": "Pending"}, f"dead            a: still Pending, {GONE}"),
+        ({"schedule": "nightly", "active": False, "cron": "0 3 * * *"}, "schedule        nightly, 0 3 * * *: paused"),
+        ({"pool": "pelt", "paused": True, "limit": 2}, "work pool       pelt, at most 2 runs at once: paused"),
+        ({"waits": "a"}, "waits           a"),
+    ],
+)  # fmt: skip
+def test_facts_are_told_in_words(script, fact, line):
+    assert script.line_of(fact) == line

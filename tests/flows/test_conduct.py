@@ -1,0 +1,90 @@
+"""How flows behave as runs; with a real server and real kills: test_end_to_end."""
+
+import logging
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from flows import dead_runs, run_page, sqlite_workers
+from flows.conduct import warnings_in_log
+from flows.dead_runs import Again
+
+
+def test_the_programs_warnings_reach_the_runs_log_from_its_threads_too_and_only_inside(caplog):
+    log = logging.getLogger("run")
+    program = logging.getLogger("pelt_automl.recorders.safe")
+
+    def warn(text):
+        program.warning("%s is away", text)
+
+    with caplog.at_level(logging.INFO, logger="run"):
+        with warnings_in_log(log):
+            warn("MLflow")
+            thread = threading.Thread(target=warn, args=("Its thread",))
+            thread.start()
+            thread.join()
+            program.info("no warning")
+        warn("Later")
+    assert [record.getMessage() for record in caplog.records if record.name == "run"] == ["MLflow is away", "Its thread is away"]
+
+
+def test_what_is_only_shown_fails_no_run(monkeypatch, tmp_path, caplog):
+    def broken(*arguments, **named):
+        raise ConnectionError("no server")
+
+    monkeypatch.setattr(run_page, "create_markdown_artifact", broken)
+    (tmp_path / "report.md").write_text("# It")
+    run_page.leave_artifacts(tmp_path, "toy")
+    assert "The run's page in Prefect's UI is incomplete (ConnectionError: no server)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ({"task": "qnli", "k": 100, "seed": 3}, "select-qnli-k100-seed3"),
+        ({"task": "qnli"}, "select-qnli-kfull-seed0"),
+        ({"train": "a/reviews.csv", "k": [50, "full"]}, "select-reviews-k50,full-seed0"),
+    ],
+)
+def test_a_runs_name_has_task_k_and_seed(parameters, name):
+    assert run_page.name_for(parameters) == name
+
+
+@pytest.mark.parametrize(
+    ("workers", "sqlite", "warned"),
+    [(["pelt-1"], True, False), (["pelt-1", "b"], True, True), (["pelt-1", "b"], False, False), ([], True, False)],
+)
+def test_a_second_worker_on_a_sqlite_file_is_warned_of(monkeypatch, workers, sqlite, warned):
+    monkeypatch.setattr(sqlite_workers, "workers_at_work", lambda client: workers)
+    monkeypatch.setattr(sqlite_workers, "is_sqlite", lambda: sqlite)
+    warning = sqlite_workers.warning_of_workers(None)
+    assert bool(warning) is warned
+    assert not warned or ("2 workers (b, pelt-1)" in warning and "PREFECT_SERVER_DATABASE_CONNECTION_URL=postgresql" in warning)
+
+
+@pytest.mark.parametrize(
+    ("state", "tags", "name", "more"),
+    [
+        ("Interrupted", ["task:a"], "started", ["started-again:1", "task:a"]),
+        ("Interrupted", ["started-again:2"], "started", ["started-again:3"]),
+        ("Interrupted", ["started-again:3"], None, None),
+        ("Stopped", ["started-again:3"], "started", ["started-again:3"]),
+        ("Stopped", [], "started", []),
+    ],
+)
+def test_a_run_that_is_killed_each_time_is_started_again_three_times_and_one_that_make_down_stops_always(state, tags, name, more):
+    made, states = [], []
+    client = SimpleNamespace(
+        create_flow_run_from_deployment=lambda deployment, **named: made.append(named) or SimpleNamespace(name="started"),
+        set_flow_run_state=lambda run_id, state, force: states.append(state),
+    )
+    run = SimpleNamespace(
+        id="1", name="a", tags=tags, state_name=state, state=None, deployment_id="d", parameters={}, work_queue_name=None, job_variables={}
+    )
+    again = dead_runs._start_again(client, run)
+    assert isinstance(again, Again)
+    assert (again.started.name if again.started else None) == name
+    assert [call["tags"] for call in made] == ([] if more is None else [more])
+    assert [(found.type, found.name) for found in states] == [("CRASHED", "Crashed")]
+    assert name or "it isn't started again: it was killed 4 times" in str(again)
