@@ -31,6 +31,7 @@ PAGES = {
         "docs/exporting.md",
         "docs/k-curve.md",
         "docs/reproduction.md",
+        "docs/servers.md",
     )
 }
 README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
