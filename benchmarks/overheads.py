@@ -4,10 +4,10 @@
     python benchmarks/overheads.py --ks 100 --paths cli,prefect
 
 Each selection runs in a fresh process with a home of its own; the program's functions are wrapped from outside (watched_selection.py), so
-that each second of the main thread belongs to exactly one line. MLflow writes in a thread of its own: what that does at the same time is a
-line of its own and not a part of the sum. The flow runs against the server at $PREFECT_API_URL; without one Prefect starts its own, and
-that start counts as Prefect's. Waiting is wall time in which the main thread had no processor: locks, disks, servers, a busy
-machine, and a GPU that is waited for.
+that each second of the main thread belongs to exactly one line. MLflow is written by a process after the end, and its line is the wait for
+that. What other threads do at the same time has lines of its own and is not a part of the sum. The flow runs against the server at
+$PREFECT_API_URL; without one Prefect starts its own, and that start counts as Prefect's. Waiting is wall time in which the main thread had
+no processor: locks, disks, servers, a busy machine, and a GPU that is waited for.
 """
 
 import argparse

@@ -37,11 +37,7 @@ PLACES: dict[str, tuple[str, ...]] = {
             for name in ("__init__", "ask", "unfinished", "tell_completed", "tell_stopped", "tell_failed")
         ),
     ),
-    "mlflow": tuple(
-        f"pelt_automl.recorders.{place}.{name}"
-        for place in ("background:BackgroundRecorder", "safe:SafeRecorder")
-        for name in ("record", "publish", "close")
-    ),
+    "mlflow": ("pelt_automl.recorders.sending:MlflowRecorder.publish",),
     "records": ("pelt_automl.recorders.jsonl:JsonlRecorder.record",),
     "checkpoints": tuple(
         f"pelt_automl.training.checkpoints:{name}" for name in ("save_progress", "save_tensors", "load_tensors", "save_trained")

@@ -11,10 +11,11 @@ import typer
 
 from pelt_automl import __version__
 from pelt_automl.config import SearchSettings, TrainingSettings, home
-from pelt_automl.errors import PeltError, SelectionError
+from pelt_automl.errors import PeltError, SelectionError, all_problems
 
 if TYPE_CHECKING:
     from pelt_automl.curve import KCurve
+    from pelt_automl.recorders import Sent
 
 app = typer.Typer(
     name="pelt-automl",
@@ -27,6 +28,8 @@ app = typer.Typer(
 
 BAD_INPUT, INTERRUPTED = 2, 130
 """Exit codes."""
+SYNC_SECONDS = 600.0
+"""For one selection at most, when somebody waits for it."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Also print the tracebacks of trainings that failed.")]
@@ -181,7 +184,7 @@ def _print_curve(curve: "KCurve") -> None:
 
 def _print_verdict(folder: Path) -> None:
     from pelt_automl.recommendation import verdict_text
-    from pelt_automl.recorders import default_tracking_uri, printable_uri
+    from pelt_automl.recorders import sent_of
     from pelt_automl.records import read
 
     print(verdict_text(list(read(folder / "records.jsonl"))))
@@ -189,9 +192,18 @@ def _print_verdict(folder: Path) -> None:
     print(
         f"Winner:   {folder / 'winner'}   (pelt_automl.load({str(folder)!r}), or: pelt-automl predict {folder} --input FILE --output FILE)"
     )
-    uri = printable_uri(default_tracking_uri())
-    where = f"open {uri}" if uri.startswith("http") else f"mlflow ui --host 127.0.0.1 --backend-store-uri {uri}"
-    print(f"MLflow:   {where}")
+    if sent := sent_of(folder):
+        print(_sent_text(sent, folder))
+
+
+def _sent_text(sent: "Sent", folder: Path) -> str:
+    """Where MLflow shows the selection and what became of the winner there, or why it isn't there and what to do."""
+    if sent.problem:
+        return f"MLflow:   not all there: {sent.problem}. Once it is back: pelt-automl sync {folder}"
+    lines = [f"MLflow:   {sent.run_page or f'mlflow ui --host 127.0.0.1 --backend-store-uri {sent.uri}'}"]
+    if sent.champion:
+        lines += [f"Model:    {sent.model}, version {sent.version}; {sent.champion}"]
+    return "\n".join(lines)
 
 
 @app.command()
@@ -305,6 +317,36 @@ def _print_tracebacks(folder: Path) -> None:
         for trial in of_kind(read(path), TrialEnded):
             if trial.traceback:
                 print(f"{trial.trial} failed in {path.parent}\n{trial.traceback}")
+
+
+@app.command()
+def sync(selection: SelectionName) -> None:
+    """Send a selection to MLflow again, or what an outage kept from it. Sending twice changes nothing.
+
+    MLflow is $MLFLOW_TRACKING_URI, else a file in the program's home.
+    """
+    from pelt_automl.folders import LOCK, RECORDS, exclusive
+    from pelt_automl.recorders import default_tracking_uri, printable_uri, send_folder
+
+    folder = _folder(selection)
+    folders = [folder] if (folder / RECORDS).is_file() else sorted(path.parent for path in folder.glob(f"*/{RECORDS}"))
+    if not folders:
+        raise SelectionError(f"{folder} holds no selection: there is no {RECORDS} in it")
+    problems = []
+    for each in folders:
+        with exclusive(each / LOCK) as free:
+            if not free:
+                problems.append(f"{each}: the selection is under way; it is sent when it ends")
+                continue
+            sent = send_folder(each, SYNC_SECONDS)
+        if sent.problem:
+            problems.append(f"{each}: {sent.problem}")
+            continue
+        unfinished = "" if sent.complete else "; the selection hasn't ended"
+        print(f"Sent {each.name} to {sent.uri} ({sent.trainings} training{'s' * (sent.trainings != 1)}{unfinished}).")
+        print(_sent_text(sent, each))
+    if problems:
+        raise SelectionError(all_problems(f"MLflow at {printable_uri(default_tracking_uri())}", problems))
 
 
 @app.command()

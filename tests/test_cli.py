@@ -15,13 +15,14 @@ import transformers
 
 from pelt_automl import cli
 from pelt_automl.backbones import ARCHITECTURES
+from pelt_automl.folders import LOCK, exclusive
 from pelt_automl.methods import METHODS, STANDARD
 from pelt_automl.modifications import pack
 from tests.tiny_world import CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "datasets", "pandas", "numpy", "sklearn", "scipy", "optuna", "mlflow", "prefect", "matplotlib", "jinja2")
-COMMANDS = ("select", "methods", "tasks", "spaces", "report", "predict", "reproduce-unipelt", "export")
+COMMANDS = ("select", "methods", "tasks", "spaces", "report", "sync", "predict", "reproduce-unipelt", "export")
 
 
 @pytest.fixture
@@ -233,11 +234,45 @@ def test_select_prints_the_verdict_and_where_everything_is(run, world, tmp_path,
     answer = json.loads((tmp_path / "out" / "recommendation.json").read_text())
     assert answer["method"] in out
     assert f"Report:   {tmp_path / 'out' / 'report.html'}" in out
-    assert "mlflow ui --host 127.0.0.1" in out
+    assert "MLflow" not in out, "nothing was sent"
     code, again, _ = run(*command)
     assert code == 0
     assert "has finished before" in again
     assert answer["statement"].split(":")[0] in " ".join(again.split())
+
+
+# ---------------------------------------------------------------- sync
+
+
+def test_the_end_says_where_mlflow_shows_the_selection_and_what_became_of_the_champion(run, finished):
+    code, out, _ = run("report", finished.folder)
+    assert code == 0
+    assert f"MLflow:   mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///{finished.home / 'mlflow.db'}\n" in out
+    assert "Model:    pelt-reviews, version 1; version 1 is the champion (accuracy " in out
+
+
+def test_what_an_outage_kept_back_is_sent_by_sync_and_no_address_is_named_that_did_not_answer(run, finished, tmp_path, monkeypatch):
+    folder = finished.copy(tmp_path / "out")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    code, out, err = run("sync", folder)
+    assert (code, out) == (2, "")
+    assert err == f"error: MLflow at http://127.0.0.1:9: {folder}: it can't be reached (connection refused)\n"
+    code, out, _ = run("report", folder)
+    assert f"MLflow:   not all there: it can't be reached (connection refused). Once it is back: pelt-automl sync {folder}" in out
+    assert "127.0.0.1:9" not in out
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    first, second = run("sync", folder), run("sync", folder)
+    assert first[0] == 0
+    assert first[1].startswith(f"Sent out to sqlite:///{tmp_path / 'mlflow.db'} (")
+    assert "Model:    pelt-reviews, version 1; version 1 is the champion (accuracy " in first[1]
+    assert second == first
+
+
+def test_a_selection_under_way_is_not_sent_and_a_folder_without_one_is_refused(refused, tmp_path):
+    assert "there is no records.jsonl in it" in refused("sync", tmp_path)
+    (tmp_path / "records.jsonl").write_text("")
+    with exclusive(tmp_path / LOCK):
+        assert "the selection is under way; it is sent when it ends" in refused("sync", tmp_path)
 
 
 def test_interrupted_it_says_how_to_go_on(run, monkeypatch):

@@ -3,29 +3,26 @@
 Everything goes through `MlflowClient` with explicit run ids: no active run, no state shared between threads or processes.
 """
 
-import math
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pelt_automl.recorders.run_tree import RunContent, RunTree
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
-
-T = TypeVar("T")
+    from mlflow.entities import DatasetInput, Run
 
 KEY = "pelt.key"
 """Tag with the key by which a run is found again: the selection's, or ``<selection's>/<trial>``."""
 STARTED = "pelt.started"
 """Tag of a parent run: when its selection first started, in seconds since the epoch. Tells two selections of one key apart."""
-RECORDED = "pelt.recorded"
-"""Tag of a child run: the time of the `TrialEnded` event that it holds whole."""
-MOST_METRICS = 1000
-MOST_PARAMS_OR_TAGS = 100
-"""What one `log_batch` may hold."""
-LONGEST_VALUE = 5000
-"""Characters of a tag or parameter that are kept (MLflow's limits are 8,000 and 6,000)."""
+SENT = "pelt.sent"
+"""Tag of a run that holds everything: the digest of its content."""
+MOST_METRICS, MOST_PARAMS_OR_TAGS = 800, 100
+"""What one `log_batch` takes with the others: 1,000 of all kinds together."""
+LONGEST_DIGEST = 36
+"""Characters of a data set's digest."""
 
 
 def milliseconds(seconds: float) -> int:
@@ -33,70 +30,101 @@ def milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-def metrics_at(time: float, values: Mapping[str, float | None], step: int = 0) -> "list[Metric]":
-    """Metrics of one moment and step. Values that are missing or not finite are left out."""
-    from mlflow.entities import Metric
-
-    return [
-        Metric(_name(key), float(value), milliseconds(time), step)
-        for key, value in values.items()
-        if value is not None and math.isfinite(value)
-    ]
-
-
 class Runs:
     """The runs of one experiment."""
 
-    def __init__(self, client: "MlflowClient", experiment: str, artifact_location: str | None) -> None:
-        """Finds the experiment, or makes it with its artifacts at `artifact_location` (None: the server decides)."""
-        self._client = client
+    def __init__(self, client: "MlflowClient", experiment: str, artifact_location: str | None, alive: Callable[[], None]) -> None:
+        """Finds the experiment, or makes it with its artifacts at `artifact_location` (None: the server decides).
+
+        `alive` is called after each answer of the server.
+        """
+        self._client, self._alive = client, alive
         self.experiment_id = _experiment(client, experiment, artifact_location)
+        alive()
 
-    def find_parents(self, key: str) -> "list[Run]":
-        """The parent runs of selections with this key, newest first."""
-        return self._search(f"tags.`{KEY}` = '{key}'")
+    def send(self, tree: RunTree) -> str:
+        """The selection's run and those of its trainings, as `tree` has them; returns the id of the first.
 
-    def children(self, parent_id: str) -> "list[Run]":
-        """The runs of a selection's trials and finalists."""
-        return self._search(f"tags.`mlflow.parentRunId` = '{parent_id}'")
+        What is there already stays, and is ended: no run of a selection counts as running after this. The selection's own run counts as
+        killed until `finish`.
+        """
+        parent_id = self._parent(tree)
+        known = {run.data.tags.get(KEY, "").partition("/")[2]: run for run in self._search(f"tags.`mlflow.parentRunId` = '{parent_id}'")}
+        data_sets = _data_sets(tree)
+        for trial, content in tree.children.items():
+            run = known.get(trial)
+            if run and run.data.tags.get(SENT) == content.digest and run.info.status == content.status:
+                continue
+            tags = {KEY: f"{tree.selection.key}/{trial}", "mlflow.parentRunId": parent_id, "mlflow.source.name": "pelt-automl"}
+            self._fill(run or self._create(content, tags), content, data_sets)
+        for trial, run in known.items():
+            if trial not in tree.children and run.info.status not in ("FINISHED", "FAILED", "KILLED"):
+                self._end(run.info.run_id, "KILLED", tree.parent.ended)
+        return parent_id
 
-    def create(self, name: str, tags: Mapping[str, object], started: float) -> str:
-        """A new run, which counts as running; returns its id."""
-        run = self._client.create_run(self.experiment_id, milliseconds(started), _texts(tags), name)
+    def finish(self, run_id: str, content: RunContent) -> None:
+        """The selection's run has everything."""
+        self._end(run_id, content.status, content.ended)
+
+    def tag(self, run_id: str, key: str, value: str) -> None:
+        """Sets one tag."""
+        self._client.set_tag(run_id, key, value)
+        self._alive()
+
+    def tags(self, run_id: str) -> dict[str, str]:
+        """All tags of a run."""
+        return dict(self._client.get_run(run_id).data.tags)
+
+    def _parent(self, tree: RunTree) -> str:
+        """The selection's run, found by its key and start, or made; with its content, and as killed."""
+        key = tree.selection.key
+        found = [run for run in self._search(f"tags.`{KEY}` = '{key}'") if run.data.tags.get(STARTED) in tree.starts]
+        if found and found[0].data.tags.get(SENT) == tree.parent.digest and found[0].info.status == tree.parent.status:
+            return str(found[0].info.run_id)
+        tags = {KEY: key, STARTED: repr(tree.selection.time), "mlflow.source.name": "pelt-automl"}
+        run = found[0] if found else self._create(tree.parent, tags)
+        self._end(run.info.run_id, "KILLED", tree.parent.ended)
+        self._fill(run, tree.parent, _data_sets(tree), end=False)
         return str(run.info.run_id)
 
-    def log(
-        self,
-        run_id: str,
-        metrics: "Sequence[Metric]" = (),
-        params: Mapping[str, object] | None = None,
-        tags: Mapping[str, object] | None = None,
-    ) -> None:
-        """Adds metrics, parameters and tags. Sending the same again changes nothing."""
-        from mlflow.entities import Param, RunTag
+    def _create(self, content: RunContent, tags: dict[str, str]) -> "Run":
+        run = self._client.create_run(self.experiment_id, milliseconds(content.started), tags, content.name)
+        self._alive()
+        return run
 
-        for some_metrics in _batches(metrics, MOST_METRICS):
-            self._client.log_batch(run_id, metrics=some_metrics)
-        for some_params in _batches(_texts(params or {}).items(), MOST_PARAMS_OR_TAGS):
-            self._client.log_batch(run_id, params=[Param(key, value) for key, value in some_params])
-        for some_tags in _batches(_texts(tags or {}).items(), MOST_PARAMS_OR_TAGS):
-            self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in some_tags])
+    def _fill(self, run: "Run", content: RunContent, data_sets: "list[DatasetInput]", *, end: bool = True) -> None:
+        """Adds metrics, parameters, tags and data sets; at last that it has everything. Sending the same again changes nothing."""
+        from mlflow.entities import Metric, Param, RunTag
 
-    def reopen(self, run_id: str) -> None:
-        """The run counts as running again."""
-        self._client.update_run(run_id, status="RUNNING")
+        run_id = run.info.run_id
+        metrics = [Metric(point.name, point.value, milliseconds(point.time), point.step) for point in content.points]
+        # A parameter can't be changed, only added.
+        params = [Param(name, value) for name, value in content.params.items() if name not in run.data.params]
+        tags = [RunTag(name, value) for name, value in content.tags.items()]
+        while metrics or params or tags:
+            self._client.log_batch(run_id, metrics[:MOST_METRICS], params[:MOST_PARAMS_OR_TAGS], tags[:MOST_PARAMS_OR_TAGS])
+            del metrics[:MOST_METRICS], params[:MOST_PARAMS_OR_TAGS], tags[:MOST_PARAMS_OR_TAGS]
+            self._alive()
+        if data_sets:
+            self._client.log_inputs(run_id, data_sets)
+            self._alive()
+        if end:
+            self._end(run_id, content.status, content.ended)
+        self.tag(run_id, SENT, content.digest)
 
-    def end(self, run_id: str, status: str, time: float) -> None:
-        """`status` is MLflow's: ``FINISHED``, ``FAILED`` or ``KILLED``."""
+    def _end(self, run_id: str, status: str, time: float) -> None:
         self._client.set_terminated(run_id, status, milliseconds(time))
+        self._alive()
 
     def _search(self, condition: str) -> "list[Run]":
+        """Newest first."""
         runs: list[Run] = []
         token: str | None = ""
         while token is not None:
             page = self._client.search_runs(
                 [self.experiment_id], condition, max_results=1000, order_by=["attributes.start_time DESC"], page_token=token or None
             )
+            self._alive()
             runs += page
             token = page.token or None
         return runs
@@ -119,24 +147,26 @@ def _experiment(client: "MlflowClient", name: str, artifact_location: str | None
     return str(found.experiment_id)
 
 
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch
+def _data_sets(tree: RunTree) -> "list[DatasetInput]":
+    """The task's data by name, hash, sizes and columns, never its texts: what MLflow shows in its column "Dataset"."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
 
-
-def _name(key: str) -> str:
-    """`key` with the characters that MLflow allows."""
-    return re.sub(r"[^\w./ -]", "_", key)[:250]
-
-
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    return {_name(key): str(value)[:LONGEST_VALUE] for key, value in values.items() if value is not None}
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with dots in the names."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return result
+    data = tree.data
+    if data is None or not data.hashes.get("data"):
+        return []
+    settings = tree.selection.settings.get("task") or {}
+    texts = settings.get("text_columns") or ["text"]
+    columns = [{"name": str(name), "type": "string", "required": True} for name in texts]
+    label = {"name": str(settings.get("label_column") or "label"), "type": "string" if data.labels else "double", "required": True}
+    profile = {"num_rows": sum(data.sizes.values()), "classes": len(data.labels)} | {
+        f"{name}_rows": size for name, size in data.sizes.items()
+    }
+    entity = Dataset(
+        name=data.task,
+        digest=data.hashes["data"][:LONGEST_DIGEST],
+        source_type="pelt_automl",
+        source=json.dumps({"task": data.task, "sha256": data.hashes["data"]}),
+        schema=json.dumps({"mlflow_colspec": [*columns, label]}),
+        profile=json.dumps(profile),
+    )
+    return [DatasetInput(entity, [InputTag("mlflow.data.context", "selection")])]

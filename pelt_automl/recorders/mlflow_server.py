@@ -1,4 +1,4 @@
-"""Where MLflow's records are kept, and a client for it that is quiet and gives up soon. MLflow is imported when it is first used."""
+"""Where MLflow's records are kept, and a client for it that is quiet. MLflow is imported when it is first used."""
 
 import logging
 import os
@@ -13,16 +13,6 @@ from pelt_automl.durable import creating
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
-"""What MLflow reads from the environment, where the user hasn't set it: seconds instead of minutes for a server that is away."""
 
 NOISY_LOGGERS = ("alembic", "mlflow.store", "mlflow.tracking", "urllib3.connectionpool")
 
@@ -57,8 +47,6 @@ def slug(name: str) -> str:
 
 def make_client(uri: str) -> "MlflowClient":
     """A client without global state. Creates the SQLite file and its tables where there are none (1 to 2 seconds)."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
     for name in NOISY_LOGGERS:

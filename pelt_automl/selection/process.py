@@ -1,7 +1,6 @@
 """What the program changes of the process that it works in, undone when it ends: another program's process may be its home."""
 
 import logging
-import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from contextlib import ExitStack, contextmanager, nullcontext
 import torch
 
 from pelt_automl.backbones.loading import best_device
-from pelt_automl.recorders.mlflow_server import ENVIRONMENT, NOISY_LOGGERS
 from pelt_automl.search.studies import quiet_optuna
 from pelt_automl.training.memory import kept_pages
 
@@ -25,7 +23,9 @@ class _Holders:
 
 @contextmanager
 def process_restored() -> Iterator[None]:
-    """Torch's threads, the C library's options, loggers, warnings' filters and the environment are afterwards as they were before.
+    """Torch's threads, the C library's options, loggers and warnings' filters are afterwards as they were before.
+
+    The environment isn't changed: MLflow, which reads much from it, has a process of its own.
 
     May be nested, and used by several threads: then the last to end restores them. What can't be undone: libraries that were imported stay
     so, and the kernels that oneDNN has compiled stay in its cache (`pelt_automl.backbones.loading`).
@@ -33,7 +33,7 @@ def process_restored() -> Iterator[None]:
     with _Holders.lock:
         _Holders.count += 1
         if _Holders.count == 1:
-            for part in (_environment(), _loggers(), warnings.catch_warnings(), quiet_optuna()):
+            for part in (_loggers(), warnings.catch_warnings(), quiet_optuna()):
                 _Holders.stack.enter_context(part)
             _Holders.stack.enter_context(kept_pages() if best_device().type == "cpu" else nullcontext())
     try:
@@ -57,25 +57,11 @@ def _threads() -> Iterator[None]:
 
 
 @contextmanager
-def _environment() -> Iterator[None]:
-    """The variables that MLflow's client is given."""
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
 def _loggers() -> Iterator[None]:
-    """Levels of all loggers that there are or that the program sets, and the root's handlers, which a migration of MLflow's may replace."""
+    """Levels of all loggers that there are, and the root's handlers."""
     root = logging.getLogger()
     existing = [own for own in root.manager.loggerDict.values() if isinstance(own, logging.Logger)]
-    loggers = {root, *existing, *map(logging.getLogger, NOISY_LOGGERS)}
+    loggers = {root, *existing}
     before = {own: (own.level, own.disabled) for own in loggers}
     handlers = root.handlers[:]
     try:

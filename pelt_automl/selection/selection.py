@@ -240,8 +240,11 @@ class Selection:
         """The verdict with report and weights; the earlier one when the selection has finished before."""
         if not self.finished:
             return recommend(self.context)
-        published = self.context.record.of(Published) and (self.folder / FILE).is_file()  # or an earlier start was killed just before
-        return load_recommendation(self.folder) if published else publish(self.context)
+        if not (self.context.record.of(Published) and (self.folder / FILE).is_file()):  # an earlier start was killed just before
+            return publish(self.context)
+        for recorder in self.context.record.recorders:
+            recorder.publish(self.folder)  # what a server that was away hasn't got
+        return load_recommendation(self.folder)
 
     def run(self) -> Recommendation:
         """All phases."""

@@ -1,5 +1,8 @@
 """A small selection's events, as a search would write them."""
 
+import dataclasses
+import json
+
 from pelt_automl.records import (
     CurvePoint,
     DataDescribed,
@@ -24,8 +27,10 @@ STARTED = SelectionStarted(
     task="toy-task",
     model="toy-model",
     methods=["lora", "adapter"],
-    settings={"task": {"task": "toy-task", "k": 16}, "model": "toy-model"},
+    settings={"task": {"task": "toy-task", "k": 16}, "model": "toy-model", "search": {"seed": 7}},
     environment={"versions": {"torch": "2.13.0"}, "git_commit": "0123abc"},
+    question="question1",
+    effort="effort1",
     time=1000.0,
 )
 CAUSE = "ValueError: loss is not finite"
@@ -57,7 +62,7 @@ def events() -> list[Event]:
         STARTED,
         DataDescribed(
             "toy-task", "classification", "accuracy", True, ["no", "yes"], 16, "strict", {"train": 11, "select": 5, "report": 50},
-            {"data": "d" * 64, "train": "t" * 64}, ["2 duplicates removed"], 1001.0,
+            {"data": "d" * 64, "train": "t" * 64, "report": "r" * 64}, ["2 duplicates removed"], time=1001.0,
         ),
         Planned(20, 6, 2, 5.0, "20 steps a training", time=1002.0),
         Progress("search", 1, 3),
@@ -76,11 +81,34 @@ def events() -> list[Event]:
     ]  # fmt: skip
 
 
+WINNER = {
+    "method": "lora",
+    "kind": "classification",
+    "labels": ["no", "yes"],
+    "text_columns": ["question", "answer"],
+    "backbone": {"name": "toy-model", "location": "/models/toy-model", "sha256": "s" * 64},
+    "task": "toy-task",
+}
+
+
 def write_folder(folder, kept=None):
     """A selection's output folder with these events (all of them by default)."""
-    (folder / "winner").mkdir(parents=True, exist_ok=True)
-    (folder / "winner" / "config.json").write_text("{}")
-    (folder / "report.md").write_text("# LoRA")
-    lines = [to_json(event) for event in (events() if kept is None else kept) if not isinstance(event, Progress)]
+    kept = events() if kept is None else kept
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(isinstance(event, VerdictReached) for event in kept):
+        (folder / "winner").mkdir(exist_ok=True)
+        (folder / "winner" / "pelt_config.json").write_text(json.dumps(WINNER))
+        (folder / "report.md").write_text("# LoRA")
+    lines = [to_json(event) for event in kept if not isinstance(event, Progress)]
     (folder / "records.jsonl").write_text("".join(line + "\n" for line in lines))
     return folder
+
+
+def another(key, score=0.8, outcome="recommended", k=16, data="d" * 64, report="r" * 64, started=5000.0):
+    """The events of another selection of the same task."""
+    changes = {
+        SelectionStarted: lambda event: {"selection": f"toy-task-{key}", "key": key, "question": f"question-{key}", "time": started},
+        DataDescribed: lambda event: {"k": k, "hashes": event.hashes | {"data": data, "report": report}},
+        VerdictReached: lambda event: {"report_score": score, "outcome": outcome},
+    }
+    return [dataclasses.replace(event, **changes[type(event)](event)) if type(event) in changes else event for event in events()]

@@ -6,7 +6,7 @@ import pelt_automl
 from pelt_automl.errors import BackboneError, NoTrialCompletedError, SelectionError, SettingsError, TaskError
 from pelt_automl.folders import exclusive
 from pelt_automl.modifications import pack
-from pelt_automl.recorders import RECORDERS, BackgroundRecorder, SafeRecorder
+from pelt_automl.recorders import sending, sent_of
 from pelt_automl.records import SelectionEnded, TrialEnded, VerdictReached
 from tests.tiny_world import of, records_of
 
@@ -49,34 +49,30 @@ def test_all_methods_failing_is_an_error_that_names_the_causes_and_leaves_the_re
     assert of(events, VerdictReached) == []
 
 
-class _Broken:
-    """MLflow on a bad day."""
-
-    def __init__(self):
-        self.calls = []
-
-    def record(self, event):
-        self.calls.append(event)
-        raise ConnectionError("the server is away")
-
-    def publish(self, folder):
-        raise ConnectionError("the server is still away")
-
-    def close(self):
-        raise ConnectionError("nobody there")
-
-
-def test_a_recorder_that_raises_loses_nothing_and_is_reported(world, tmp_path, monkeypatch, caplog):
-    broken = _Broken()
-    monkeypatch.setitem(RECORDERS, "mlflow", lambda folder: BackgroundRecorder(SafeRecorder("MLflow", lambda: broken, pause=0.0)))
-    found = pelt_automl.select(output=tmp_path / "out", **world.options(**QUICK, methods=["lora", "head"]))
-    events = records_of(tmp_path / "out")
+def test_while_mlflow_is_away_nothing_is_lost_and_the_same_call_sends_it_once_it_is_back(world, tmp_path, monkeypatch, caplog):
+    folder, call = tmp_path / "out", world.options(**QUICK, methods=["lora", "head"])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://anna:s3cret@127.0.0.1:9")
+    found = pelt_automl.select(output=folder, **call)
+    events = records_of(folder)
     assert len([trial for trial in of(events, TrialEnded) if trial.stage == "search"]) == 4
     assert len(of(events, VerdictReached)) == len(of(events, SelectionEnded)) == 1
-    assert len(broken.calls) == len(events), "it was tried with each"
     assert found.report_score is not None
-    assert "the server is away" in caplog.text
-    assert "records.jsonl has everything" in caplog.text
+    assert sent_of(folder).problem == "it can't be reached (connection refused)"
+    assert f"pelt-automl sync {folder}" in caplog.text
+    assert "s3cret" not in caplog.text
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert pelt_automl.select(output=folder, **call) == found
+    sent = sent_of(folder)
+    assert (sent.problem, sent.complete, sent.trainings, sent.version) == ("", True, len(of(events, TrialEnded)), "1")
+
+
+def test_a_recorder_of_mlflow_that_fails_in_an_unknown_way_does_not_end_the_selection(world, tmp_path, monkeypatch, caplog):
+    def no_process(*_):
+        raise OSError("too many processes")
+
+    monkeypatch.setattr(sending, "send_folder", no_process)
+    assert pelt_automl.select(output=tmp_path / "out", **world.options(**QUICK, methods=["head"])).method == "head"
+    assert "OSError: too many processes" in caplog.text
 
 
 @pytest.mark.usefixtures("without_mlflow")

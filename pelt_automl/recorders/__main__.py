@@ -1,0 +1,89 @@
+"""``python -m pelt_automl.recorders FOLDER`` sends a selection's folder to MLflow, in the process that `sending` watches.
+
+Writes JSON lines: the seconds until the next one, and at last the answer (fields of `sending.Sent`).
+"""
+
+import fcntl
+import json
+import os
+import sys
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pelt_automl.errors import PeltError
+from pelt_automl.recorders.mlflow_server import default_tracking_uri
+from pelt_automl.recorders.run_tree import without_secrets
+from pelt_automl.recorders.sending import SILENT_SECONDS, SLOWEST
+
+TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+
+IN_WORDS = {
+    "ReadTimeoutError": "it took the connection and gave no answer within seconds",
+    "ConnectTimeoutError": "it can't be reached (no answer)",
+    "NameResolutionError": "it can't be reached (its name isn't known)",
+    "NewConnectionError": "it can't be reached (connection refused)",
+    "RemoteDisconnected": "it closed the connection without an answer",
+    "ConnectionResetError": "it closed the connection without an answer",
+}
+"""By urllib3's names, which MLflow quotes in its errors."""
+
+
+def main(folder: Path) -> None:
+    """Send and answer."""
+    answers = sys.stdout
+
+    def say(**values: Any) -> None:
+        print(json.dumps(values), file=answers, flush=True)
+
+    with redirect_stdout(sys.stderr):
+        say(**_sent(folder, _Pace(say)))
+
+
+class _Pace:
+    """Says how long the next step may take, here and to MLflow."""
+
+    def __init__(self, say: Any) -> None:
+        self._say, self._timeout = say, os.environ.get(TIMEOUT, "5")
+
+    def alive(self) -> None:
+        """The server has answered."""
+        os.environ[TIMEOUT] = self._timeout
+        self._say(seconds=SILENT_SECONDS)
+
+    def sending(self, size: float) -> None:
+        """`size` bytes are sent next."""
+        os.environ[TIMEOUT] = str(int(self._timeout) + int(size / SLOWEST))
+        self._say(seconds=SILENT_SECONDS + size / SLOWEST)
+
+
+def _sent(folder: Path, pace: _Pace) -> dict[str, Any]:
+    from pelt_automl.recorders.mlflow_sync import send
+
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return {"problem": "another process is sending this selection right now"}
+    try:
+        receipt = asdict(send(folder, default_tracking_uri(), pace.alive, pace.sending))
+    except PeltError as error:
+        return {"problem": str(error)}
+    except Exception as error:  # noqa: BLE001  # whatever it is, the selection is done and its folder complete
+        return {"problem": _in_short(error)}
+    registered = receipt.pop("registered") or {"model": "", "version": "", "said": ""}
+    return receipt | {"model": registered["model"], "version": registered["version"], "champion": registered["said"]}
+
+
+def _in_short(error: Exception) -> str:
+    """What went wrong, without passwords: some libraries put stack traces and whole addresses into their messages."""
+    known = next((words for name, words in IN_WORDS.items() if name in str(error)), None)
+    if known:
+        return known
+    lines = str(error).strip().splitlines() or ["no message"]
+    return without_secrets(f"{type(error).__name__}: {lines[0]}")[:300]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

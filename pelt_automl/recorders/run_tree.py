@@ -1,0 +1,278 @@
+"""A selection's records as the runs that MLflow shows: one for the selection, one for each training. Pure; no MLflow here."""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pelt_automl.errors import SelectionError
+from pelt_automl.records import (
+    ContributionMeasured,
+    CostMeasured,
+    DataDescribed,
+    Event,
+    FinalistScored,
+    GateMeasured,
+    KnockedOut,
+    Planned,
+    ReportOpened,
+    SelectionEnded,
+    SelectionStarted,
+    TrialEnded,
+    VerdictReached,
+    of_kind,
+)
+
+STATUS = {"completed": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
+"""MLflow's status of a trial's run; the tag ``state`` tells completed from stopped."""
+LONGEST_VALUE = 5000
+"""Characters of a tag or parameter that are kept (MLflow's limits are 8,000 and 6,000)."""
+_PASSWORD = re.compile(r"//[^/@\s]*@")
+_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+
+Values = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A metric's value at a moment, in seconds since the epoch, and at a step."""
+
+    name: str
+    value: float
+    time: float
+    step: int = 0
+
+
+@dataclass
+class RunContent:
+    """What a run holds."""
+
+    name: str
+    started: float
+    """Seconds since the epoch, as `ended`."""
+    ended: float
+    status: str
+    """MLflow's: ``FINISHED``, ``FAILED``, or ``KILLED`` for a selection that hasn't ended."""
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    points: list[Point] = field(default_factory=list)
+
+    def add(self, time: float, values: Values, step: int = 0) -> None:
+        """Add metrics of one moment. Values that are missing or not finite are left out."""
+        self.points += [
+            Point(metric_name(name), float(value), time, step)
+            for name, value in values.items()
+            if value is not None and math.isfinite(value)
+        ]
+
+    @property
+    def digest(self) -> str:
+        """The same for the same content: 16 hex digits."""
+        return hashlib.sha256(repr(asdict(self)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class RunTree:
+    """A selection's runs."""
+
+    selection: SelectionStarted
+    """Its first start."""
+    starts: frozenset[str]
+    """When it was started, by ``repr`` of the time. Tells two selections of one key apart."""
+    data: DataDescribed | None
+    verdict: VerdictReached | None
+    ended: bool
+    outcome: str
+    """``recommended``, ``tentative``, ``nothing-learned``; empty where there is no verdict."""
+    parent: RunContent
+    children: dict[str, RunContent]
+    """By trial."""
+
+
+def run_tree(events: Sequence[Event]) -> RunTree:
+    """The runs of a selection with these records. Raises `SelectionError` when they don't say which selection it is."""
+    starts = of_kind(events, SelectionStarted)
+    if not starts:
+        raise SelectionError("the records don't say which selection it is; is this a selection's folder?")
+    started, data, verdicts = starts[0], of_kind(events, DataDescribed), of_kind(events, VerdictReached)
+    ended = bool(of_kind(events, SelectionEnded))
+    return RunTree(
+        started,
+        frozenset(repr(start.time) for start in starts),
+        data[-1] if data else None,
+        verdicts[-1] if verdicts else None,
+        ended,
+        verdicts[-1].outcome if verdicts else "",
+        _parent(events, started, ended=ended),
+        _children(events, started),
+    )
+
+
+# ---------------------------------------------------------------- the selection's run
+
+
+def _parent(events: Sequence[Event], selection: SelectionStarted, *, ended: bool) -> RunContent:
+    last = max((event.time for event in events if isinstance(event, (TrialEnded, SelectionEnded))), default=selection.time)
+    run = RunContent(selection.selection, selection.time, last, "FINISHED" if ended else "KILLED")
+    run.params = texts(flat(selection.settings))
+    run.tags = texts(flat(selection.environment, "environment.") | selection_tags(selection) | {"stage": "selection"})
+    for event in events:
+        match event:
+            case DataDescribed():
+                run.add(event.time, {f"examples/{name}": size for name, size in event.sizes.items()})
+                run.tags |= texts(_data_tags(event))
+            case Planned():
+                final = event.final_steps or event.steps
+                run.add(event.time, {"plan/steps": event.steps, "plan/rung_steps": event.rung_steps, "plan/final_steps": final})
+                run.tags |= texts({"plan": event.message})
+            case ReportOpened():
+                run.add(event.time, {"report_openings": event.openings, "report_examples": event.examples})
+            case VerdictReached():
+                _add_verdict(run, event, of_kind(events, TrialEnded))
+            case SelectionEnded():
+                run.add(event.time, {"seconds": event.seconds} | {f"bill/{phase}": seconds for phase, seconds in event.bill.items()})
+                run.tags |= texts({"ended": event.reason})
+            case _:
+                pass
+    return run
+
+
+def selection_tags(selection: SelectionStarted) -> dict[str, object]:
+    """What a selection's run and its winner's version are found by."""
+    settings = selection.settings
+    return {
+        "task": selection.task,
+        "model": selection.model,
+        "methods": ", ".join(selection.methods),
+        "k": k_text((settings.get("task") or {}).get("k")),
+        "protocol": (settings.get("task") or {}).get("protocol"),
+        "seed": (settings.get("search") or {}).get("seed"),
+        "question": selection.question or None,
+        "effort": selection.effort or None,
+    }
+
+
+def _data_tags(event: DataDescribed) -> dict[str, object]:
+    tags: dict[str, object] = {"kind": event.kind, "metric": event.metric, "k": k_text(event.k), "protocol": event.protocol}
+    tags["positive_class"] = event.positive_class or None
+    hashes = {f"hash.{name}": value for name, value in event.hashes.items()}
+    return tags | hashes | {f"note.{index}": note for index, note in enumerate(event.notes)}
+
+
+def _add_verdict(run: RunContent, event: VerdictReached, trials: Sequence[TrialEnded]) -> None:
+    """The winner's score, and its method and hyper-parameters under the names that they have in the trainings' runs."""
+    run.add(event.time, {"report_score": event.report_score, "p_best": event.p_best})
+    run.add(event.time, {f"margin/{candidate}": margin for candidate, margin in event.margins.items()})
+    winner = next((trial for trial in trials if trial.candidate == event.candidate), None)
+    if winner:
+        run.params |= texts({"method": event.method} | winner.hyper_parameters)
+        run.add(event.time, {"best_select_score": winner.select_score})
+        run.add(event.time, {f"parameters/{name}": number for name, number in winner.parameters.items()})
+    tied = ", ".join(standing.candidate for standing in event.standings if standing.tied)
+    run.tags |= texts({"outcome": event.outcome, "verdict.method": event.method})
+    run.tags |= texts({"verdict.candidate": event.candidate, "verdict.tied": tied})
+    run.tags |= texts({f"warning.{index}": warning for index, warning in enumerate(event.warnings)})
+    # MLflow shows this tag as the run's description.
+    run.tags |= texts({"report_metric": event.report_metric, "mlflow.note.content": event.statement})
+
+
+# ---------------------------------------------------------------- the trainings' runs
+
+
+def _children(events: Sequence[Event], selection: SelectionStarted) -> dict[str, RunContent]:
+    """A training that went on after it had been stopped is the one that it became."""
+    shared = {key: value for key, value in selection_tags(selection).items() if key != "methods"}
+    data, plans = of_kind(events, DataDescribed), of_kind(events, Planned)
+    if data:
+        shared |= {"k": k_text(data[-1].k), "protocol": data[-1].protocol}
+    rungs = (plans[-1].rungs or [plans[-1].rung_steps]) if plans else None
+    runs = {event.trial: _training(event, shared, rungs) for event in of_kind(events, TrialEnded)}
+    for event in events:
+        for trial, values, step in _evidence(event):
+            if trial in runs:
+                runs[trial].add(event.time, values, step)  # type: ignore[attr-defined]  # all of these have a time
+    return runs
+
+
+def _training(event: TrialEnded, shared: Mapping[str, object], rungs: Sequence[int] | None) -> RunContent:
+    started = event.time - event.seconds
+    run = RunContent(event.trial, started, event.time, STATUS[event.state])
+    # Only parameters and metrics can be axes of MLflow's compare view.
+    run.params = texts({"method": event.method} | event.hyper_parameters)
+    # Tags are copied to each child, or filters on them would drop the children.
+    run.tags = texts(shared) | texts(
+        {
+            "method": event.method,
+            "stage": event.stage,
+            "rung": sum(event.steps > rung for rung in rungs) if rungs is not None and event.stage == "search" else None,
+            "seed": f"{event.seeds.split}-{event.seeds.initialization}-{event.seeds.order}",
+            "candidate": event.candidate,
+            "number": event.number,
+            "state": event.state,
+            "is_default": str(event.is_default).lower(),
+            "constant_predictions": str(event.constant_predictions).lower(),
+            "cause": event.cause or None,
+        }
+    )
+    for point in event.curve:
+        values = {"train_loss": point.train_loss, "select_score": point.select_score, "learning_rate": point.learning_rate}
+        run.add(started + point.seconds, values, point.step)
+    run.add(event.time, {"best_select_score": event.select_score, "seconds": event.seconds, "steps": event.steps})
+    run.add(event.time, {f"parameters/{name}": number for name, number in event.parameters.items()})
+    return run
+
+
+def _evidence(event: Event) -> Iterator[tuple[str, Values, int]]:
+    """What an event adds to a training's run: the training, metrics, and their step. A layer takes the step's place, so that MLflow draws
+    the gates over the layers.
+    """
+    match event:
+        case FinalistScored():
+            yield event.trial, {"report_score": event.report_score}, 0
+        case GateMeasured():
+            name, drift = f"{event.submodule}.{event.site}", event.mean - event.start
+            values = {f"gate_mean/{name}": event.mean, f"gate_drift/{name}": drift, f"gate_spread/{name}": event.spread}
+            yield event.trial, values, event.layer
+        case ContributionMeasured():
+            yield event.trial, {f"contribution/{event.submodule}.{event.site}": event.mean}, event.layer
+        case KnockedOut():
+            yield event.trial, {"select_score_all": event.score, f"select_score_without/{event.submodule}": event.score_without}, 0
+        case CostMeasured():
+            latencies = {f"{'merged_' if own.merged else ''}latency_ms_{own.batch}": own.ms for own in event.latencies}
+            for trial in event.trials:
+                yield trial, latencies | {"memory_gb": event.memory_gb}, 0
+        case _:
+            pass
+
+
+# ---------------------------------------------------------------- names and texts
+
+
+def k_text(k: int | None) -> str:
+    """As tags have it: ``100``, or ``full``."""
+    return "full" if k is None else str(k)
+
+
+def metric_name(key: str) -> str:
+    """`key` with the characters that MLflow allows."""
+    return re.sub(r"[^\w./ -]", "_", key)[:250]
+
+
+def texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """As MLflow takes them: short enough, without passwords and tokens, without what is None."""
+    return {metric_name(key): without_secrets(str(value))[:LONGEST_VALUE] for key, value in values.items() if value is not None}
+
+
+def without_secrets(text: str) -> str:
+    """`text` without passwords in addresses and without the Hub's tokens."""
+    return _TOKEN.sub("hf_...", _PASSWORD.sub("//", text))
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dots in the names."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return result
