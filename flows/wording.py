@@ -34,4 +34,4 @@ def _parameter(found: re.Match[str]) -> str:
 
 def first_sentence(text: str) -> str:
     """The first sentence of a verdict, without its full stop; a point within a number or name ends none."""
-    return re.split(r"(?<=[.!?])\s+(?=[A-Z(])", " ".join(text.split()), maxsplit=1)[0].removesuffix(".")
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z0-9(])", " ".join(text.split()), maxsplit=1)[0].removesuffix(".")

@@ -65,22 +65,28 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """The services' environment: the caller's, less what would lead to another Prefect server."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_API_", "PREFECT_PROFILE"))}
-        return kept | {
-            "PELT_AUTOML_HOME": str(self.home),
-            "PELT_AUTOML_ROOT": str(ROOT),
-            "PREFECT_HOME": str(self.home / "prefect"),
-            "PREFECT_API_URL": self.api,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-            # `prefect deployment run ... --watch` shows the log, which ends with the verdict.
-            "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
-            "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",
-            "DO_NOT_TRACK": "true",
-            "MLFLOW_TRACKING_URI": self.mlflow,
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        }
+        # As last time where nothing else is said: a selection that is gone on with needs its data.
+        last = {} if DATA_DIR in kept or not (there := last_data_folder(self)) else {DATA_DIR: there}
+        return (
+            kept
+            | last
+            | {
+                "PELT_AUTOML_HOME": str(self.home),
+                "PELT_AUTOML_ROOT": str(ROOT),
+                "PREFECT_HOME": str(self.home / "prefect"),
+                "PREFECT_API_URL": self.api,
+                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+                "PREFECT_WORKER_QUERY_SECONDS": "1",
+                "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+                # `prefect deployment run ... --watch` shows the log, which ends with the verdict.
+                "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
+                "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",
+                "DO_NOT_TRACK": "true",
+                "MLFLOW_TRACKING_URI": self.mlflow,
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -271,7 +277,7 @@ def up(stack: Stack) -> None:
                 started.append(service.name)
                 start(stack, service)
                 if service.name == "worker":
-                    data_file(stack).write_text(os.environ.get(DATA_DIR, ""), encoding="utf-8")
+                    data_file(stack).write_text(stack.environment().get(DATA_DIR, ""), encoding="utf-8")
     except BaseException:
         for name in reversed(started):
             stop(stack, name)
@@ -331,9 +337,14 @@ def data_file(stack: Stack) -> Path:
     return stack.folder / "data-dir.txt"
 
 
+def last_data_folder(stack: Stack) -> str:
+    """The folder that the worker reads from, or the last one read from; empty for none."""
+    return data_file(stack).read_text(encoding="utf-8") if data_file(stack).is_file() else ""
+
+
 def data_folder(stack: Stack) -> str:
     """The folder that the running worker reads from, in words; what the caller asks for may be another one."""
-    there = data_file(stack).read_text(encoding="utf-8") if data_file(stack).is_file() else ""
+    there = last_data_folder(stack)
     wanted = os.environ.get(DATA_DIR) or there
     if wanted != there:
         return f"still {there or 'none'}: the worker runs already; for {wanted}: make down; {DATA_DIR}={wanted} make up"

@@ -188,3 +188,12 @@ def test_the_state_of_services_that_do_not_run_is_told_without_asking_anybody(sc
 )  # fmt: skip
 def test_facts_are_told_in_words(script, fact, line):
     assert script.line_of(fact) == line
+
+
+def test_the_data_folder_is_that_of_last_time_unless_another_one_or_none_is_said(script, stack, monkeypatch):
+    script.data_file(stack).write_text("/data")
+    monkeypatch.delenv("PELT_AUTOML_DATA_DIR", raising=False)
+    assert stack.environment()["PELT_AUTOML_DATA_DIR"] == "/data"
+    for said in ("/other", ""):
+        monkeypatch.setenv("PELT_AUTOML_DATA_DIR", said)
+        assert stack.environment()["PELT_AUTOML_DATA_DIR"] == said

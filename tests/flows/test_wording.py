@@ -57,6 +57,7 @@ def test_no_text_of_the_program_names_output_in_a_flow():
     ("statement", "sentence"),
     [
         ("Recommended: lora, 81.3 accuracy (79.2 to 83.0). It leads.", "Recommended: lora, 81.3 accuracy (79.2 to 83.0)"),
+        ("Best: head #1 (rate 0.0032), 1,925 parameters. 2 finalists were compared.", "Best: head #1 (rate 0.0032), 1,925 parameters"),
         ("Nothing was learned", "Nothing was learned"),
         ("It has 0.5 s. (See the report.)", "It has 0.5 s"),
         ("Lines\nbreak. Then more.", "Lines break"),
