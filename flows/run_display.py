@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from flows.wording import first_sentence, in_a_flow
+from pelt_automl.recommendation.wording import Unit
 from pelt_automl.records import (
     DataDescribed,
     Decision,
@@ -37,13 +38,14 @@ class LogDisplay:
 
 
 def describe(event: Event) -> str | None:
-    """One line for a reader of the log; None for events that would only be noise there."""
+    """A line for a reader of the log, for data also one for each note; None for events that would only be noise there."""
     match event:
         case SelectionStarted():
             return f"{'Taking up' if event.resumed else 'Starting'} {event.selection}: {', '.join(event.methods)}"
         case DataDescribed():
             sizes = ", ".join(f"{number} {split}" for split, number in event.sizes.items())
-            return f"Data: {sizes} examples, metric {event.metric}"
+            metric = Unit(event.metric, event.positive_class).name
+            return "\n".join([f"Data: {sizes} examples, metric {metric}", *(f"Note: {note}" for note in event.notes)])
         case Planned():
             return event.message or f"Plan: {event.steps} optimizer steps a training"
         case TrialEnded():

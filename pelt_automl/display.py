@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pelt_automl.recommendation.wording import Unit
 from pelt_automl.records import (
     CostMeasured,
     DataDescribed,
@@ -46,7 +47,8 @@ class TerminalDisplay:
         if isinstance(event, Progress):
             self._progress(event)
         elif text := _line(event):
-            self._print(text)
+            for line in text.split("\n"):
+                self._print(line)
 
     def _print(self, text: str) -> None:
         seconds = time.monotonic() - self.started
@@ -96,7 +98,9 @@ def _started(event: SelectionStarted) -> str:
 
 def _data(event: DataDescribed) -> str:
     sizes = ", ".join(f"{size} {split}" for split, size in event.sizes.items())
-    return f"{event.task}: {event.kind}, {event.metric}; {sizes} examples ({event.protocol} protocol)"
+    metric = Unit(event.metric, event.positive_class).name
+    notes = [f"  note: {' '.join(note.split())}" for note in event.notes]
+    return "\n".join([f"{event.task}: {event.kind}, {metric}; {sizes} examples ({event.protocol} protocol)", *notes])
 
 
 def _planned(event: Planned) -> str:

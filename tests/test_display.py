@@ -1,0 +1,26 @@
+"""What a selection says while it runs: in the terminal, and in a flow's log."""
+
+from flows.run_display import describe
+from pelt_automl.display import TerminalDisplay
+from pelt_automl.records import DataDescribed
+
+DATA = DataDescribed(
+    "mails", "classification", "f1", True, ["ok", "fraud"], 16, "strict", {"train": 11, "select": 5}, {},
+    ["mails.csv: it isn't UTF-8; read as windows-1252 (--encoding overrides it)", "in two\nlines"], positive_class="fraud",
+)  # fmt: skip
+
+
+def test_the_notes_on_the_data_and_the_class_of_f1_are_said_at_the_start(capsys):
+    TerminalDisplay().record(DATA)
+    lines = [line.partition("s  ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert lines == [
+        "mails: classification, f1 of 'fraud'; 11 train, 5 select examples (strict protocol)",
+        "  note: mails.csv: it isn't UTF-8; read as windows-1252 (--encoding overrides it)",
+        "  note: in two lines",
+    ]
+
+
+def test_a_flows_log_says_them_too():
+    said = describe(DATA)
+    assert said.splitlines()[0] == "Data: 11 train, 5 select examples, metric f1 of 'fraud'"
+    assert "Note: mails.csv: it isn't UTF-8" in said
