@@ -12,7 +12,7 @@ from pelt_automl.durable import replacing
 from pelt_automl.errors import SettingsError, TaskError, all_problems
 from pelt_automl.tasks.delimited import write_delimited
 from pelt_automl.tasks.files import Reading, check_reading, read_table
-from pelt_automl.tasks.tables import Table, TextForm, cell_text, counted_rows
+from pelt_automl.tasks.tables import Table, TextForm, cell_text, counted_rows, meant
 
 COLUMN = "prediction"
 PROBABILITY = "probability_"
@@ -130,7 +130,7 @@ def _check(table: Table, columns: Sequence[str], wanted: int, new: Sequence[str]
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise SettingsError(
-            f"{table.name} has no column {', '.join(missing)}; it has {', '.join(table.columns)}. "
+            f"{table.name} has no column {', '.join(missing)}{meant(missing[0], table.columns)}; it has {', '.join(table.columns)}. "
             "Name those with the text in the order of training: --text-columns a,b"
         )
     if there := [column for column in new if column in table.columns]:

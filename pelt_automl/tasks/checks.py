@@ -28,7 +28,7 @@ from pelt_automl.tasks.labels import (
     same_class,
     shortened,
 )
-from pelt_automl.tasks.tables import Table, cell_text, counted_rows
+from pelt_automl.tasks.tables import Table, cell_text, counted_rows, meant
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _missing_columns(table: Table, columns: Columns) -> list[str]:
     wanted = [name for name in (*columns.text, columns.label) if name not in table.columns]
     hint = " (is the delimiter another one?)" if len(table.columns) == 1 and any(c in table.columns[0] for c in ";\t,|") else ""
     there = ", ".join(table.columns)
-    return [f"{table.name}: there is no column {name!r}; its columns are: {there}{hint}" for name in wanted]
+    return [f"{table.name}: there is no column {name!r}{meant(name, table.columns)}; its columns are: {there}{hint}" for name in wanted]
 
 
 def _read(table: Table, columns: Columns, *, leave_out: bool) -> _Column:

@@ -91,10 +91,15 @@ def known_encoding(encoding: str) -> str | None:
     return found.name
 
 
+def no_encoding(encoding: str) -> str:
+    """What is said of a name that Python doesn't know."""
+    return f"there is no encoding {encoding!r}; common ones are utf-8, windows-1252, utf-16, windows-1251, shift_jis"
+
+
 def _as_told(raw: bytes, path: Path, encoding: str) -> tuple[str, str, str]:
     codec = known_encoding(encoding)
     if codec is None:
-        raise SettingsError(f"there is no encoding {encoding!r}; common ones are utf-8, windows-1252, utf-16, windows-1251, shift_jis")
+        raise SettingsError(no_encoding(encoding))
     mark = next((own for bom, own, _ in MARKS if raw.startswith(bom) and own.removesuffix("-sig") == codec), None)
     if codec == "iso8859-1" and _CONTROLS.search(raw) and _reads(raw, WESTERN):
         # What is called Latin-1 and has quotes, dashes or the euro sign is windows-1252, as every browser takes it.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pelt_automl.errors import SettingsError, TaskError, all_problems
-from pelt_automl.tasks.delimited import read_delimited
-from pelt_automl.tasks.encodings import decode
+from pelt_automl.tasks.delimited import delimiter_from, read_delimited
+from pelt_automl.tasks.encodings import decode, known_encoding, no_encoding
 from pelt_automl.tasks.tables import Table, TextForm, counted_rows, is_blank, positions, raise_if
 
 __all__ = ["READERS", "Reading", "Table", "check_reading", "positions", "read_table"]
@@ -50,9 +50,16 @@ def read_table(path: Path, reading: Reading | None = None) -> Table:
 
 
 def check_reading(paths: Sequence[Path], reading: Reading) -> None:
-    """Raises `SettingsError` when an encoding or a delimiter is set that none of these files can have."""
+    """Raises `SettingsError` when an encoding or a delimiter is set that doesn't exist, or that none of these files can have."""
     endings = {path.suffix.lower() for path in paths}
     problems = []
+    if reading.encoding is not None and known_encoding(reading.encoding) is None:
+        problems.append(no_encoding(reading.encoding))
+    if reading.delimiter is not None:
+        try:
+            delimiter_from(reading.delimiter)
+        except SettingsError as error:
+            problems.append(str(error))
     if reading.delimiter is not None and not endings & {".csv", ".tsv"}:
         problems.append(f"delimiter is {reading.delimiter!r}, but no file ends in .csv or .tsv; leave it out")
     if reading.encoding is not None and endings <= {".parquet"}:

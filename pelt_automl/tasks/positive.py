@@ -29,7 +29,7 @@ def positive_class(settings: TaskSettings, raw: RawTask, metric: Metric) -> tupl
         binary = " or ".join(name for name, other in METRICS.items() if other.binary)
         raise SettingsError(
             f"a positive class ({settings.positive_class!r}) is for the metrics {binary} on two classes; here the metric is {metric.name}, "
-            "which treats all classes alike: set the metric, or leave the positive class out"
+            "which treats all classes alike: set the metric (--metric f1), or leave the positive class out"
         )
     name = metric.name.replace("_", " ")
     if settings.positive_class is not None:

@@ -1,5 +1,6 @@
 """Rows as they stand in a file or in a split of a data set, and how messages name their lines."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -70,6 +71,13 @@ def cell_text(value: Any) -> str | None:
     if isinstance(value, str):
         return value.strip()
     return str(value) if isinstance(value, int | float) else None
+
+
+def meant(name: str, columns: Sequence[str]) -> str:
+    """A question about a column that is called almost so, or nothing."""
+    alike = [column for column in columns if column.casefold().strip() == name.casefold().strip()]
+    near = alike or difflib.get_close_matches(name, columns, n=1, cutoff=0.8)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def raise_if(path: Path, problems: Sequence[str]) -> None:

@@ -151,7 +151,7 @@ GOOD = ["a", "b"] * 20
 @pytest.mark.parametrize(
     ("labels", "texts", "more", "expected"),
     [
-        (GOOD, None, {"label_column": "lable"}, ["there is no column 'lable'; its columns are: text, label"]),
+        (GOOD, None, {"label_column": "lable"}, ["there is no column 'lable' (did you mean 'label'?); its columns are: text, label"]),
         (GOOD, None, {"text_columns": ("x", "y")}, ["2 problems", "no column 'x'", "no column 'y'"]),
         (GOOD, ["", " ", *map(str, range(38))], {}, ["2 rows without text in 'text'; fill or drop (lines 2, 3)"]),
         (["a"] * 40, None, {}, ["all 40 labels are 'a'", "at least two classes"]),
