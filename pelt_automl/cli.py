@@ -370,7 +370,7 @@ def predict(
     predicted = predict_file(_folder(selection), input_file, output_file, options)
     for note in predicted.notes:
         print(f"note: {note}", file=sys.stderr)
-    print(f"{predicted.rows} rows written to {output_file}")
+    print(f"{predicted.predictions} predictions written to {output_file}")
 
 
 @app.command("reproduce-unipelt")

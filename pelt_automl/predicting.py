@@ -45,6 +45,8 @@ class Predicted:
 
     rows: int
     """Rows that were written."""
+    predictions: int
+    """Those of them that have text, and so a prediction."""
     notes: tuple[str, ...]
     """How the input was read, and which rows have no text and so an empty prediction."""
 
@@ -98,7 +100,7 @@ def predict_file(selection: Path, input_file: Path, output_file: Path, options: 
         *([f"{without} ({table.where(empty)})"] if empty else []),
         *(str(w.message) for w in said if w.category is PredictionWarning),
     ]
-    return Predicted(len(rows), tuple(notes))
+    return Predicted(len(rows), len(present), tuple(notes))
 
 
 def _kept(value: Any) -> Any:

@@ -275,7 +275,7 @@ def test_the_command_says_what_it_wrote_and_how_it_read(finished, tmp_path, monk
             assert said.err.startswith("error: the output: ")
             assert "is there already" in said.err
             continue
-        assert said.out == f"3 rows written to {tmp_path / 'out.csv'}\n"
+        assert said.out == f"2 predictions written to {tmp_path / 'out.csv'}\n"
         assert [line.partition(": ")[2].removeprefix(f"{tmp_path / 'in.csv'}: ") for line in said.err.splitlines()] == [
             "it isn't UTF-8; read as windows-1252 (--encoding overrides it)",
             "its cells stand between semicolons",

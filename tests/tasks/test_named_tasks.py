@@ -181,7 +181,7 @@ def test_class_indices_of_the_hub_become_names_and_unlabelled_splits_are_not_rep
     data = load_task(TaskSettings(task="hf:owner/x", text_columns=("text",), label_column="label"))
     assert data.labels == ("neg", "pos")
     assert data.sizes(0) == {"train": 28, "select": 12, "report": 8}
-    with pytest.raises(TaskError, match=r"no column 'lable'; its columns are: text, label"):
+    with pytest.raises(TaskError, match=r"no column 'lable' \(did you mean 'label'\?\); its columns are: text, label"):
         load_task(TaskSettings(task="hf:owner/x", text_columns=("text",), label_column="lable"))
 
 
