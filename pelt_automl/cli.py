@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from pelt_automl import __version__
 from pelt_automl.config import SearchSettings, TrainingSettings, home
@@ -17,8 +18,28 @@ if TYPE_CHECKING:
     from pelt_automl.curve import KCurve
     from pelt_automl.recorders import Sent
 
+BAD_INPUT, INTERRUPTED = 2, 130
+"""Exit codes."""
+
+RESUMABLE = ("select", "reproduce-unipelt")
+
+
+class Commands(TyperGroup):
+    """All commands; one that is interrupted says how to go on. Typer itself would end without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was typed."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            how = " Run the same command again to resume." if ctx.invoked_subcommand in RESUMABLE else ""
+            print(f"\nInterrupted.{how}", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+
+
 app = typer.Typer(
     name="pelt-automl",
+    cls=Commands,
     help="Which parameter-efficient tuning method should I use for this text task, with this much data, and with which settings?",
     no_args_is_help=True,
     add_completion=False,
@@ -26,8 +47,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-BAD_INPUT, INTERRUPTED = 2, 130
-"""Exit codes."""
 SYNC_SECONDS = 600.0
 """For one selection at most, when somebody waits for it."""
 
@@ -47,8 +66,8 @@ def main() -> None:
     except PeltError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on where it stood", file=sys.stderr)
+    except KeyboardInterrupt:  # before a command has begun
+        print("\nInterrupted.", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

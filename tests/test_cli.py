@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import transformers
 
+import pelt_automl
 from pelt_automl import cli
 from pelt_automl.backbones import ARCHITECTURES
+from pelt_automl.errors import SelectionError
 from pelt_automl.folders import LOCK, exclusive
 from pelt_automl.methods import METHODS, STANDARD
 from pelt_automl.modifications import pack
@@ -275,14 +277,46 @@ def test_a_selection_under_way_is_not_sent_and_a_folder_without_one_is_refused(r
         assert "the selection is under way; it is sent when it ends" in refused("sync", tmp_path)
 
 
-def test_interrupted_it_says_how_to_go_on(run, monkeypatch):
-    def interrupt():
+def test_a_command_that_is_interrupted_ends_with_130_and_its_line(run, finished, tmp_path, monkeypatch):
+    """The rest of it, with a real signal, is in test_interrupt.py."""
+
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "app", interrupt)
-    code, _, err = run("select")
-    assert code == 130
-    assert "the same command goes on where it stood" in err
+    monkeypatch.setattr("pelt_automl.predicting.predict_file", interrupt)
+    code, _, err = run("predict", finished.folder, "--input", "a.csv", "--output", tmp_path / "b.csv")
+    assert (code, err) == (130, "\nInterrupted.\n")
+
+
+# ---------------------------------------------------------------- damaged files
+
+
+def test_damaged_records_are_one_message(refused, finished, tmp_path):
+    folder = finished.copy(tmp_path / "out")
+    with (folder / "records.jsonl").open("a") as file:
+        file.write('{"event": "TrialEnded", "trial": "x"}\n')
+    assert "records.jsonl is damaged, or was written by another version: line" in refused("report", folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("weights.safetensors", b"", "isn't a readable safetensors file"),
+        ("weights.safetensors", None, "isn't a readable safetensors file"),
+        ("pelt_config.json", b"{}", "isn't a file that this version has written: it lacks 'modifications'"),
+        ("pelt_config.json", b"\xff", "isn't a file that this version has written"),
+        ("tokenizer/tokenizer.json", b"{", "the tokenizer in"),
+    ],
+)
+def test_a_damaged_winner_is_one_message(refused, finished, tmp_path, name, content, message):
+    folder = finished.copy(tmp_path / "out")
+    path = folder / "winner" / name
+    path.write_bytes(path.read_bytes()[:-9] if content is None else content)
+    assert message in refused("predict", folder, "--input", finished.world.test, "--output", tmp_path / "b.csv")
+    assert message in refused("export", folder, "--peft", "--output", tmp_path / "peft")
+    with pytest.raises(SelectionError, match=re.escape(message)):
+        pelt_automl.load(folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
 def test_verbose_prints_the_tracebacks_of_trainings_that_failed(run, finished, tmp_path):

@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from pelt_automl.checked import checked
 from pelt_automl.curve.answer import (
     ALONE,
     CUT_OFF,
@@ -186,8 +187,8 @@ def rebuilt_curve(folder: Path) -> KCurve:
     path = folder / FILE
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        ks, missing = data["ks"], data["missing"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        ks, missing = checked(list[int | None], data["ks"]), checked(dict[str, str], data["missing"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SelectionError(f"{path} can't be read as a curve ({error}); run the same command again to have it written anew") from error
     curve = read_curve(folder, ks, missing)
     if curve is None:

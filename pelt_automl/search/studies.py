@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock  # the base class of its lock_obj; Optuna exports only its own two
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from pelt_automl.errors import SearchSpaceError
+from pelt_automl.errors import SearchSpaceError, SelectionError
 from pelt_automl.records import HyperParameters
 from pelt_automl.search.samplers import sampler as make_sampler
 from pelt_automl.search.spaces import SearchSpace
@@ -69,7 +69,10 @@ class _FileLock(BaseJournalFileLock):
 
 
 def open_storage(journal: Path) -> BaseStorage:
-    """The journal at `journal`, made if need be; a last line that a kill cut off is taken away."""
+    """The journal at `journal`, made if need be; a last line that a kill cut off is taken away.
+
+    Raises `SelectionError` when it is damaged.
+    """
     lock = _FileLock(journal.with_suffix(".lock"))
     lock.acquire()
     try:
@@ -78,7 +81,13 @@ def open_storage(journal: Path) -> BaseStorage:
             os.truncate(journal, content.rfind(b"\n") + 1)
     finally:
         lock.release()
-    return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+    try:
+        return JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+    except Exception as error:  # Optuna trusts what is in its file
+        raise SelectionError(
+            f"{journal} is damaged: Optuna can't read it ({type(error).__name__}: {error}). "
+            "Put back a copy of it, or begin again in another folder"
+        ) from error
 
 
 class MethodStudy:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pelt_automl.design_space import Modification
+from pelt_automl.errors import SelectionError
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
 from pelt_automl.records import TrialEnded
@@ -22,7 +23,14 @@ def trained_pack(context: Context, runs: Sequence[TrialEnded]) -> Pack:
     trials = [PackTrial(without_reparameterization(_changes(run)), run.seeds.initialization) for run in runs]
     pack = Pack(context.backbone, trials, context.data.outputs, context.lower)
     for slot, run in enumerate(runs):
-        pack.load_weights(slot, load_tensors(weights_of_run(context.folder, run.trial))[0])
+        path = weights_of_run(context.folder, run.trial)
+        try:
+            pack.load_weights(slot, load_tensors(path)[0])
+        except (KeyError, RuntimeError) as error:
+            raise SelectionError(
+                f"the weights of {run.trial} can't be used ({error}). They were trained already: put back a copy of {path}, "
+                "or begin again with another --output"
+            ) from error
     return pack
 
 

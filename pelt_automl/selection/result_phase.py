@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pelt_automl.errors import SelectionError
 from pelt_automl.folders import clear_work_folder
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import kept_form
@@ -73,8 +74,13 @@ def _winning_run(context: Context, verdict: VerdictReached) -> tuple[TrialEnded,
         best = max(runs, key=lambda run: sign * (run.select_score or 0.0))
         return best, weights_of_run(context.folder, best.trial)
     weights = weights_of_method(context.folder, verdict.method)
-    kept = load_tensors(weights)[1]["trial"]
-    return next(trial for trial in trials if trial.trial == kept), weights
+    kept = load_tensors(weights)[1].get("trial")
+    found = next((trial for trial in trials if trial.trial == kept), None)
+    if found is None:
+        raise SelectionError(
+            f"{weights} doesn't say which trial's weights it has; put back a copy of it, or begin again with another --output"
+        )
+    return found, weights
 
 
 def _reason(context: Context) -> str:

@@ -1,5 +1,6 @@
 """The search's trials on their way: begun, kept at their rungs, and taken up again."""
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from pelt_automl.selection.context import Context
 from pelt_automl.selection.working_folders import working
 from pelt_automl.training.checkpoints import load_progress, save_progress
 from pelt_automl.training.trials import TrialProgress, TrialRun
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -37,7 +40,7 @@ def begin_trial(context: Context, method: str, asked: Asked) -> SearchTrial:
 
 def keep(context: Context, run: TrialRun) -> None:
     """Write what it needs for going on from its rung."""
-    save_progress(_checkpoint(context, run.name), run.progress)
+    save_progress(_checkpoint(context, run.name), run.progress, _owner(context, run))
 
 
 def take_up(context: Context, run: TrialRun) -> None:
@@ -45,22 +48,27 @@ def take_up(context: Context, run: TrialRun) -> None:
     checkpoint = _checkpoint(context, run.name)
     if checkpoint.is_file():
         try:
-            run.progress = load_progress(checkpoint)
+            run.progress = load_progress(checkpoint, _owner(context, run))
         except SelectionError as error:
             run.progress = TrialProgress()
+            log.warning("%s starts over: %s", run.name, error)
             context.record.add(Decision("started anew", run.name, f"its checkpoint can't be read: {error}"))
 
 
 def stop(context: Context, run: TrialRun, cause: str) -> None:
     """End one that has been kept, with the weights that its checkpoint has; without them where it can't be read."""
     with suppress(SelectionError):
-        run.progress = load_progress(_checkpoint(context, run.name))
+        run.progress = load_progress(_checkpoint(context, run.name), _owner(context, run))
     run.end("stopped", cause)
 
 
 def forget(context: Context, run: TrialRun) -> None:
     """Remove its checkpoint."""
     _checkpoint(context, run.name).unlink(missing_ok=True)
+
+
+def _owner(context: Context, run: TrialRun) -> str:
+    return f"{run.name} of {context.question}"
 
 
 def _checkpoint(context: Context, name: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any, Self
 from pelt_automl.backbones.loading import Backbone, Precision, check_model, load_backbone, load_outline
 from pelt_automl.config import BEHAVIOUR, SelectionSettings, home
 from pelt_automl.errors import SelectionError
-from pelt_automl.folders import LOCK, RECORDS, check_output, exclusive, make_output
+from pelt_automl.folders import LOCK, RECORDS, check_output, exclusive, make_output, make_work_folder
 from pelt_automl.recommendation import Recommendation, load_recommendation
 from pelt_automl.recommendation.outcome import SECONDS_ENOUGH
 from pelt_automl.recommendation.schema import FILE
@@ -36,7 +36,6 @@ from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
 from pelt_automl.selection.speed import choose_threads, machine_numbers, machine_words, measure_speed, planned_precision, workload
 from pelt_automl.selection.text_length import length_note, recorded_length, text_length
-from pelt_automl.selection.working_folders import prepare_work
 from pelt_automl.tasks import load_task
 from pelt_automl.tasks.baselines import constant_on_select
 from pelt_automl.training.checkpoints import precision_name
@@ -94,7 +93,7 @@ class Selection:
             context = Context(settings, folder, methods, spaces, data, tokenizer, shape.vocabulary, length, record, clock, inherited, bill)
             selection = Selection(context, name, key, held)
             if not selection.finished:
-                prepare_work(folder)
+                make_work_folder(folder)
                 selection._start(left_out, over, resumed=bool(events))
             selection._held = held.pop_all()
         return selection
@@ -290,7 +289,7 @@ def _earlier_events(folder: Path, key: str) -> list[Event]:
     if started and started[0].key != key:
         raise SelectionError(
             f"{folder} holds another selection ({started[0].selection}: other settings, data or program version); "
-            "choose another folder with --output, or remove this one"
+            "choose another folder with --output"
         )
     return events if started else []
 

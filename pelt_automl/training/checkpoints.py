@@ -1,8 +1,9 @@
 """What is kept of a training, as safetensors and JSON; nothing is ever pickled."""
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
+from pelt_automl.checked import checked
 from pelt_automl.design_space import Form, Modification, modification_from_dict, modification_to_dict
 from pelt_automl.durable import filling, replacing, write_text
 from pelt_automl.errors import SelectionError
 from pelt_automl.modifications.bridged import ADAPTER_WEIGHTS, write_config
-from pelt_automl.records import CurvePoint
 from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.trials import TrialProgress
 
@@ -24,6 +25,9 @@ FORMAT = 1
 CONFIG, WEIGHTS, TOKENIZER = "pelt_config.json", "weights.safetensors", "tokenizer"
 _BEST, _CONTINUATION = "best/", "continuation/"
 _CURRENT = "best_is_current"
+_PROGRESS, _OWNER = "progress", "of"
+_CONTENT = "crc32"
+"""In a file's metadata: of its tensors' names, types, shapes and values."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,26 @@ class TrainedConfig:
     def from_json(text: str) -> "TrainedConfig":
         """The inverse of `to_json`. Raises one of several built-in errors for another file; see `load_config`."""
         data = json.loads(text)
-        modifications = tuple(modification_from_dict(entry) for entry in data.pop("modifications"))
-        return TrainedConfig(modifications=modifications, scale=LabelScale(**data.pop("scale")), **data)
+        modifications = tuple(modification_from_dict(entry) for entry in data["modifications"])
+        if unknown := sorted(set(data) - {f.name for f in fields(TrainedConfig)}):
+            raise ValueError(f"it has {', '.join(unknown)}, which isn't known")
+        config = checked(TrainedConfig, data | {"modifications": modifications})
+        if problems := config.problems():
+            raise ValueError("; ".join(problems))
+        return config
+
+    def problems(self) -> list[str]:
+        """What can't be: values of the right types that no training leads to."""
+        rules = (
+            (self.format == FORMAT, f"format is {self.format}; this version reads {FORMAT}"),
+            (self.kind in ("classification", "regression"), f"kind is {self.kind!r}"),
+            (len(self.labels) > 1 or self.kind != "classification", f"there are {len(self.labels)} labels"),
+            (len(self.text_columns) in (1, 2), f"there are {len(self.text_columns)} text columns"),
+            (self.max_length > 0, f"max_length is {self.max_length}"),
+            (self.precision in ("bf16", "fp32"), f"precision is {self.precision!r}"),
+            ({"name", "location", "sha256"} <= set(self.backbone), "backbone lacks name, location or sha256"),
+        )
+        return [message for holds, message in rules if not holds]
 
 
 def describe(backbone: Backbone) -> dict[str, str]:
@@ -114,27 +136,45 @@ def load_config(folder: Path) -> TrainedConfig:
         return TrainedConfig.from_json((folder / CONFIG).read_text(encoding="utf-8"))
     except OSError as error:
         raise SelectionError(f"{folder} holds no trained method: {CONFIG} can't be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SelectionError(f"{folder / CONFIG} isn't a file that this version has written: {type(error).__name__}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise SelectionError(f"{folder / CONFIG} isn't a file that this version has written: {what}") from error
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write safetensors so that a kill leaves either the old file or the new one, never half of one."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as draft:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, draft, metadata)
+        save_file(plain, draft, (metadata or {}) | {_CONTENT: _content(plain)})
+
+
+def _content(tensors: Mapping[str, Tensor]) -> str:
+    found = 0
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)
+        found = zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data, found)
+    return f"{found:08x}"
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file, on the CPU. Raises `SelectionError` when it can't be read."""
+    """Tensors and metadata of a safetensors file, on the CPU.
+
+    Raises `SelectionError` when it can't be read, and when it isn't as `save_tensors` wrote it; files of other programs don't say that.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 not a dict
-    except (OSError, SafetensorError) as error:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dict
+            metadata = dict(file.metadata() or {})
+    except (OSError, SafetensorError, KeyError, AttributeError) as error:  # the last two for types that torch doesn't have
         raise SelectionError(f"{path} isn't a readable safetensors file: {error}") from error
+    if metadata.pop(_CONTENT, None) not in (None, _content(tensors)):
+        raise SelectionError(f"{path} is damaged: its tensors aren't those that were written")
+    return tensors, metadata
 
 
-def save_progress(path: Path, progress: TrialProgress) -> None:
-    """Keep a training that is to go on, so that a killed process loses nothing of it.
+def save_progress(path: Path, progress: TrialProgress, of: str = "") -> None:
+    """Keep a training that is to go on, so that a killed process loses nothing of it. `of`: whose it is, for `load_progress`.
 
     A tensor of the best weights that is the current one, too, is written once.
     """
@@ -143,23 +183,25 @@ def save_progress(path: Path, progress: TrialProgress) -> None:
     tensors = {_BEST + name: tensor for name, tensor in best.items() if name not in current}
     tensors |= {_CONTINUATION + name: tensor for name, tensor in continuation.items()}
     # without its tensors, which `asdict` would copy
-    fields = asdict(replace(progress, best_weights={}, continuation={}))
-    save_tensors(path, tensors, {"progress": json.dumps(fields), _CURRENT: json.dumps(current)})
+    plain = asdict(replace(progress, best_weights={}, continuation={}))
+    save_tensors(path, tensors, {_PROGRESS: json.dumps(plain), _CURRENT: json.dumps(current), _OWNER: of})
 
 
-def load_progress(path: Path) -> TrialProgress:
-    """The inverse of `save_progress`. Raises `SelectionError` when the file can't be read."""
+def load_progress(path: Path, of: str = "") -> TrialProgress:
+    """The inverse of `save_progress`. Raises `SelectionError` when the file can't be read, or is no checkpoint of this one."""
     tensors, metadata = load_tensors(path)
-    fields = json.loads(metadata["progress"])
-    fields["curve"] = tuple(CurvePoint(**point) for point in fields["curve"])
-    fields["best_predictions"] = tuple(fields["best_predictions"])
+    if (owner := metadata.get(_OWNER)) != of:
+        raise SelectionError(f"{path} isn't a checkpoint of {of or 'this training'}, but of {owner or 'something else'}")
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
     best, continuation = part(_BEST), part(_CONTINUATION)
-    best |= {name: continuation[name] for name in json.loads(metadata.get(_CURRENT, "[]"))}
-    return TrialProgress(**fields | {"best_weights": best, "continuation": continuation})
+    try:
+        best |= {name: continuation[name] for name in checked(list[str], json.loads(metadata[_CURRENT]))}
+        return checked(TrialProgress, json.loads(metadata[_PROGRESS]) | {"best_weights": best, "continuation": continuation})
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SelectionError(f"{path} isn't a checkpoint that this version has written: {error}") from error
 
 
 def precision_name(dtype: torch.dtype) -> str:

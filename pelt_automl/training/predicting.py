@@ -140,7 +140,10 @@ def load_predictor(
 
     config = load_config(folder)
     backbone = _backbone_of(config, folder, precision, device, model)
-    own = AutoTokenizer.from_pretrained(str(folder / TOKENIZER), trust_remote_code=False)
+    try:
+        own = AutoTokenizer.from_pretrained(str(folder / TOKENIZER), trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # a damaged file shows itself in many ways
+        raise SelectionError(f"the tokenizer in {folder / TOKENIZER} can't be read: {type(error).__name__}: {error}") from error
     return Predictor(config, trained_pack(config, replace(backbone, tokenizer=own), folder / WEIGHTS))
 
 
@@ -169,9 +172,11 @@ def _backbone_of(
 def trained_pack(config: TrainedConfig, backbone: Backbone, weights: Path) -> Pack:
     """A pack of one with these trained weights."""
     tensors = load_trained(weights, config.modifications)
-    pack = Pack(backbone, [PackTrial(config.modifications, seed=0)], config.outputs)
     try:
+        pack = Pack(backbone, [PackTrial(config.modifications, seed=0)], config.outputs)
         pack.load_weights(0, tensors)
-    except (KeyError, RuntimeError) as error:
-        raise SelectionError(f"{weights} doesn't fit its configuration: {error}") from error
+    except torch.OutOfMemoryError:
+        raise
+    except (LookupError, RuntimeError, ValueError, TypeError) as error:
+        raise SelectionError(f"{weights} doesn't fit its configuration: {type(error).__name__}: {error}") from error
     return pack

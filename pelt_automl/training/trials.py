@@ -1,7 +1,7 @@
 """One training: what is fixed before it starts, and how far it has come."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -17,6 +17,8 @@ TrialState = Literal["running", "paused", "completed", "stopped", "failed"]
 @dataclass
 class TrialProgress:
     """How far a training has come; replaced as a whole when a pack has to be tried again."""
+
+    __pydantic_config__: ClassVar = {"arbitrary_types_allowed": True}  # tensors, when it is read from a file
 
     step: int = 0
     state: TrialState = "running"

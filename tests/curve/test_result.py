@@ -119,7 +119,17 @@ def test_without_a_verdict_there_is_no_curve(tmp_path):
     (tmp_path / "k-curve.json").write_text(json.dumps({"ks": KS, "missing": {}}))
     with pytest.raises(SelectionError, match="has no verdict at any K yet"):
         rebuilt_curve(tmp_path)
-    (tmp_path / "k-curve.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{", b"", b"\xff", b"[]", b"3", b"{}", b'{"ks": [20]}', b'{"ks": 20, "missing": {}}', b'{"ks": ["../x"], "missing": {}}',
+        b'{"ks": [[20]], "missing": {}}', b'{"ks": [20], "missing": []}', b'{"ks": [20], "missing": {"20": 3}}', b"[" * 100_000,
+    ],
+)  # fmt: skip
+def test_another_file_under_a_curves_name_is_one_error(content, tmp_path):
+    (tmp_path / "k-curve.json").write_bytes(content)
     with pytest.raises(SelectionError, match="can't be read as a curve"):
         rebuilt_curve(tmp_path)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pelt_automl.errors import SelectionError
 from pelt_automl.folders import exclusive
 from pelt_automl.methods import METHODS
 from pelt_automl.search.spaces import load_spaces
@@ -109,3 +110,16 @@ def test_only_one_process_searches_a_method(tmp_path):
             assert not theirs
     with exclusive(tmp_path / "lora.lock") as again:
         assert again
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"hello\n", b"{}\n", b"[1]\n", b"\xff\xfe\n", b"\0\0\0\n", b'{"op_code": 99}\n', b'{"op_code": 5, "worker_id": "a"}\n'],
+)
+def test_a_damaged_journal_is_one_error(damage, tmp_path):
+    study_in(tmp_path).ask()
+    journal = next(tmp_path.glob("*.journal"))
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:2], damage, *lines[2:]]))
+    with pytest.raises(SelectionError, match=r"journal is damaged: Optuna can't read it"):
+        study_in(tmp_path)

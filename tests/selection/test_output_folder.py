@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import pelt_automl
 from pelt_automl.errors import SelectionError
-from pelt_automl.folders import MARKER, exclusive
+from pelt_automl.folders import MARKER, exclusive, make_work_folder
 from pelt_automl.recorders import RECORDERS
 from pelt_automl.records import Published, SelectionStarted, VerdictReached
 from pelt_automl.selection import Selection, settings_from
+from pelt_automl.training.checkpoints import save_tensors
 from tests.tiny_world import Killed, Watcher, of, records_of
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
@@ -163,3 +165,23 @@ def test_a_recorder_that_cant_begin_closes_those_before_it(world, tmp_path, reco
     monkeypatch.delitem(RECORDERS, "last")
     with Selection.open(settings_from(**world.options()), tmp_path / "out") as selection:
         assert selection.folder == tmp_path / "out"
+
+
+@pytest.mark.parametrize("how", ["away", "empty", "another's"])
+def test_weights_of_a_finalist_that_are_spoilt_are_one_error(finished, tmp_path, how):
+    folder = finished.copy(tmp_path / "out")
+    lines = (folder / "records.jsonl").read_text().splitlines(keepends=True)
+    scored = next(place for place, line in enumerate(lines) if '"FinalistScored"' in line)
+    (folder / "records.jsonl").write_text("".join(lines[:scored]))
+    make_work_folder(folder)
+    for line in lines[:scored]:
+        event = json.loads(line)
+        if event["event"] == "TrialEnded" and event["stage"] == "finalist":
+            save_tensors(folder / "work" / "finalists" / f"{event['trial']}.safetensors", {"head.weight": torch.ones(2)})
+    for path in (folder / "work" / "finalists").iterdir():
+        if how == "away":
+            path.unlink()
+        elif how == "empty":
+            path.write_bytes(b"")
+    with pytest.raises(SelectionError, match=r"finalists/final-.*\.safetensors.*|the weights of final-.* can't be used"):
+        pelt_automl.select(output=folder, **finished.world.options())

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 import pelt_automl
 from pelt_automl.errors import SelectionError
+from pelt_automl.folders import make_work_folder
 from pelt_automl.recommendation import load_recommendation, write_report
 from pelt_automl.records import (
     ContributionMeasured,
@@ -159,20 +160,18 @@ def test_a_record_that_was_cut_off_in_the_middle_is_done_again(finished, tmp_pat
     lines = (folder / "records.jsonl").read_text().splitlines(keepends=True)
     ended = next(place for place, line in enumerate(lines) if '"SelectionEnded"' in line)
     (folder / "records.jsonl").write_text("".join([*lines[:ended], lines[ended][:40]]))
-    (folder / "finalists").mkdir()  # where version 0.1.0 had them
-    (folder / "finalists" / "notes.txt").write_text("mine")
+    make_work_folder(folder)
+    (folder / "work" / "finalists").mkdir()
     weights = (folder / "winner" / "weights.safetensors").read_bytes()
     for trial in of(records_of(folder), TrialEnded):
         if trial.stage == "finalist" and trial.candidate == finished.recommendation.candidate:
-            (folder / "finalists" / f"{trial.trial}.safetensors").write_bytes(weights)
-    there = sorted((folder / "finalists").iterdir())
+            (folder / "work" / "finalists" / f"{trial.trial}.safetensors").write_bytes(weights)
     steps = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PackTraining, "_one_step", steps.append)
         pelt_automl.select(output=folder, **finished.world.options())
     assert steps == []
     assert len(of(records_of(folder), SelectionEnded)) == 1
-    assert sorted((folder / "finalists").iterdir()) == there
     assert not (folder / "work").exists()
 
 

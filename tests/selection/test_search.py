@@ -1,6 +1,8 @@
 """What the search does with what its rules decide: the race, and promotion from rungs."""
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import pelt_automl
 from pelt_automl.records import Decision, Planned, TrialEnded
@@ -125,10 +127,23 @@ def test_a_trial_that_waits_at_its_rung_keeps_nothing_in_memory_and_loses_nothin
     assert [point.train_loss for point in went_on.curve] == pytest.approx([point.train_loss for point in without.curve], rel=1e-3)
 
 
-def test_checkpoints_that_are_spoilt_while_trials_wait_cost_no_score(world, tmp_path, monkeypatch):
+@pytest.mark.parametrize("how", ["text", "of another", "another's weights", "no metadata"])
+def test_checkpoints_that_are_spoilt_while_trials_wait_cost_no_score(world, tmp_path, monkeypatch, how):
+    def spoil(path):
+        with safe_open(path, framework="pt") as file:
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+        if how == "text":
+            path.write_bytes(b"not a checkpoint")
+        elif how == "of another":
+            save_file(tensors, path, metadata | {"of": "lora-0001 of 00"})
+        elif how == "another's weights":
+            save_file({name: own[..., :1].clone() for name, own in tensors.items()}, path, metadata)
+        else:
+            save_file(tensors, path)
+
     def spoilt(search, trials, rung, choose=search_phase._Search._choose):
         for path in (tmp_path / "out" / "work" / "checkpoints").iterdir():
-            path.write_bytes(b"not a checkpoint")
+            spoil(path)
         choose(search, trials, rung)
 
     monkeypatch.setattr(search_phase._Search, "_choose", spoilt)
