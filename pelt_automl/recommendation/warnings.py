@@ -9,7 +9,18 @@ from pelt_automl.evidence.statistics import SharedSeeds
 from pelt_automl.recommendation.another_seed import out_of_finals
 from pelt_automl.recommendation.costs import DEFAULT_OVER
 from pelt_automl.recommendation.wording import candidate_names, counted, listed, percent
-from pelt_automl.records import TIME_LIMIT, DataDescribed, Decision, Event, FinalistScored, Planned, ReportOpened, TrialEnded, of_kind
+from pelt_automl.records import (
+    TIME_LIMIT,
+    DataDescribed,
+    Decision,
+    Event,
+    FinalistScored,
+    Planned,
+    ReportOpened,
+    SelectionStarted,
+    TrialEnded,
+    of_kind,
+)
 
 OFTEN_CUT = 0.05
 """Share of a split's texts above which cutting them is worth a warning."""
@@ -26,6 +37,7 @@ def all_warnings(events: Sequence[Event], shared: SharedSeeds | None) -> list[st
     """One sentence or two each. `shared` is None when no finalist was scored."""
     names = candidate_names(of_kind(events, TrialEnded))
     warnings = [
+        *_several_programs(events),
         *_cut_texts(events),
         *_unknown_tokens(events),
         *_over_limits(events),
@@ -36,6 +48,23 @@ def all_warnings(events: Sequence[Event], shared: SharedSeeds | None) -> list[st
     if shared is not None:
         warnings += [*_left_out(events, shared, names), *_seeds(shared), *_examples(events)]
     return warnings
+
+
+MIXED = ("torch", "transformers", "optuna")
+"""Libraries whose versions change what is trained."""
+
+
+def _several_programs(events: Sequence[Event]) -> list[str]:
+    """A warning when a selection was resumed with other versions, or at another commit, than it began with."""
+    found: dict[str, list[str]] = {name: [] for name in (*MIXED, "commit")}
+    for started in of_kind(events, SelectionStarted):
+        versions = started.environment.get("versions") or {}
+        commit = str(started.environment.get("git_commit") or "")[:10]
+        for name, version in {**{name: versions.get(name) for name in MIXED}, "commit": commit}.items():
+            if version and version not in found[name]:
+                found[name].append(version)
+    mixed = [f"{name} {listed(seen)}" for name, seen in found.items() if len(seen) > 1]
+    return [f"Trained by several versions of the program: {'; '.join(mixed)}. Scores may differ for that reason."] if mixed else []
 
 
 def _cut_texts(events: Sequence[Event]) -> list[str]:

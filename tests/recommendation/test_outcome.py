@@ -158,3 +158,21 @@ def test_a_table_never_shows_a_certainty():
     assert chance(row, "recommended") == ">99 %"
     assert chance(row, "nothing-learned") == "\N{EN DASH}"
     assert chance(replace(row, seed_scores=[0.9]), "recommended") == "\N{EN DASH}"
+
+
+def test_a_resume_with_other_versions_is_told(events):
+    [started] = of_kind(events, SelectionStarted)
+
+    def under(torch, commit):
+        return replace(started, environment={"versions": {"torch": torch, "optuna": "5.0"}, "git_commit": commit})
+
+    def warnings(*starts):
+        return decide([*starts, *(e for e in events if not isinstance(e, SelectionStarted | VerdictReached))], 1.0, "params").warnings
+
+    same = warnings(under("2.13.0", "a" * 40), under("2.13.0", "a" * 40))
+    assert not [warning for warning in same if "several versions" in warning]
+    told = [warning for warning in warnings(under("2.11.0", "a" * 40), under("2.13.0", "b" * 40)) if "several versions" in warning]
+    assert told == [
+        "Trained by several versions of the program: torch 2.11.0 and 2.13.0; commit aaaaaaaaaa and bbbbbbbbbb. "
+        "Scores may differ for that reason."
+    ]
