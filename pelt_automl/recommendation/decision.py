@@ -58,9 +58,10 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
     winner, decisive = cheapest(tied, prefer), possible_preference(prefer, tied)
     rivals, guess = against(comparison, winner, standings, region), guess_of(data, labels)
     outcome = outcome_of(lead_over(comparison, winner.candidate, guess), region)
+    unconfirmed = unconfirmed_in_words(events, standings)
     closing = [
         never_compared_in_words(events),
-        unconfirmed_in_words(events, standings),
+        unconfirmed,
         *([] if outcome == "recommended" else [what_would_help(events, data)]),
     ]
     return VerdictReached(
@@ -81,6 +82,7 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
             of_kind(events, UnionPruned),
             outcome=outcome,
             than=guess.in_words(data.metric) if guess else "a constant prediction",
+            so_far=bool(unconfirmed) or len(winner.seed_scores) == 1,
             closing=[sentence for sentence in closing if sentence],
         ),
         margins={rival.candidate: rival.lead for rival in rivals if rival.role == "default"},

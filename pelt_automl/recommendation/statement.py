@@ -24,6 +24,7 @@ def statement(
     *,
     outcome: Outcome = "recommended",
     than: str = "a constant prediction",
+    so_far: bool = False,
     closing: Sequence[str] = (),
 ) -> str:
     """One paragraph. Of a recommendation: whether a published default would have done; what is recommended, how good it is, how sure that
@@ -41,6 +42,7 @@ def statement(
         pruned: smaller unions that were found.
         outcome: how far the answer carries.
         than: the constant prediction in words: ``always predicting the most frequent class (55.0)``.
+        so_far: whether it rests on one seed, or on one finalist for lack of time: it isn't called recommended then.
         closing: sentences for the end: what was never compared, what could help.
     """
     unit = Unit(data.metric, data.positive_class)
@@ -56,8 +58,8 @@ def statement(
         ]
         return " ".join(sentence for sentence in sentences if sentence)
     sentences = [
-        _a_default_would_do(winner, standings, defaults, prefer),
-        _recommended(winner, unit, examples, equivalence, len(standings)),
+        "" if so_far else _a_default_would_do(winner, standings, defaults, prefer),
+        _recommended(winner, unit, examples, equivalence, len(standings), so_far=so_far),
         _how_sure(winner, standings),
         _tied(winner, standings, unit, equivalence, prefer),
         *_pruned(winner, standings, pruned, unit),
@@ -97,9 +99,11 @@ def _is(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def _recommended(winner: Standing, unit: Unit, examples: int, equivalence: float, finalists: int) -> str:
+def _recommended(winner: Standing, unit: Unit, examples: int, equivalence: float, finalists: int, *, so_far: bool = False) -> str:
     """A default is said to be enough where something else was among the finalists."""
     score = f"{_scored(winner, unit, examples)}, with {counted(winner.parameters, 'trainable parameter')}."
+    if so_far:
+        return f"Best so far: {_with_sizes(winner)}: {score}"
     if not winner.is_default or finalists == 1:
         return f"Recommended: {_with_sizes(winner)}: {score}"
     return (

@@ -120,6 +120,7 @@ def test_no_probability_is_told_on_one_seed(events, tmp_path):
     told = on_one_seed(events)
     verdict = decide(told, 1.0, "params")
     assert verdict.p_best is None
+    assert verdict.statement.startswith("Best so far: ")
     assert "%" not in verdict.statement.replace("95 % interval", "")
     assert summarize([*told, verdict], tmp_path).chance == "\N{EN DASH}"
 
@@ -172,7 +173,5 @@ def test_a_resume_with_other_versions_is_told(events):
     same = warnings(under("2.13.0", "a" * 40), under("2.13.0", "a" * 40))
     assert not [warning for warning in same if "several versions" in warning]
     told = [warning for warning in warnings(under("2.11.0", "a" * 40), under("2.13.0", "b" * 40)) if "several versions" in warning]
-    assert told == [
-        "Trained by several versions of the program: torch 2.11.0 and 2.13.0; commit aaaaaaaaaa and bbbbbbbbbb. "
-        "Scores may differ for that reason."
-    ]
+    versions = "torch 2.11.0 and 2.13.0; commit aaaaaaaaaa and bbbbbbbbbb"
+    assert told == [f"Trained by several versions of the program: {versions}. Scores may differ for that reason."]
