@@ -194,11 +194,14 @@ def _run_curve(options: dict[str, Any], output: Path | None) -> None:
 
 def _print_curve(curve: "KCurve") -> None:
     from pelt_automl.curve import curve_text
+    from pelt_automl.recorders import sent_of
 
     print(curve_text(curve))
     print(f"\nReport:     {curve.folder / 'k-curve.html'}")
     for point in curve.points:
         print(f"K = {point.name:<6}  {curve.folder / point.folder}   (a selection: report.html, winner)")
+        if sent := sent_of(curve.folder / point.folder):
+            print("\n".join(f"            {line}" for line in _sent_text(sent, curve.folder / point.folder).splitlines()))
 
 
 def _print_verdict(folder: Path) -> None:

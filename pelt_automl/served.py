@@ -1,9 +1,10 @@
 """The winner as MLflow loads and serves it (models from code): this file is copied into the model and run where that is loaded.
 
 Only `pelt_automl` and its requirements are needed there, and the pretrained model that the winner was trained on: it isn't part of the
-model. ``model_config={"model": "/path"}`` says where it is when its folder has moved.
+model. ``model_config={"model": "/path"}`` or the variable ``PELT_AUTOML_MODEL`` says where it is when its folder has moved.
 """
 
+import os
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,8 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 PREDICTION = "prediction"
+MODEL, VARIABLE = "model", "PELT_AUTOML_MODEL"
+"""Where the pretrained model is now, in the model's configuration and in the environment."""
 
 
 class Winner(PythonModel):
@@ -19,15 +22,23 @@ class Winner(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Load the weights on their pretrained model. Raises `BackboneError` when that can't be had or is another one."""
         import pelt_automl
+        from pelt_automl.errors import BackboneError
 
-        self._predictor = pelt_automl.load(context.artifacts["winner"])
+        model = (context.model_config or {}).get(MODEL) or os.environ.get(VARIABLE)
+        try:
+            self._predictor = pelt_automl.load(context.artifacts["winner"], model=model)
+        except BackboneError as error:
+            raise BackboneError(
+                f"{error}. With MLflow: load_model(..., model_config={{'{MODEL}': FOLDER}}), or {VARIABLE}=FOLDER"
+            ) from error
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002  # MLflow's names
-        """One prediction for each row; `model_input` has the text columns by their names in training."""
+        """One prediction for each row, none where a text is missing; `model_input` has the text columns by their names in training."""
         rows = model_input[list(self._predictor.config.text_columns)]
-        if missing := [str(index) for index in rows.index[rows.isna().any(axis=1)]]:
-            raise ValueError(f"no text in row {', '.join(missing[:10])}; each row needs a text in {', '.join(rows.columns)}")
-        texts = [tuple(str(text) for text in row) for row in rows.itertuples(index=False)]
+        missing = rows.isna().any(axis=1)
+        texts = [
+            None if gone else tuple(str(text) for text in row) for row, gone in zip(rows.itertuples(index=False), missing, strict=True)
+        ]
         return pd.DataFrame({PREDICTION: self._predictor.predict(texts)}, index=model_input.index)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,7 +23,14 @@ import pandas as pd
 mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/pelt-reviews@champion")
 print(model.metadata.signature.inputs.input_names(), model.input_example.columns.tolist())
-print(*model.predict(pd.DataFrame({"text": sys.argv[2:]}))["prediction"], sep="\\n")
+print(*model.predict(pd.DataFrame({"text": sys.argv[4:]}))["prediction"], sep="\\n")
+print(model.predict(pd.DataFrame({"text": ["", sys.argv[4]]}))["prediction"].isna().tolist())
+moved = mlflow.pyfunc.load_model("models:/pelt-reviews@champion", model_config={"model": sys.argv[2]})
+print(moved.predict(pd.DataFrame({"text": sys.argv[4:5]}))["prediction"][0])
+try:
+    mlflow.pyfunc.load_model("models:/pelt-reviews@champion", model_config={"model": sys.argv[3]})
+except Exception as error:
+    print(error)
 """
 
 
@@ -47,11 +55,20 @@ def test_the_champion_is_loaded_in_a_new_process_and_served_and_answers_as_the_w
     texts = [row["text"] for row in read_table(finished.world.test).rows][:6]
     expected = pelt_automl.load(finished.folder).predict(texts)
 
+    moved = shutil.copytree(finished.world.model, tmp_path / "moved")
     loaded = subprocess.run(
-        [sys.executable, "-c", LOAD, uri, *texts], env=environment(uri), cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", LOAD, uri, moved, tmp_path / "nowhere", *texts],
+        env=environment(uri),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert loaded.returncode == 0, loaded.stderr
-    assert loaded.stdout.splitlines() == ["['text'] ['text']", *expected]
+    said = loaded.stdout.splitlines()
+    assert said[:-1] == ["['text'] ['text']", *expected, "[True, False]", expected[0]]
+    assert "nowhere" in said[-1]
+    assert "model_config={'model': FOLDER}" in said[-1]
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -200,6 +200,7 @@ def save_model(winner: Path, to: Path) -> None:
         signature=_signature(columns, config["kind"]),
         input_example=pd.DataFrame({column: ["An example."] for column in columns}),
         pip_requirements=requirements(config),
+        model_config={"model": ""},  # MLflow lets a key be set only if it is there
         metadata={"task": config["task"], "method": config["method"], "pretrained_model": config["backbone"]},
     )
 
