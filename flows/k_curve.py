@@ -8,7 +8,7 @@ from flows.clear_failures import step
 from flows.conduct import concluded, run_log
 from flows.flow_parameters import checked_options
 from flows.run_display import LogDisplay
-from flows.run_page import leave_curve_artifacts, run_tags, tag_this_run
+from flows.run_page import leave_curve_artifacts, run_tags, tag_this_run, where
 
 if TYPE_CHECKING:
     from pelt_automl.curve import CurveRun
@@ -35,4 +35,4 @@ def select_at_each_k(**parameters: Any) -> Any:
     curve = run.result()
     leave_curve_artifacts(curve.folder, curve.task)
     answer = {"task": curve.task, "statement": curve.statement, "folder": str(curve.folder)}
-    return concluded(curve_text(curve), curve.statement, answer)
+    return concluded(f"{curve_text(curve)}\n\n{where(curve.folder, 'k-curve.html')}", curve.statement, answer)

@@ -1,9 +1,9 @@
-"""What a selection leaves on its flow run's page in Prefect's UI: tags, report, leaderboard and a link."""
+"""What a selection leaves on its flow run's page in Prefect's UI: tags, report, leaderboard and links."""
 
 import logging
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
 from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings
-from pelt_automl.recorders import printable_uri
+from pelt_automl.recorders import sent_of
 from pelt_automl.records import Standing, VerdictReached, of_kind, read
 
 logger = logging.getLogger("pelt_automl.flows")
@@ -75,22 +75,27 @@ def tag_this_run(names: Sequence[str]) -> None:
 
 @not_in_the_way
 def leave_artifacts(folder: Path, task: str) -> None:
-    """The report as Markdown, the leaderboard as a table, and links to this selection in MLflow, or to its folder."""
+    """The report as Markdown, the leaderboard as a table, and links to its folder and to this selection in MLflow."""
     key = _key(task)
     create_markdown_artifact((folder / "report.md").read_text(encoding="utf-8"), key=f"report-{key}", description=f"Selection for {task}")
     if rows := leaderboard(folder):
         create_table_artifact(rows, key=f"leaderboard-{key}", description="Finalists, best report score first")
-    link, text = place(folder)
-    create_link_artifact(link, text, key=f"records-{key}", description=f"Everything of this selection: {folder}")
+    leave_links(folder, key)
 
 
 @not_in_the_way
 def leave_curve_artifacts(folder: Path, task: str) -> None:
-    """A curve's report as Markdown, and a link to MLflow or to the folder."""
+    """A curve's report as Markdown, and links."""
     page = (folder / "k-curve.md").read_text(encoding="utf-8")
     create_markdown_artifact(page, key=f"k-curve-{_key(task)}", description=f"Which method from which K on, for {task}")
-    link, text = place(folder)
-    create_link_artifact(link, text, key=f"records-{_key(task)}", description=f"Everything of this curve: {folder}")
+    leave_links(folder, _key(task))
+
+
+def leave_links(folder: Path, key: str) -> None:
+    """Links to the folder and, where an MLflow server has them, to its runs, reports and registered versions."""
+    create_link_artifact(folder.as_uri(), str(folder), key=f"records-{key}", description=f"Everything that was written: {folder}")
+    for link in mlflow_links(folder):
+        create_link_artifact(link.address, link.text, key=_key(f"mlflow-{link.what}-{key}"), description=link.text)
 
 
 def _key(task: str) -> str:
@@ -123,7 +128,32 @@ def _measured(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def place(folder: Path) -> tuple[str, str]:
-    """Link and text: MLflow's UI when its server is used, else the folder."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return (printable_uri(uri), "MLflow") if uri.startswith(("http://", "https://")) else (folder.as_uri(), str(folder))
+@dataclass(frozen=True)
+class Link:
+    """An address in MLflow's UI."""
+
+    what: str
+    """``run``, ``report`` or ``version``; of a curve with its folder: ``run-k-50``."""
+    address: str
+    text: str
+
+
+def mlflow_links(folder: Path) -> list[Link]:
+    """Where MLflow's server has this selection, or each selection of this curve; empty where it hasn't, or where there is only a file."""
+    links = []
+    for place in [folder, *sorted(path.parent for path in folder.glob("*/mlflow.json"))]:
+        sent, inside = sent_of(place), "" if place == folder else f"-{place.name}"
+        if sent is None or not sent.run_page:
+            continue
+        links += [
+            Link(f"run{inside}", sent.run_page, f"{place.name}: its run in MLflow"),
+            Link(f"report{inside}", f"{sent.run_page}/artifacts/report.html", f"{place.name}: its report in MLflow"),
+        ]
+        if sent.version_page:
+            links.append(Link(f"version{inside}", sent.version_page, f"{place.name}: its winner, {sent.model} version {sent.version}"))
+    return links
+
+
+def where(folder: Path, report: str) -> str:
+    """The last lines of a run's log: where everything is."""
+    return "\n".join([f"Report: {folder / report}", *(f"{link.text}: {link.address}" for link in mlflow_links(folder))])

@@ -12,7 +12,7 @@ from flows.conduct import concluded, conducted, run_log
 from flows.flow_parameters import checked_settings
 from flows.k_curve import select_at_each_k
 from flows.run_display import LogDisplay
-from flows.run_page import leave_artifacts, run_tags, select_name, tag_this_run, task_name
+from flows.run_page import leave_artifacts, run_tags, select_name, tag_this_run, task_name, where
 from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings
 from pelt_automl.recommendation import Recommendation, verdict_text
 from pelt_automl.records import read
@@ -121,6 +121,7 @@ def select_pelt(
         recommendation = recommend(selection)
     leave_artifacts(recommendation.folder, task_name(settings.task))
     verdict = verdict_text(list(read(recommendation.folder / "records.jsonl")))
+    verdict += f"\n\n{where(recommendation.folder, 'report.html')}"
     return concluded(verdict, recommendation.statement, summary(recommendation))
 
 

@@ -1,12 +1,14 @@
+import json
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from flows.run_display import LogDisplay, describe
-from flows.run_page import leaderboard, place, run_tags, task_name
+from flows.run_page import leaderboard, mlflow_links, run_tags, task_name, where
 from pelt_automl.config import SelectionSettings, TaskSettings
+from pelt_automl.recorders import Sent
 from pelt_automl.records import Decision, Progress, ReportOpened, Seeds, SelectionEnded, TrialEnded, to_json
 from tests.flows.selection_double import verdict
 
@@ -77,8 +79,31 @@ def test_tags_say_task_model_and_k():
     assert task_name(own) == "reviews"
 
 
-def test_the_link_leads_to_mlflows_server_without_its_password_else_to_the_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://anna:secret@mlflow.example")
-    assert place(tmp_path) == ("https://mlflow.example", "MLflow")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///x.db")
-    assert place(tmp_path) == (f"file://{tmp_path}", str(tmp_path))
+def write_sent(folder, **more):
+    folder.mkdir(parents=True, exist_ok=True)
+    sent = Sent("http://127.0.0.1:5000", complete=True, experiment="7", run="abc", trainings=3, model="pelt-toy", version="2")
+    (folder / "mlflow.json").write_text(json.dumps(asdict(replace(sent, **more))))
+
+
+def test_links_lead_to_this_run_its_report_and_its_version(tmp_path):
+    write_sent(tmp_path)
+    assert [(link.what, link.address) for link in mlflow_links(tmp_path)] == [
+        ("run", "http://127.0.0.1:5000/#/experiments/7/runs/abc"),
+        ("report", "http://127.0.0.1:5000/#/experiments/7/runs/abc/artifacts/report.html"),
+        ("version", "http://127.0.0.1:5000/#/models/pelt-toy/versions/2"),
+    ]
+    assert where(tmp_path, "report.html").splitlines()[0] == f"Report: {tmp_path}/report.html"
+    assert len(where(tmp_path, "report.html").splitlines()) == 4
+
+
+@pytest.mark.parametrize("more", [{"uri": "sqlite:///x.db"}, {"run": "", "version": "", "problem": "it is away"}])
+def test_there_is_no_link_to_a_server_that_has_nothing(tmp_path, more):
+    write_sent(tmp_path, **more)
+    assert mlflow_links(tmp_path) == []
+    assert mlflow_links(tmp_path / "nowhere") == []
+
+
+def test_a_curves_links_lead_to_each_of_its_selections(tmp_path):
+    write_sent(tmp_path / "k-50", run="fifty")
+    write_sent(tmp_path / "k-full", run="full", version="")
+    assert [link.what for link in mlflow_links(tmp_path)] == ["run-k-50", "report-k-50", "version-k-50", "run-k-full", "report-k-full"]
