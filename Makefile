@@ -23,7 +23,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $(INSTALLED)
 
 demo: install  ## a complete selection for an embedded task with the embedded encoder, under 5 minutes
-	@$(BIN)/pelt-automl select --task pydoc-match --model minilm --k 1000 --methods head,lora,adapter,unipelt-apl --trials 4 --seconds 270
+	@$(BIN)/pelt-automl select --task pydoc-topic --model minilm --k 300 --methods head,bitfit,lora --trials 3 --seconds 270
 
 test: install  ## run the tests, in a process a core
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile

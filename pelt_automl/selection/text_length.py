@@ -1,7 +1,7 @@
 """How many tokens of a text are read: by default as many as nearly all of the texts to train on have."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,10 @@ def text_length(settings: SelectionSettings, data: TaskData, tokenizer: Any, sha
 def recorded_length(events: Sequence[Event]) -> TextLength | None:
     """What an earlier start has chosen; None where there is none."""
     described = [event for event in of_kind(events, DataDescribed) if event.text_length]
-    return TextLength(**described[-1].text_length) if described else None
+    if not described:
+        return None
+    known = {own.name for own in fields(TextLength)}  # a later version may have added some
+    return TextLength(**{name: value for name, value in described[-1].text_length.items() if name in known})
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pelt_automl.records import DataDescribed, Planned, ReportOpened, TrialEnded
 from pelt_automl.selection.field import prompt_tokens
 from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.selection import Selection
-from pelt_automl.selection.text_length import TextLength, length_note, text_length
+from pelt_automl.selection.text_length import TextLength, length_note, recorded_length, text_length
 from pelt_automl.tasks import Examples, load_task
 from tests.tiny import tiny_backbone
 from tests.tiny_world import CLASSES, FILLERS, SIGNALS, Killed, Watcher, of, records_of, word_tokenizer, write_csv
@@ -191,6 +191,14 @@ def test_texts_that_are_hardly_cut_are_no_news_and_records_of_before_have_none()
 def test_many_unknown_tokens_are_warned_of():
     (warning,) = all_warnings([described(TextLength(128, 120, unknown=23), {})], None)
     assert warning.startswith("23 % of the tokens to train on are unknown to the model's tokenizer")
+
+
+def test_a_length_is_taken_up_from_records_and_what_a_later_version_adds_is_left_out():
+    length = TextLength(492, 600, 512, 20, 3)
+    assert recorded_length([described(length, {})]) == length
+    later = dataclasses.replace(described(length, {}), text_length=length.recorded() | {"stride": 7})
+    assert recorded_length([later]) == length
+    assert recorded_length([dataclasses.replace(later, text_length={})]) is None
 
 
 def counts(texts, cut):
