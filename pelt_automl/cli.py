@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pelt_automl.curve import KCurve
     from pelt_automl.recorders import Sent
 
-BAD_INPUT, INTERRUPTED = 2, 130
+PROBLEM, BAD_INPUT, INTERRUPTED = 1, 2, 130
 """Exit codes."""
 
 RESUMABLE = ("select", "reproduce-unipelt")
@@ -452,6 +452,16 @@ def export(
     from pelt_automl.export import export_winner
 
     print(export_winner(_folder(selection), output, merged=merged, peft=peft, model=model).described())
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check this machine: versions, device, precision, memory, disk, servers and the Hub, each with a remedy. Ends with 1 for a problem."""
+    from pelt_automl.doctor import as_text, checks, works
+
+    found = checks()
+    print(json.dumps({"works": works(found), "checks": [vars(check) for check in found]}, indent=2) if as_json else as_text(found))
+    raise typer.Exit(0 if works(found) else PROBLEM)
 
 
 def _folder(selection: str) -> Path:

@@ -14,9 +14,14 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
+def is_offline() -> bool:
+    """Whether the user has said that the Hub isn't to be asked."""
+    return os.environ.get("HF_HUB_OFFLINE", os.environ.get("HF_DATASETS_OFFLINE", "0")).upper() in ("1", "TRUE", "YES", "ON")
+
+
 def is_reachable() -> bool:
     """Whether the Hub answers within `PATIENCE` seconds; proxies of the environment are used, offline mode is respected."""
-    if os.environ.get("HF_HUB_OFFLINE", os.environ.get("HF_DATASETS_OFFLINE", "0")).upper() in ("1", "TRUE", "YES", "ON"):
+    if is_offline():
         return False
     answers: list[bool] = []
     # In a thread, since no time limit holds for the look-up of a host's name.

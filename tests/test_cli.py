@@ -24,7 +24,7 @@ from tests.tiny_world import CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "datasets", "pandas", "numpy", "sklearn", "scipy", "optuna", "mlflow", "prefect", "matplotlib", "jinja2")
-COMMANDS = ("select", "methods", "tasks", "spaces", "report", "sync", "predict", "reproduce-unipelt", "export")
+COMMANDS = ("select", "methods", "tasks", "spaces", "report", "sync", "predict", "reproduce-unipelt", "export", "doctor")
 
 
 @pytest.fixture

@@ -70,7 +70,12 @@ class PrecisionSpeeds:
     def __str__(self) -> str:
         other = "fp32" if self.fastest == "bf16" else "bf16"
         figures = asdict(self)
-        return f"{1000 * figures[self.fastest]:.3g} ms for {LAYERS} layers, {other} {1000 * figures[other]:.3g} ms"
+        return f"{in_ms(figures[self.fastest])} for {LAYERS} layers, {other} {in_ms(figures[other])}"
+
+
+def in_ms(seconds: float) -> str:
+    """``1,670 ms``, ``24 ms``, ``0.31 ms``."""
+    return f"{1000 * seconds:,.0f} ms" if seconds >= 0.01 else f"{1000 * seconds:.2g} ms"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from pelt_automl.backbones.layer_speed import LAYERS, fastest
+from pelt_automl.backbones.layer_speed import LAYERS, fastest, in_ms
 
 BUSY = 0.5
 """Change of the load by others (the last minute's mean of running processes), over cores, after which the choice is made again."""
@@ -64,5 +64,5 @@ class Threads:
         """``2 (20 ms for 2 layers, with 1 35 ms)``."""
         if len(self.seconds) < 2:
             return str(self.number)
-        others = ", ".join(f"with {number} {1000 * taken:.3g} ms" for number, taken in self.seconds.items() if number != self.number)
-        return f"{self.number} ({1000 * self.seconds[self.number]:.3g} ms for {LAYERS} layers, {others})"
+        others = ", ".join(f"with {number} {in_ms(taken)}" for number, taken in self.seconds.items() if number != self.number)
+        return f"{self.number} ({in_ms(self.seconds[self.number])} for {LAYERS} layers, {others})"

@@ -82,7 +82,7 @@ def _c_library() -> Any:
 
 def usable_bytes(device: torch.device) -> float:
     """What a pack may take of the memory that is free now; infinite where the system doesn't tell."""
-    return USABLE.get(device.type, USABLE["cuda"]) * (_free_on_gpu(device) if device.type == "cuda" else _free_on_host())
+    return USABLE.get(device.type, USABLE["cuda"]) * (_free_on_gpu(device) if device.type == "cuda" else free_on_host())
 
 
 def _free_on_gpu(device: torch.device) -> float:
@@ -90,8 +90,8 @@ def _free_on_gpu(device: torch.device) -> float:
     return float(torch.cuda.mem_get_info(device)[0] + cached)
 
 
-def _free_on_host() -> float:
-    """What programs can get without swapping, and no more than is left to a container."""
+def free_on_host() -> float:
+    """Bytes that programs can get without swapping, and no more than is left to a container; infinite where the system doesn't tell."""
     free = float("inf")
     if MEMORY_INFO.is_file():
         kilobytes = dict(line.split(":") for line in MEMORY_INFO.read_text(encoding="ascii").splitlines())
