@@ -228,5 +228,7 @@ def test_ci_calls_the_readmes_commands_in_order():
     script = ROOT / ".ci" / "run"
     commands = [line for line in script.read_text().splitlines() if line.startswith("make ")]
     assert commands == ["make install", "make lint", "make test"]
+    steps = [line for line in script.read_text().splitlines() if line.startswith(("make ", ".venv/"))]
+    assert steps[-2:] == [".venv/bin/python scripts/check_wheel.py", "make test"], "pytest has the last word"
     assert os.access(script, os.X_OK)
     assert "set -euo pipefail" in script.read_text()
