@@ -1,7 +1,7 @@
 """Starts and stops what `make up` promises: Prefect's server, a worker with its deployments, and MLflow's UI, all on loopback.
 
 All state (databases, logs, process ids) lies in PELT_AUTOML_HOME, ``./pelt-home`` by default. Starting twice is harmless and changes
-nothing that is there; stopping ends what was started here and nothing else. Only the standard library is imported: the servers are the
+nothing that is there; stopping ends what was started here and nothing else. Nothing but the standard library is loaded: the servers are the
 commands that a person would type, and what needs Prefect's client is flows/stack_side.py in a process of its own.
 """
 
@@ -23,6 +23,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from pelt_automl.durable import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
@@ -161,7 +163,7 @@ def start(stack: Stack, service: Service) -> None:
             # A shell that starts jobs in the background ignores SIGINT, and a worker that inherits this ignores its first SIGTERM.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         )
-    (stack.folder / f"{service.name}.pid").write_text(f"{process.pid} {started_at(process.pid)}", encoding="utf-8")
+    write_text(stack.folder / f"{service.name}.pid", f"{process.pid} {started_at(process.pid)}")
     wait_until_healthy(stack, service, process)
 
 
@@ -264,7 +266,7 @@ def up(stack: Stack) -> None:
     """
     stack.folder.mkdir(parents=True, exist_ok=True)
     stack = with_running_ports(stack)
-    ports_file(stack).write_text(json.dumps({"prefect": stack.prefect_port, "mlflow": stack.mlflow_port}), encoding="utf-8")
+    write_text(ports_file(stack), json.dumps({"prefect": stack.prefect_port, "mlflow": stack.mlflow_port}))
     started: list[str] = []
     try:
         for service in services(stack):
@@ -277,7 +279,7 @@ def up(stack: Stack) -> None:
                 started.append(service.name)
                 start(stack, service)
                 if service.name == "worker":
-                    data_file(stack).write_text(stack.environment().get(DATA_DIR, ""), encoding="utf-8")
+                    write_text(data_file(stack), stack.environment().get(DATA_DIR, ""))
     except BaseException:
         for name in reversed(started):
             stop(stack, name)
@@ -315,7 +317,7 @@ def write_settings(stack: Stack) -> bool:
     file = stack.settings_file
     if file.exists() and not file.read_text(encoding="utf-8").startswith(MARK):
         return False
-    file.write_text(f"{MARK}home = {json.dumps(str(stack.home / 'prefect'))}\n\n[api]\nurl = {json.dumps(stack.api)}\n", encoding="utf-8")
+    write_text(file, f"{MARK}home = {json.dumps(str(stack.home / 'prefect'))}\n\n[api]\nurl = {json.dumps(stack.api)}\n")
     return True
 
 
