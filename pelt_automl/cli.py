@@ -43,12 +43,16 @@ app = typer.Typer(
     help="Which parameter-efficient tuning method should I use for this text task, with this much data, and with which settings?",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
 
 SYNC_SECONDS = 600.0
 """For one selection at most, when somebody waits for it."""
+
+DATA, TRAINING, SEARCH = "Task and data", "Model and training", "Search"
+LIMITS, VERDICT, OUTPUT = "Limits on configurations", "Verdict", "Output"
+"""Groups of options in the help of `select`."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Also print the tracebacks of trainings that failed.")]
@@ -86,63 +90,109 @@ def _root(
 
 @app.command()
 def select(
-    task: Annotated[str | None, typer.Option(help="A task's name (see: pelt-automl tasks), or hf:owner/name[:config].")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with DIR/TASK/train.jsonl and so on; comes before the Hub.")] = None,
-    train: Annotated[Path | None, typer.Option(help="Your own labelled file: CSV, TSV, JSON, JSONL or Parquet.")] = None,
-    validation: Annotated[Path | None, typer.Option(help="Your own validation file (optional).")] = None,
-    test: Annotated[Path | None, typer.Option(help="Your own labelled test file (optional); it becomes the report split.")] = None,
-    text_columns: Annotated[str | None, typer.Option(help="One or two columns with text: a or a,b.")] = None,
-    label_column: Annotated[str | None, typer.Option(help="Column with the label.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="Encoding of the files, such as windows-1252; found out if left out.")] = None,
-    delimiter: Annotated[str | None, typer.Option(help="What separates cells in the files: ';', tab, ...; found out if left out.")] = None,
-    kind: Annotated[str | None, typer.Option(help="classification or regression; told from the labels if left out.")] = None,
-    positive_class: Annotated[
-        str | None, typer.Option(help="The class that f1 is about; the rarer one of your own data if left out.")
+    task: Annotated[
+        str | None, typer.Option(rich_help_panel=DATA, help="Name of a task (see: pelt-automl tasks), or hf:owner/name\\[:config].")
     ] = None,
-    metric: Annotated[str | None, typer.Option(help="What decides; the task's own if left out.")] = None,
-    model: Annotated[str, typer.Option(help="A Hub name, a local folder, or minilm.")] = "minilm",
+    data_dir: Annotated[
+        Path | None, typer.Option(rich_help_panel=DATA, help="Folder with DIR/TASK/train.jsonl and so on. Used before the Hub.")
+    ] = None,
+    train: Annotated[Path | None, typer.Option(rich_help_panel=DATA, help="Your labeled file: CSV, TSV, JSON, JSONL or Parquet.")] = None,
+    validation: Annotated[Path | None, typer.Option(rich_help_panel=DATA, help="Your validation file (optional).")] = None,
+    test: Annotated[
+        Path | None, typer.Option(rich_help_panel=DATA, help="Your labeled test file (optional). It becomes the report split.")
+    ] = None,
+    text_columns: Annotated[str | None, typer.Option(rich_help_panel=DATA, help="One or two columns with text: a or a,b.")] = None,
+    label_column: Annotated[str | None, typer.Option(rich_help_panel=DATA, help="Column with the label.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(rich_help_panel=DATA, help="Encoding of the files, such as windows-1252. Default: detected.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(rich_help_panel=DATA, help="What separates the cells: ';', tab, ... Default: detected.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(rich_help_panel=DATA, help="classification or regression. Default: inferred from the labels.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(rich_help_panel=DATA, help="Metric to optimize. Default: the task's own.")] = None,
+    positive_class: Annotated[
+        str | None, typer.Option(rich_help_panel=DATA, help="Class that f1 is computed for. Default: the rarer one.")
+    ] = None,
     k: Annotated[
-        str | None, typer.Option(help="Labelled examples that may be used: a number, or full; several (50,100,200) for a curve over K.")
+        str | None,
+        typer.Option(rich_help_panel=DATA, help="Number of labeled examples to use, or full. Several (50,100,200) give a curve over K."),
     ] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="strict: select comes out of the K. paper: UniPELT's, 1,000 more to select on.")
+        str | None,
+        typer.Option(
+            rich_help_panel=DATA, help="strict: select is carved out of the K examples. paper: UniPELT's, with 1,000 more to select on."
+        ),
     ] = None,
-    methods: Annotated[str | None, typer.Option(help="Methods to compare: lora,adapter,...; all; the standard nine if left out.")] = None,
+    model: Annotated[str, typer.Option(rich_help_panel=TRAINING, help="A Hub name, a local folder, or minilm.")] = "minilm",
+    max_length: Annotated[
+        int | None,
+        typer.Option(rich_help_panel=TRAINING, help="Maximum tokens per example. Default: what 99 % of your texts need, up to 512."),
+    ] = TrainingSettings.max_length,
+    epochs: Annotated[
+        float, typer.Option(rich_help_panel=TRAINING, help="Length of a full training in passes over the data.")
+    ] = TrainingSettings.epochs,
+    batch_size: Annotated[int, typer.Option(rich_help_panel=TRAINING, help="Batch size per trial.")] = TrainingSettings.batch_size,
+    pack_size: Annotated[
+        int | None, typer.Option(rich_help_panel=TRAINING, help="Maximum number of trials that train together. Default: measured.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(rich_help_panel=TRAINING, help="auto, bf16 or fp32. auto measures which is faster.")
+    ] = TrainingSettings.precision,
+    methods: Annotated[
+        str | None, typer.Option(rich_help_panel=SEARCH, help="Methods to compare: lora,adapter,... or all. Default: the standard nine.")
+    ] = None,
     trials: Annotated[
-        int, typer.Option(help="Configurations tried a method at most; the first is the published default.")
+        int, typer.Option(rich_help_panel=SEARCH, help="Maximum configurations per method. The first is the published default.")
     ] = SearchSettings.trials,
-    seconds: Annotated[float | None, typer.Option(help="Time limit of the whole selection.")] = None,
-    sampler: Annotated[str, typer.Option(help="Optuna's sampler: tpe, gp, cmaes or random.")] = SearchSettings.sampler,
+    seconds: Annotated[float | None, typer.Option(rich_help_panel=SEARCH, help="Time limit of the whole selection.")] = None,
+    sampler: Annotated[
+        str, typer.Option(rich_help_panel=SEARCH, help="Optuna's sampler: tpe, gp, cmaes or random.")
+    ] = SearchSettings.sampler,
     rungs: Annotated[
-        str | None, typer.Option(help="Shares of a training after which the better trials go on: 0.25,0.5 (the default), or none.")
+        str | None,
+        typer.Option(
+            rich_help_panel=SEARCH, help="Shares of a training after which only the better trials go on, or none. Default: 0.25,0.5."
+        ),
     ] = None,
-    race: Annotated[bool, typer.Option(help="Whether methods that are clearly behind leave the search.")] = SearchSettings.race,
+    race: Annotated[bool, typer.Option(rich_help_panel=SEARCH, help="Drop methods that are clearly behind.")] = SearchSettings.race,
     portfolio: Annotated[
-        bool, typer.Option(help="Whether methods with few trials try known good configurations, not the sampler's.")
+        bool, typer.Option(rich_help_panel=SEARCH, help="Try known good configurations first when there are few trials.")
     ] = SearchSettings.portfolio,
-    max_trainable: Annotated[int | None, typer.Option(help="Trainable parameters at most, the head included.")] = None,
-    max_latency_ms: Annotated[float | None, typer.Option(help="Milliseconds for one text on this device, at most.")] = None,
-    max_memory: Annotated[float | None, typer.Option(help="Gigabytes that a training alone may take, at most.")] = None,
-    finalist_seeds: Annotated[int, typer.Option(help="Fresh seeds for each finalist, at least.")] = SearchSettings.finalist_seeds,
+    spaces: Annotated[
+        Path | None, typer.Option(rich_help_panel=SEARCH, help="Folder with search spaces of your own (METHOD.yaml).")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(rich_help_panel=SEARCH, help="Seed of the sample, the splits, the samplers and the trials.")
+    ] = SearchSettings.seed,
+    max_trainable: Annotated[
+        int | None, typer.Option(rich_help_panel=LIMITS, help="Maximum trainable parameters, the head included.")
+    ] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(rich_help_panel=LIMITS, help="Maximum milliseconds for one text on this device.")
+    ] = None,
+    max_memory: Annotated[float | None, typer.Option(rich_help_panel=LIMITS, help="Maximum gigabytes for a training alone.")] = None,
+    finalist_seeds: Annotated[
+        int, typer.Option(rich_help_panel=VERDICT, help="Minimum number of fresh seeds per finalist.")
+    ] = SearchSettings.finalist_seeds,
     most_seeds: Annotated[
         int | None,
         typer.Option(
-            help="Fresh seeds for each finalist, at most: more than the least only as long as the verdict is open; "
-            f"{SearchSettings.most_seeds} if left out, or --finalist-seeds where that is more."
+            rich_help_panel=VERDICT,
+            help="Maximum number of fresh seeds per finalist. Seeds beyond --finalist-seeds are added only while the verdict could change.",
         ),
     ] = None,
-    epochs: Annotated[float, typer.Option(help="Length of a full training in passes over the data.")] = TrainingSettings.epochs,
-    batch_size: Annotated[int, typer.Option(help="Examples a step and trial.")] = TrainingSettings.batch_size,
-    max_length: Annotated[
-        int | None, typer.Option(help="Tokens an example at most. If left out, what 99 % of your texts need, up to 512.")
-    ] = TrainingSettings.max_length,
-    pack_size: Annotated[int | None, typer.Option(help="Trials that train together at most; measured if left out.")] = None,
-    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = TrainingSettings.precision,
-    equivalence: Annotated[float, typer.Option(help="Region of practical equivalence in points.")] = SearchSettings.equivalence,
-    prefer: Annotated[str, typer.Option(help="What decides among the tied: params, latency, time or score.")] = SearchSettings.prefer,
-    seed: Annotated[int, typer.Option(help="Seed of the sample, the splits, the samplers and the trials.")] = SearchSettings.seed,
-    spaces: Annotated[Path | None, typer.Option(help="Folder with search spaces of your own (METHOD.yaml).")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder to write to. The same command goes on where it stood.")] = None,
+    equivalence: Annotated[
+        float, typer.Option(rich_help_panel=VERDICT, help="Region of practical equivalence, in points.")
+    ] = SearchSettings.equivalence,
+    prefer: Annotated[
+        str, typer.Option(rich_help_panel=VERDICT, help="What decides among the tied: params, latency, time or score.")
+    ] = SearchSettings.prefer,
+    output: Annotated[
+        Path | None, typer.Option(rich_help_panel=OUTPUT, help="Folder to write to. Run the same command again to resume.")
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Find the method, confirm it on fresh seeds, and write the recommendation with its weights and report."""
@@ -314,7 +364,7 @@ def spaces(
 
 @app.command()
 def report(selection: SelectionName, verbose: Verbose = False) -> None:
-    """Build a selection's report anew from its records, and print the verdict."""
+    """Rebuild a selection's report from its records, and print the verdict."""
     from pelt_automl.recommendation import write_report
 
     folder = _folder(selection)
@@ -377,8 +427,8 @@ def predict(
     input_file: Annotated[Path, typer.Option("--input", help="CSV, TSV, JSON, JSONL or Parquet with the text columns.")],
     output_file: Annotated[Path, typer.Option("--output", help="File to write, of the same kinds: all columns and `prediction`.")],
     text_columns: Annotated[str | None, typer.Option(help="Columns with the text, where they have other names than in training.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="Encoding of the input, such as windows-1252; found out if left out.")] = None,
-    delimiter: Annotated[str | None, typer.Option(help="What separates cells in the input: ';', tab, ...; found out if left out.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of the input, such as windows-1252. Default: detected.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="What separates cells in the input: ';', tab, .... Default: detected.")] = None,
     model: Model = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write a column for each class.")] = False,
     prediction_column: Annotated[str, typer.Option(help="Name of the column with the predictions.")] = "prediction",
@@ -397,19 +447,19 @@ def predict(
 
 @app.command("reproduce-unipelt")
 def reproduce_unipelt(
-    model: Annotated[str | None, typer.Option(help="A Hub name, a local folder, or minilm; the paper's BERT-base if left out.")] = None,
-    tasks: Annotated[str | None, typer.Option(help="Tasks: sst2,mrpc,...; the paper's eight if left out.")] = None,
-    ks: Annotated[str | None, typer.Option(help="Training examples: 100,500,1000,full if left out.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Data seeds: 0,1,2,3,4 if left out.")] = None,
+    model: Annotated[str | None, typer.Option(help="A Hub name, a local folder, or minilm. Default: the paper's BERT-base.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Tasks: sst2,mrpc,.... Default: the paper's eight.")] = None,
+    ks: Annotated[str | None, typer.Option(help="Numbers of training examples. Default: 100,500,1000,full.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Data seeds. Default: 0,1,2,3,4.")] = None,
     methods: Annotated[
-        str | None, typer.Option(help="Rows of its tables: lora,unipelt-apl,...; each where it is printed if left out.")
+        str | None, typer.Option(help="Rows of its tables: lora,unipelt-apl,.... Default: each where it is printed.")
     ] = None,
-    epochs: Annotated[float | None, typer.Option(help="Length of a training in passes over the data; 50 if left out.")] = None,
-    evaluations: Annotated[int | None, typer.Option(help="Times that select is evaluated; once an epoch if left out.")] = None,
-    select_most: Annotated[int | None, typer.Option(help="Examples to select on, at most; 1,000 if left out.")] = None,
-    report_most: Annotated[int | None, typer.Option(help="Examples to report on, at most; all if left out.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Examples a step and training; 16 if left out.")] = None,
-    dropout: Annotated[float | None, typer.Option(help="Dropout inside the backbone; none if left out.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Length of a training in passes over the data. Default: 50.")] = None,
+    evaluations: Annotated[int | None, typer.Option(help="Number of evaluations on select. Default: once an epoch.")] = None,
+    select_most: Annotated[int | None, typer.Option(help="Maximum examples to select on. Default: 1,000.")] = None,
+    report_most: Annotated[int | None, typer.Option(help="Maximum examples to report on. Default: all.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Batch size per training. Default: 16.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Dropout inside the backbone. Default: none.")] = None,
     pack_size: Annotated[int | None, typer.Option(help="Trainings in a pack at most.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads on a processor.")] = None,
@@ -419,7 +469,7 @@ def reproduce_unipelt(
     output: Annotated[Path | None, typer.Option(help="Folder to write to; several processes can share it.")] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Run the UniPELT paper's experiments on a model, and write its tables beside what came out."""
+    """Run the UniPELT paper's experiments on a model, and compare its printed tables with what came out."""
     protocol_options = ("tasks", "ks", "seeds", "methods", "epochs", "evaluations", "select_most", "report_most")
     training_options = ("batch_size", "dropout", "pack_size", "precision", "threads")
     given = {name: value for name, value in locals().items() if name in protocol_options + training_options}

@@ -170,7 +170,7 @@ def test_no_page_names_a_host(page):
 
 
 def python_blocks():
-    return [ast.parse(block) for page in ("README.md", "docs/recommendation.md", "docs/output.md") for block in blocks(page, "python")]
+    return [ast.parse(block) for page in ("README.md", "docs/recommendation.md") for block in blocks(page, "python")]
 
 
 def test_python_snippets_compile_and_use_what_there_is():
