@@ -18,9 +18,9 @@ KEY = "pelt.key"
 STARTED = "pelt.started"
 """Tag of a parent run: when its selection first started, in seconds since the epoch. Tells two selections of one key apart."""
 SENT = "pelt.sent"
-"""Tag of a run that holds everything: the digest of its content."""
-MOST_METRICS, MOST_PARAMS_OR_TAGS = 800, 100
-"""What one `log_batch` takes with the others: 1,000 of all kinds together."""
+"""Tag of a run that holds everything, once it has ended: the digest of its content. It comes with the last piece."""
+MOST_METRICS, MOST_PARAMS_OR_TAGS = 800, 99
+"""What one `log_batch` takes with the others, `SENT` included: 100 tags, and 1,000 of all kinds together."""
 LONGEST_DIGEST = 36
 """Characters of a data set's digest."""
 
@@ -101,16 +101,18 @@ class Runs:
         # A parameter can't be changed, only added.
         params = [Param(name, value) for name, value in content.params.items() if name not in run.data.params]
         tags = [RunTag(name, value) for name, value in content.tags.items()]
-        while metrics or params or tags:
-            self._client.log_batch(run_id, metrics[:MOST_METRICS], params[:MOST_PARAMS_OR_TAGS], tags[:MOST_PARAMS_OR_TAGS])
-            del metrics[:MOST_METRICS], params[:MOST_PARAMS_OR_TAGS], tags[:MOST_PARAMS_OR_TAGS]
-            self._alive()
         if data_sets:
             self._client.log_inputs(run_id, data_sets)
             self._alive()
+        while metrics or params or tags:
+            some = metrics[:MOST_METRICS], params[:MOST_PARAMS_OR_TAGS], tags[:MOST_PARAMS_OR_TAGS]
+            del metrics[:MOST_METRICS], params[:MOST_PARAMS_OR_TAGS], tags[:MOST_PARAMS_OR_TAGS]
+            if not (metrics or params or tags):
+                some[2].append(RunTag(SENT, content.digest))
+            self._client.log_batch(run_id, *some)
+            self._alive()
         if end:
             self._end(run_id, content.status, content.ended)
-        self.tag(run_id, SENT, content.digest)
 
     def _end(self, run_id: str, status: str, time: float) -> None:
         self._client.set_terminated(run_id, status, milliseconds(time))
