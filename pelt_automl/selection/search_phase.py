@@ -106,7 +106,8 @@ class _Search:
         }
         self.limit = context.clock.limit or 0.0
         self.reserve = self._reserve()
-        self.scored = False
+        self.scored = {trial.method for trial in context.record.of(TrialEnded) if trial.select_score is not None}
+        """Methods with a score."""
         self.left_over = deque(self._left_over())
         """Of those under way, what a killed process was training."""
         self.trainer = replace(context.trainer("search", self._total_steps(), reserve=0.0), expired=self._expired)
@@ -179,11 +180,17 @@ class _Search:
         return of_use_to_finals(share, context.seconds_a_finalist_run, closing, wanted_finalists(context.methods), settings)
 
     def _expired(self) -> bool:
-        """Whether the search's share of the time is used; until there is a first score, it may use most of the finalists' too."""
+        """Whether the search's share of the time is used.
+
+        Until there is a first score, it may use most of the finals' share too; and half of it until there are two methods to compare.
+        """
         if self.context.clock.limit is None:
             return False
-        self.scored = self.scored or any(trial.run.progress.curve for trial in self.under_way.values())
-        return self.context.clock.left <= (self.reserve if self.scored else LAST_RESERVE * self.limit)
+        self.scored |= {trial.method for trial in self.under_way.values() if trial.run.progress.curve}
+        least = LAST_RESERVE * self.limit
+        if self.scored:
+            least = self.reserve if len(self.scored) >= min(FIRST, len(self.methods)) else max(least, self.reserve / 2)
+        return self.context.clock.left <= least
 
     def _total_steps(self) -> float:
         return len(self.methods) * (1 + (self.context.trials - 1) * self._expected_share()) * self.context.plan.steps

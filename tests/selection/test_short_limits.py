@@ -178,3 +178,15 @@ def test_advice_fits_its_cause(prepared, causes, advice):
     context, _ = prepared(1000, methods=["lora"])
     trials = [SimpleNamespace(cause=cause) for cause in causes]
     assert search_phase._advice(context, trials).startswith(advice)
+
+
+def test_the_search_takes_of_the_finals_time_until_two_methods_can_be_compared(prepared):
+    context, time = prepared(100, methods=["head", "lora"], trials=1)
+    search = search_phase._Search(context, context.methods)
+    search.reserve = 50.0
+    for scored, expired_from in (((), 85.0), (("head",), 75.0), (("head", "lora"), 50.0)):
+        search.scored = set(scored)
+        time.now = expired_from - 0.1
+        assert not search._expired(), scored
+        time.now = expired_from
+        assert search._expired(), scored

@@ -135,7 +135,7 @@ def test_the_search_leaves_the_finals_what_they_can_use_at_the_speed_seen_so_far
     assert len(asked) == 1 + len(context.record.of(TrialEnded))
     assert asked[-1][1] == context.seconds_a_finalist_run < planned, "a step takes less than the 50 ms that were said to be measured"
     search = search_phase._Search(context, ["lora", "head"])
-    search.scored = True
+    search.scored = {"head", "lora"}
     assert search.reserve == asked[-1][2] < 50
     assert not search._expired()
     search.reserve = context.clock.left + 1
