@@ -26,7 +26,7 @@ demo: install  ## a complete selection for an embedded task with the embedded en
 	@$(BIN)/pelt-automl select --task pydoc-topic --model minilm --k 300 --methods head,bitfit,lora --trials 3 --seconds 270
 
 test: install  ## run the tests, in a process a core
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 # `adapters` pins an older transformers, so it can't live in .venv; tests/parity/README.md says what is compared.
 parity: $(PARITY)/.installed  ## write the reference tensors of tests/parity anew, with AdapterHub's adapters

@@ -121,7 +121,7 @@ def _tentative(winner: Standing, unit: Unit, examples: int, than: str) -> str:
 
 def _nothing_learned(winner: Standing, unit: Unit, examples: int, than: str) -> str:
     return (
-        f"Nothing was learned: no method is better than {than} by more than the region of practical equivalence. "
+        f"Nothing was learned: nothing that was compared is better than {than} by more than the region of practical equivalence. "
         f"The best, {_with_sizes(winner)}, has {_scored(winner, unit, examples)}."
     )
 
