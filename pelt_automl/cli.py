@@ -1,5 +1,6 @@
 """The command line. Nothing heavy is imported before a command needs it, so that ``--help`` answers at once."""
 
+import errno
 import json
 import logging
 import sys
@@ -69,6 +70,11 @@ def main() -> None:
         app()
     except PeltError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: the disk is full ({error.filename or error}); free some space, then run the same command again", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:  # before a command has begun
         print("\nInterrupted.", file=sys.stderr)
@@ -428,7 +434,7 @@ def predict(
     output_file: Annotated[Path, typer.Option("--output", help="File to write, of the same kinds: all columns and `prediction`.")],
     text_columns: Annotated[str | None, typer.Option(help="Columns with the text, where they have other names than in training.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of the input, such as windows-1252. Default: detected.")] = None,
-    delimiter: Annotated[str | None, typer.Option(help="What separates cells in the input: ';', tab, .... Default: detected.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="What separates cells in the input: ';', tab and so on. Default: detected.")] = None,
     model: Model = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write a column for each class.")] = False,
     prediction_column: Annotated[str, typer.Option(help="Name of the column with the predictions.")] = "prediction",

@@ -1,6 +1,7 @@
 """The command line as it is typed: what it prints, where, and the exit code."""
 
 import csv
+import errno
 import json
 import logging
 import re
@@ -406,3 +407,14 @@ def test_predict_takes_columns_by_other_names_and_says_what_is_missing(run, refu
     )
     assert code == 0
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+
+
+def test_a_full_disk_is_one_error_that_says_what_to_do(monkeypatch, capsys):
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/records.jsonl")
+
+    monkeypatch.setattr(cli, "app", full)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    told = "error: the disk is full (/data/records.jsonl); free some space, then run the same command again\n"
+    assert capsys.readouterr().err == told
