@@ -28,6 +28,9 @@ AMPLE = 1.3
 SECOND = 0.5
 """Share of the runner-up's training that there has to be time for, after the leader's: what is cut off later can still be compared."""
 
+ROOM_FOR_ANOTHER = 3
+"""Runs for whose scoring time is kept when the leader is scored first: the runner-up's, and what training it takes."""
+
 ENOUGH = "enough seeds"
 """The decision that no further seed is needed."""
 
@@ -64,10 +67,13 @@ class _FinalistRun:
 def confirm(context: Context) -> None:
     """Choose the finalists, train them on fresh seeds as long as there is time and the verdict needs it, and score them on report."""
     found, finalists = _chosen(context)
+    if len(finalists) == 1 and found.no_time_for:  # a second contender is worth more than a second seed
+        _train(context, [_FinalistRun(finalists[0], 0)])
+        score_finalists(context, more_runs=ROOM_FOR_ANOTHER)
+        finalists = _with_others(context, found, finalists)
     complete = _train_least(context, finalists)
     score_finalists(context)
-    if complete:
-        finalists += _train_others(context, found)
+    finalists = _with_others(context, found, finalists)
     said = {decision.subject for decision in context.record.of(Decision) if decision.what in ("finalist", "left out")}
     for trial in found.no_time_for:
         if trial.candidate not in said:
@@ -131,13 +137,13 @@ def _train_least(context: Context, finalists: Sequence[Candidate]) -> bool:
     return all(_train(context, runs) for runs in ([every_run] if _time_for(context, every_run) >= AMPLE else seeds))
 
 
-def _train_others(context: Context, found: Finalists) -> list[Candidate]:
+def _with_others(context: Context, found: Finalists, finalists: Sequence[Candidate]) -> list[Candidate]:
     """Use time that is left over: those that there seemed to be none for join the finals on the same seeds, one by one."""
-    joined = []
+    joined = list(finalists)
     for trial in found.no_time_for:
         candidate = Candidate.of(trial)
         runs = [_FinalistRun(candidate, index) for index in sorted({scored.seed_index for scored in context.record.of(FinalistScored)})]
-        if not runs or _time_for(context, runs) < 1:
+        if candidate in joined or not runs or _time_for(context, runs) < 1:
             continue
         context.record.add(found.decision(trial))
         _train(context, runs)

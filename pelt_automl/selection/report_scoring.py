@@ -17,14 +17,17 @@ MARGIN = 0.8
 """Share of the time left that scoring is planned for: the speed was measured, but on few examples."""
 
 
-def score_finalists(context: Context) -> None:
-    """Score every trained run of a finalist that isn't scored yet; the first in a process opens the report split."""
+def score_finalists(context: Context, more_runs: int = 0) -> None:
+    """Score every trained run of a finalist that isn't scored yet; the first in a process opens the report split.
+
+    `more_runs`: as many more are expected to follow, so that fewer examples are opened where the time is short.
+    """
     scored = {event.trial for event in context.record.of(FinalistScored)}
     runs = [trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"]
     todo = [run for run in runs if run.trial not in scored]
     if not todo:
         return
-    tokens = _opened(context, len(todo))
+    tokens = _opened(context, len(todo) + more_runs)
     packs = packs_of(context, todo)
     for done, pack in enumerate(packs):
         context.progress("finalists", done, len(packs), "scoring on the report split")

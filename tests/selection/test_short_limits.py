@@ -133,14 +133,18 @@ def test_as_many_finalists_as_fit_by_the_speed_of_each_method_two_on_one_seed_or
         assert finalist_phase._affordable(context, trials) == count
 
 
-def test_a_contender_left_out_for_lack_of_time_joins_the_finals_when_there_is_time_after_all(world, tmp_path, monkeypatch):
+def test_a_contender_left_out_for_lack_of_time_joins_the_finals_before_the_leader_has_a_second_seed(world, tmp_path, monkeypatch):
     monkeypatch.setattr(finalist_phase, "_affordable", lambda *_: 1)
     options = world.options(seconds=100, methods=["lora", "head"], trials=1, epochs=3, finalist_seeds=2, most_seeds=2)
     found = pelt_automl.select(output=tmp_path / "out", **options)
     events = records_of(tmp_path / "out")
-    assert {scored.candidate for scored in of(events, FinalistScored)} == {"lora-0000", "head-0000"}
+    leader, other = (scored.candidate for scored in of(events, FinalistScored)[:2])
+    assert {leader, other} == {"lora-0000", "head-0000"}
+    assert [(scored.candidate, scored.seed_index) for scored in of(events, FinalistScored)[:2]] == [(leader, 0), (other, 0)]
     assert len(found.leaderboard) == 2
-    assert not [d for d in of(events, Decision) if d.what == "left out" and d.subject in ("lora-0000", "head-0000")]
+    assert {len(row.seed_scores) for row in found.leaderboard} == {2}
+    assert len([d for d in of(events, Decision) if d.what == "finalist" and d.subject == other]) == 1
+    assert not [d for d in of(events, Decision) if d.what == "left out" and d.subject in (leader, other)]
 
 
 def test_the_seconds_that_would_do_grow_with_methods_and_steps(world):
