@@ -33,7 +33,7 @@ def search(selection: Selection) -> None:
 
 @step
 def confirm(selection: Selection) -> None:
-    """Finalists trained anew on fresh seeds, then scored on the report split."""
+    """Finalists trained again on fresh seeds, then scored on the report split."""
     selection.confirm()
 
 

@@ -206,7 +206,7 @@ class SearchSettings:
     seconds: float | None = None
     """Limit on the whole selection, finalists included, in seconds of wall time; None for no limit."""
     finalist_seeds: int = 3
-    """Fresh seed triples (split, initialization, order) on which each finalist is trained anew, at least."""
+    """Fresh seed triples (split, initialization, order) on which each finalist is trained again, at least."""
     most_seeds: int = 10
     """... and at most: more than `finalist_seeds` as long as they may change the verdict and there is time. Never fewer than those."""
     finalist_share: float = 0.5

@@ -74,6 +74,8 @@ class SelectionStarted(Event):
     """Hash of how hard the selection looks for the answer (see `effort_of` there); empty in old records."""
     behaviour: int = 1
     """`pelt_automl.config.BEHAVIOUR` of the program that wrote it."""
+    seconds_before: float = 0.0
+    """Wall time of this start before its record: reading the data, mostly. 0 in old records."""
     time: float = field(default_factory=clock.time)
 
 
@@ -286,7 +288,7 @@ class KnockedOut(Event):
 
 @dataclass(frozen=True)
 class UnionPruned(Event):
-    """A smaller union, without the submodules whose knock-out cost next to nothing: it is trained anew and becomes a finalist."""
+    """A smaller union, without the submodules whose knock-out cost next to nothing: it is trained again and becomes a finalist."""
 
     candidate: str
     """``unipelt-apl-0003-without-prefix``"""

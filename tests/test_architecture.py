@@ -1,4 +1,4 @@
-"""What the import contract can't see: what is really loaded, what is shipped, and how long files are."""
+"""What the import contract can't see: what is really loaded, what is shipped, and what is promised in words."""
 
 import ast
 import importlib
@@ -49,18 +49,16 @@ def project():
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def test_importing_the_package_is_fast_and_loads_nothing_heavy():
-    seconds, modules = min(run(IMPORT) for _ in range(3))
+def test_importing_the_package_loads_nothing_heavy():
+    _, modules = run(IMPORT)
     assert HEAVY & set(modules) == set()
-    assert seconds < 2
 
 
 @pytest.mark.parametrize("command", [(), ("select",), ("methods",), ("report",)])
-def test_help_answers_at_once_and_loads_nothing_heavy(command):
-    seconds, modules, printed = min((run(HELP, *command) for _ in range(2)), key=lambda answer: answer[0])
+def test_help_loads_nothing_heavy(command):
+    _, modules, printed = run(HELP, *command)
     assert "Usage" in printed
     assert HEAVY & set(modules) == set()
-    assert seconds < 2
 
 
 def test_the_package_has_fewer_than_ten_public_names_and_all_of_them_are_there():

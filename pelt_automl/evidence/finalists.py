@@ -13,7 +13,7 @@ from pelt_automl.records import Event, FinalistScored, ReportOpened, TrialEnded,
 
 @dataclass(frozen=True)
 class Finalist:
-    """A configuration that was trained anew on fresh seeds and scored on the report split."""
+    """A configuration that was trained again on fresh seeds and scored on the report split."""
 
     candidate: str
     method: str

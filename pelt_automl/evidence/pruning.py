@@ -10,7 +10,7 @@ def dispensable(losses: Sequence[SubmoduleLoss], region: float) -> list[Submodul
 
     Where all cost less, the one that costs most stays. The mean decides, not an upper confidence bound: on 200 examples and three seeds the
     95 % bound of a mean of 0 lies at 1.645 sqrt(0.05 / 600), 1.5 points, where 5 % of the predictions change for nothing. A wrong choice is
-    found out all the same, since the smaller union is trained anew and has to hold its own among the finalists on the report split: the
+    found out all the same, since the smaller union is trained again and has to hold its own among the finalists on the report split: the
     mean decides what is tried, never what is recommended.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pelt_automl.design_space import OWN_COPY, Modification
+from pelt_automl.design_space import Modification
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.methods.values import wrong_value
 from pelt_automl.records import HyperParameters
@@ -44,11 +44,6 @@ class PeltMethod:
         """The published configuration: every hyper-parameter by name, the learning rate included."""
         structure = {name: _as_text(parameter.default) for name, parameter in inspect.signature(self.build).parameters.items()}
         return {LEARNING_RATE: self.learning_rate} | structure
-
-    @property
-    def packable(self) -> bool:
-        """Whether its published configuration can share the frozen backbone with other trials."""
-        return all(modification.form not in OWN_COPY for modification in self.build())
 
     def unknown(self, names: Iterable[str]) -> list[str]:
         """What is wrong with names of hyper-parameters: a line for those that this method doesn't have."""

@@ -177,7 +177,7 @@ def _pruned(winner: Standing, standings: Sequence[Standing], pruned: Sequence[Un
         share = f"{percent(row.parameters / whole.parameters)} of the parameters"
         outcome = "is the recommended one" if row is winner else "is tied"
         found.append(
-            f"Switched off, {costs} cost {name_of(whole)} less than {unit.amount(union.region)} each; trained anew without, "
+            f"Switched off, {costs} cost {name_of(whole)} less than {unit.amount(union.region)} each; trained again without, "
             f"with {share}, it {outcome}."
         )
     return found

@@ -65,12 +65,12 @@ class Clock:
 
 
 def seconds_used(events: Sequence[Event]) -> float:
-    """Wall time of a selection's earlier starts, from its records: each from its start to its last event."""
+    """Wall time of a selection's earlier starts, from its records: each from its start, with what came before its record, to its last."""
     used, start, last = 0.0, None, 0.0
     for event in events:
         if isinstance(event, SelectionStarted):
             used += last - start if start is not None else 0.0
-            start = event.time
+            start = event.time - event.seconds_before
         last = max(last, getattr(event, "time", last))
     return used + (last - start if start is not None else 0.0)
 

@@ -1,4 +1,4 @@
-"""The finalists: trained anew on fresh paired seed triples, then scored on the report split, as many seeds as the verdict needs."""
+"""The finalists: trained again on fresh paired seed triples, then scored on the report split, as many seeds as the verdict needs."""
 
 import hashlib
 import math

@@ -1,4 +1,4 @@
-"""Gate-guided pruning: finalist unions without the submodules that knock-outs find dispensable are trained anew and become finalists."""
+"""Gate-guided pruning: finalist unions without the submodules that knock-outs find dispensable are trained again and become finalists."""
 
 import math
 from collections.abc import Iterator

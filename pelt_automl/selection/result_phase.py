@@ -9,7 +9,6 @@ from pelt_automl.modifications import kept_form
 from pelt_automl.recommendation import Recommendation, load_recommendation, write_report
 from pelt_automl.recommendation.decision import decide
 from pelt_automl.records import TIME_LIMIT, Decision, FinalistScored, Published, SelectionEnded, TrialEnded, VerdictReached
-from pelt_automl.search.budget import seconds_used
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
 from pelt_automl.selection.search_phase import weights_of_method
@@ -26,7 +25,7 @@ def recommend(context: Context) -> Recommendation:
     verdict = decide(context.record.events, search.equivalence, search.prefer)
     save_winner(context, verdict)
     context.record.add(verdict)
-    context.record.add(SelectionEnded(_reason(context), seconds_used(context.record.events), _bill(context)))
+    context.record.add(SelectionEnded(_reason(context), context.clock.elapsed, _bill(context)))
     return publish(context)
 
 

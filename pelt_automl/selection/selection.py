@@ -114,6 +114,7 @@ class Selection:
                 self.context.question,
                 effort_of(settings, self.context.spaces),
                 BEHAVIOUR,
+                self.context.clock.elapsed - self.context.clock.used,
             )
         )
         if not resumed:
@@ -205,15 +206,12 @@ class Selection:
         rungs, final_steps = list(plan.rungs), context.final_plan.steps
         context.record.add(Planned(plan.steps, first_rung, len(plan.evaluate_at), seconds, message, numbers, rungs, final_steps))
 
-    def search(self, methods: Sequence[str] | None = None) -> None:
-        """Trials of these methods (None: all), packed."""
-        chosen = tuple(methods) if methods else self.context.methods
-        if unknown := [method for method in chosen if method not in self.context.methods]:
-            raise SelectionError(f"{', '.join(unknown)} isn't part of this selection; it has {', '.join(self.context.methods)}")
+    def search(self) -> None:
+        """Trials of all methods, packed."""
         if self.finished:
             return
         with self.context.timed("search"):
-            search(self.context, chosen)
+            search(self.context, self.context.methods)
 
     def confirm(self) -> None:
         """Train the finalists on fresh seeds and score them on the report split."""

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from pelt_automl.backbones import ARCHITECTURES
 from pelt_automl.design_space import Form, Modification, Site
 from pelt_automl.errors import SettingsError
 from pelt_automl.methods import METHODS
 from pelt_automl.methods.bridged import BRIDGED, LEFT_OUT, NATIVE
+from pelt_automl.modifications import needs_own_pack
 
 
 def configuration(method, **hyper_parameters):
@@ -66,4 +68,4 @@ def test_a_value_of_another_kind_than_the_published_one_is_refused(value):
 
 
 def test_none_of_them_shares_a_pack():
-    assert [name for name, method in BRIDGED.items() if method.packable] == []
+    assert all(needs_own_pack(method.build(), ARCHITECTURES["bert"]) for method in BRIDGED.values())

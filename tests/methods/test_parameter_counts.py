@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from pelt_automl.backbones import SHAPES
+from pelt_automl.backbones import ARCHITECTURES, SHAPES
 from pelt_automl.design_space import Form, Modification, Site, count_all, modification_from_dict, modification_to_dict
 from pelt_automl.errors import SettingsError
 from pelt_automl.methods import FIXED_DEFAULTS, METHODS
+from pelt_automl.modifications import needs_own_pack
 
 BERT_BASE = {
     "full": (109_482_240, 0),
@@ -161,7 +162,7 @@ def test_a_gate_replaces_alpha_so_that_unipelt_has_none_to_search():
 def test_fixed_defaults_and_registry_agree():
     assert set(FIXED_DEFAULTS) <= set(METHODS)
     assert all(name == method.name for name, method in METHODS.items())
-    alone = [name for name, method in METHODS.items() if not method.packable]
+    alone = [name for name, method in METHODS.items() if needs_own_pack(method.build(), ARCHITECTURES["bert"])]
     assert alone == ["full"] + [name for name in METHODS if name.startswith("peft-")]
 
 

@@ -153,7 +153,7 @@ def test_the_statement_says_when_a_pruned_union_wins(points, words):
     pruned = UnionPruned(name, "unipelt-apl-0003", "unipelt", {}, {"lora": 0.004, "prefix": -0.012}, 0.01)
     runs = [*finalist("unipelt-apl-0003", (80, 80), kept=100), *finalist(name, points, kept=40)]
     verdict = decide([data(), *runs, opened(), pruned], 1.0, "params")
-    said = "Switched off, lora (+0.4) and prefix (-1.2) cost unipelt-apl #3 less than 1.0 points each; trained anew without, "
+    said = "Switched off, lora (+0.4) and prefix (-1.2) cost unipelt-apl #3 less than 1.0 points each; trained again without, "
     assert (said in verdict.statement) is (words is not None)
     assert (words or "Recommended: unipelt-apl #3 ") in verdict.statement
 
