@@ -20,20 +20,16 @@ from pelt_automl.recommendation import Recommendation
 from pelt_automl.search.finalists import FAR_POINTS
 
 ROOT = Path(__file__).resolve().parents[1]
+MEASURED = {"benchmarks.md", "gate-validity.md", "selection-quality.md", "speed.md", "verdict.md"}
+"""Pages of docs/ that quote commands of benchmarks."""
+OTHER_PROGRAMS = {"mlflow.md"}
+"""Pages of docs/ whose shell blocks are of other programs, with addresses on this machine."""
 PAGES = {
     name: (ROOT / name).read_text()
     for name in (
         "README.md",
         "CONTRIBUTING.md",
-        "docs/reading-the-report.md",
-        "docs/recommendation.md",
-        "docs/exporting.md",
-        "docs/k-curve.md",
-        "docs/reproduction.md",
-        "docs/comparison.md",
-        "docs/servers.md",
-        "docs/output.md",
-        "docs/your-data.md",
+        *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in MEASURED | OTHER_PROGRAMS),
     )
 }
 README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
