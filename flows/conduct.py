@@ -28,7 +28,7 @@ def conducted(work: Callable[P, Any]) -> Callable[P, Any]:
 
     @wraps(work)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Any:
-        with alive(flow_run.id, flow_run.name or ""), warnings_in_log(run_log()):
+        with alive(flow_run.id, flow_run.name or "", run_log()), warnings_in_log(run_log()):
             warn_of_workers()
             return cleared(*args, **kwargs)
 

@@ -4,6 +4,7 @@ Writes JSON lines: the seconds until the next one, and at last the answer (field
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import sys
@@ -12,12 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pelt_automl.config import home
 from pelt_automl.errors import PeltError
 from pelt_automl.recorders.mlflow_server import default_tracking_uri
 from pelt_automl.recorders.run_tree import without_secrets
 from pelt_automl.recorders.sending import SILENT_SECONDS, SLOWEST
 
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+BUSY = "another process is sending this selection right now"
 
 IN_WORDS = {
     "ReadTimeoutError": "it took the connection and gave no answer within seconds",
@@ -61,11 +64,8 @@ class _Pace:
 def _sent(folder: Path, pace: _Pace) -> dict[str, Any]:
     from pelt_automl.recorders.mlflow_sync import send
 
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return {"problem": "another process is sending this selection right now"}
+    if problem := _hold(folder):
+        return {"problem": problem}
     try:
         receipt = asdict(send(folder, default_tracking_uri(), pace.alive, pace.sending))
     except PeltError as error:
@@ -74,6 +74,33 @@ def _sent(folder: Path, pace: _Pace) -> dict[str, Any]:
         return {"problem": _in_short(error)}
     registered = receipt.pop("registered") or {"model": "", "version": "", "said": ""}
     return receipt | {"model": registered["model"], "version": registered["version"], "champion": registered["said"]}
+
+
+def _hold(folder: Path) -> str:
+    """Lock the selection until this process ends; says why it can't be, else nothing. Two that send at once would make its runs twice."""
+    try:
+        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return BUSY
+    except OSError:
+        return _hold_in_home(folder)
+    return ""
+
+
+def _hold_in_home(folder: Path) -> str:
+    """The same where the folder itself can't be locked: NFS locks only what is opened for writing, and some file systems lock nothing."""
+    lock = home() / "sending" / f"{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        fcntl.flock(os.open(lock, os.O_RDWR | os.O_CREAT, 0o666), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return BUSY
+    except OSError as error:
+        return (
+            f"neither {folder} nor {lock} can be locked ({error.strerror}), so another process could send the same at the same time; "
+            "set PELT_AUTOML_HOME to a folder on a local disk"
+        )
+    return ""
 
 
 def _in_short(error: Exception) -> str:

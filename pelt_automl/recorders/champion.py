@@ -22,7 +22,7 @@ class Claim:
     score: float | None
     """On the report split."""
     k: int | None
-    """Labelled examples; None for all."""
+    """Labeled examples; None for all."""
 
     def tags(self) -> dict[str, str]:
         """The inverse of `claim_from`."""
@@ -74,7 +74,7 @@ def rule(new: Claim, holder: Claim | None) -> Ruling:
     """Whether `new` takes the alias from `holder`; None: nobody has it.
 
     It does when it is better on the same report split, or when the task's data have changed; never when it has learned nothing, has no
-    score, or had fewer labelled examples of the same data.
+    score, or had fewer labeled examples of the same data.
     """
     if reason := _unfit(new):
         stays = f"champion stays with version {holder.version} ({holder.shown})" if holder else "there is still no champion"
@@ -102,7 +102,7 @@ def _in_favor_of(holder: Claim, new: Claim) -> str:
     if holder.metric != new.metric:
         return f"which was chosen by another metric than version {new.version} ({new.shown})"
     if _examples(new) < _examples(holder):
-        return f"which had more labelled examples than version {new.version} ({new.shown} with {new.k})"
+        return f"which had more labeled examples than version {new.version} ({new.shown} with {new.k})"
     assert new.score is not None
     if holder.score is None or (new.score > holder.score if new.greater_is_better else new.score < holder.score):
         return ""

@@ -31,6 +31,8 @@ RULED = "champion.ruled"
 """Tag of a version about which it was decided whether it becomes the champion, with what was said."""
 ASKED = ("task", "model", "methods", "k", "protocol", "seed", "question", "effort", "outcome")
 """Tags of the selection's run that the winner's version has, too."""
+NOT_FOUND = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
+"""What MLflow says of an alias that no version has, and of one whose model or version is gone."""
 FILES_SENT = "pelt.files"
 """Tag of a run: the digest of the files that it has."""
 REGISTRATION_PATIENCE = 20
@@ -100,11 +102,9 @@ def register_winner(client: "MlflowClient", run_id: str, folder: Path, tree: Run
 
 def _choose_champion(client: "MlflowClient", name: str, found: "ModelVersion", tree: RunTree) -> str:
     """What is said. It is decided once a version: sending it again doesn't take back what somebody has done since."""
-    ruled = found.tags.get(RULED)
-    holder = _champion(client, name)
-    if ruled and holder:
+    if ruled := found.tags.get(RULED):
         return ruled
-    ruling = _ruling(_claim(tree, str(found.version)), holder)
+    ruling = _ruling(_claim(tree, str(found.version)), _champion(client, name))
     if ruling.moves:
         client.set_registered_model_alias(name, ALIAS, found.version)
     client.set_model_version_tag(name, found.version, RULED, ruling.said)
@@ -112,11 +112,14 @@ def _choose_champion(client: "MlflowClient", name: str, found: "ModelVersion", t
 
 
 def _champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
+    """The version that has the alias; None when none has. Raises what MLflow raises when it can't say."""
     from mlflow.exceptions import MlflowException
 
     try:
         return client.get_model_version_by_alias(name, ALIAS)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in NOT_FOUND:
+            raise
         return None
 
 

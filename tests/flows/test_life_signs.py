@@ -1,5 +1,9 @@
 """Who is alive: with real processes and a real kill."""
 
+import errno
+import fcntl
+import logging
+import os
 import signal
 import subprocess
 import sys
@@ -57,3 +61,35 @@ def test_a_failing_run_leaves_no_lock():
     with pytest.raises(RuntimeError, match="broken"), alive("run-3"):
         raise RuntimeError("broken")
     assert is_alive("run-3") is None
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_nothing_can_be_locked_a_run_goes_on_with_a_warning_and_heartbeats_tell(monkeypatch, caplog, holder, code):
+    def no_locks(file, how):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert is_alive("run-1") is None
+    assert process_of("run-1") is None
+    worked = False
+    with caplog.at_level(logging.WARNING), alive("run-4", "select-toy"):
+        worked = True
+        assert not lock_file("run-4").exists(), "a file that nobody holds would mean a death"
+    assert worked
+    (message,) = caplog.messages
+    assert f"{lock_file('run-4')} can't be locked ({os.strerror(code)}). The run goes on" in message
+
+
+def test_a_home_that_cant_be_written_is_no_reason_not_to_work(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PELT_AUTOML_HOME", str(tmp_path / "file"))
+    with alive("run-5"):
+        assert is_alive("run-5") is None
+    assert "Not a directory" in caplog.text
+
+
+def test_an_error_of_the_run_itself_is_not_taken_for_one_of_the_lock(caplog):
+    with pytest.raises(OSError, match="disk"), alive("run-6"):
+        raise OSError(errno.ENOSPC, "the disk is full")
+    assert caplog.messages == []
+    assert is_alive("run-6") is None

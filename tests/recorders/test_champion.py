@@ -22,7 +22,7 @@ def new(**changes):
         (
             {"score": 0.83, "k": 50},
             False,
-            "champion stays with version 3 (accuracy 81.2), which had more labelled examples than version 4 (accuracy 83.0 with 50)",
+            "champion stays with version 3 (accuracy 81.2), which had more labeled examples than version 4 (accuracy 83.0 with 50)",
         ),
         ({"score": 0.83, "k": None}, True, "version 4 is the champion now (accuracy 83.0): better than version 3 (81.2)"),
         ({"score": 0.80, "k": None}, False, "champion stays with version 3 (accuracy 81.2), which is better than version 4 (80.0)"),

@@ -288,6 +288,37 @@ def test_a_champion_that_somebody_chose_is_not_taken_back_by_sending_again(uri, 
     assert champion(uri).version == 2
 
 
+def test_an_alias_that_somebody_took_away_is_not_given_back_by_sending_again(uri, folder):
+    from mlflow.exceptions import MlflowException
+
+    sent = send(folder, uri)
+    make_client(uri).delete_registered_model_alias("pelt-toy-task", "champion")
+    assert send(folder, uri) == sent
+    with pytest.raises(MlflowException, match="champion not found"):
+        champion(uri)
+
+
+@pytest.mark.parametrize("code", ["TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "PERMISSION_DENIED", "BAD_REQUEST"])
+def test_an_mlflow_that_cant_say_who_is_champion_makes_no_champion(uri, folder, tmp_path, monkeypatch, code):
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import ErrorCode
+
+    def locked(self, name, alias):
+        raise MlflowException("database is locked", ErrorCode.Value(code))
+
+    send(folder, uri)
+    worse = write_folder(tmp_path / "worse", another("worse", score=0.7))
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, "get_model_version_by_alias", locked)
+        with pytest.raises(MlflowException, match="database is locked"):
+            send(worse, uri)
+    assert champion(uri).version == 1
+    assert "champion.ruled" not in versions(uri)[1].tags
+    assert "champion stays with version 1" in send(worse, uri).registered.said
+    assert champion(uri).version == 1
+
+
 def test_a_version_of_another_program_keeps_the_alias_and_one_of_an_earlier_version_of_this_does_not(uri, folder, tmp_path):
     client = make_client(uri)
     client.create_registered_model("pelt-toy-task")

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from pelt_automl.config import home
 from pelt_automl.recorders import RECORDERS, MlflowRecorder, Sent, is_sent, send_folder, sending, sent_of
 from pelt_automl.recorders.mlflow_server import make_client
 from pelt_automl.records import SelectionEnded
@@ -135,6 +136,44 @@ def test_two_processes_do_not_send_one_selection_at_the_same_time(folder):
     os.close(held)
 
 
+WITHOUT_LOCKS = """
+import errno, fcntl, os, stat, sys
+from pathlib import Path
+from pelt_automl.recorders.__main__ import main
+
+real = fcntl.flock
+
+def flock(file, how):
+    number = file if isinstance(file, int) else file.fileno()
+    if {everywhere} or stat.S_ISDIR(os.fstat(number).st_mode):
+        raise OSError(errno.{error}, os.strerror(errno.{error}))
+    real(file, how)
+
+fcntl.flock = flock
+main(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("error", ["ENOLCK", "EBADF", "EOPNOTSUPP"])
+def test_a_folder_that_cant_be_locked_as_on_nfs_is_sent_by_one_process_at_a_time_all_the_same(folder, monkeypatch, error):
+    import fcntl
+
+    child(monkeypatch, WITHOUT_LOCKS.format(error=error, everywhere=False))
+    sent = send_folder(folder)
+    assert (sent.problem, sent.complete) == ("", True)
+    (lock,) = (home() / "sending").iterdir()
+    with lock.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert send_folder(folder).problem == "another process is sending this selection right now"
+
+
+def test_where_nothing_can_be_locked_that_is_said_and_what_to_do(folder, monkeypatch):
+    child(monkeypatch, WITHOUT_LOCKS.format(error="ENOLCK", everywhere=True))
+    problem = send_folder(folder).problem
+    assert problem.startswith(f"neither {folder} nor {home() / 'sending'}")
+    assert "can be locked (No locks available), so another process could send the same at the same time; set PELT_AUTOML_HOME to" in problem
+
+
 def test_a_selection_that_has_not_ended_is_not_all_there(tmp_path):
     folder = write_folder(tmp_path / "selection", [event for event in events() if not isinstance(event, SelectionEnded)])
     sent = send_folder(folder)
@@ -161,6 +200,7 @@ def test_the_first_use_of_a_new_home_prints_nothing_and_loads_nothing_of_mlflow_
     program = """
 import sys
 from pathlib import Path
+from pelt_automl.config import home
 from pelt_automl.recorders import RECORDERS, sent_of
 recorder = RECORDERS["mlflow"](Path(sys.argv[1]))
 recorder.publish(Path(sys.argv[1]))
