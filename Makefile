@@ -8,12 +8,12 @@ PARITY := .venv-parity
 .DEFAULT_GOAL := help
 .PHONY: help install demo test parity lint format up down status logs clean
 
-help:  ## what there is
+help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
 install: $(INSTALLED)  ## make .venv with the versions of constraints.txt
 
-# Made anew only when what is installed changed; a broken installation leaves no mark and is repeated.
+# Made again only when what is installed changed; a broken installation leaves no mark and is repeated.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version). Name another one: make install PYTHON=python3.12"; exit 2; }
@@ -25,11 +25,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install  ## a complete selection for an embedded task with the embedded encoder, under 5 minutes
 	@$(BIN)/pelt-automl select --task pydoc-topic --model minilm --k 300 --methods head,bitfit,lora --trials 3 --seconds 270
 
-test: install  ## run the tests, in a process a core
+test: install  ## run the tests, one process per core
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 # `adapters` pins an older transformers, so it can't live in .venv; tests/parity/README.md says what is compared.
-parity: $(PARITY)/.installed  ## write the reference tensors of tests/parity anew, with AdapterHub's adapters
+parity: $(PARITY)/.installed  ## write the reference tensors of tests/parity again, with AdapterHub's adapters
 	@$(PARITY)/bin/python tests/parity/make_references.py
 
 $(PARITY)/.installed: tests/parity/requirements.txt
@@ -43,17 +43,17 @@ lint: install  ## linter, formatter, types, import contract
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-format: install  ## put the code into shape
+format: install  ## format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-up: install  ## start Prefect's server, a worker with its deployments, and MLflow's UI, on loopback; go on with what was killed
+up: install  ## start Prefect's server, a worker with its deployments, and MLflow's UI, on loopback; resume what was killed
 	@$(BIN)/python scripts/stack.py up
 
-down:  ## stop what make up started; asks when selections are under way (FORCE=1 doesn't)
+down:  ## stop what make up started; asks first if selections are running (FORCE=1 doesn't)
 	@test ! -x $(BIN)/python || FORCE=$(FORCE) $(BIN)/python scripts/stack.py down
 
-status: install  ## what of make up runs, and which selections are under way
+status: install  ## which of the servers run, and which selections are running
 	@$(BIN)/python scripts/stack.py status
 
 logs: install  ## the last lines of the servers' logs; SERVICE=worker for one, LINES=200 for more

@@ -1,6 +1,6 @@
 """Flow runs whose process was killed: they are closed, with their steps, and their selections started again.
 
-``make up``, ``make down`` and the nightly flow call this. A selection that is started again goes on where it stood: the same parameters
+``make up``, ``make down`` and the nightly flow call this. A selection that is started again is resumed: the same parameters
 are the same folder.
 """
 

@@ -1,7 +1,7 @@
-"""Flow "reproduce-unipelt": UniPELT's experiments on any backbone, its tables beside what came out.
+"""Flow "reproduce-unipelt": UniPELT's experiments on any backbone, its tables compared with what came out.
 
-A run works through the open cells of its folder, each of which it holds while it trains it. Runs with the same parameters share the work,
-on as many workers of the machine as there are:
+A run works through the open cells of its folder, each of which it holds while it trains it. With PostgreSQL under Prefect's server
+(docs/servers.md), several workers of the machine can run it with the same parameters and share the work:
 
     prefect deployment run reproduce-unipelt/default --param model=minilm --param 'tasks=["rte","cola"]' --param 'ks=[100]'
 """
@@ -62,7 +62,7 @@ def reproduce_unipelt(
         dropout: Dropout inside the backbone.
         data_dir: Folder with one folder a task, inside the worker's data folders.
         output: Name of the folder in ``reproductions`` of the program's home; the model's name when it isn't given.
-        seconds: Limit on this run; another goes on where it stood.
+        seconds: Limit on this run; another run with the same parameters resumes it.
         retry_failed: Whether runs that failed in an earlier flow run are trained again.
 
     Returns:

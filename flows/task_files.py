@@ -75,7 +75,8 @@ def due_files(folder: str) -> list[Due]:
     path = inside(folder, [Path.cwd(), *data_roots()])
     if not path.is_dir():
         raise SettingsError(
-            f"there is no folder {path} with task files; make it, one YAML file a task (README, 'Keeping selections up to date')"
+            f"there is no folder {path} with task files; make it, with one YAML file per task "
+            "(docs/servers.md, 'Selections that are kept up to date')"
         )
     verdicts = list(last_verdicts())
     return [_due(file, verdicts) for file in sorted(path.iterdir()) if file.suffix.lower() in ENDINGS and file.is_file()]

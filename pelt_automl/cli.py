@@ -311,7 +311,7 @@ def methods(
 @app.command()
 def tasks(
     name: Annotated[str | None, typer.Argument(help="A task to look at; all are listed without one.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with DIR/TASK/train.jsonl and so on; comes before the Hub.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with DIR/TASK/train.jsonl and so on. Used before the Hub.")] = None,
     k: Annotated[str | None, typer.Option(help="Labelled examples that may be used: a number, or full.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -466,11 +466,11 @@ def reproduce_unipelt(
     report_most: Annotated[int | None, typer.Option(help="Maximum examples to report on. Default: all.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Batch size per training. Default: 16.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Dropout inside the backbone. Default: none.")] = None,
-    pack_size: Annotated[int | None, typer.Option(help="Trainings in a pack at most.")] = None,
+    pack_size: Annotated[int | None, typer.Option(help="Maximum number of trainings in a pack.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads on a processor.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with DIR/TASK/train.jsonl and so on; comes before the Hub.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Time limit; the same command goes on where it stood.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with DIR/TASK/train.jsonl and so on. Used before the Hub.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Time limit. Run the same command again to resume.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train runs again that failed in an earlier start.")] = False,
     output: Annotated[Path | None, typer.Option(help="Folder to write to; several processes can share it.")] = None,
     verbose: Verbose = False,

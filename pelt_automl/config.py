@@ -85,7 +85,7 @@ class TaskSettings:
     task: str | None = None
     """Name of an embedded task, of a GLUE or SuperGLUE task, or ``hf:owner/name[:config]``; None with files of one's own."""
     data_dir: Path | None = None
-    """Folder with one folder a task (the layout ``DIR/qnli/train.jsonl``); comes before the Hub. None: ``$PELT_AUTOML_DATA_DIR``."""
+    """Folder with one folder a task (the layout ``DIR/qnli/train.jsonl``), used before the Hub. None: ``$PELT_AUTOML_DATA_DIR``."""
     train: Path | None = None
     """The user's own labelled file: CSV, TSV, JSON, JSONL or Parquet."""
     validation: Path | None = None

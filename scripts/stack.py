@@ -29,7 +29,8 @@ from pelt_automl.durable import write_text
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
 POOL = "pelt"
-DATA_DIR = "PELT_AUTOML_DATA_DIR"
+REMEMBERED = {"PELT_AUTOML_DATA_DIR": "data-dir.txt", "PELT_AUTOML_DATA_ROOTS": "data-roots.txt"}
+"""What the worker reads files from, by variable, and the file that keeps its value for the next `make up`."""
 PATIENCE = 120.0
 """Seconds that a service may take until it answers, and a command until it ends."""
 MARK = "# Written by `make up`, removed by `make down`: lets the prefect command in this folder find the server.\n"
@@ -67,8 +68,8 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """The services' environment: the caller's, less what would lead to another Prefect server."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_API_", "PREFECT_PROFILE"))}
-        # As last time where nothing else is said: a selection that is gone on with needs its data.
-        last = {} if DATA_DIR in kept or not (there := last_data_folder(self)) else {DATA_DIR: there}
+        # As last time where nothing else is said: a selection that is resumed needs its data.
+        last = {variable: value for variable, value in last_data(self).items() if variable not in kept and value}
         return (
             kept
             | last
@@ -260,7 +261,7 @@ def side(stack: Stack, *arguments: str) -> list[dict[str, Any]]:
 
 
 def up(stack: Stack) -> None:
-    """Start what doesn't run yet, deploy what isn't there, go on with what was killed, and say where everything is.
+    """Start what doesn't run yet, deploy what isn't there, resume what was killed, and say where everything is.
 
     What this call started ends again when it fails.
     """
@@ -279,7 +280,7 @@ def up(stack: Stack) -> None:
                 started.append(service.name)
                 start(stack, service)
                 if service.name == "worker":
-                    write_text(data_file(stack), stack.environment().get(DATA_DIR, ""))
+                    remember_data(stack)
     except BaseException:
         for name in reversed(started):
             stop(stack, name)
@@ -330,27 +331,38 @@ def with_running_ports(stack: Stack) -> Stack:
 
 
 def ports_file(stack: Stack) -> Path:
-    """Where it stands which ports the servers were started with."""
+    """The file with the ports that the servers were started with."""
     return stack.folder / "ports.json"
 
 
-def data_file(stack: Stack) -> Path:
-    """Where it stands which data folder the worker was started with."""
-    return stack.folder / "data-dir.txt"
+def remember_data(stack: Stack) -> None:
+    """Keep what the worker is started with."""
+    environment = stack.environment()
+    for variable, name in REMEMBERED.items():
+        write_text(stack.folder / name, environment.get(variable, ""))
 
 
-def last_data_folder(stack: Stack) -> str:
-    """The folder that the worker reads from, or the last one read from; empty for none."""
-    return data_file(stack).read_text(encoding="utf-8") if data_file(stack).is_file() else ""
+def last_data(stack: Stack) -> dict[str, str]:
+    """What the worker was last started with, by variable; empty for nothing."""
+    files = {variable: stack.folder / name for variable, name in REMEMBERED.items()}
+    return {variable: file.read_text(encoding="utf-8") if file.is_file() else "" for variable, file in files.items()}
 
 
-def data_folder(stack: Stack) -> str:
-    """The folder that the running worker reads from, in words; what the caller asks for may be another one."""
-    there = last_data_folder(stack)
-    wanted = os.environ.get(DATA_DIR) or there
-    if wanted != there:
-        return f"still {there or 'none'}: the worker runs already; for {wanted}: make down; {DATA_DIR}={wanted} make up"
-    return there or f"none; for tasks from files: make down; {DATA_DIR}=DIR make up"
+def data_folders(stack: Stack) -> str:
+    """The folders that the running worker reads from, in words; what the caller asks for may be others."""
+    last = last_data(stack)
+    wanted = {variable: os.environ.get(variable) or value for variable, value in last.items()}
+    there = listed(last)
+    if wanted != last:
+        said = " ".join(f"{variable}={shlex.quote(value)}" for variable, value in wanted.items() if value != last[variable])
+        return f"still {there or 'none'}: the worker runs already; for {listed(wanted)}: make down; {said} make up"
+    return there or "none; for tasks from files: make down; PELT_AUTOML_DATA_DIR=DIR make up"
+
+
+def listed(values: Mapping[str, str]) -> str:
+    """The folders of these variables, each once."""
+    folder, more = (values[variable] for variable in REMEMBERED)
+    return ", ".join(dict.fromkeys(filter(None, [folder, *more.split(os.pathsep)])))
 
 
 def instructions(stack: Stack, *, own_settings: bool) -> str:
@@ -364,13 +376,13 @@ def instructions(stack: Stack, *, own_settings: bool) -> str:
 Prefect's UI   http://{HOST}:{stack.prefect_port}
 MLflow's UI    {stack.mlflow}
 State          {stack.home} (logs in {stack.folder})
-Data folder    {data_folder(stack)}
+Data folders   {data_folders(stack)}
 
 Next, in this folder:
-  {commands / "prefect"} deployment run select-pelt/default --param task=pydoc-match --param k=200 --param seconds=240 --watch
-It ends with the verdict, or with why it failed; both stand on the run's page in Prefect's UI, too.
+  {commands / "prefect"} deployment run select-pelt/default --param task=pydoc-topic --param k=200 --param seconds=240 --watch
+It ends with the verdict, or with why it failed; both are on the run's page in Prefect's UI, too.
 {elsewhere}
-What is there: make status. Its logs: make logs. The end: make down"""
+To see what runs: make status. Logs: make logs. To stop it all: make down"""
 
 
 def down(stack: Stack) -> None:
@@ -381,7 +393,7 @@ def down(stack: Stack) -> None:
     if answers(f"{stack.api}/health") and running(stack, "prefect-server") is not None:
         try:
             for fact in side(stack, "close"):
-                print(f"Stopped: {fact['closed']}. The next make up goes on with it where it stood, if it can be taken up.")
+                print(f"Stopped: {fact['closed']}. The next make up resumes it.")
         except (StackError, subprocess.TimeoutExpired) as error:
             print(f"The runs under way could not be closed; the next make up closes them. {error}", file=sys.stderr)
     stopped += [service.name for service in reversed(services(stack)) if service.name != "worker" and stop(stack, service.name)]
@@ -414,7 +426,7 @@ def ask_for(names: list[str]) -> None:
         raise StackError(
             f"{what}. Nothing was stopped. Wait for {'them' if len(names) > 1 else 'it'}, or stop all the same: FORCE=1 make down"
         )
-    print(f"{what}. The next make up goes on with selections where they stood.")
+    print(f"{what}. The next make up resumes selections.")
     if input("Stop all the same? [y/N] ").strip().lower() not in ("y", "yes"):
         raise StackError("Nothing was stopped.")
 
@@ -429,7 +441,7 @@ def status(stack: Stack) -> None:
         print(f"{service.name:<15} {state_of(stack, service)}")
     print(f"{'state':<15} {stack.home} (logs in {stack.folder})")
     if running(stack, "worker") is not None:
-        print(f"{'data folder':<15} {data_folder(stack)}")
+        print(f"{'data folders':<15} {data_folders(stack)}")
     if running(stack, "prefect-server") is not None and answers(f"{stack.api}/health"):
         for fact in side(stack, "status"):
             print(line_of(fact))
@@ -451,7 +463,7 @@ def line_of(fact: dict[str, Any]) -> str:
         case {"run": name, "state": state, "since": since}:
             return f"{'under way':<15} {name}, {state}" + (f" since {since[:19]} UTC" if since else "")
         case {"dead": name, "state": state}:
-            return f"{'dead':<15} {name}: still {state}, but its process is gone; make up closes it and goes on with its selection"
+            return f"{'dead':<15} {name}: still {state}, but its process is gone; make up closes it and resumes its selection"
         case {"waits": name}:
             return f"{'waits':<15} {name}"
         case {"schedule": slug, "active": active, "cron": cron}:

@@ -9,11 +9,12 @@ import pytest
 from flows import dead_runs, run_page, sqlite_workers
 from flows.conduct import warnings_in_log
 from flows.dead_runs import Again
+from pelt_automl.recorders import sending
 
 
 def test_the_programs_warnings_reach_the_runs_log_from_its_threads_too_and_only_inside(caplog):
     log = logging.getLogger("run")
-    program = logging.getLogger("pelt_automl.recorders.safe")
+    program = logging.getLogger(sending.__name__)
 
     def warn(text):
         program.warning("%s is away", text)

@@ -213,7 +213,7 @@ def test_stopping_asks_for_a_run_under_way_and_the_next_start_goes_on_with_it_an
         f"1 flow run is under way: {name}. Nothing was stopped. Wait for it, or stop all the same: FORCE=1 make down\n"
     )
     assert server.ask(f"flow_runs/{long}")["state_type"] == "RUNNING"
-    assert server.stack("down", FORCE="1").stdout.startswith(f"Stopped: {name}. The next make up goes on with it")
+    assert server.stack("down", FORCE="1").stdout.startswith(f"Stopped: {name}. The next make up resumes it.")
 
     assert server.stack("up").stdout.count(f"{name} was stopped; started again as {name}.") == 1
     old, (new,) = server.ask(f"flow_runs/{long}"), server.unfinished()

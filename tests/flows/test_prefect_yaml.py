@@ -8,6 +8,7 @@ import yaml
 from cronsim import CronSim
 from prefect import Flow
 
+from flows import reproduce_unipelt
 from flows.select_pelt import select_pelt
 from flows.task_files import ALLOWED
 
@@ -48,3 +49,8 @@ def test_every_task_file_that_is_shipped_has_only_fields_that_the_flow_knows():
         fields = yaml.safe_load(file.read_text())
         assert set(fields) <= set(ALLOWED), file
         select_pelt.validate_parameters(fields)
+
+
+def test_several_workers_are_invited_only_with_postgresql():
+    assert "with PostgreSQL under Prefect's server" in DEPLOYMENTS[2]["description"]
+    assert "With PostgreSQL under Prefect's server" in reproduce_unipelt.__doc__

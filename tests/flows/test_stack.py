@@ -1,6 +1,7 @@
 import fcntl
 import importlib.util
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -8,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-GONE = "but its process is gone; make up closes it and goes on with its selection"
+HARD = re.compile(r"where (?:it|they) stood|go(?:es)? on with|\banew\b|called after|stands in|comes before the Hub|at most\.\"")
+GONE = "but its process is gone; make up closes it and resumes its selection"
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "stack.py"
 
 
@@ -96,13 +99,25 @@ def test_the_services_know_nothing_of_another_prefect_server(stack, monkeypatch)
     assert "PREFECT_API_KEY" not in environment
 
 
-def test_the_data_folder_named_is_the_one_that_the_running_worker_has(script, stack, monkeypatch):
-    monkeypatch.delenv("PELT_AUTOML_DATA_DIR", raising=False)
-    assert script.data_folder(stack) == "none; for tasks from files: make down; PELT_AUTOML_DATA_DIR=DIR make up"
-    script.data_file(stack).write_text("/data")
-    assert script.data_folder(stack) == "/data"
-    monkeypatch.setenv("PELT_AUTOML_DATA_DIR", "/other")
-    assert script.data_folder(stack) == ("still /data: the worker runs already; for /other: make down; PELT_AUTOML_DATA_DIR=/other make up")
+@pytest.fixture
+def nothing_said(monkeypatch):
+    for variable in ("PELT_AUTOML_DATA_DIR", "PELT_AUTOML_DATA_ROOTS"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.usefixtures("nothing_said")
+def test_the_data_folders_named_are_those_that_the_running_worker_has(script, stack, monkeypatch):
+    assert script.data_folders(stack) == "none; for tasks from files: make down; PELT_AUTOML_DATA_DIR=DIR make up"
+    with monkeypatch.context() as said:
+        said.setenv("PELT_AUTOML_DATA_DIR", "/data")
+        said.setenv("PELT_AUTOML_DATA_ROOTS", "/more:/my models:")
+        script.remember_data(stack)
+    assert script.data_folders(stack) == "/data, /more, /my models"
+    monkeypatch.setenv("PELT_AUTOML_DATA_ROOTS", "/the others")
+    assert script.data_folders(stack) == (
+        "still /data, /more, /my models: the worker runs already; "
+        "for /data, /the others: make down; PELT_AUTOML_DATA_ROOTS='/the others' make up"
+    )
 
 
 class Terminal:
@@ -190,10 +205,28 @@ def test_facts_are_told_in_words(script, fact, line):
     assert script.line_of(fact) == line
 
 
-def test_the_data_folder_is_that_of_last_time_unless_another_one_or_none_is_said(script, stack, monkeypatch):
-    script.data_file(stack).write_text("/data")
-    monkeypatch.delenv("PELT_AUTOML_DATA_DIR", raising=False)
-    assert stack.environment()["PELT_AUTOML_DATA_DIR"] == "/data"
-    for said in ("/other", ""):
-        monkeypatch.setenv("PELT_AUTOML_DATA_DIR", said)
-        assert stack.environment()["PELT_AUTOML_DATA_DIR"] == said
+@pytest.mark.usefixtures("nothing_said")
+@pytest.mark.parametrize("variable", ["PELT_AUTOML_DATA_DIR", "PELT_AUTOML_DATA_ROOTS"])
+def test_data_folders_are_those_of_last_time_unless_others_or_none_are_said(script, stack, monkeypatch, variable):
+    for name, answer in (("deploy", None), ("side", []), ("start", None)):
+        monkeypatch.setattr(script, name, lambda *_, answer=answer: answer)
+    for said in ("/data", "/other", ""):
+        monkeypatch.setenv(variable, said)
+        assert stack.environment()[variable] == said
+        script.up(stack)
+        monkeypatch.delenv(variable)
+        assert stack.environment().get(variable, "") == said
+
+
+def test_the_command_that_is_named_next_asks_about_the_task_that_is_kept_up_to_date(script, stack):
+    (file,) = (SCRIPT.parents[1] / "tasks.d").iterdir()
+    fields = yaml.safe_load(file.read_text())
+    assert (file.stem, fields["task"], fields["k"]) == ("pydoc-topic", "pydoc-topic", 300)
+    assert "--param task=pydoc-topic " in script.instructions(stack, own_settings=True)
+
+
+def test_words_that_were_hard_to_read_are_gone():
+    root = SCRIPT.parents[1]
+    for name in ("scripts/stack.py", "Makefile", "docs/servers.md", "prefect.yaml", "flows/reproduce_unipelt.py", "pelt_automl/cli.py"):
+        text = (root / name).read_text()
+        assert HARD.findall(text) == [], name

@@ -1,4 +1,6 @@
+import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -163,6 +165,14 @@ def test_numbers_that_yaml_reads_as_strings_are_numbers_all_the_same(place):
 def test_a_folder_that_is_missing_or_outside_is_a_clear_error(place, folder):
     with pytest.raises(SettingsError, match=r"there is no folder|lies outside"):
         due_files(folder)
+
+
+@pytest.mark.usefixtures("place")
+def test_a_missing_folder_is_answered_with_a_page_and_a_section_that_are_there():
+    with pytest.raises(SettingsError, match="there is no folder") as caught:
+        due_files("nowhere")
+    page, section = re.search(r"\((\S+), '(.+)'\)", str(caught.value)).groups()
+    assert f"## {section}\n" in (Path(__file__).resolve().parents[2] / page).read_text()
 
 
 def test_the_tag_of_a_run_changes_with_the_data_and_the_parameters_only(place):
