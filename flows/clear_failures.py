@@ -11,6 +11,7 @@ from prefect.exceptions import FailedRun
 from prefect.states import Failed
 
 from flows.wording import in_a_flow
+from pelt_automl.durable import full_disk
 from pelt_automl.errors import PeltError
 
 P = ParamSpec("P")
@@ -18,7 +19,7 @@ R = TypeVar("R")
 
 
 def clear_failure(work: Callable[P, Any]) -> Callable[P, Any]:
-    """Turns a `PeltError`, or a step's failure, into Prefect's Failed state with the message, in a flow's words.
+    """Turns a `PeltError`, a full disk, or a step's failure, into Prefect's Failed state with the message, in a flow's words.
 
     Whatever else goes wrong keeps its traceback: it is a defect.
     """
@@ -27,9 +28,12 @@ def clear_failure(work: Callable[P, Any]) -> Callable[P, Any]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Any:
         try:
             return work(*args, **kwargs)
-        except (PeltError, FailedRun) as error:
+        except Exception as error:
+            told = str(error) if isinstance(error, PeltError | FailedRun) else full_disk(error)
+            if told is None:
+                raise
             logging.getLogger("prefect.flow_runs").addFilter(_is_news)
-            return Failed(message=in_a_flow(str(error)))
+            return Failed(message=in_a_flow(told))
 
     return wrapped
 
@@ -40,7 +44,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def step(work: Callable[P, R]) -> Callable[P, R]:
-    """A Prefect task with the function's name, never cached. A `PeltError` fails it, and is Prefect's `FailedRun` to its flow."""
+    """A Prefect task with the function's name, never cached. What `clear_failure` turns is Prefect's `FailedRun` to its flow."""
     steps_task = Task(clear_failure(work), name=work.__name__, cache_policy=NO_CACHE, persist_result=False)
 
     @wraps(work)

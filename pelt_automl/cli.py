@@ -1,6 +1,5 @@
 """The command line. Nothing heavy is imported before a command needs it, so that ``--help`` answers at once."""
 
-import errno
 import json
 import logging
 import sys
@@ -13,6 +12,7 @@ from typer.core import TyperGroup
 
 from pelt_automl import __version__
 from pelt_automl.config import SearchSettings, TrainingSettings, home
+from pelt_automl.durable import full_disk
 from pelt_automl.errors import PeltError, SelectionError, all_problems
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if (told := full_disk(error)) is None:
             raise
-        print(f"error: the disk is full ({error.filename or error}); free some space, then run the same command again", file=sys.stderr)
+        print(f"error: {told}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:  # before a command has begun
         print("\nInterrupted.", file=sys.stderr)
@@ -404,7 +404,8 @@ def sync(selection: SelectionName) -> None:
     MLflow is $MLFLOW_TRACKING_URI, else a file in the program's home.
     """
     from pelt_automl.folders import LOCK, RECORDS, exclusive
-    from pelt_automl.recorders import default_tracking_uri, printable_uri, send_folder
+    from pelt_automl.printable import printable_uri
+    from pelt_automl.recorders import default_tracking_uri, send_folder
 
     folder = _folder(selection)
     folders = [folder] if (folder / RECORDS).is_file() else sorted(path.parent for path in folder.glob(f"*/{RECORDS}"))

@@ -30,8 +30,8 @@ def home() -> Path:
     return Path(os.environ.get("PELT_AUTOML_HOME", "pelt-home")).expanduser().absolute()
 
 
-LARGEST_SEED = 2**32 - 10_000
-"""NumPy and Optuna take seeds below 2 ** 32, and a finalist's seeds are a few thousand above the user's."""
+LARGEST_SEED = 2**32 - 1
+"""The largest that NumPy's and Optuna's random numbers all take. It is used as it is: other seeds come from hashes, none from a sum."""
 
 Rule = tuple[bool, str]
 """Whether it holds, and what to say where it doesn't."""

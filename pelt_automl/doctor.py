@@ -11,19 +11,20 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from pelt_automl import hub
 from pelt_automl.config import home
+from pelt_automl.printable import printable_uri, without_secrets
 
 State = Literal["ok", "warning", "problem"]
 """A warning is of something that a selection can do without."""
 
 OLDEST = (3, 11)
-NEEDED = ("torch", "transformers", "safetensors", "peft", "optuna", "numpy", "scipy", "scikit-learn", "mlflow", "prefect")
+PROGRAM = "pelt-automl"
 
 DISK = {"warning": 5.0, "problem": 1.0}
 """Free gigabytes below which the disk is said to be short: a selection with full fine-tuning of BERT-base keeps several times 0.4."""
@@ -76,7 +77,8 @@ def _guarded(check: Callable[[], Iterator[Check]]) -> Iterator[Check]:
         yield from check()
     except Exception as error:  # noqa: BLE001 whatever is wrong with this machine, it is said
         name = check.__name__.strip("_").replace("_", " ")
-        yield Check(name, "problem", f"{type(error).__name__}: {error}", "reinstall the program in an environment of its own")
+        found = without_secrets(f"{type(error).__name__}: {error}")
+        yield Check(name, "problem", found, "reinstall the program in an environment of its own")
 
 
 def _python() -> Iterator[Check]:
@@ -87,14 +89,28 @@ def _python() -> Iterator[Check]:
 
 
 def _libraries() -> Iterator[Check]:
-    found, missing = [], []
-    for name in ("pelt-automl", *NEEDED):
+    """Against what the installed program itself says that it needs; what only its extras need may be away."""
+    from packaging.requirements import Requirement
+
+    try:
+        found = [f"{PROGRAM} {version(PROGRAM)}"]
+    except PackageNotFoundError:
+        yield Check("libraries", "problem", f"{PROGRAM} isn't installed: its files are used from where they lie", "pip install .")
+        return
+    wrong: dict[str, str] = {}
+    for needed in map(Requirement, requires(PROGRAM) or ()):
+        if needed.marker is not None and not needed.marker.evaluate({"extra": ""}):
+            continue
         try:
-            found.append(f"{name} {version(name)}")
+            installed = version(needed.name)
         except PackageNotFoundError:
-            missing.append(name)
-    if missing:
-        yield Check("libraries", "problem", f"{', '.join(missing)} not installed", f"pip install {' '.join(missing)}")
+            wrong[str(needed)] = f"{needed.name} isn't installed"
+            continue
+        found.append(f"{needed.name} {installed}")
+        if not needed.specifier.contains(installed, prereleases=True):
+            wrong[str(needed)] = f"{needed.name} is {installed}, and {needed.specifier} is needed"
+    if wrong:
+        yield Check("libraries", "problem", "; ".join(wrong.values()), f"pip install {' '.join(map(repr, wrong))}")
     yield Check("versions", "ok", ", ".join(found))
 
 
@@ -125,7 +141,7 @@ def _speed() -> Iterator[Check]:
         model: nn.Module = BertModel(config)
     own = wrap(model.to(best_device()), None, name="layers of MiniLM's sizes").measurable()
     work = Workload(tokens=64)
-    speeds = precision_speeds(own, work)
+    speeds = precision_speeds(own, work, remember=False)
     if speeds is None:
         yield Check("precision", "warning", "couldn't be measured", "say --precision fp32")
     else:
@@ -192,15 +208,16 @@ def _models() -> Iterator[Check]:
     yield Check("embedded model", "ok" if embedded else "warning", "minilm" if embedded else "not installed", "" if embedded else remedy)
     cached = _cached_models()
     kept = f"{len(cached)} models in its cache" + (f" ({', '.join(cached[:5])}{', ...' if len(cached) > 5 else ''})" if cached else "")
+    where = printable_uri(hub.endpoint())
     if hub.is_reachable():
-        yield Check("hub", "ok", f"{hub.endpoint()} answers; {kept}")
+        yield Check("hub", "ok", f"{where} answers; {kept}")
         return
     lost = not embedded and not cached
     remedy = (
         "without it: --model FOLDER or minilm, and your own files or embedded tasks. With it: look at the network, HF_ENDPOINT, proxies"
     )
     offline = " (offline mode is on)" if hub.is_offline() else ""
-    yield Check("hub", "problem" if lost else "warning", f"{hub.endpoint()} doesn't answer{offline}: cache only; {kept}", remedy)
+    yield Check("hub", "problem" if lost else "warning", f"{where} doesn't answer{offline}: cache only; {kept}", remedy)
 
 
 def _cached_models() -> list[str]:
@@ -215,7 +232,7 @@ def _servers() -> Iterator[Check]:
     if uri.startswith("http"):
         yield _server("MLflow", "MLFLOW_TRACKING_URI", "")
         return
-    from pelt_automl.recorders.mlflow_server import default_tracking_uri, printable_uri, sqlite_file
+    from pelt_automl.recorders.mlflow_server import default_tracking_uri, sqlite_file
 
     where = default_tracking_uri()
     file = sqlite_file(where)
@@ -228,8 +245,6 @@ def _servers() -> Iterator[Check]:
 
 def _server(name: str, variable: str, what_for: str) -> Check:
     """A server that the user has named has to answer; one that nobody has named may be away."""
-    from pelt_automl.recorders.mlflow_server import printable_uri
-
     given, (port, usual, path) = os.environ.get(variable), SERVERS[name]
     address = (given or f"http://127.0.0.1:{os.environ.get(port, usual)}{path}").rstrip("/")
     if not _answers(f"{address}/health"):

@@ -3,6 +3,7 @@
 Everything that this program writes in place of an earlier file goes through here. Only the standard library is imported.
 """
 
+import errno
 import os
 import re
 import secrets
@@ -12,7 +13,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_OF_RUST = re.compile(r"\(os error (\d+)\)")
+"""How what is written in Rust (safetensors, tokenizers) tells of the system's errors."""
 _DRAFT = re.compile(r"\..+\.[0-9a-f]{16}\.draft(\.[^.]*)?")
+
+
+def full_disk(error: BaseException) -> str | None:
+    """What to say of a full disk, or of a used-up quota; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in FULL:
+        return None
+    return f"the disk is full ({error.filename or error}); free some space, then run the same command again"
+
+
+@contextmanager
+def full_disk_as_os_error(path: Path) -> Iterator[None]:
+    """For writers in Rust, whose errors have no number: a full disk is an `OSError` with the number and `path`, as it is from others."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        number = _OF_RUST.search(str(error))
+        if number is None or int(number[1]) not in FULL:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 @contextmanager
@@ -30,7 +55,8 @@ def replacing(path: Path) -> Iterator[Path]:
             if not os.access(target, os.W_OK):
                 raise PermissionError(13, "Permission denied: it is write-protected", str(target))
             draft.chmod(stat.S_IMODE(target.stat().st_mode))
-        yield draft
+        with full_disk_as_os_error(target):
+            yield draft
         sync(draft)
         draft.replace(target)
     finally:
@@ -47,7 +73,8 @@ def creating(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = _draft_of(path)
     try:
-        yield draft
+        with full_disk_as_os_error(path):
+            yield draft
         sync(draft)
         os.link(draft, path)
     finally:
@@ -64,7 +91,8 @@ def filling(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".", suffix=".draft", dir=folder) as name:
         draft = Path(name)
-        yield draft
+        with full_disk_as_os_error(folder):
+            yield draft
         sync_tree(draft)
         for path in sorted(draft.rglob("*")):
             place = folder / path.relative_to(draft)

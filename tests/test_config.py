@@ -4,9 +4,11 @@ import math
 import re
 from dataclasses import fields
 
+import numpy as np
+import optuna
 import pytest
 
-from pelt_automl.config import SearchSettings, TaskSettings, TrainingSettings
+from pelt_automl.config import LARGEST_SEED, SearchSettings, TaskSettings, TrainingSettings
 from pelt_automl.errors import SettingsError
 from pelt_automl.reproduction import protocol_from
 from pelt_automl.selection import settings_from
@@ -105,3 +107,12 @@ def test_the_reproductions_numbers_are_refused_with_those_of_its_training():
         protocol_from(evaluations=math.nan, select_most=2.5, report_most=-1, batch_size=0, threads=0, seeds="0,-1", ks="8")
     named = ("evaluations is nan", "select_most is 2.5", "report_most is -1", "batch_size is 0", "threads is 0", "seed is -1", "k is 8")
     assert [part for part in named if part not in str(found.value)] == []
+
+
+def test_the_largest_seed_is_the_largest_that_the_libraries_take():
+    assert SearchSettings(seed=LARGEST_SEED).seed == TaskSettings(task="x", seed=LARGEST_SEED).seed == LARGEST_SEED
+    assert f"seed is {LARGEST_SEED + 1}" in refused(seed=LARGEST_SEED + 1)
+    for takes in (np.random.RandomState, optuna.samplers.RandomSampler):
+        takes(LARGEST_SEED)
+        with pytest.raises(ValueError, match=r"between 0 and 2\*\*32 - 1"):
+            takes(LARGEST_SEED + 1)._rng.rng  # noqa: B018 Optuna makes its generator when it is first used

@@ -2,9 +2,13 @@
 
 import json
 import os
+import re
 import sys
 import threading
+import tomllib
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import pytest
 
@@ -152,7 +156,7 @@ def test_without_hub_and_models_there_is_a_problem_and_with_one_of_them_there_is
 
 
 def test_a_library_that_is_missing_and_a_check_that_breaks_are_problems_and_the_others_go_on(monkeypatch):
-    monkeypatch.setattr(doctor, "NEEDED", ("torch", "no-such-library"))
+    monkeypatch.setattr(doctor, "requires", lambda _: ["torch>=2", "no-such-library>=3"])
 
     def _broken():
         raise RuntimeError("made to fail")
@@ -161,15 +165,88 @@ def test_a_library_that_is_missing_and_a_check_that_breaks_are_problems_and_the_
     monkeypatch.setattr(doctor, "CHECKS", (_broken, doctor._libraries, doctor._python))
     found = {check.name: check for check in doctor.checks()}
     assert found["broken"].found == "RuntimeError: made to fail"
-    assert found["libraries"].remedy == "pip install no-such-library"
+    assert found["libraries"].remedy == "pip install 'no-such-library>=3'"
     assert "torch 2." in found["versions"].found
     assert found["Python"].state == "ok"
     assert not doctor.works(list(found.values()))
 
 
+DECLARED = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["dependencies"]
+"""What an installation of this version needs; that of the developer's own environment may be of an earlier day."""
+
+
+@pytest.mark.parametrize("needed", DECLARED)
+def test_every_library_that_the_program_declares_is_looked_for(monkeypatch, needed):
+    name = re.match(r"[\w-]+", needed)[0]
+
+    def without(asked):
+        if asked == name:
+            raise PackageNotFoundError(asked)
+        return version(asked)
+
+    monkeypatch.setattr(doctor, "requires", lambda _: DECLARED)
+    monkeypatch.setattr(doctor, "version", without)
+    check = only(doctor._libraries)["libraries"]
+    assert (check.state, check.found) == ("problem", f"{name} isn't installed")
+    assert check.remedy.startswith(f"pip install '{name}")
+
+
+def test_a_library_that_is_too_old_or_too_new_is_a_problem_and_an_early_build_is_none(monkeypatch):
+    installed = {"transformers": "4.20.0", "optuna": "6.1", "torch": "2.12.0a0+cpu"}
+    monkeypatch.setattr(doctor, "version", lambda name: installed.get(name) or version(name))
+    check = only(doctor._libraries)["libraries"]
+    assert "transformers is 4.20.0, and <6,>=5 is needed" in check.found
+    assert "optuna is 6.1, and <6,>=5 is needed" in check.found
+    assert "torch" not in check.found
+    assert "'transformers<6,>=5'" in check.remedy
+
+
+def test_what_only_extras_and_other_systems_need_may_be_away(monkeypatch):
+    others = ["torch>=2", "no-such-library; extra == 'dev'", "no-such-library; python_version < '3'"]
+    monkeypatch.setattr(doctor, "requires", lambda _: others)
+    assert list(only(doctor._libraries)) == ["versions"]
+
+
+def test_a_program_that_is_not_installed_is_a_problem(monkeypatch):
+    def away(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "version", away)
+    assert only(doctor._libraries)["libraries"].found.startswith("pelt-automl isn't installed")
+
+
+def test_no_check_shows_the_password_of_the_hub(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://user:secret@127.0.0.1:9")
+    for answers in (False, True):
+        monkeypatch.setattr(hub, "is_reachable", lambda answers=answers: answers)
+        check = only(doctor._models)["hub"]
+        assert check.found.startswith("http://127.0.0.1:9 ")
+        assert "secret" not in str(check)
+
+    def _broken():
+        raise OSError("no route to http://user:secret@127.0.0.1:9")
+        yield
+
+    assert "secret" not in str(only(_broken))
+
+
+def test_all_checks_together_make_no_file_and_no_folder(monkeypatch, tmp_path):
+    place = tmp_path / "empty"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("HOME", str(place))
+    monkeypatch.delenv("PELT_AUTOML_HOME")
+    monkeypatch.setenv("HF_HUB_CACHE", str(place / "hub"))
+    assert [check.name for check in doctor.checks()] == list(NAMES)
+    assert list(place.iterdir()) == []
+    monkeypatch.setenv("PELT_AUTOML_HOME", str(place / "home"))
+    doctor.checks()
+    assert list(place.iterdir()) == []
+
+
 def test_a_busy_processor_is_said(monkeypatch):
     monkeypatch.setattr("pelt_automl.backbones.layer_speed.layer_seconds", lambda *_: {2: 1.7, 1: 0.4})
-    monkeypatch.setattr("pelt_automl.backbones.layer_speed.precision_speeds", lambda *_: None)
+    monkeypatch.setattr("pelt_automl.backbones.layer_speed.precision_speeds", lambda *_, **__: None)
     monkeypatch.setattr("pelt_automl.backbones.layer_speed.thread_choices", lambda _: (2, 1))
     found = only(doctor._speed)
     assert found["threads"].found == f"1 of 2 (1,700 ms with 2; 400 ms with 1; load {os.getloadavg()[0]:.1f})"

@@ -1,5 +1,6 @@
 """A file that is replaced is the old one or the new one, whole, on disk, and nobody else's."""
 
+import errno
 import os
 import stat
 import threading
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pelt_automl import durable
-from pelt_automl.durable import creating, filling, is_draft, replacing, write_text
+from pelt_automl.durable import creating, filling, full_disk, is_draft, replacing, write_text
 
 
 def names(folder):
@@ -140,3 +141,20 @@ def test_a_folder_is_filled_file_by_file_and_what_else_is_in_it_stays(tmp_path):
         fails()
     assert names(tmp_path / "out") == ["a.txt", "inside", "mine.txt"]
     assert (tmp_path / "out" / "a.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("writer", [replacing, creating, filling])
+@pytest.mark.parametrize(("said", "number"), [("No space left on device (os error 28)", errno.ENOSPC), ("x (os error 122)", errno.EDQUOT)])
+def test_a_full_disk_that_a_writer_in_rust_tells_of_is_an_os_error(tmp_path, writer, said, number):
+    """The tokenizers' errors are plain exceptions."""
+    with pytest.raises(OSError, match=str(tmp_path / "x")) as found, writer(tmp_path / "x"):
+        raise Exception(said)  # noqa: TRY002
+    assert found.value.errno == number
+    assert full_disk(found.value) == f"the disk is full ({tmp_path / 'x'}); free some space, then run the same command again"
+
+
+def test_other_errors_are_no_full_disk(tmp_path):
+    assert full_disk(PermissionError(errno.EACCES, "no")) is None
+    assert full_disk(ValueError("No space left on device (os error 28)")) is None
+    with pytest.raises(ValueError, match="os error 2"), replacing(tmp_path / "x"):
+        raise ValueError("not found (os error 2)")

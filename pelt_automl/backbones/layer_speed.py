@@ -89,13 +89,16 @@ class Measurable:
     shape: BackboneShape
 
 
-def precision_speeds(own: Measurable, work: Workload) -> PrecisionSpeeds | None:
-    """Both precisions' speeds, remembered from an earlier start on the same machine; None if the layers can't be run by themselves."""
+def precision_speeds(own: Measurable, work: Workload, *, remember: bool = True) -> PrecisionSpeeds | None:
+    """Both precisions' speeds, remembered from an earlier start on the same machine; None if the layers can't be run by themselves.
+
+    `remember`: without it nothing is read of earlier starts, and nothing is written for later ones.
+    """
     device = next(own.model.parameters()).device
     try:
         threads = work.threads or fastest(layer_seconds(own, work, thread_choices(device)))
         key = _key([machine(device), torch.__version__, asdict(own.shape), asdict(work), threads])
-        remembered = _read()
+        remembered = _read() if remember else {}
         if (known := remembered.get(key)) is not None:
             return PrecisionSpeeds(known["bf16"], known["fp32"], threads)
         with _threads(threads), _no_draws(device):
@@ -104,6 +107,8 @@ def precision_speeds(own: Measurable, work: Workload) -> PrecisionSpeeds | None:
         log.info("the precisions' speeds can't be measured: %s: %s", type(error).__name__, error)
         return None
     found = PrecisionSpeeds(seconds["bf16"], seconds["fp32"], threads)
+    if not remember:
+        return found
     with suppress(OSError):  # a home that can't be written to: measured again the next time
         write_text(_file(), json.dumps({"version": VERSION, "measured": remembered | {key: asdict(found)}}, indent=1))
     return found

@@ -22,6 +22,7 @@ from pelt_automl.backbones.tokenizers import load_tokenizer
 from pelt_automl.design_space import BackboneShape, Site
 from pelt_automl.errors import BackboneError
 from pelt_automl.hub import is_reachable
+from pelt_automl.printable import without_secrets
 
 KERNELS = 512
 """Compiled kernels that oneDNN keeps on a processor. Its own bound, 1,024, held 0.4 GB more after 75 shapes and was no faster."""
@@ -259,7 +260,7 @@ def _config(source: ModelSource) -> Any:
 
 def _unreachable(source: ModelSource, error: Exception) -> str:
     """What to do differs: a folder is damaged, a Hub name is wrong or out of reach."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = without_secrets(" ".join(str(error).split()) or type(error).__name__)
     if source.is_local:
         return f"the model in {source.location} can't be used: {reason.rstrip('.')}. Download or save it again (save_pretrained)."
     return (

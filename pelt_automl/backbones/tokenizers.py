@@ -6,6 +6,7 @@ from typing import Any
 from pelt_automl.backbones.sources import ModelSource
 from pelt_automl.design_space import BackboneShape
 from pelt_automl.errors import BackboneError
+from pelt_automl.printable import without_secrets
 
 FILES = ("tokenizer.json", "tokenizer.model", "sentencepiece.bpe.model", "spiece.model", "spm.model", "vocab.txt", "tekken.json")
 """Any of these alone holds a vocabulary."""
@@ -96,5 +97,5 @@ def _absent(source: ModelSource) -> str:
 
 
 def _unreadable(source: ModelSource, error: Exception) -> str:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = without_secrets((str(error).strip() or type(error).__name__).splitlines()[0])
     return f"the tokenizer of {source.name} can't be read from {source.location}: {reason}. Download or save its files again"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.durable import sync, sync_tree
+from pelt_automl.durable import full_disk_as_os_error, sync, sync_tree
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.export.merged import why_not_merged, write_merged
 from pelt_automl.export.peft_folder import NAMES, why_not_peft, write_peft
@@ -121,7 +121,8 @@ def _write(predictor: Predictor, form: Format, output: Path) -> float:
         with tempfile.TemporaryDirectory(prefix=".export-", dir=output if stays else output.parent) as place:
             unfinished = Path(place) / output.name
             unfinished.mkdir()
-            difference = form.write(predictor.pack, predictor.config, config, unfinished)
+            with full_disk_as_os_error(output):
+                difference = form.write(predictor.pack, predictor.config, config, unfinished)
             sync_tree(unfinished)
             if stays:
                 for path in sorted(unfinished.iterdir(), key=lambda path: path.name in READ_FIRST):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pelt_automl.recorders.jsonl import JsonlRecorder
-from pelt_automl.recorders.mlflow_server import default_tracking_uri, printable_uri
+from pelt_automl.recorders.mlflow_server import default_tracking_uri
 from pelt_automl.recorders.sending import MlflowRecorder, Sent, is_sent, send_folder, sent_of
 from pelt_automl.records import Recorder
 
@@ -21,7 +21,6 @@ __all__ = [
     "Sent",
     "default_tracking_uri",
     "is_sent",
-    "printable_uri",
     "send_folder",
     "sent_of",
 ]

@@ -15,8 +15,8 @@ from typing import Any
 
 from pelt_automl.config import home
 from pelt_automl.errors import PeltError
+from pelt_automl.printable import without_secrets
 from pelt_automl.recorders.mlflow_server import default_tracking_uri
-from pelt_automl.recorders.run_tree import without_secrets
 from pelt_automl.recorders.sending import SILENT_SECONDS, SLOWEST
 
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"

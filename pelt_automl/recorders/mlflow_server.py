@@ -6,7 +6,6 @@ import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 from pelt_automl.config import home
 from pelt_automl.durable import creating
@@ -20,12 +19,6 @@ NOISY_LOGGERS = ("alembic", "mlflow.store", "mlflow.tracking", "urllib3.connecti
 def default_tracking_uri() -> str:
     """``$MLFLOW_TRACKING_URI``, else a SQLite file in `pelt_automl.config.home()`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
-
-
-def printable_uri(uri: str) -> str:
-    """The URI without user and password."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
 
 
 def sqlite_file(uri: str) -> Path | None:

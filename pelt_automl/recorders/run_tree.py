@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pelt_automl.errors import SelectionError
+from pelt_automl.printable import without_secrets
 from pelt_automl.records import (
     ContributionMeasured,
     CostMeasured,
@@ -29,8 +30,6 @@ STATUS = {"completed": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
 """MLflow's status of a trial's run; the tag ``state`` tells completed from stopped."""
 LONGEST_VALUE = 5000
 """Characters of a tag or parameter that are kept (MLflow's limits are 8,000 and 6,000)."""
-_PASSWORD = re.compile(r"//[^/@\s]*@")
-_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 
 Values = Mapping[str, float | None]
 
@@ -263,11 +262,6 @@ def metric_name(key: str) -> str:
 def texts(values: Mapping[str, Any]) -> dict[str, str]:
     """As MLflow takes them: short enough, without passwords and tokens, without what is None."""
     return {metric_name(key): without_secrets(str(value))[:LONGEST_VALUE] for key, value in values.items() if value is not None}
-
-
-def without_secrets(text: str) -> str:
-    """`text` without passwords in addresses and without the Hub's tokens."""
-    return _TOKEN.sub("hf_...", _PASSWORD.sub("//", text))
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from pelt_automl.durable import write_text
-from pelt_automl.recorders.mlflow_server import default_tracking_uri, printable_uri, sqlite_file
-from pelt_automl.recorders.run_tree import without_secrets
+from pelt_automl.printable import printable_uri, without_secrets
+from pelt_automl.recorders.mlflow_server import default_tracking_uri, sqlite_file
 from pelt_automl.records import Event
 
 logger = logging.getLogger(__name__)

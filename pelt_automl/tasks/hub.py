@@ -13,6 +13,7 @@ from typing import Any
 from pelt_automl.config import TaskSettings
 from pelt_automl.errors import TaskError
 from pelt_automl.hub import endpoint, is_reachable
+from pelt_automl.printable import printable_uri, without_secrets
 from pelt_automl.tasks.checks import Columns, check_tables
 from pelt_automl.tasks.examples import RawTask
 from pelt_automl.tasks.files import Table
@@ -127,12 +128,12 @@ def _from_snapshot(datasets: Any, name: HubName) -> Any | None:
 
 
 def _explain(name: HubName, error: Exception, *, online: bool) -> str:
-    first = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""
+    first = without_secrets(str(error).strip().splitlines()[0])[:300] if str(error).strip() else ""
     if online:
         return f"the Hub's data set {name} can't be loaded: {type(error).__name__}: {first}"
     return (
-        f"{name} is not in the cache, and the Hub ({endpoint()}) can't be reached; set --data-dir (or PELT_AUTOML_DATA_DIR) to a folder "
-        "with the data, HF_HUB_CACHE (or HF_HOME) to a cache that has it, or HF_ENDPOINT to a mirror"
+        f"{name} is not in the cache, and the Hub ({printable_uri(endpoint())}) can't be reached; set --data-dir (or PELT_AUTOML_DATA_DIR) "
+        "to a folder with the data, HF_HUB_CACHE (or HF_HOME) to a cache that has it, or HF_ENDPOINT to a mirror"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 import pelt_automl
 from pelt_automl import cli
@@ -206,3 +207,14 @@ def test_what_a_prompt_in_peft_asks_for_is_said(tmp_path):
     for kind, said in (("peft", True), ("merged", False)):
         text = Exported(kind, tmp_path, trained_config(prompt), 1e-7, "/nowhere").described()
         assert ("give it one text at a time, or texts of the same number of tokens" in text) == said
+
+
+def test_a_disk_that_is_full_under_an_export_is_one_error_and_leaves_nothing(lora, monkeypatch, tmp_path):
+    def full(pack, trained, config, folder):
+        (folder / "half.txt").write_text("half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setitem(exporting.FORMATS, "merged", Format(lambda trained, backbone: [], full))
+    with pytest.raises(SettingsError, match=r"can't be written to .*/out \(No space left on device\)"):
+        export_winner(lora, tmp_path / "out", merged=True, peft=False)
+    assert list(tmp_path.iterdir()) == []

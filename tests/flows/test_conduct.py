@@ -1,5 +1,6 @@
 """How flows behave as runs; with a real server and real kills: test_end_to_end."""
 
+import errno
 import logging
 import threading
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from flows import dead_runs, run_page, sqlite_workers
+from flows.clear_failures import clear_failure
 from flows.conduct import warnings_in_log
 from flows.dead_runs import Again
 from pelt_automl.recorders import sending
@@ -89,3 +91,17 @@ def test_a_run_that_is_killed_each_time_is_started_again_three_times_and_one_tha
     assert [call["tags"] for call in made] == ([] if more is None else [more])
     assert [(found.type, found.name) for found in states] == [("CRASHED", "Crashed")]
     assert name or "it isn't started again: it was killed 4 times" in str(again)
+
+
+def test_a_full_disk_fails_a_run_in_one_sentence_and_another_error_of_the_system_keeps_its_traceback():
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/records.jsonl")
+
+    def refused():
+        raise PermissionError(errno.EACCES, "Permission denied", "/data")
+
+    state = clear_failure(full)()
+    assert state.is_failed()
+    assert state.message == "the disk is full (/data/records.jsonl); free some space, then run the same command again"
+    with pytest.raises(PermissionError):
+        clear_failure(refused)()

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.recorders import default_tracking_uri, printable_uri
+from pelt_automl.recorders import default_tracking_uri
 from pelt_automl.recorders.mlflow_registry import requirements
 from pelt_automl.recorders.mlflow_server import artifact_location, make_client, slug
 from pelt_automl.recorders.mlflow_sync import send
@@ -350,19 +350,6 @@ def test_the_default_is_the_usual_variable_else_a_file_in_the_programs_home(monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
     assert default_tracking_uri() == "http://server:5000"
     assert artifact_location("http://server:5000", "qnli") is None
-
-
-@pytest.mark.parametrize(
-    ("uri", "printed"),
-    [
-        ("https://anna:s3cret@mlflow.example/x?y=1", "https://mlflow.example/x?y=1"),
-        ("postgresql://anna:a@b@db:5432/mlflow", "postgresql://db:5432/mlflow"),
-        ("sqlite:////tmp/mlflow.db", "sqlite:////tmp/mlflow.db"),
-        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
-    ],
-)
-def test_a_printed_uri_has_no_password(uri, printed):
-    assert printable_uri(uri) == printed
 
 
 @pytest.mark.parametrize(("name", "expected"), [("qnli", "qnli"), ("hf:owner/name:config", "hf-owner-name-config"), ("../..", "task")])

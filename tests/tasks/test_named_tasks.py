@@ -152,6 +152,21 @@ def test_an_unreachable_hub_is_said_within_seconds_with_what_to_set(hub_is_away,
     assert time.monotonic() - start < 8
 
 
+@pytest.mark.parametrize("online", [False, True])
+def test_no_error_of_the_hub_shows_a_password(hub_is_away, monkeypatch, online):
+    monkeypatch.setenv("HF_ENDPOINT", "http://user:secret@127.0.0.1:9")
+    monkeypatch.setattr("pelt_automl.tasks.hub.is_reachable", lambda: online)
+
+    def broken(*_, **__):
+        raise ConnectionError("404 for http://user:secret@127.0.0.1:9/api")
+
+    monkeypatch.setattr("datasets.load_dataset", broken)
+    with pytest.raises(TaskError) as found:
+        load_task(TaskSettings(task="hf:owner/none", text_columns=("text",), label_column="label"))
+    assert "http://127.0.0.1:9" in str(found.value)
+    assert "secret" not in str(found.value)
+
+
 def test_a_data_set_in_the_hubs_cache_is_read_without_the_hub(hub_is_away):
     """A snapshot as the Hub's client leaves it behind; its label -1 means no label."""
     repo = hub_is_away / "datasets--owner--reviews"

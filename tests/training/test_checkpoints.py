@@ -1,11 +1,13 @@
 """What is written of a training comes back as it was, and nothing else is accepted."""
 
+import errno
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from pelt_automl.config import TrainingSettings
 from pelt_automl.errors import SelectionError
@@ -150,6 +152,31 @@ def test_a_kill_while_writing_leaves_the_old_file_whole(tmp_path, monkeypatch):
     tensors, metadata = load_tensors(path)
     assert tensors["a"].tolist() == [1.0, 1.0, 1.0]
     assert metadata == {"trial": "lora-0000"}
+
+
+def full(*_, **__):
+    """As safetensors tells of it."""
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def test_a_full_disk_is_an_os_error_with_its_number_and_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "weights.safetensors"
+    save_tensors(path, {"a": torch.ones(3)})
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(OSError, match="No space left on device") as found:
+        save_tensors(path, {"a": torch.zeros(3)})
+    assert (found.value.errno, found.value.filename) == (errno.ENOSPC, str(path))
+    assert [each.name for each in tmp_path.iterdir()] == ["weights.safetensors"], "no draft stays"
+    assert load_tensors(path)[0]["a"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_another_error_of_safetensors_stays_what_it_is(tmp_path, monkeypatch):
+    def broken(*_):
+        raise SafetensorError("I/O error: Permission denied (os error 13)")
+
+    monkeypatch.setattr(checkpoints, "save_file", broken)
+    with pytest.raises(SafetensorError, match="os error 13"):
+        save_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(3)})
 
 
 def test_tensors_that_are_views_are_written_as_what_they_show(tmp_path):
