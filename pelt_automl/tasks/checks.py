@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pelt_automl.errors import TaskError, all_problems
 from pelt_automl.tasks.examples import Examples, Kind
 from pelt_automl.tasks.label_columns import (
+    amounts,
     as_integers,
     by_value,
     examples,
     look_like_codes,
     odd_classes,
     spellings,
-    without_commas,
     without_missing,
 )
 from pelt_automl.tasks.labels import (
@@ -52,6 +52,15 @@ class _Column:
     problems: list[str] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
     """The labels that are text in the file, as they stand there: only those keep zeros at their ends."""
+    was: dict[str, str] = field(default_factory=dict)
+    """What stands in the file for labels that were given another form."""
+    marked: tuple[str, ...] = ()
+    """Labels with units or separated thousands."""
+    unreadable: bool = False
+    """Whether a problem says already that its numbers can't be told."""
+
+    def shown(self, label: str) -> str:
+        return self.was.get(label, label)
 
     def complain(self, rows: Sequence[int], what: str) -> None:
         if rows:
@@ -116,13 +125,18 @@ def check_tables(
     for column in read.values():
         column.complain_of_missing(columns, leave_out=leave_out)
         notes += _left_out(column)
-    if not labels and sum(_complain_of_odd_labels(column, kind) for column in read.values()):
+    odd = [_complain_of_odd_labels(column, kind) or column.unreadable for column in read.values()] if not labels else []
+    if any(odd):
         # What the classes are, and whether there are any, can't be told before these are mended.
         _raise_if(_problems(read))
     if kind is None and not labels:
         notes += _kind_notes(read)
     kind = kind or kind_of(read["train"].present())
     if kind == "regression":
+        # A file may hold words throughout where train holds numbers.
+        for column in read.values():
+            _complain_of_odd_labels(column, kind)
+        _raise_if(_problems(read))
         return Checked(kind, (), _numbers(read), tuple(notes))
     return _classes(read, labels, notes)
 
@@ -133,29 +147,43 @@ def _settle(read: Mapping[str, "_Column"], kind: Kind | None, *, official: bool)
         for column in read.values():
             column.labels = [None if label is None else integral(label) for label in column.labels]
         return []
-    notes = []
+    notes: list[str] = []
+    units: dict[str, str] = {}
+    before = {split: list(column.labels) for split, column in read.items()}
     for column in read.values():
         if kind != "classification":
-            column.labels, note, problem = without_commas(column.labels)
-            notes += [f"{column.table.name}: {note}"] if note else []
-            column.problems += [f"{column.table.name}: {problem}"] if problem else []
-            column.labels = without_missing(column.labels)
+            numbers = amounts(column.labels)
+            units[column.table.name] = numbers.unit
+            column.unreadable, column.marked = bool(numbers.problem), numbers.marked
+            notes += [f"{column.table.name}: {numbers.note}"] if numbers.note else []
+            column.problems += [f"{column.table.name}: {numbers.problem}"] if numbers.problem else []
+            column.labels = without_missing(numbers.labels)
+    if len(set(units.values())) > 1 and not any(column.unreadable for column in read.values()):
+        each = ", ".join(f"{unit or 'none'} in {name}" for name, unit in units.items())
+        read["train"].problems.append(f"the labels have different signs: {each}; write them alike")
+        read["train"].unreadable = True
     whole = as_integers({split: column.labels for split, column in read.items()})
     for split, column in read.items():
         column.labels = whole[split]
+        pairs = zip(before[split], column.labels, strict=True)
+        for old, new in pairs:
+            if old is not None and new is not None and new not in before[split]:
+                column.was.setdefault(new, old)
     return notes
 
 
 def _kind_notes(read: Mapping[str, "_Column"]) -> list[str]:
     """That the labels are taken as amounts; numbers that may be codes are a problem."""
     train = read["train"].present()
+    way_out = "set kind to 'classification' when they are names, to 'regression' when they are amounts"
     if kind_of(train) != "regression":
+        if marked := read["train"].marked:
+            read["train"].problems.append(f"{read['train'].table.name}: labels such as {examples(marked)} look like amounts; {way_out}")
         return []
     for column in read.values():
-        if why := look_like_codes([label.replace(",", ".", 1) for label in column.written]):
-            way_out = "set kind to 'classification' when they are names, to 'regression' when they are amounts"
+        if why := look_like_codes(column.written):
             column.problems.append(f"{column.table.name}: {why}; {way_out}")
-    fractions = [label for label in train if not float(label).is_integer()]
+    fractions = [read["train"].shown(label) for label in train if not float(label).is_integer()]
     taken = "taken as amounts (a regression); if they are names or codes, set kind to 'classification'"
     return [f"the labels are numbers with fractions, such as {examples(fractions)} ({len(set(train))} different ones), {taken}"]
 
@@ -204,7 +232,9 @@ def _rows(indices: Sequence[int]) -> str:
 def _complain_of_odd_labels(column: _Column, kind: Kind | None) -> bool:
     """Whether some labels are of another type than the rest, which then is a problem."""
     odd, what = odd_ones(column.labels, kind)
-    values = ", ".join(sorted({shortened(column.labels[i] or "") for i in odd})[:3])
+    if column.unreadable:
+        return False
+    values = ", ".join(sorted({shortened(column.shown(column.labels[i] or "")) for i in odd})[:3])
     way_out = "write them alike, or set kind to 'classification' when all are names" if kind is None else "or set kind to 'classification'"
     column.complain([column.kept[i] for i in odd], f"{_rows(odd)} with mixed label types, such as {values}: {what}; {way_out}")
     return bool(odd)
@@ -223,13 +253,16 @@ def _numbers(read: Mapping[str, _Column]) -> dict[str, Examples]:
     numbers = {split: tuple(float(label) for label in column.present()) for split, column in read.items()}
     for split, column in read.items():
         if len(set(numbers[split])) == 1:
-            column.problems.append(f"{column.table.name}: all labels are {numbers[split][0]:g}, so that there is nothing to predict")
+            column.problems.append(
+                f"{column.table.name}: all labels are {column.shown(column.present()[0])}, so that there is nothing to predict"
+            )
     _raise_if(_problems(read))
     return {split: Examples(tuple(column.texts), numbers[split]) for split, column in read.items()}
 
 
 def _classes(read: Mapping[str, _Column], official: tuple[str, ...], notes: list[str]) -> Checked:
     train = read["train"]
+    more: list[str] = []
     if official:
         names = official
         index = {str(i): i for i in range(len(official))} | {same_class(name): i for i, name in enumerate(names)}
@@ -243,15 +276,19 @@ def _classes(read: Mapping[str, _Column], official: tuple[str, ...], notes: list
     found = {split: [_index_of(label, index) for label in column.labels] for split, column in read.items()}
     for split, column in read.items():
         unknown = [i for i, label in enumerate(column.labels) if label is not None and found[split][i] is None]
-        values = ", ".join(sorted({shortened(column.labels[i] or "") for i in unknown})[:10])
+        values = ", ".join(sorted({shortened(column.shown(column.labels[i] or "")) for i in unknown})[:10])
         known = f"must be one of {', '.join(names)}" if official else f"not in {train.table.name}; drop, rename or add examples there"
         column.complain([column.kept[i] for i in unknown], f"{_rows(unknown)} with labels {values}: {known}")
     problems = _problems(read)
     where = {
-        names[own]: train.table.where([i]) for i, own in reversed(list(zip(train.kept, found["train"], strict=True))) if own is not None
+        train.shown(names[own]): train.table.where([i])
+        for i, own in reversed(list(zip(train.kept, found["train"], strict=True)))
+        if own is not None
     }
-    named = [names[own] for own in found["train"] if own is not None]
+    named = [train.shown(names[own]) for own in found["train"] if own is not None]
     problems += [f"{train.table.name}: {problem}" for problem in class_problems(named, where)] if named else []
+    if problems:  # what was taken for one class may be why
+        problems += [f"{train.table.name}: {note}" for note in more]
     _raise_if(problems)
     if not official and len(names) > MANY_INTEGERS and all(map(is_number, names)):
         notes.append(f"the labels are {len(names)} different integers, taken as classes; set kind to 'regression' if they are amounts")

@@ -3,12 +3,24 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pelt_automl.tasks.labels import MAYBE_MISSING, integral, is_number, same_class, shortened
 
 Labels = Sequence[str | None]
 
-_WITH_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+_UNIT = r"%|\u2030|[$\u00a2-\u00a5\u20a0-\u20cf]|(?:EUR|USD|GBP|CHF|JPY|PLN|CZK|SEK|NOK|DKK|z\u0142|K\u010d)(?![^\W\d_])"
+_SIGN = r"[+\-\u2010-\u2013\u2212]?"
+_DIGITS = r"[.,]?[0-9](?:[0-9.,]|[ '\u2019](?=[0-9]{3}))*"
+_AMOUNT = re.compile(
+    rf"(?P<sign>{_SIGN}) ?(?P<before>{_UNIT})? ?(?P<inner>{_SIGN}) ?(?P<digits>{_DIGITS}) ?(?P<after>{_UNIT})?",
+)
+"""A number as people write it, with a percent sign or a currency."""
+_SPACED = re.compile(r"\d{1,3}(?:[ '\u2019]\d{3})+(?:[.,]\d+)?", re.ASCII)
+_COMMA_GROUPS = re.compile(r"[+-]?\d{1,3}(?:(?:,\d{3})+\.\d+|(?:,\d{3}){2,})", re.ASCII)
+_POINT_GROUPS = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3})+,\d+|(?:\.\d{3}){2,})", re.ASCII)
+_GROUPED = re.compile(r"\d[ '\u2019.,]\d{3}")
+_POINT_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
 _FRACTION = re.compile(r"[+-]?\d*\.(?P<digits>\d*[1-9]\d*)", re.ASCII)
 _PADDED = re.compile(r"[+-]?0\d")
@@ -25,21 +37,83 @@ def _present(labels: Labels) -> list[str]:
     return [label for label in labels if label is not None]
 
 
-def without_commas(labels: Labels) -> tuple[list[str | None], str, str]:
-    """Labels with decimal points in place of decimal commas, when all are numbers so; with what is to be noted, and what is wrong."""
+@dataclass(frozen=True)
+class Amounts:
+    """Labels of one column, with those that are numbers for people as numbers for programs."""
+
+    labels: list[str | None]
+    note: str = ""
+    problem: str = ""
+    """Why they can't be told; then `labels` are as they were."""
+    unit: str = ""
+    """The percent sign or currency that all of them have."""
+    marked: tuple[str, ...] = ()
+    """Those with a unit or with separated thousands: hardly names of classes."""
+
+
+def _bare(label: str) -> tuple[str, str] | None:
+    """Sign and digits without spaces, and the unit; None for what is no amount."""
+    if is_number(label):
+        return label, ""
+    match = _AMOUNT.fullmatch(label)
+    if match is None or (match["sign"] and match["inner"]) or (match["before"] and match["after"]):
+        return None
+    digits = match["digits"]
+    if _SPACED.fullmatch(digits):
+        digits = re.sub(r"[ '\u2019]", "", digits)
+    sign = match["sign"] or match["inner"]
+    bare = (sign if sign in ("", "+") else "-") + digits
+    if not (is_number(bare.replace(",", ".", 1)) or _COMMA_GROUPS.fullmatch(bare) or _POINT_GROUPS.fullmatch(bare)):
+        return None
+    return bare, match["before"] or match["after"] or ""
+
+
+def amounts(labels: Labels) -> Amounts:
+    """Decimal commas, separated thousands, currencies, percent and other minus signs read as numbers, where most labels are numbers."""
     present = [label for label in _present(labels) if same_class(label) not in MAYBE_MISSING]
-    commas = [label for label in present if _WITH_COMMA.fullmatch(label)]
-    if not commas or not all(is_number(label.replace(",", ".", 1)) for label in present):
-        return list(labels), "", ""
-    points = [label for label in present if "." in label]
-    if points:
-        return list(labels), "", f"labels with decimal commas ({examples(commas)}) and with points ({examples(points)}); write them alike"
-    if all(_THOUSANDS.fullmatch(label) for label in commas):
-        one = commas[0]
+    found = {label: bare for label in dict.fromkeys(present) if (bare := _bare(label)) is not None}
+    if all(map(is_number, found)) or 2 * sum(label in found for label in present) <= len(present):
+        return Amounts(list(labels))
+    units = {unit: [label for label in found if found[label][1] == unit] for _, unit in found.values()}
+    if len(units) > 1:
+        each = " and ".join(f"{f'with {unit}' if unit else 'without a sign'} ({examples(of)})" for unit, of in sorted(units.items()))
+        return Amounts(list(labels), problem=f"labels {each}; write them alike")
+    plain, problem = _one_separator({label: digits for label, (digits, _) in found.items()})
+    if problem:
+        return Amounts(list(labels), problem=problem)
+    unit = next(iter(units))
+    changed = [label for label in found if plain[label] != label]
+    simple = all(label.replace(",", ".", 1) == plain[label] for label in changed)
+    how = "numbers with decimal commas" if simple else f"the numbers {', '.join(plain[label] for label in changed[:SHOWN])}"
+    marked = tuple(label for label in changed if unit or _GROUPED.search(label))
+    note = f"labels such as {examples(changed)} are read as {how}" if changed else ""
+    return Amounts([None if label is None else plain.get(label, label) for label in labels], note, "", unit, marked)
+
+
+def _one_separator(bare: dict[str, str]) -> tuple[dict[str, str], str]:
+    """The labels with points for decimals and nothing between thousands; or why that can't be told."""
+    by_comma = [label for label, digits in bare.items() if _COMMA_GROUPS.fullmatch(digits)]
+    by_point = [label for label, digits in bare.items() if _POINT_GROUPS.fullmatch(digits)]
+    both = "labels with decimal commas ({}) and with points ({}); write them alike"
+    if by_comma and by_point:
+        return {}, both.format(examples(by_point), examples(by_comma))
+    for grouped, short, separator in ((by_comma, _THOUSANDS, ","), (by_point, _POINT_THOUSANDS, ".")):
+        if grouped:
+            bare = {
+                label: digits.replace(separator, "") if label in grouped or short.fullmatch(digits) else digits
+                for label, digits in bare.items()
+            }
+    commas = [label for label, digits in bare.items() if "," in digits]
+    points = [label for label, digits in bare.items() if "." in digits]
+    if commas and (points or by_comma):
+        return {}, both.format(examples(commas), examples(points or by_comma))
+    if points and by_point:
+        return {}, both.format(examples(by_point), examples(points))
+    if commas and all(_THOUSANDS.fullmatch(bare[label]) for label in commas):
+        one = bare[commas[0]]
         either = f"{one.replace(',', '')} or {one.replace(',', '.')}"
-        return list(labels), "", f"labels such as {examples(commas)} may mean {either}; write them without a comma"
-    changed = [label.replace(",", ".", 1) if label is not None else None for label in labels]
-    return changed, f"labels such as {examples(commas)} are read as numbers with decimal commas", ""
+        return {}, f"labels such as {examples(commas)} may mean {either}; write them without a comma"
+    return {label: digits.replace(",", ".", 1) for label, digits in bare.items()}, ""
 
 
 def without_missing(labels: Labels) -> list[str | None]:
@@ -61,11 +135,13 @@ def as_integers(columns: Mapping[str, Labels]) -> dict[str, list[str | None]]:
 
 def look_like_codes(labels: Sequence[str]) -> str:
     """Why numbers with fractions may be names of versions, articles or diseases, or empty: nobody writes amounts so."""
-    fractions = {label: match["digits"] for label in dict.fromkeys(labels) if (match := _FRACTION.fullmatch(label))}
+    # Decimal commas count as points, but a message shows what stands in the file.
+    pointed = {label: label.replace(",", ".", 1) for label in labels}
+    fractions = {label: match["digits"] for label, number in pointed.items() if (match := _FRACTION.fullmatch(number))}
     padded = [label for label in fractions if _PADDED.match(label)]
     ends_in_zero = [label for label, digits in fractions.items() if digits.endswith("0")]
     longest = max((len(fractions[label]) for label in ends_in_zero), default=0)
-    shorter = [label for label in dict.fromkeys(labels) if 0 < len(label.partition(".")[2]) < longest]
+    shorter = [label for label, number in pointed.items() if 0 < len(number.partition(".")[2]) < longest]
     if not padded and not (ends_in_zero and shorter):
         return ""
     shown = padded[:SHOWN] if padded else [*ends_in_zero[:2], shorter[0]]
@@ -102,8 +178,9 @@ def odd_classes(labels: Sequence[str]) -> list[str]:
         for label in sorted(counts)
         if same_class(label) in MAYBE_MISSING
     ]
-    keys = {same_class(label) for label in counts}
-    several = [label for label in counts if len(parts := _BETWEEN.split(label)) > 1 and all(same_class(p.strip()) in keys for p in parts)]
+    parts = {label: [part.strip() for part in _BETWEEN.split(same_class(label))] for label in counts}
+    recurring = Counter(part for own in parts.values() for part in set(own) if part)  # a class of its own counts, too
+    several = [label for label, own in parts.items() if len(own) > 1 and all(recurring[part] > 1 for part in own)]
     if several:
         notes.append(
             f"labels such as {examples(sorted(several))} look like several labels of one example; each is taken as a class of its own"

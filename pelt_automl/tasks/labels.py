@@ -16,7 +16,8 @@ from pelt_automl.tasks.examples import Kind
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INTEGRAL = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
-_LIST = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)", re.DOTALL)
+_LIST = re.compile(r"\[ *\]|\{ *\}|\[.*,.*\]|\{.*,.*\}|[\[{(] *(?P<quote>['\"]).*(?P=quote).*[\]})]", re.DOTALL)
+"""A list as a program writes it: with quotes or commas. ``[urgent]``, ``{x}`` and ``(a, b)`` are names."""
 MISSING = frozenset({"", "nan", "<na>", "nat", "#n/a", "#n/a n/a", "#na", "#null!"})
 """What is never a label, in small letters: what pandas and Excel write where there is nothing."""
 MAYBE_MISSING = frozenset({"na", "n/a", "n.a.", "none", "null", "nil", "missing", "-", "--", "?", "."})

@@ -8,6 +8,7 @@ import pytest
 from pelt_automl.config import TaskSettings
 from pelt_automl.errors import TaskError
 from pelt_automl.tasks import load_task
+from pelt_automl.tasks.labels import SeveralLabelsError, normalize
 
 
 def write(path, labels):
@@ -206,3 +207,87 @@ def test_a_label_that_is_a_date_is_refused(tmp_path):
 
     message = refusal(own(tmp_path, [date(2026, 1, 1)] * 40, endings=(".parquet", "")))
     assert "40 rows where 'label' is neither text nor a number" in message
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (["1,250", "2,250"], "labels such as '1,250', '2,250' may mean 1250 or 1.250"),
+        (["good", "bad"], "2 rows with mixed label types, such as 'bad', 'good': not a number, but the task is a regression"),
+    ],
+)
+def test_a_test_file_without_numbers_is_one_error_where_train_has_amounts(tmp_path, test, message):
+    said = refusal(own(tmp_path, ["2,5", "3,5"] * 20, test))
+    assert message in said
+    assert said.count("test.csv") == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "numbers"),
+    [
+        (["1,234.50", "999.25", "1,234"], {1234.5, 999.25, 1234.0}),
+        (["1.234,50", "999,25", "1.234"], {1234.5, 999.25, 1234.0}),
+        (["1 234,5", "2,5"], {1234.5, 2.5}),
+        (["1\u00a0234,5", "2,5"], {1234.5, 2.5}),
+        (["1\u202f234,5", "2,5"], {1234.5, 2.5}),
+        (["2,5 %", "50%"], {2.5, 50.0}),
+        (["\u22122,5", "2,5"], {-2.5, 2.5}),
+        (["$2.50", "-$3.75", "$1,234.50"], {2.5, -3.75, 1234.5}),
+        (["2,50 \u20ac", "3,75 \u20ac"], {2.5, 3.75}),
+        (["2,50 EUR", "3,75EUR"], {2.5, 3.75}),
+    ],
+)
+def test_amounts_as_people_write_them_are_numbers_and_said_to_be(tmp_path, labels, numbers):
+    data = load_task(own(tmp_path, labels * 20))
+    assert data.kind == "regression"
+    assert set(data.report.labels) == numbers
+    assert any("labels such as" in note and "are read as" in note for note in notes_of(data))
+    assert load_task(own(tmp_path, labels * 20, kind="classification")).kind == "classification"
+
+
+@pytest.mark.parametrize(
+    "labels", [["50%", "60%"], ["1 234", "2 345"], ["$5", "$7"], ["1,234,567", "2,345,678"], ["1.234.567", "2.345.678"]]
+)
+def test_whole_amounts_are_never_silently_classes(tmp_path, labels):
+    assert "look like amounts; set kind to 'classification' when they are names" in refusal(own(tmp_path, labels * 20))
+    assert load_task(own(tmp_path, labels * 20, kind="regression")).kind == "regression"
+    assert set(load_task(own(tmp_path, labels * 20, kind="classification")).labels) == set(labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "test", "message"),
+    [
+        (["50%", "0.5"], None, "without a sign ('0.5') and with % ('50%'); write them alike"),
+        (["$2.50", "\u20ac3.50"], None, "with $ ('$2.50') and with \u20ac"),
+        (["2.5%", "3.5%"], ["2.5", "3.5"], "different signs: % in"),
+        (["1,234.50", "1.234,50"], None, "with decimal commas ('1.234,50') and with points ('1,234.50')"),
+        (["1,234.50", "2,5"], None, "with decimal commas ('2,5') and with points ('1,234.50')"),
+        (["2,5", "3,5", "4,5"] * 3 + ["k.A."], None, "20 rows with mixed label types, such as 'k.A.': words"),
+        (["1,000", "2,500", "3,5"], None, "labels such as '2,500', '3,5' look like codes"),
+        (["1.0", "2.0"], ["7.0", "1.0"], "1 row with labels '7.0': not in"),
+    ],
+)
+def test_amounts_that_cannot_be_told_are_refused_as_they_are_written(tmp_path, labels, test, message):
+    assert message in refusal(own(tmp_path, labels * 20, test))
+
+
+def test_spellings_that_were_merged_are_named_in_an_error(tmp_path):
+    said = refusal(own(tmp_path, ["Billing", "billing"] * 10))
+    assert "all 20 labels are 'Billing'" in said
+    assert "labels that differ in capitals alone are one class, 'Billing': 'Billing' (10), 'billing' (10)" in said
+
+
+def test_names_in_brackets_are_classes(tmp_path):
+    names = ["[urgent]", "[INST]", "{x}", "(a, b)"]
+    assert set(load_task(own(tmp_path, names * 20)).labels) == set(names)
+
+
+@pytest.mark.parametrize("label", ["['a']", "[a, b]", "('a', 'b')", "{'a': 1}", "[]", '["a" "b"]'])
+def test_lists_as_programs_write_them_are_several_labels(label):
+    with pytest.raises(SeveralLabelsError):
+        normalize(label)
+
+
+def test_parts_that_recur_across_labels_are_named_as_several_labels(tmp_path):
+    assert any("several labels" in note for note in notes_of(load_task(own(tmp_path, ["a, b", "b, c", "a, c"] * 20))))
+    assert not notes_of(load_task(own(tmp_path, ["Dallas, TX", "Austin, TX"] * 20)))
