@@ -61,7 +61,7 @@ def _found(folder: Path) -> Iterator[str]:
     unit, sign = Unit(found.report_metric), 1 if found.greater_is_better else -1
     searched = [t for t in of_kind(events, TrialEnded) if t.stage == "search" and t.select_score is not None and t.state != "failed"]
     best = max(searched, key=lambda trial: sign * (trial.select_score or 0.0))
-    own = next(trial for trial in searched if trial.candidate == found.candidate)
+    own = next((trial for trial in searched if trial.candidate == found.candidate), best)  # a smaller union has no trial of the search
     yield from (found.outcome, found.candidate, unit.number(own.select_score), unit.number(found.report_score))
     yield f"{best.candidate} {unit.number(best.select_score)} ({best.state}, {best.steps} steps)"
     yield unit.number(sign * ((best.select_score or 0.0) - (own.select_score or 0.0)))

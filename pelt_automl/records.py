@@ -429,6 +429,8 @@ class VerdictReached(Event):
     """The recommended configuration against each fixed default, in their order, and against the runner-up if that is none of them."""
     outcome: Outcome = "recommended"
     """How far the answer carries; see `Outcome`."""
+    so_far: bool = False
+    """Whether it rests on one seed, or on a single finalist for lack of time: the best so far."""
     time: float = field(default_factory=clock.time)
 
 

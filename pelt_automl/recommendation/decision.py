@@ -11,6 +11,7 @@ from pelt_automl.evidence.reliability import reliability
 from pelt_automl.recommendation.another_seed import Outlook, out_of_finals, outlook
 from pelt_automl.recommendation.costs import NOT_MEASURED, cheapest, possible_preference, with_costs
 from pelt_automl.recommendation.outcome import (
+    all_failed_in_words,
     guess_of,
     lead_over,
     never_compared_in_words,
@@ -21,7 +22,7 @@ from pelt_automl.recommendation.outcome import (
 from pelt_automl.recommendation.pareto import with_front
 from pelt_automl.recommendation.standings import Comparison
 from pelt_automl.recommendation.statement import fallback_statement, statement
-from pelt_automl.recommendation.warnings import all_warnings
+from pelt_automl.recommendation.warnings import all_warnings, longer_texts
 from pelt_automl.recommendation.without_us import against
 from pelt_automl.records import DataDescribed, Decision, Event, Standing, TrialEnded, UnionPruned, VerdictReached, of_kind
 
@@ -59,10 +60,12 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
     rivals, guess = against(comparison, winner, standings, region), guess_of(data, labels)
     outcome = outcome_of(lead_over(comparison, winner.candidate, guess), region)
     unconfirmed = unconfirmed_in_words(events, standings)
+    so_far = bool(unconfirmed) or len(winner.seed_scores) == 1
     closing = [
+        all_failed_in_words(events),
         never_compared_in_words(events),
         unconfirmed,
-        *([] if outcome == "recommended" else [what_would_help(events, data)]),
+        *([] if outcome == "recommended" else [what_would_help(events, data, longer_texts(events))]),
     ]
     return VerdictReached(
         method=winner.method,
@@ -82,7 +85,7 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
             of_kind(events, UnionPruned),
             outcome=outcome,
             than=guess.in_words(data.metric) if guess else "a constant prediction",
-            so_far=bool(unconfirmed) or len(winner.seed_scores) == 1,
+            so_far=so_far,
             closing=[sentence for sentence in closing if sentence],
         ),
         margins={rival.candidate: rival.lead for rival in rivals if rival.role == "default"},
@@ -92,6 +95,7 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
         ],
         against=rivals,
         outcome=outcome,
+        so_far=so_far,
     )
 
 
@@ -125,7 +129,7 @@ def _fall_back(events: Sequence[Event], data: DataDescribed) -> VerdictReached:
     warning = "No finalist was scored on the report split: this rests on select scores alone, which are too good on average."
     sign = 1 if data.greater_is_better else -1
     learned = data.guess_on_select is None or sign * ((trial.select_score or 0.0) - data.guess_on_select) > 0
-    closing = [never_compared_in_words(events), what_would_help(events, data)]
+    closing = [all_failed_in_words(events), never_compared_in_words(events), what_would_help(events, data, longer_texts(events))]
     return VerdictReached(
         method=trial.method,
         candidate=trial.candidate,

@@ -124,12 +124,17 @@ def more_time(events: Sequence[Event]) -> str:
     return "more time" if seconds is None else f"more time (about {duration(seconds)}: --seconds {seconds})"
 
 
-def what_would_help(events: Sequence[Event], data: DataDescribed) -> str:
-    """One sentence: what to change before the choice of a method matters, by what held this selection back."""
+def what_would_help(events: Sequence[Event], data: DataDescribed, longer_texts: str = "") -> str:
+    """One sentence: what to change before the choice of a method matters, by what held this selection back.
+
+    `longer_texts`: how to read more of the texts, where many were cut.
+    """
     k = "" if data.k is None else f" (K was {data.k})"
     helps = [f"more labeled examples{k}", "another model"]
     if was_short_of_time(events):
         helps.insert(0, more_time(events))
+    if longer_texts:
+        helps.insert(0, longer_texts)
     return f"What could help: {', '.join(helps[:-1])} or {helps[-1]}."
 
 
@@ -141,6 +146,16 @@ def unconfirmed_in_words(events: Sequence[Event], standings: Sequence[Standing])
     seconds = seconds_that_would_do(events)
     enough = "" if seconds is None else f": about {duration(seconds)} would do (--seconds {seconds})"
     return f"There was no time to confirm a second contender{enough}."
+
+
+def all_failed_in_words(events: Sequence[Event]) -> str:
+    """The methods of which every training failed, each with the kind of error; empty when there are none."""
+    searched: dict[str, list[TrialEnded]] = {}
+    for trial in of_kind(events, TrialEnded):
+        if trial.stage == "search" and trial.cause != TIME_LIMIT:
+            searched.setdefault(trial.method, []).append(trial)
+    failed = {method: trials[0].cause.partition(":")[0] for method, trials in searched.items() if all(t.state == "failed" for t in trials)}
+    return f"Not compared, because every training failed: {listed([f'{m} ({why})' for m, why in failed.items()])}." if failed else ""
 
 
 def never_compared_in_words(events: Sequence[Event]) -> str:

@@ -29,7 +29,7 @@ WINNER = "winner"
 """Folder of the trained weights, inside the selection's folder."""
 
 
-LATER = ("folder", "against", "outcome", "question", "effort", "positive_class")
+LATER = ("folder", "against", "outcome", "so_far", "question", "effort", "positive_class")
 """Fields that aren't in the file, or weren't in those of the first version."""
 
 
@@ -75,6 +75,8 @@ class Recommendation:
     """The recommended configuration against the fixed defaults, which one would have got without it, and the runner-up."""
     outcome: Outcome = "recommended"
     """``recommended``, ``tentative`` or ``nothing-learned``."""
+    so_far: bool = False
+    """Whether it rests on one seed, or on a single finalist for lack of time: the best so far."""
     question: str = ""
     """Hash of what was asked: data, model, metric, K, protocol, training settings, seed and the program's behavior."""
     effort: str = ""
@@ -165,6 +167,7 @@ def recommendation_from(events: Sequence[Event], folder: Path) -> Recommendation
         leaderboard=answer.standings,
         against=answer.against,
         outcome=answer.outcome,
+        so_far=answer.so_far,
         question=started[-1].question,
         effort=started[-1].effort,
         positive_class=data[-1].positive_class,

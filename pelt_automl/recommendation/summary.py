@@ -124,14 +124,15 @@ class Summary:
     @property
     def headline(self) -> str:
         """The recommended configuration's name, as far as the answer carries: ``lora #3``, ``tentative: lora #3``, ``nothing learned``."""
-        names = {"recommended": self.name, "tentative": f"tentative: {self.name}", "nothing-learned": "nothing learned"}
+        recommended = f"best so far: {self.name}" if self.recommendation.so_far else self.name
+        names = {"recommended": recommended, "tentative": f"tentative: {self.name}", "nothing-learned": "nothing learned"}
         return names[self.recommendation.outcome]
 
     @property
     def chance(self) -> str:
-        """The recommended configuration's probability of being the best, as tables show it."""
+        """The recommended configuration's probability of being the best, as tables show it; a dash for two finalists."""
         rows = [row for row in self.leaderboard if row.candidate == self.recommendation.candidate]
-        told = rows and self.recommendation.p_best is not None
+        told = rows and self.recommendation.p_best is not None and len(self.leaderboard) > 2
         return chance(rows[0], self.recommendation.outcome) if told else NOTHING
 
     def gap(self, row: Standing) -> float:

@@ -67,18 +67,39 @@ def _several_programs(events: Sequence[Event]) -> list[str]:
     return [f"Trained by several versions of the program: {'; '.join(mixed)}. Scores may differ for that reason."] if mixed else []
 
 
-def _cut_texts(events: Sequence[Event]) -> list[str]:
-    """A warning when more than a few texts of a split are cut, with what would help: a longer limit, or a model that reads more."""
+def longer_texts(events: Sequence[Event]) -> str:
+    """How to read more of the texts, where many are cut: ``longer texts (--max-length 480)``; empty where few are."""
+    described, cut_often = of_kind(events, DataDescribed)[-1], _cut_often(events)
+    if not cut_often:
+        return ""
+    better = _better_length(described)
+    return f"longer texts (--max-length {better})" if better else "a model that reads longer texts"
+
+
+def _cut_often(events: Sequence[Event]) -> dict[str, dict[str, int]]:
+    """The splits of which more than a few texts are cut."""
     described, opened = of_kind(events, DataDescribed)[-1], of_kind(events, ReportOpened)
     splits = described.cut | ({"report": opened[-1].cut} if opened else {})
-    often = {split: cut for split, cut in splits.items() if cut and cut["cut"] > OFTEN_CUT * cut["texts"]}
+    return {split: cut for split, cut in splits.items() if cut and cut["cut"] > OFTEN_CUT * cut["texts"]}
+
+
+def _better_length(described: DataDescribed) -> int | None:
+    """Tokens that the model could read, if that is more than it does."""
+    most, model, needed = (described.text_length[name] for name in ("most", "model", "needed"))
+    better = min(needed, model or needed)
+    return better if better > most else None
+
+
+def _cut_texts(events: Sequence[Event]) -> list[str]:
+    """A warning when more than a few texts of a split are cut, with what would help: a longer limit, or a model that reads more."""
+    described, often = of_kind(events, DataDescribed)[-1], _cut_often(events)
     if not often:
         return []
-    most, model, needed = (described.text_length[name] for name in ("most", "model", "needed"))
     who = listed([f"{percent(cut['cut'] / cut['texts'])} of the texts of {split}" for split, cut in often.items()])
     lost = percent(sum(cut["lost"] for cut in often.values()) / sum(cut["tokens"] for cut in often.values()))
-    better = min(needed, model or needed)
-    more = f"--max-length {better} reads more of them" if better > most else "this model reads no more: take one that does, or shorten them"
+    better = _better_length(described)
+    more = f"--max-length {better} reads more of them" if better else "this model reads no more: take one that does, or shorten them"
+    most = described.text_length["most"]
     return [f"{who} are longer than {most} tokens and were cut there, {lost} of their split's tokens in all: {more}."]
 
 
@@ -157,7 +178,7 @@ def _examples(events: Sequence[Event]) -> list[str]:
     opened = of_kind(events, ReportOpened)[-1]
     warnings = []
     if opened.openings > 1:
-        warnings.append(f"The report split was opened {opened.openings} times (a restart after a kill counts); once is the rule.")
+        warnings.append(f"The report split was opened {opened.openings} times (a restart after a kill counts); it should be opened once.")
     if opened.examples < opened.of:
         warnings.append(f"Only {opened.examples:,} of the {opened.of:,} report examples were scored, for lack of time.")
     if opened.examples < FEW_EXAMPLES:

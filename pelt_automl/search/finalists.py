@@ -72,7 +72,7 @@ def choose_finalists(
     reasons |= {d.trial: "fixed default" + (f" and {reasons[d.trial]}" if d.trial in reasons else "") for d in defaults}
     contenders = sorted((trial for trial in best.values() if trial.method not in out), key=rank)
     leader = ranked[0].select_score or 0.0 if ranked else 0.0
-    near = [trial for trial in defaults if sign * (leader - (trial.select_score or 0.0)) <= far]
+    near = [trial for trial in defaults if not trial.constant_predictions and sign * (leader - (trial.select_score or 0.0)) <= far]
     order = [*contenders[:1], *near[:1], *contenders[1:2], *near[1:], *contenders[2:], *defaults]
     wanted = list({trial.trial: trial for trial in order}.values())
     most = affordable(wanted)

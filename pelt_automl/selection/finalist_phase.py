@@ -273,12 +273,14 @@ def _end(context: Context, run: _FinalistRun, training: TrialRun) -> None:
 
 
 def _reserve(context: Context, runs: Sequence[_FinalistRun]) -> float:
-    """Seconds kept for scoring these runs and those of earlier seeds, for evidence and writing.
+    """Seconds kept for scoring these runs and those that wait for it, for evidence and writing.
 
     Half of what is left at most before anything is scored: fewer report examples are then scored, and evidence and costs may be left out.
     """
     if context.clock.limit is None:
         return 0.0
-    finalists, seeds = len({run.candidate.name for run in runs}), max(run.index for run in runs) + 1
-    closing = context.closing_seconds(seeds * finalists, context.least_scored)
-    return closing if context.record.of(ReportOpened) else min(closing, max(0.0, context.clock.left) / 2)
+    scored, opened = {scored.trial for scored in context.record.of(FinalistScored)}, context.record.of(ReportOpened)
+    trained = {trial.trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"}
+    unscored = len((trained | {run.name for run in runs}) - scored)
+    closing = context.closing_seconds(unscored, opened[-1].examples if opened else context.least_scored)
+    return closing if opened else min(closing, max(0.0, context.clock.left) / 2)

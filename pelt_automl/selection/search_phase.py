@@ -67,7 +67,7 @@ def _advice(context: Context, trials: Sequence[TrialEnded]) -> str:
     errors = [trial.cause for trial in trials if trial.cause not in ("", TIME_LIMIT)]
     if not errors:
         return f"Give it {more_time(context.record.events)}"
-    if all("memory" in cause.lower() for cause in errors):
+    if all(cause.partition(":")[0].endswith("MemoryError") or "can't allocate memory" in cause for cause in errors):
         return "Use a smaller --batch-size or --max-length, or a smaller model"
     return "More time won't help: --verbose shows where each training failed"
 

@@ -17,7 +17,9 @@ import torch
 from pelt_automl.config import BEHAVIOUR
 from pelt_automl.recommendation.decision import decide
 from pelt_automl.records import CurvePoint, Decision, Planned, TrialEnded
-from pelt_automl.selection import Selection, finalist_phase, settings_from
+from pelt_automl.search.budget import Speed, allowance, of_use_to_finals
+from pelt_automl.search.finalists import FAR_POINTS
+from pelt_automl.selection import Selection, finalist_phase, search_phase, settings_from
 from pelt_automl.training import loop
 from tests.recommendation.conftest import selection
 from tests.tiny_world import World, make_world, of
@@ -80,10 +82,24 @@ def computed(world: World, folder: Path, patch: Any) -> dict[str, Any]:
             "finalists": [candidate.name for candidate in finalists],
             "seeds": [asdict(finalist_phase.finalist_seeds("question", index)) for index in range(2)],
             "training": _losses(context),
+            "limits": _limits(context.settings),
         }
     verdict = decide(selection()[:-2], 1.0, "params")
     rows = {row.candidate: [row.report_interval, row.p_best, row.difference_interval, row.tied] for row in verdict.standings}
     return json.loads(json.dumps(found | {"verdict": [verdict.candidate, verdict.outcome, rows]}))
+
+
+def _limits(settings: Any) -> dict[str, Any]:
+    """What time limits allow, and the numbers that the rest of that policy hangs on."""
+    speed, search, training = Speed(0.1, 0.01), settings.search, settings.training
+    plans = [allowance(280, 8, 5, (90, 1000), left, speed, search, training) for left in (20, 60, 120, 300, 900, 3600)]
+    phases = (search_phase.FIRST, search_phase.AHEAD, search_phase.NOTHING_SHARE, search_phase.LAST_RESERVE)
+    finals = (finalist_phase.AMPLE, finalist_phase.SECOND, finalist_phase.ROOM_FOR_ANOTHER, FAR_POINTS)
+    return {
+        "plans": [[plan.steps, plan.final_steps, plan.finalists, plan.seeds] for plan in plans],
+        "kept": [round(of_use_to_finals(share, 10.0, 5.0, 6, search), 3) for share in (10, 40, 70, 200)],
+        "constants": [*phases, *finals],
+    }
 
 
 def _losses(context: Any) -> dict[str, list[float]]:

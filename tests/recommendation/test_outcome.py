@@ -122,15 +122,18 @@ def test_no_probability_is_told_on_one_seed(events, tmp_path):
     assert verdict.p_best is None
     assert verdict.statement.startswith("Best so far: ")
     assert "%" not in verdict.statement.replace("95 % interval", "")
-    assert summarize([*told, verdict], tmp_path).chance == "\N{EN DASH}"
+    summary = summarize([*told, verdict], tmp_path)
+    assert (summary.chance, summary.recommendation.so_far) == ("\N{EN DASH}", True)
+    assert summary.headline == f"best so far: {summary.name}"
 
 
 def test_two_finalists_are_said_to_be_two_without_a_large_probability(events):
     two = {"lora-0003", "head-0002"}
     told = [e for e in events if not isinstance(e, VerdictReached) and not (isinstance(e, FinalistScored) and e.candidate not in two)]
-    statement = decide(told, 1.0, "params").statement
-    assert "Only two finalists were compared." in statement
-    assert "100 %" not in statement
+    verdict = decide(told, 1.0, "params")
+    assert "Only two finalists were compared." in verdict.statement
+    assert "100 %" not in verdict.statement
+    assert summarize([*told, verdict], Path()).chance == "\N{EN DASH}"
 
 
 def test_methods_without_a_score_are_named_with_the_seconds_that_would_do(events):
@@ -157,6 +160,7 @@ def test_a_table_never_shows_a_certainty():
 
     row = Standing("a-0", "a", False, {}, 1, 1.0, 0.9, (0.8, 0.95), [0.9, 0.9], 0.9, 1.0, 0.0, (0.0, 0.0), True, False)
     assert chance(row, "recommended") == ">99 %"
+    assert chance(row, "tentative") == "\N{EN DASH}"
     assert chance(row, "nothing-learned") == "\N{EN DASH}"
     assert chance(replace(row, seed_scores=[0.9]), "recommended") == "\N{EN DASH}"
 
@@ -175,3 +179,29 @@ def test_a_resume_with_other_versions_is_told(events):
     told = [warning for warning in warnings(under("2.11.0", "a" * 40), under("2.13.0", "b" * 40)) if "several versions" in warning]
     versions = "torch 2.11.0 and 2.13.0; commit aaaaaaaaaa and bbbbbbbbbb"
     assert told == [f"Trained by several versions of the program: {versions}. Scores may differ for that reason."]
+
+
+def test_a_method_of_which_every_training_failed_is_named_with_the_error(events):
+    def failing(event):
+        if isinstance(event, TrialEnded) and event.method == "full":
+            return replace(event, state="failed", select_score=None, curve=[], cause="OutOfMemoryError: tried to allocate 2 GB")
+        return event
+
+    untrained = [e for e in events if not isinstance(e, VerdictReached) and not (isinstance(e, FinalistScored) and e.method == "full")]
+    statement = decide([failing(event) for event in untrained], 1.0, "params").statement
+    assert "Not compared, because every training failed: full (OutOfMemoryError)." in statement
+    assert "because every training failed" not in decide(untrained, 1.0, "params").statement
+
+
+def test_where_texts_are_cut_longer_texts_are_what_helps_first(events):
+    cut = {"train": {"texts": 100, "cut": 90, "tokens": 40_000, "lost": 25_000}}
+
+    def lengthy(event):
+        length = {"most": 128, "model": 512, "needed": 480}
+        return replace(event, cut=cut, text_length=length) if isinstance(event, DataDescribed) else event
+
+    told = [lengthy(event) for event in with_skill(events, 0.42)]
+    assert (
+        "What could help: longer texts (--max-length 480), more labeled examples (K was 100) or another model."
+        in decide(told, 1.0, "params").statement
+    )

@@ -110,3 +110,8 @@ def test_where_smaller_is_better_the_smallest_score_leads():
 def test_as_many_finalists_as_methods_and_their_fixed_defaults():
     assert wanted_finalists(["lora", "adapter", "unipelt-apl"]) == 6
     assert wanted_finalists(["adapter", "head"]) == 3
+
+
+def test_a_default_with_constant_predictions_has_no_place_of_its_own():
+    trials = [a_trial("bitfit-1", 0.62), a_trial("lora-0", 0.60, default=True, constant=True), a_trial("head-1", 0.50)]
+    assert names(chosen(trials, most=2).chosen) == ["bitfit-1", "head-1"]

@@ -168,6 +168,8 @@ def test_finals_use_what_is_left_however_slow_scoring_is(prepared):
     assert finalist_phase._reserve(context, runs) == 50.0
     context.record.events.append(ReportOpened(1, 60, 60, []))
     assert finalist_phase._reserve(context, runs) > 600, "what is opened has to be scored whole"
+    context.record.events[-1] = ReportOpened(1, 5, 60, [])
+    assert 50 < finalist_phase._reserve(context, runs) < 100, "and no more than that"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,9 @@ def test_finals_use_what_is_left_however_slow_scoring_is(prepared):
     [
         (["time limit", ""], "Give it more time"),
         (["OutOfMemoryError: tried to allocate"], "Use a smaller --batch-size or --max-length"),
+        (["RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory"], "Use a smaller --batch-size or --max-length"),
         (["TypeError: no such thing", "time limit"], "More time won't help"),
+        (["FileNotFoundError: /data/memory-notes/x.json"], "More time won't help"),
     ],
 )
 def test_advice_fits_its_cause(prepared, causes, advice):
