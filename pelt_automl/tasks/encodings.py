@@ -1,16 +1,18 @@
 """From a file's bytes to its text: which encoding it has is found out in a fixed order, and said.
 
 1. A byte-order mark: UTF-8, UTF-16 or UTF-32.
-2. Text that is UTF-8 throughout, and has no zero bytes.
+2. Text that is UTF-8 throughout, and has no zero bytes; but ISO-2022 and HZ, which are ASCII, by their escape sequences.
 3. Zero bytes: UTF-16 without a mark, in the byte order in which there are more spaces, line ends and delimiters.
 4. Text that is UTF-8 but for some bytes is a damaged file, and is refused with its lines.
-5. Else it is windows-1252, as Windows writes in the West, unless charset-normalizer finds another encoding clearly more plausible.
+5. Else it is windows-1252, as Windows writes in the West, unless the letters are those of another language in Latin letters, or
+   charset-normalizer finds another encoding clearly more plausible. Others that are about as plausible are named in the note.
 
 A short file can't be told for sure by anyone, hence the note, and the setting that overrides it.
 """
 
 import codecs
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from pelt_automl.errors import SettingsError, TaskError
@@ -45,12 +47,52 @@ CANDIDATES = {
 """What charset-normalizer may choose from, by Python's name: the encodings that files have where they aren't UTF-8."""
 CLEARLY = 0.05
 """By so much less "mess", in charset-normalizer's measure (0 to 1), another encoding has to be to win over windows-1252."""
+MOST_NAMED = 3
+TELLING = 1.5
+"""More letters than this have to be wrong in windows-1252."""
 SAMPLE = 65536
 """Bytes that are looked at, of lines that aren't plain ASCII."""
 LOOKED_AT = 2**20
 """Bytes that tell the byte order."""
-_IN_A_WORD = re.compile(r"[^\W\d_][¡¢£¤¥¦¨ª¬¯±¶¸¹³¼¾¿][^\W\d_]|[^\W\d_][¹³¿](?!\w)")  # noqa: RUF001
-"""Signs that stand between letters where Polish or Czech is read as windows-1252."""
+_IN_A_WORD = re.compile(r"[^\W\d_][¡¢£¤¥¦¨ª¬¯±¶¸¹³¼¾¿][^\W\d_]|[^\W\d_](?<!\bm)(?<!\b[cdk]m)(?<!\dm)[¹³¿](?!\w)")  # noqa: RUF001
+"""Signs that stand between letters where Polish or Czech is read as windows-1252; cubic meters are none."""
+_WEST = (  # in small letters; a text may have letters of one language and signs
+    "àâæçéèêëîïôœùûüÿ",  # French
+    "äöüß",  # German
+    "áéíñóúüªº",  # Spanish
+    "àáâãçéêíóôõúüªº",  # Portuguese
+    "àèéìíîòóùúªº",  # Italian
+    "àçèéíïòóúü",  # Catalan
+    "áéíóúàèëïöüêçñ",  # Dutch
+    "åäöéüà",  # Swedish, Finnish
+    "æøåéèêóòôàü",  # Danish, Norwegian
+    "áðéíóúýþæöø",  # Icelandic, Faroese
+    "äöõüšž",  # Estonian
+)
+_EAST = (
+    ("cp1250", "áčďéěíňóřšťúůýž"),  # Czech
+    ("cp1250", "áäčďéíĺľňóôŕšťúýž"),  # Slovak
+    ("cp1250", "ąćęłńóśźż"),  # Polish
+    ("cp1250", "áéíóöőúüű"),  # Hungarian
+    ("cp1250", "čćđšž"),  # Croatian, Slovene
+    ("cp1250", "ăâîşţ"),  # Romanian
+    ("cp1254", "çğıi̇öşüâîû"),  # Turkish  # noqa: RUF001
+    ("cp1257", "ąčęėįšųūž"),  # Lithuanian
+    ("cp1257", "āčēģīķļņšūž"),  # Latvian
+    ("cp1257", "äöõüšž"),  # Estonian
+)
+"""Languages in Latin letters that windows-1252 spoils without a sign of it."""
+_SHARE = 0.95
+"""Of the letters beyond ASCII, at least so many are of the language: the rest are foreign names."""
+_ESCAPED = re.compile(rb"\x1b(?:\$[@ABC()]|\([BIJ]|\.A)")
+_HZ = re.compile(rb"~\{(?:[\x21-\x77][\x21-\x7e])+~\}")
+_SEVEN_BITS = (("iso2022_kr", "ISO-2022-KR"), ("iso2022_jp_2", "ISO-2022-JP"), ("iso2022_jp_ext", "ISO-2022-JP"))
+_SIGNS = re.compile(
+    "[^\\x00-\\x7f\\w\u2013\u2014\u2018\u2019\u201c\u201d\u201e\u2026\u20ac\u2022\u00ab\u00bb\u00b0\u00a7\u00bf\u00a1\u00a9\u00ae\u00a3\u00b1\u00b7\u00a0]|\u0192"
+)
+"""Signs that texts of the West hardly have."""
+_FOREIGN_RUN = re.compile(r"[^\W\x00-\x7f]{3}")
+"""Three such letters in a row stand in no word of a language in Latin letters, but in every one of another script."""
 _CONTROLS = re.compile(rb"[\x80-\x9f]")
 _BETWEEN_WORDS = frozenset(b' \t\r\n,;|"')
 _BROKEN = re.compile("[\udc80-\udcff]")
@@ -70,15 +112,19 @@ def decode(raw: bytes, path: Path, encoding: str | None = None) -> tuple[str, st
             return _strictly(raw, path, marked, name), marked, f"{path}: read as {name}"
     if b"\0" in raw:
         return _utf16(raw, path)
+    if raw.isascii() and (_ESCAPED.search(raw) or _HZ.search(raw)):
+        return _seven_bits(raw, path)
     try:
         return raw.decode("utf-8"), "utf-8", ""
     except UnicodeDecodeError:
         _refuse_damaged_utf8(raw, path)
-    codec = _plausible(raw)
+    codec, others = _plausible(raw)
     if codec is None:
         first = next(i for i, byte in enumerate(raw) if byte > 127)
         raise TaskError(f"{path}: {_line(raw, first)} is not UTF-8 text, and its encoding can't be told; name it (--encoding)")
-    return raw.decode(codec), codec, f"{path}: it isn't UTF-8; read as {CANDIDATES[codec]} (--encoding overrides it)"
+    doubt = f"it may also be {' or '.join(CANDIDATES[other] for other in others)}: check a text, or say --encoding"
+    note = f"{CANDIDATES[codec]}; {doubt}" if others else f"{CANDIDATES[codec]} (--encoding overrides it)"
+    return raw.decode(codec), codec, f"{path}: it isn't UTF-8; read as {note}"
 
 
 def known_encoding(encoding: str) -> str | None:
@@ -146,6 +192,17 @@ def _utf16(raw: bytes, path: Path) -> tuple[str, str, str]:
     return text, codec, f"{path}: read as UTF-16 without a byte-order mark, {codec[-2:].upper()} (--encoding overrides it)"
 
 
+def _seven_bits(raw: bytes, path: Path) -> tuple[str, str, str]:
+    """East Asian text in ASCII bytes, with marks where the characters change."""
+    escaped = _ESCAPED.search(raw)
+    for codec, name in _SEVEN_BITS if escaped else (("hz", "HZ"),):
+        if _reads(raw, codec) and "\x1b" not in (text := raw.decode(codec)):
+            return text, codec, f"{path}: read as {name} (--encoding overrides it)"
+    if escaped is None:
+        return raw.decode("ascii"), "utf-8", f"{path}: read as UTF-8; it may also be HZ: check a text, or say --encoding hz"
+    raise TaskError(f"{path}: {_line(raw, escaped.start())} has escape sequences of ISO-2022, but isn't text in it; name it (--encoding)")
+
+
 def _refuse_damaged_utf8(raw: bytes, path: Path) -> None:
     """What holds more whole UTF-8 characters than broken ones is UTF-8: any other encoding would spoil all of them."""
     text = raw.decode("utf-8", errors="surrogateescape")
@@ -160,21 +217,58 @@ def _refuse_damaged_utf8(raw: bytes, path: Path) -> None:
         )
 
 
-def _plausible(raw: bytes) -> str | None:
-    """One of `CANDIDATES` that all of the bytes can be read in, or None."""
+def _plausible(raw: bytes) -> tuple[str | None, list[str]]:
+    """One of `CANDIDATES` that all of the bytes can be read in, or None; and others that are about as plausible."""
     from charset_normalizer import from_bytes
 
     telling = b"\n".join(line for line in raw.split(b"\n") if not line.isascii())[:SAMPLE]
     readable = [codec for codec in CANDIDATES if _reads(raw, codec)]
+    latin, near = _by_alphabet(telling, readable)
+    if latin:
+        return latin, near
     found = list(from_bytes(telling, cp_isolation=readable)) if readable else []
     # Encodings that give the same text are one match.
     mess = {codec: match.chaos for match in found for codec in match.could_be_from_charset if codec in readable}
-    if WESTERN in readable and not _spoils_words(telling.decode(WESTERN)):
-        best = min(mess.values(), default=1.0)
-        if not mess or mess.get(WESTERN, 1.0) <= best + CLEARLY:
-            return WESTERN
+    best = min(mess.values(), default=1.0)
+    spoiled = WESTERN not in readable or _spoils_words(telling.decode(WESTERN))
+    if not spoiled and (not mess or mess.get(WESTERN, 1.0) <= best + CLEARLY):
+        return WESTERN, near
     ordered = [match.encoding for match in found if match.encoding in readable and (match.encoding != WESTERN or len(mess) == 1)]
-    return ordered[0] if ordered else (WESTERN if WESTERN in readable else None)
+    if not ordered:
+        return (WESTERN, near) if WESTERN in readable else (None, [])
+    # Where windows-1252 is out, a short text fits several others: they are named unless they give the same text.
+    text = telling.decode(ordered[0], errors="replace")
+    close = [
+        codec for codec in ordered[1:] if mess[codec] <= mess[ordered[0]] + CLEARLY and telling.decode(codec, errors="replace") != text
+    ]
+    return ordered[0], close[:MOST_NAMED]
+
+
+def _by_alphabet(telling: bytes, readable: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The encoding by the letters of a language in Latin letters, if that can be told; and others that fit as well."""
+    if WESTERN not in readable:
+        return None, []
+    western = telling.decode(WESTERN, errors="replace")
+    fits: dict[str, float] = {}
+    for codec, alphabet in _EAST:
+        if codec in readable:
+            text = telling.decode(codec, errors="replace")
+            if any(one != other for one, other in zip(text, western, strict=True) if one.isalpha()):
+                fits[codec] = max(fits.get(codec, 0.0), _fit(text, western, alphabet))
+    letters = sum(character > "\x7f" and character.isalpha() for character in western)
+    west = max(_fit(western, western, alphabet) for alphabet in _WEST)
+    is_western = west >= _SHARE and not (_FOREIGN_RUN.search(western) or _SIGNS.search(western) or _spoils_words(western))
+    ordered = sorted((codec for codec, fit in fits.items() if fit >= _SHARE), key=fits.__getitem__, reverse=True)
+    gain = fits[ordered[0]] - west if ordered else 0.0
+    if gain < CLEARLY or gain * letters < TELLING:
+        return WESTERN if is_western else None, [codec for codec in ordered if fits[codec] >= west]
+    return ordered[0], [codec for codec in ordered[1:] if fits[codec] > fits[ordered[0]] - CLEARLY]
+
+
+def _fit(text: str, western: str, alphabet: str) -> float:
+    """The share of characters beyond ASCII that are letters of the alphabet; signs count only where windows-1252 has others."""
+    own = [one for one, other in zip(text, western, strict=True) if one > "\x7f" and (one.isalpha() or one != other)]
+    return sum(one.lower() in alphabet for one in own) / len(own) if own else 1.0
 
 
 def _reads(raw: bytes, codec: str) -> bool:

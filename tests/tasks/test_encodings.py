@@ -131,3 +131,74 @@ def test_the_notes_of_both_files_reach_the_task_and_the_data_are_the_same_in_eve
     ]
     other = load_task(TaskSettings(train=write(tmp_path / "b.csv", rows, "utf-8"), test=tmp_path / "t.csv", **settings))
     assert one.data_hash == other.data_hash
+
+
+EASTERN = [
+    ("cp1254", "Harika bir ürün, çok beğendim; ışığı da güçlü, şikayetim yok"),
+    ("cp1250", "Zboží přišlo poškozené a nikdo neodpovídá, příšerné"),
+    ("cp1250", "Ne radi, loše, šaljem natrag; kuća je već čista"),
+    ("cp1250", "Produsul este prost şi nu funcţionează, ţin să vă spun că şi banii întârzie"),
+    ("cp1250", "Nagyon rossz termék, többet nem veszek, őrültség volt ez a fűtő"),
+    ("cp1257", "Labai bloga prekė, neveikia, grąžinsiu ją šiandien, žiūrėk"),
+    ("cp1257", "Ļoti slikta prece, nestrādā, atgriezīšu šodien"),
+]
+
+
+@pytest.mark.parametrize(("encoding", "text"), EASTERN)
+@pytest.mark.parametrize("rows", [1, 20])
+def test_languages_in_latin_letters_that_windows_1252_would_spoil_are_told_by_their_letters(tmp_path, encoding, text, rows):
+    table = read_table(write(tmp_path / "a.csv", "text,label\n" + f'"{text}",1\n' * rows, encoding))
+    assert texts(table) == [text] * rows
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Le produit est très bien, voilà, ça marche à merveille, forêt naïve, cœur",
+        "Ça va ? Élève, où",
+        "Muy malo, señor; ¿dónde está? El niño comió",
+        "Não é bom, coração, ação, você, às três",
+        "Perché è così? Città, più, però",
+        "Größe, Mädchen, fünf Cafés – naïve „Leute“",  # noqa: RUF001
+        "Þetta er mjög slæm vara, ég er óánægður",
+        "Hyvä tuote, älä osta, yö",
+        "Smørrebrød på bordet, æble",
+        "Jalapeño, résumé, naïve façade, Ångström",
+        "Straße in São Paulo, Señor Müller aß Crème brûlée",
+        "5 m³ at 1½ ± 2°",
+        "L’été 1º, 2ª",  # noqa: RUF001
+    ],
+)
+@pytest.mark.parametrize("rows", [1, 20])
+def test_texts_of_western_europe_are_still_windows_1252(tmp_path, text, rows):
+    table = read_table(write(tmp_path / "a.csv", "text,label\n" + f'"{text}",1\n' * rows, "cp1252"))
+    assert texts(table) == [text] * rows
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "name"),
+    [("cp1254", "Gülşen", "windows-1254"), ("cp1250", "şi", "windows-1250"), ("cp1255", "מוצר גרוע מאוד, לא לקנות", "windows-1255")],
+)
+def test_other_encodings_that_lie_close_are_named(tmp_path, encoding, text, name):
+    note = read_table(write(tmp_path / "a.csv", f'text,label\n"{text}",1\n', encoding)).notes[0]
+    assert "it may also be" in note
+    assert name in note
+    assert note.endswith(": check a text, or say --encoding")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "name"),
+    [("iso2022_jp", "とても悪い", "ISO-2022-JP"), ("iso2022_kr", "나쁜 제품", "ISO-2022-KR"), ("hz", "产品很差", "HZ")],
+)
+def test_east_asian_text_in_ascii_bytes_is_read_and_named(tmp_path, encoding, text, name):
+    table = read_table(write(tmp_path / "a.csv", f"text,label\n{text},1\n", encoding))
+    assert texts(table) == [text]
+    assert f"read as {name} (--encoding overrides it)" in table.notes[0]
+
+
+def test_broken_escape_sequences_are_refused_and_colors_of_a_terminal_are_text(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"text,label\n\x1b$B!,1\n")
+    with pytest.raises(TaskError, match="line 2 has escape sequences of ISO-2022"):
+        read_table(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_bytes(b"text,label\n\x1b[31mred\x1b[0m,1\n")
+    assert not read_table(tmp_path / "b.csv").notes
