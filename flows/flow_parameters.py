@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pelt_automl.config import SelectionSettings
+from pelt_automl.config import SelectionSettings, expanded
 from pelt_automl.errors import SettingsError, all_problems
 
 TASK = re.compile(r"[A-Za-z0-9][\w-]*|hf:[\w-][\w.-]*/[\w-][\w.-]*(:[\w-][\w.-]*)?", re.ASCII)
@@ -21,7 +21,7 @@ PATHS = ("data_dir", "train", "validation", "test")
 def data_roots() -> list[Path]:
     """The folders that a flow may read from: ``$PELT_AUTOML_DATA_DIR``, and those in ``$PELT_AUTOML_DATA_ROOTS`` (as in ``$PATH``)."""
     names = [os.environ.get("PELT_AUTOML_DATA_DIR", ""), *os.environ.get("PELT_AUTOML_DATA_ROOTS", "").split(os.pathsep)]
-    return [Path(name).expanduser().resolve() for name in names if name]
+    return [expanded(name).resolve() for name in names if name]
 
 
 def inside(path: str, roots: list[Path]) -> Path:
@@ -33,10 +33,14 @@ def inside(path: str, roots: list[Path]) -> Path:
         raise SettingsError(
             f"{path!r}: no data folder is configured for flows; set PELT_AUTOML_DATA_DIR or PELT_AUTOML_DATA_ROOTS and restart the worker"
         )
-    candidates = [(root / Path(path).expanduser()).resolve() for root in roots]
+    outside = SettingsError(f"{path!r} lies outside the folders that flows may read: {', '.join(map(str, roots))}")
+    try:
+        candidates = [(root / expanded(path)).resolve() for root in roots]
+    except SettingsError:  # who asks isn't told which users there are
+        raise outside from None
     allowed = [candidate for candidate in candidates if any(candidate.is_relative_to(root) for root in roots)]
     if not allowed:
-        raise SettingsError(f"{path!r} lies outside the folders that flows may read: {', '.join(map(str, roots))}")
+        raise outside
     return next((candidate for candidate in allowed if candidate.exists()), allowed[0])
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +12,10 @@ import typer
 from typer.core import TyperGroup
 
 from pelt_automl import __version__
-from pelt_automl.config import SearchSettings, TrainingSettings, home
+from pelt_automl.config import SearchSettings, TrainingSettings, expanded, home
 from pelt_automl.durable import full_disk
 from pelt_automl.errors import PeltError, SelectionError, all_problems
+from pelt_automl.printable import without_secrets
 
 if TYPE_CHECKING:
     from pelt_automl.curve import KCurve
@@ -72,13 +74,20 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except OSError as error:
-        if (told := full_disk(error)) is None:
-            raise
-        print(f"error: {told}", file=sys.stderr)
+        if "--verbose" in sys.argv:
+            print(without_secrets(traceback.format_exc()), file=sys.stderr)
+        print(f"error: {full_disk(error) or without_secrets(_of_the_system(error))}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:  # before a command has begun
         print("\nInterrupted.", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def _of_the_system(error: OSError) -> str:
+    """One line with the path and what the operating system says."""
+    if error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error.strerror or error).split()) or type(error).__name__
 
 
 def _version(value: bool) -> None:
@@ -449,7 +458,7 @@ def predict(
     predicted = predict_file(_folder(selection), input_file, output_file, options)
     for note in predicted.notes:
         print(f"note: {note}", file=sys.stderr)
-    print(f"{predicted.predictions} predictions written to {output_file}")
+    print(f"{predicted.predictions} prediction{'s' * (predicted.predictions != 1)} written to {output_file}")
 
 
 @app.command("reproduce-unipelt")
@@ -523,7 +532,7 @@ def doctor(as_json: Json = False) -> None:
 
 def _folder(selection: str) -> Path:
     """A folder, or a name in the program's home; a name never leaves it."""
-    folder = Path(selection).expanduser()
+    folder = expanded(selection)
     if folder.is_dir():
         return folder.absolute()
     named = home() / "selections" / selection

@@ -17,7 +17,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from pelt_automl import hub
-from pelt_automl.config import home
+from pelt_automl.config import expanded, home
 from pelt_automl.printable import printable_uri, without_secrets
 
 State = Literal["ok", "warning", "problem"]
@@ -192,7 +192,7 @@ def _data() -> Iterator[Check]:
     if not given:
         yield Check("data", "ok", f"{name} isn't set: embedded tasks, your own files and the Hub")
         return
-    folder = Path(given).expanduser()
+    folder = expanded(given)
     if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
         yield Check("data", "ok", f"{folder}, {sum(path.is_dir() for path in folder.iterdir())} folders")
         return
@@ -222,7 +222,7 @@ def _models() -> Iterator[Check]:
 
 def _cached_models() -> list[str]:
     names = os.environ
-    cache = Path(names.get("HF_HUB_CACHE") or Path(names.get("HF_HOME") or Path.home() / ".cache" / "huggingface") / "hub").expanduser()
+    cache = expanded(names.get("HF_HUB_CACHE") or Path(names.get("HF_HOME") or "~/.cache/huggingface") / "hub")
     return sorted(path.name.removeprefix("models--").replace("--", "/") for path in cache.glob("models--*"))
 
 

@@ -54,7 +54,7 @@ class Predicted:
 def predict_file(selection: Path, input_file: Path, output_file: Path, options: PredictOptions | None = None) -> Predicted:
     """Read texts, predict, and write all columns with the predictions behind them.
 
-    The output is written as the input was, where both are text files: with its encoding, and its delimiter when they have the same ending.
+    A table of cells is written in the input's encoding, and with its delimiter when both files have the same ending; JSON is UTF-8.
     A row without text gets an empty prediction.
 
     Raises `TaskError` for a file that can't be read, `SettingsError` for columns that are missing or would be overwritten and for an output
@@ -135,6 +135,8 @@ def _check(table: Table, columns: Sequence[str], wanted: int, new: Sequence[str]
             f"{table.name} has no column {', '.join(missing)}{meant(missing[0], table.columns)}; it has {', '.join(table.columns)}. "
             "Name those with the text in the order of training: --text-columns a,b"
         )
+    if new[0] in new[1:]:
+        raise SettingsError(f"two new columns would be called {new[0]!r}: name another one for the predictions (--prediction-column)")
     if there := [column for column in new if column in table.columns]:
         raise SettingsError(
             f"{table.name} has a column {', '.join(map(repr, there))} already, which isn't overwritten: rename it there"
@@ -154,7 +156,9 @@ def _write(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], f
     try:
         with replacing(path) as draft:
             WRITERS[path.suffix.lower()](draft, columns, rows, form)
-    except UnicodeEncodeError as error:
+    except UnicodeError as error:
+        if not isinstance(error, UnicodeEncodeError):  # the codecs for names of Internet hosts
+            raise SettingsError(f"{path}: can't be written in the input's encoding {form.encoding} ({error}); write .jsonl") from error
         lacking = f"the input's encoding {form.encoding} has no character {error.object[error.start]!r}, which a class's name has"
         raise SettingsError(f"{path}: {lacking}; save the input as UTF-8, or write .parquet") from error
     except OSError as error:
@@ -169,12 +173,12 @@ def _write_tsv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]
     write_delimited(path, columns, rows, replace(form, delimiter=form.delimiter or "\t"))
 
 
-def _write_jsonl(path: Path, _: Sequence[str], rows: Sequence[dict[str, Any]], form: TextForm) -> None:
-    path.write_bytes("".join(_json(row) + "\n" for row in rows).encode(form.encoding))
+def _write_jsonl(path: Path, _: Sequence[str], rows: Sequence[dict[str, Any]], __: TextForm) -> None:
+    path.write_bytes("".join(_json(row) + "\n" for row in rows).encode())
 
 
-def _write_json(path: Path, _: Sequence[str], rows: Sequence[dict[str, Any]], form: TextForm) -> None:
-    path.write_bytes(("[\n" + ",\n".join(map(_json, rows)) + "\n]\n").encode(form.encoding))
+def _write_json(path: Path, _: Sequence[str], rows: Sequence[dict[str, Any]], __: TextForm) -> None:
+    path.write_bytes(("[\n" + ",\n".join(map(_json, rows)) + "\n]\n").encode())
 
 
 def _json(row: Mapping[str, Any]) -> str:
@@ -189,6 +193,8 @@ def _write_parquet(path: Path, columns: Sequence[str], rows: Sequence[dict[str, 
     for column in columns:
         try:
             arrays[column] = pa.array([row[column] for row in rows])
+        except OverflowError as error:
+            raise SettingsError(f"{column!r} holds whole numbers above 64 bits, which Parquet can't; write .jsonl or .csv") from error
         except pa.ArrowException as error:
             raise SettingsError(f"{column!r} holds values of several types, which Parquet can't; write .jsonl or .csv") from error
     pq.write_table(pa.table(arrays), path)

@@ -418,3 +418,49 @@ def test_a_full_disk_is_one_error_that_says_what_to_do(monkeypatch, capsys):
         cli.main()
     told = "error: the disk is full (/data/records.jsonl); free some space, then run the same command again\n"
     assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/data/a.csv"), "/data/a.csv: Permission denied"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (ConnectionError("no answer\nfrom http://me:secret@host"), "no answer from http://host"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+@pytest.mark.parametrize("verbose", [False, True])
+def test_what_the_system_refuses_is_one_line(monkeypatch, capsys, error, told, verbose):
+    def refused():
+        raise error
+
+    monkeypatch.setattr(cli, "app", refused)
+    monkeypatch.setattr(sys, "argv", ["pelt-automl", "report", "a", *["--verbose"] * verbose])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    said = capsys.readouterr().err
+    assert said.endswith(f"error: {told}\n")
+    assert ("Traceback" in said) == verbose
+    assert verbose or said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["report", "~nosuchuser/x"],
+        ["sync", "~nosuchuser/x"],
+        ["methods", "--model", "~nosuchuser/x"],
+        ["tasks", "sst2", "--data-dir", "~nosuchuser/x"],
+        ["select", "--train", "~nosuchuser/x.csv"],
+        ["select", "--task", "pydoc-kind", "--model", "minilm", "--output", "~nosuchuser/x"],
+        ["select", "--task", "pydoc-kind", "--model", "minilm", "--k", "50,100", "--output", "~nosuchuser/x"],
+        ["reproduce-unipelt", "--model", "minilm", "--output", "~nosuchuser/x"],
+    ],
+)
+def test_a_user_who_is_not_there_is_one_error(refused, command):
+    assert "there is no user 'nosuchuser'" in refused(*command)
+
+
+def test_a_home_of_a_user_who_is_not_there_is_one_error(refused, monkeypatch):
+    monkeypatch.setenv("PELT_AUTOML_HOME", "~nosuchuser/x")
+    assert "there is no user 'nosuchuser'" in refused("report", "a-name")

@@ -283,3 +283,49 @@ def test_the_command_says_what_it_wrote_and_how_it_read(finished, tmp_path, monk
             "1 row without text has an empty prediction (line 3)",
         ]
     assert (tmp_path / "out.csv").read_text("cp1252").splitlines()[0] == "id;text;guess;probability_negative;probability_positive"
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".ndjson"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252", "utf-16", "utf-16-le"])
+def test_json_is_utf8_whatever_the_input_was(finished, tmp_path, encoding, ending):
+    (tmp_path / "in.csv").write_bytes("text,note\ngood wörd,“so”\n".encode(encoding))
+    (tmp_path / "in.json").write_bytes('[{"text": "good wörd", "note": "“so”"}]'.encode(encoding))
+    for source in ("in.csv", "in.json"):
+        output = tmp_path / f"{source}-out{ending}"
+        predict_file(finished.folder, tmp_path / source, output)
+        found = json.loads(output.read_bytes().decode("utf-8"))
+        row = found[0] if ending == ".json" else found
+        assert (row["text"], row["note"]) == ("good wörd", "“so”")
+        assert row["prediction"] in CLASSES
+
+
+def test_every_record_has_its_prediction_in_its_place(finished, tmp_path):
+    (tmp_path / "in.json").write_text('[{"text": "good"}, {"text": ""}]')
+    predict_file(finished.folder, tmp_path / "in.json", tmp_path / "out.json")
+    assert [row["text"] for row in json.loads((tmp_path / "out.json").read_text())] == ["good", ""]
+
+
+def test_two_new_columns_of_one_name_are_refused(finished, tmp_path):
+    source = write_csv(tmp_path / "in.csv", ["text"], [[TEXTS[0]]])
+    options = PredictOptions(probabilities=True, column="probability_positive")
+    with pytest.raises(SettingsError, match=r"two new columns would be called 'probability_positive': .*--prediction-column"):
+        predict_file(finished.folder, source, tmp_path / "out.csv", options)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_what_a_kind_of_file_can_not_hold_is_one_error(finished, tmp_path):
+    (tmp_path / "in.json").write_text(f'[{{"text": "good", "id": {10**30}}}]')
+    with pytest.raises(SettingsError, match=r"'id' holds whole numbers above 64 bits, which Parquet can't; write \.jsonl or \.csv"):
+        predict_file(finished.folder, tmp_path / "in.json", tmp_path / "out.parquet")
+    write_csv(tmp_path / "in.csv", ["text"], [["good. " + "word" * 20]])
+    with pytest.raises(SettingsError, match="can't be written in the input's encoding idna"):
+        predict_file(finished.folder, tmp_path / "in.csv", tmp_path / "out.csv", PredictOptions(encoding="idna"))
+
+
+def test_one_prediction_is_counted_as_one(finished, tmp_path, monkeypatch, capsys):
+    source = write_csv(tmp_path / "in.csv", ["text"], [[TEXTS[0]]])
+    output = tmp_path / "out.csv"
+    monkeypatch.setattr(sys, "argv", ["pelt-automl", "predict", str(finished.folder), "--input", str(source), "--output", str(output)])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().out == f"1 prediction written to {output}\n"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pelt_automl.backbones.model_files import check_config
+from pelt_automl.config import expanded
 from pelt_automl.errors import BackboneError
 
 MINILM_HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -37,7 +38,7 @@ class ModelSource:
 def find_model(name: str) -> ModelSource:
     """Resolve `name`: the alias ``minilm``, a local folder with a config.json, or a Hub name.
 
-    Raises `BackboneError` for anything else.
+    Raises `BackboneError` for anything else, `SettingsError` for ``~user`` where there is no such user.
     """
     if not name.strip():
         raise BackboneError("no model is named; give a folder, a Hub name (owner/name), or the alias minilm")
@@ -45,7 +46,7 @@ def find_model(name: str) -> ModelSource:
         spec = importlib.util.find_spec(MINILM_PACKAGE)
         folder = Path(spec.origin).parent / "model" if spec and spec.origin else None
         return ModelSource(name, str(folder) if folder and folder.is_dir() else MINILM_HUB_NAME, MINILM_SHA256)
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         check_config(folder)
         return ModelSource(name, str(folder.absolute()))

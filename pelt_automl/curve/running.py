@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pelt_automl.backbones.loading import Backbone, check_model, load_outline
-from pelt_automl.config import home
+from pelt_automl.config import expanded, home
 from pelt_automl.curve.report import write_curve_report
 from pelt_automl.curve.result import KCurve, events_at, folder_of, read_curve
 from pelt_automl.curve.settings import CurveSettings, curve_settings, in_words
@@ -60,7 +60,7 @@ class CurveRun:
         """
         started = time.monotonic()
         if folder:
-            check_output(folder.expanduser().absolute(), "curve")
+            check_output(expanded(folder).absolute(), "curve")
         whole = settings.whole
         table, shape = load_outline(whole.model)
         methods, _ = field_of(whole.search.methods, table, shape)
@@ -72,7 +72,7 @@ class CurveRun:
             key = key_of(whole, tasks[0].data_hash, spaces)
             named = [tasks[0].name, "k", *map(in_words, settings.ks), key[:8]]
             folder = home() / "selections" / re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(named))
-        folder = folder.expanduser().absolute()
+        folder = expanded(folder).absolute()
         check_output(folder, "curve")
         used = sum(seconds_used(events_at(folder, k)) for k in settings.ks)
         clock = Clock(whole.search.seconds, used=used, started=started)

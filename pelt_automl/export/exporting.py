@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from pelt_automl.backbones.loading import Backbone
+from pelt_automl.config import expanded
 from pelt_automl.durable import full_disk_as_os_error, sync, sync_tree
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.export.merged import why_not_merged, write_merged
@@ -91,7 +92,7 @@ def export_winner(selection: Path, output: Path, *, merged: bool, peft: bool, mo
     kind: Kind = "merged" if merged else "peft"
     predictor = load_predictor(winner_of(selection), precision="fp32", device=torch.device("cpu"), model=model)
     trained, backbone = predictor.config, predictor.pack.backbone
-    output = output.expanduser().absolute()
+    output = expanded(output).absolute()
     if problems := _why_not_there(output) + FORMATS[kind].why_not(trained, backbone):
         raise SettingsError(all_problems(f"export of {trained.method} on {backbone.name} with --{kind} to {output}", problems))
     with quiet():

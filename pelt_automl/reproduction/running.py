@@ -10,7 +10,7 @@ import torch
 
 from pelt_automl.backbones.layer_speed import Workload
 from pelt_automl.backbones.loading import Backbone, load_backbone, load_outline
-from pelt_automl.config import PAPER_LENGTH, TaskSettings, home
+from pelt_automl.config import PAPER_LENGTH, TaskSettings, expanded, home
 from pelt_automl.errors import SettingsError, TaskError, all_problems
 from pelt_automl.methods import METHODS
 from pelt_automl.reproduction.cell import CellTraining
@@ -65,7 +65,7 @@ class Reproduction:
             raise SettingsError(f"seconds is {seconds}; it must be above 0, and finite")
         deadline = time.monotonic() + seconds if seconds is not None else float("inf")
         refused = _refused(protocol, model)
-        path = (output or home() / "reproductions" / model.strip("/").replace("/", "--")).expanduser().absolute()
+        path = expanded(output or home() / "reproductions" / model.strip("/").replace("/", "--")).absolute()
         folder = ReproductionFolder(path, protocol, model)
         failed = {(run.cell, run.method) for run in folder.finished(protocol.cells()) if run.state == "failed"}
         return Reproduction(protocol, model, folder, refused, data_dir, deadline, say, failed if retry_failed else set())

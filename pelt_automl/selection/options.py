@@ -4,10 +4,9 @@ import difflib
 import numbers
 from collections.abc import Iterable
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings
+from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings, expanded
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.methods import METHODS
 from pelt_automl.selection.field import ALL
@@ -57,7 +56,7 @@ def settings_from(**options: Any) -> SelectionSettings:
 
 def _converted(name: str, value: Any) -> Any:
     if name in _PATHS:
-        return Path(value).expanduser().absolute()
+        return expanded(value).absolute()
     if name in _LISTS:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else tuple(value)
     if name in _SHARES:

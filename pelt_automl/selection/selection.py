@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pelt_automl.backbones.loading import Backbone, Precision, check_model, load_backbone, load_outline
-from pelt_automl.config import BEHAVIOUR, SelectionSettings, home
+from pelt_automl.config import BEHAVIOUR, SelectionSettings, expanded, home
 from pelt_automl.errors import SelectionError
 from pelt_automl.folders import LOCK, RECORDS, check_output, exclusive, make_output, make_work_folder
 from pelt_automl.recommendation import Recommendation, load_recommendation
@@ -66,7 +66,7 @@ class Selection:
         """
         started = time.monotonic()
         if folder:
-            check_output(folder.expanduser().absolute(), "selection")
+            check_output(expanded(folder).absolute(), "selection")
         table, shape = load_outline(settings.model)
         possible, _ = field_of(settings.search.methods, table, shape)
         spaces = load_spaces(settings.search.spaces, possible)
@@ -75,7 +75,7 @@ class Selection:
         data = inherited.data or load_task(settings.task)
         key = key_of(settings, data.data_hash, spaces)
         name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', data.name)}-{key[:8]}"
-        folder = (folder or home() / "selections" / name).expanduser().absolute()
+        folder = expanded(folder or home() / "selections" / name).absolute()
         check_output(folder, "selection")
         tokenizer = inherited.backbone.tokenizer if inherited.backbone else check_model(settings.model, shape)
         length = recorded_length(_earlier_events(folder, key)) or text_length(settings, data, tokenizer, shape, possible)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pelt_automl.config import TaskSettings
+from pelt_automl.config import TaskSettings, expanded
 from pelt_automl.errors import SettingsError, TaskError
 from pelt_automl.tasks.checks import Columns, check_tables
 from pelt_automl.tasks.examples import RawTask, TaskInfo
@@ -100,7 +100,7 @@ def local_folders(task: str, data_dir: Path | None) -> list[Path]:
     given = data_dir or os.environ.get(DATA_DIR)
     if not given:
         return []
-    root = Path(given).expanduser()
+    root = expanded(given)
     if not root.is_dir():
         raise TaskError(f"the data folder {root} ({'--data-dir' if data_dir else DATA_DIR}) is not a folder")
     return [root / task, root / "glue" / task, root / "super_glue" / task]

@@ -112,9 +112,14 @@ class _Parsed:
 
 
 def _parse(text: str, delimiter: str, first: int) -> _Parsed:
-    """Quotes are read as in CSV; where that fails in a file with tabs, as plain characters: GLUE's own files never quote."""
+    """Quotes are read as in CSV; in a file with tabs, as plain characters where that fails, or where a quoted cell would swallow rows.
+
+    GLUE's own files never quote.
+    """
     parsed = _parse_quoted(text, delimiter, first, csv.QUOTE_MINIMAL)
-    if parsed.problems and delimiter in ("\t", NONE):
+    cells = (cell for cells in (parsed.header, *(row.values() for row in parsed.rows)) for cell in cells)
+    swallowed = delimiter == "\t" and any("\t" in cell and ("\n" in cell or "\r" in cell) for cell in cells)
+    if (parsed.problems and delimiter in ("\t", NONE)) or swallowed:
         plain = _parse_quoted(text, delimiter, first, csv.QUOTE_NONE)
         return plain if not plain.problems else parsed
     return parsed

@@ -162,8 +162,17 @@ def _strictly(raw: bytes, path: Path, codec: str, name: str) -> str:
         return raw.decode(codec)
     except UnicodeDecodeError as error:
         byte = raw[error.start] if error.start < len(raw) else 0
-        line = f"line {raw[: error.start].decode(codec, errors='replace').count(chr(10)) + 1}"
+        line = f"line {_lines(raw[: error.start], codec)}"
         raise TaskError(f"{path}: {line} is not {name} text (byte 0x{byte:02x}); save the file as UTF-8, or name its encoding") from error
+    except UnicodeError as error:  # of the codecs for names of Internet hosts, which don't say where
+        raise TaskError(f"{path}: is not {name} text ({error}); save the file as UTF-8, or name its encoding") from error
+
+
+def _lines(raw: bytes, codec: str) -> int:
+    try:
+        return raw.decode(codec, errors="replace").count("\n") + 1
+    except UnicodeError:
+        return raw.count(b"\n") + 1
 
 
 def _line(raw: bytes, position: int) -> str:
@@ -188,6 +197,8 @@ def _utf16(raw: bytes, path: Path) -> tuple[str, str, str]:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
+        if told := next((name for name in ("utf-32-le", "utf-32-be") if _reads(raw, name)), None):
+            raise TaskError(f"{path}: has zero bytes and no byte-order mark, and looks like UTF-32: name it, --encoding {told}")
         raise TaskError(f"{path}: {_line(raw, raw.index(0))} has zero bytes: it is no text file, or a damaged one; save it as UTF-8")
     return text, codec, f"{path}: read as UTF-16 without a byte-order mark, {codec[-2:].upper()} (--encoding overrides it)"
 

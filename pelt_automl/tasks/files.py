@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def read_table(path: Path, reading: Reading | None = None) -> Table:
         raise TaskError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'there is no such file'}")
     try:
         _refuse_another_kind(path)
-        table = _without_trailing(reader(path, reading))
+        table = reader(path, reading)
     except OSError as error:
         raise TaskError(f"{path}: can't be read ({error.strerror or error})") from error
     if not table.rows:
@@ -69,7 +70,7 @@ def check_reading(paths: Sequence[Path], reading: Reading) -> None:
 
 
 def _without_trailing(table: Table) -> Table:
-    """Without the rows at the end that hold nothing: a spreadsheet's export has hundreds."""
+    """Without the rows at the end that hold nothing: a spreadsheet's export has hundreds. Records of other formats are meant."""
     kept = len(table.rows)
     while kept and all(is_blank(value) for value in table.rows[kept - 1].values()):
         kept -= 1
@@ -126,11 +127,11 @@ def _refuse_another_kind(path: Path) -> None:
 
 
 def _csv(path: Path, reading: Reading) -> Table:
-    return read_delimited(path, ",", reading.encoding, reading.delimiter, reading.columns)
+    return _without_trailing(read_delimited(path, ",", reading.encoding, reading.delimiter, reading.columns))
 
 
 def _tsv(path: Path, reading: Reading) -> Table:
-    return read_delimited(path, "\t", reading.encoding, reading.delimiter, reading.columns)
+    return _without_trailing(read_delimited(path, "\t", reading.encoding, reading.delimiter, reading.columns))
 
 
 def _text(path: Path, reading: Reading) -> tuple[str, tuple[str, ...], TextForm]:
@@ -140,7 +141,15 @@ def _text(path: Path, reading: Reading) -> tuple[str, tuple[str, ...], TextForm]
 
 
 def _jsonl(path: Path, reading: Reading) -> Table:
-    return _json_lines(path, *_text(path, reading))
+    """An object a line; one array that is called .jsonl is read, too."""
+    text, notes, form = _text(path, reading)
+    if text.lstrip().startswith("["):
+        found = None
+        with suppress(ValueError, RecursionError):
+            found = json.loads(text)
+        if found is not None:
+            return _records(path, found, (*notes, f"{path}: it is one JSON array, and is read as such"), form)
+    return _json_lines(path, text, notes, form)
 
 
 def _json_lines(path: Path, text: str, notes: tuple[str, ...], form: TextForm) -> Table:
@@ -158,7 +167,7 @@ def _json_lines(path: Path, text: str, notes: tuple[str, ...], form: TextForm) -
             problems.append(f"line {number} is not JSON ({getattr(error, 'msg', type(error).__name__)})")
             continue
         if not isinstance(row, dict):
-            problems.append(f"line {number} is not an object with columns, but {type(row).__name__}")
+            problems.append(f"line {number} is not an object with columns, but {_in_words(row)}")
             continue
         whole = _whole(row)
         halved += [number] if whole is not row else []
@@ -204,16 +213,26 @@ def _json(path: Path, reading: Reading) -> Table:
         if any(isinstance(value, dict | list) for value in found.values()):
             raise TaskError(f"{path}: holds one object; {_RECORDS}{_where_the_records_are(found, path)}")
         found = [found]
+    return _records(path, found, notes, form)
+
+
+def _records(path: Path, found: Any, notes: tuple[str, ...], form: TextForm) -> Table:
     if not isinstance(found, list):
-        raise TaskError(f"{path}: holds {type(found).__name__}; {_RECORDS}")
+        raise TaskError(f"{path}: holds {_in_words(found)}; {_RECORDS}")
     odd = [number for number, row in enumerate(found, start=1) if not isinstance(row, dict)]
     if odd:
-        what = type(found[odd[0] - 1]).__name__
+        what = _in_words(found[odd[0] - 1])
         raise TaskError(f"{path}: {positions(odd, 'record')} {'are' if len(odd) > 1 else 'is'} no object, but {what}; {_RECORDS}")
     whole = [_whole(row) for row in found]
     halved = [number for number, (row, own) in enumerate(zip(found, whole, strict=True), start=1) if own is not row]
     notes = (*notes, *_halved_note(path, halved, "record"))
     return Table(str(path), _columns(whole), whole, range(1, len(whole) + 1), unit="record", notes=notes, form=form)
+
+
+def _in_words(value: Any) -> str:
+    """What JSON calls it."""
+    words = {dict: "an object", list: "an array", str: "a text", bool: "true or false", type(None): "null"}
+    return words.get(type(value), "a number")
 
 
 def _where_the_records_are(found: dict[str, Any], path: Path) -> str:

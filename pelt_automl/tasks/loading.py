@@ -115,17 +115,17 @@ def _read(settings: TaskSettings) -> RawTask:
     if len(settings.text_columns) > 2:
         raise SettingsError(f"{len(settings.text_columns)} text columns were named; a task has one or two")
     named = (*settings.text_columns, *([settings.label_column] if settings.label_column else []))
-    if len(set(named)) < len(named):
-        raise SettingsError(f"the columns {', '.join(named)} must be different ones")
+    if twice := [name for name in dict.fromkeys(named) if named.count(name) > 1]:
+        raise SettingsError(f"the column {twice[0]!r} is named twice; name two different columns")
     if settings.task is None:
         return read_own(settings)
     if settings.task.startswith("hf:"):
         return read_hub(settings)
     if settings.task not in TASKS:
         near = difflib.get_close_matches(settings.task.lower(), TASKS, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
         raise TaskError(
-            f"there is no task {settings.task!r}; {hint}Known are: {', '.join(TASKS)}; any data set of the Hub as hf:owner/name; "
+            f"there is no task {settings.task!r}{hint} Known tasks: {', '.join(TASKS)}; any data set of the Hub as hf:owner/name; "
             "or your own files (--train FILE)"
         )
     return TASKS[settings.task].read(settings)

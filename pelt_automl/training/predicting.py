@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pelt_automl.backbones.loading import Backbone, Precision, load_backbone
+from pelt_automl.config import expanded
 from pelt_automl.errors import BackboneError, SelectionError
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.tasks import Examples
@@ -122,7 +123,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def winner_of(path: Path) -> Path:
     """The folder with the trained weights: ``winner`` inside a selection's folder, else the folder itself."""
-    folder = path.expanduser()
+    folder = expanded(path)
     inside = folder / "winner"
     return inside if inside.is_dir() else folder
 

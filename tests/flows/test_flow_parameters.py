@@ -35,7 +35,7 @@ def test_a_relative_path_is_looked_for_in_each_root(roots):
     assert settings.task.train == roots / "more" / "train.csv"
 
 
-@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "data/../../secret", "~/.ssh/id_rsa"])
+@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "data/../../secret", "~/.ssh/id_rsa", "~nosuchuser/x"])
 def test_a_path_never_leaves_the_roots(roots, path):
     with pytest.raises(SettingsError, match="lies outside the folders that flows may read"):
         checked_settings(task="qnli", data_dir=path)

@@ -123,3 +123,14 @@ def test_two_columns_without_a_name_that_hold_something_are_refused(tmp_path):
         table_of(tmp_path / "a.csv", "text,label,,\na,x,1,2\n")
     with pytest.raises(TaskError, match="line 2 has 3 fields for 2 columns"):
         table_of(tmp_path / "a.csv", "text,label\na,b,x\n")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_stray_quote_in_a_file_with_tabs_swallows_no_row(tmp_path, end):
+    table = table_of(tmp_path / "a.tsv", f'text\tlabel{end}"He said\tpos{end}yes"\tneg{end}z\tpos{end}')
+    assert values(table) == [['"He said', "pos"], ['yes"', "neg"], ["z", "pos"]]
+
+
+def test_a_quoted_cell_with_tabs_and_lines_is_one_cell_where_plain_rows_do_not_fit(tmp_path):
+    table = table_of(tmp_path / "a.tsv", 'text\tlabel\n"a\tb\nc\td"\tpos\n"two\nlines"\tneg\n')
+    assert values(table) == [["a\tb\nc\td", "pos"], ["two\nlines", "neg"]]

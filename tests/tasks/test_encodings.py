@@ -202,3 +202,24 @@ def test_broken_escape_sequences_are_refused_and_colors_of_a_terminal_are_text(t
         read_table(tmp_path / "a.csv")
     (tmp_path / "b.csv").write_bytes(b"text,label\n\x1b[31mred\x1b[0m,1\n")
     assert not read_table(tmp_path / "b.csv").notes
+
+
+@pytest.mark.parametrize("encoding", ["idna", "punycode", "ascii", "utf-7", "utf-32-be"])
+def test_bytes_that_are_no_text_in_the_named_encoding_are_one_error(tmp_path, encoding):
+    with pytest.raises(TaskError, match=f"is not {encoding} text"):
+        read_table(write(tmp_path / "a.csv", "text\nähnlich\n", "utf-8"), Reading(encoding))
+
+
+@pytest.mark.parametrize("codec", ["utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ["text,label\ngood,1\n", f"{RUSSIAN},label\n{GERMAN},1\n"])
+def test_utf32_without_a_mark_is_refused_with_its_name(tmp_path, codec, text):
+    path = write(tmp_path / "a.csv", text, codec)
+    with pytest.raises(TaskError, match=f"looks like UTF-32: name it, --encoding {codec}$"):
+        read_table(path)
+    assert len(read_table(path, Reading(codec)).rows) == 1
+
+
+def test_zero_bytes_that_are_no_utf32_are_called_damage(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"text,label\na\0\0\0\0\0,1\n")
+    with pytest.raises(TaskError, match=r"no text file, or a damaged one; save it as UTF-8$"):
+        read_table(tmp_path / "a.csv")

@@ -95,7 +95,7 @@ def test_rows_without_text_are_left_out_of_a_benchmark_with_a_note(tmp_path):
 
 
 def test_an_unknown_task_gets_near_names():
-    with pytest.raises(TaskError, match=r"no task 'qnil'; did you mean qnli.*Known are: pydoc-match, .*hf:owner/name"):
+    with pytest.raises(TaskError, match=r"no task 'qnil'; did you mean qnli.*Known tasks: pydoc-match, .*hf:owner/name"):
         load_task(TaskSettings(task="qnil"))
 
 

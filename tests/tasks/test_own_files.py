@@ -205,7 +205,7 @@ def test_files_that_cannot_be_read_are_all_named(tmp_path):
     [
         ({"k": 33}, "k is 33, but a has 32 labelled training examples; set k to at most 32, or to 'full'"),
         ({"k": 30, "protocol": "paper"}, "set k to at most 27, or to 'full'"),
-        ({"text_columns": ("label",)}, "the columns label, label must be different ones"),
+        ({"text_columns": ("label",)}, "the column 'label' is named twice; name two different columns"),
     ],
 )
 def test_settings_that_the_data_cannot_meet_are_refused(tmp_path, more, message):
