@@ -87,10 +87,8 @@ _SHARE = 0.95
 _ESCAPED = re.compile(rb"\x1b(?:\$[@ABC()]|\([BIJ]|\.A)")
 _HZ = re.compile(rb"~\{(?:[\x21-\x77][\x21-\x7e])+~\}")
 _SEVEN_BITS = (("iso2022_kr", "ISO-2022-KR"), ("iso2022_jp_2", "ISO-2022-JP"), ("iso2022_jp_ext", "ISO-2022-JP"))
-_SIGNS = re.compile(
-    "[^\\x00-\\x7f\\w\u2013\u2014\u2018\u2019\u201c\u201d\u201e\u2026\u20ac\u2022\u00ab\u00bb\u00b0\u00a7\u00bf\u00a1\u00a9\u00ae\u00a3\u00b1\u00b7\u00a0]|\u0192"
-)
-"""Signs that texts of the West hardly have."""
+_SIGNS = re.compile("[^\\x00-\\x7f\\w\u2013\u2014\u2018\u2019\u201c\u201d\u201e\u2026\u20ac\u2022\u00b0\u00b1\u00bf\u00a1\u00a0]|\u0192")
+"""Signs that are rare in the West, or frequent bytes of East Asian text: with these, letters alone don't tell."""
 _FOREIGN_RUN = re.compile(r"[^\W\x00-\x7f]{3}")
 """Three such letters in a row stand in no word of a language in Latin letters, but in every one of another script."""
 _CONTROLS = re.compile(rb"[\x80-\x9f]")

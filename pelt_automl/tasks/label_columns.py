@@ -9,7 +9,7 @@ from pelt_automl.tasks.labels import MAYBE_MISSING, integral, is_number, same_cl
 
 Labels = Sequence[str | None]
 
-_UNIT = r"%|\u2030|[$\u00a2-\u00a5\u20a0-\u20cf]|(?:EUR|USD|GBP|CHF|JPY|PLN|CZK|SEK|NOK|DKK|z\u0142|K\u010d)(?![^\W\d_])"
+_UNIT = r"%|\u2030|(?:US|CA|C|AU|A|R)?[$\u00a2-\u00a5\u20a0-\u20cf]|(?:EUR|USD|GBP|CHF|JPY|PLN|CZK|SEK|NOK|DKK|z\u0142|K\u010d)(?![^\W\d_])"
 _SIGN = r"[+\-\u2010-\u2013\u2212]?"
 _DIGITS = r"[.,]?[0-9](?:[0-9.,]|[ '\u2019](?=[0-9]{3}))*"
 _AMOUNT = re.compile(

@@ -59,6 +59,7 @@ def test_every_encoding_of_windows_and_unix_is_read_and_named(tmp_path, encoding
         ("とても悪い商品です", "cp932"),
         ("这个产品很差 非常不好 我不会再买这个东西了 客服的态度也很差", "gb18030"),
         ("아주 나쁜 제품입니다", "cp949"),
+        ("產品很差", "big5"),
     ],
 )
 def test_a_short_file_with_one_telling_line_is_read_rightly(tmp_path, text, encoding):

@@ -235,6 +235,7 @@ def test_a_test_file_without_numbers_is_one_error_where_train_has_amounts(tmp_pa
         (["$2.50", "-$3.75", "$1,234.50"], {2.5, -3.75, 1234.5}),
         (["2,50 \u20ac", "3,75 \u20ac"], {2.5, 3.75}),
         (["2,50 EUR", "3,75EUR"], {2.5, 3.75}),
+        (["R$ 2,50", "R$ 3,75"], {2.5, 3.75}),
     ],
 )
 def test_amounts_as_people_write_them_are_numbers_and_said_to_be(tmp_path, labels, numbers):
