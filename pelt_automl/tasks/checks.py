@@ -153,7 +153,8 @@ def _settle(read: Mapping[str, "_Column"], kind: Kind | None, *, official: bool)
     for column in read.values():
         if kind != "classification":
             numbers = amounts(column.labels)
-            units[column.table.name] = numbers.unit
+            if any(label is not None and is_number(label) for label in numbers.labels):
+                units[column.table.name] = numbers.unit
             column.unreadable, column.marked = bool(numbers.problem), numbers.marked
             notes += [f"{column.table.name}: {numbers.note}"] if numbers.note else []
             column.problems += [f"{column.table.name}: {numbers.problem}"] if numbers.problem else []

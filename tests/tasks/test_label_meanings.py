@@ -219,6 +219,7 @@ def test_a_label_that_is_a_date_is_refused(tmp_path):
 def test_a_test_file_without_numbers_is_one_error_where_train_has_amounts(tmp_path, test, message):
     said = refusal(own(tmp_path, ["2,5", "3,5"] * 20, test))
     assert message in said
+    assert message in refusal(own(tmp_path, ["2,5 %", "3,5 %"] * 20, test))
     assert said.count("test.csv") == 1
 
 
