@@ -110,7 +110,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made.formatter_class = argparse.RawDescriptionHelpFormatter
     made.add_argument("--data-dir", type=Path, required=True, help="folder with glue/TASK and custom/atis, custom/snips")
     made.add_argument("--datasets", default=DATASETS, help=f"default: {DATASETS}")
-    made.add_argument("--ks", default="100,500", help="labelled examples to train on (default: 100,500)")
+    made.add_argument("--ks", default="100,500", help="labeled examples to train on (default: 100,500)")
     made.add_argument("--seeds", type=int, default=3, help="of data, initialization and order (default: 3)")
     made.add_argument(
         "--learning-rates", default=PUBLISHED, help="published (each method's own), or rates for all; of several select decides"

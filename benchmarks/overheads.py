@@ -143,7 +143,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made = parser(__doc__)
     made.formatter_class = argparse.RawDescriptionHelpFormatter
     add_selection_options(made, task="pydoc-match", model="minilm", trials=4)
-    made.add_argument("--ks", type=names, default=["100", "1000"], help="labelled examples, several (default: 100,1000)")
+    made.add_argument("--ks", type=names, default=["100", "1000"], help="labeled examples, several (default: 100,1000)")
     made.add_argument("--paths", type=names, default=["cli"], help="cli, prefect (default: cli)")
     return made.parse_args(arguments)
 

@@ -213,7 +213,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--data-dir", type=Path, nargs="+", default=[], help="folders with data sets: benchmarks, or tables of your own")
     made.add_argument("--tasks", type=names, default=[], help="their names (default: all that are there)")
     made.add_argument("--cache", type=Path, required=True, help="folder in which everything that was measured is kept")
-    made.add_argument("--k", default="100", help="labelled examples (default: 100)")
+    made.add_argument("--k", default="100", help="labeled examples (default: 100)")
     made.add_argument("--protocol", default="strict", help="strict (default) or paper")
     made.add_argument("--model", default="minilm", help="as in pelt-automl select (default: minilm)")
     made.add_argument("--methods", type=names, default=names("lora,adapter,prefix,bitfit,unipelt-apl"), help="to choose from")

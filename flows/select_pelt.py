@@ -82,9 +82,9 @@ def select_pelt(
     Args:
         task: Name of an embedded, GLUE or SuperGLUE task, or ``hf:owner/name[:config]``; none with files of your own.
         data_dir: Folder with one folder a task, inside the worker's data folders.
-        train: Your own labelled file (CSV, TSV, JSON, JSONL or Parquet), inside the worker's data folders.
+        train: Your own labeled file (CSV, TSV, JSON, JSONL or Parquet), inside the worker's data folders.
         validation: Your own validation file.
-        test: Your own labelled test file.
+        test: Your own labeled test file.
         text_columns: One or two columns with text, for files and ``hf:`` data sets.
         label_column: Column with the label, for files and ``hf:`` data sets.
         encoding: Encoding of the files; found out when it isn't given.
@@ -92,7 +92,7 @@ def select_pelt(
         kind: What the labels are; found out when it isn't given.
         metric: The task's own when it isn't given.
         positive_class: The class that f1 is about; the rarer one of your own data when it isn't given.
-        k: Number of labelled examples that may be used; all when it isn't given. Several for a curve over K.
+        k: Number of labeled examples that may be used; all when it isn't given. Several for a curve over K.
         protocol: ``strict`` carves the select split out of the K examples, ``paper`` does as UniPELT's authors did.
         model: Hub name of a pretrained encoder, a folder inside the worker's data folders, or ``minilm``.
         methods: PELT methods to compare; the standard nine when none is given; ``all`` for all that there are.

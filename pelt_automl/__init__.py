@@ -1,7 +1,7 @@
 """Which parameter-efficient tuning method should I use for this text task, with this much data, and with which settings?
 
 ``select(task=..., ...)`` answers with a `Recommendation`, ``k_curve(task=..., k=[50, 100, 200], ...)`` with the method to use from which
-number of labelled examples on; ``load(path)`` gives a trained winner, ready to predict.
+number of labeled examples on; ``load(path)`` gives a trained winner, ready to predict.
 """
 
 from importlib import import_module

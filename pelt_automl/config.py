@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pelt_automl.errors import SettingsError, all_problems
 
 SMALLEST_K = 16
-"""Fewer labelled examples than this can't be split into train and select."""
+"""Fewer labeled examples than this can't be split into train and select."""
 
 BEHAVIOUR = 2
 """Version of what the program decides and how it trains. Raise it with every change of an algorithm: records of another version are
@@ -93,18 +93,18 @@ def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Rule:
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """Which labelled text, and how it is split."""
+    """Which labeled text, and how it is split."""
 
     task: str | None = None
     """Name of an embedded task, of a GLUE or SuperGLUE task, or ``hf:owner/name[:config]``; None with files of one's own."""
     data_dir: Path | None = None
     """Folder with one folder a task (the layout ``DIR/qnli/train.jsonl``), used before the Hub. None: ``$PELT_AUTOML_DATA_DIR``."""
     train: Path | None = None
-    """The user's own labelled file: CSV, TSV, JSON, JSONL or Parquet."""
+    """The user's own labeled file: CSV, TSV, JSON, JSONL or Parquet."""
     validation: Path | None = None
     """The user's own validation file (optional)."""
     test: Path | None = None
-    """The user's own labelled test file (optional); it becomes the report split."""
+    """The user's own labeled test file (optional); it becomes the report split."""
     text_columns: tuple[str, ...] = ()
     """One or two columns with text. Needed for files and ``hf:`` data sets."""
     label_column: str | None = None
@@ -120,7 +120,7 @@ class TaskSettings:
     positive_class: str | None = None
     """The class that f1 and accuracy_f1 are about; None: the rarer one in train, for a named task the one that its benchmark means."""
     k: int | None = None
-    """Number of labelled examples that may be used; None for all there are."""
+    """Number of labeled examples that may be used; None for all there are."""
     protocol: Literal["strict", "paper"] = "strict"
     """``strict``: select is carved out of the K examples. ``paper`` (UniPELT): K to train on, the next 1,000 to select on."""
     seed: int = 0

@@ -1,4 +1,4 @@
-"""A whole small world in a folder: a pretrained encoder with its tokenizer, and labelled files that it can learn. No download."""
+"""A whole small world in a folder: a pretrained encoder with its tokenizer, and labeled files that it can learn. No download."""
 
 import csv
 import shutil

@@ -73,7 +73,7 @@ def _line(panel: "Axes", points: Sequence[PointAtK], method: str, unit: Unit, st
 def _axes(panel: "Axes", points: Sequence[PointAtK], unit: Unit) -> None:
     panel.set_xticks([point.examples for point in points], [f"{point.examples:,}" for point in points])
     panel.minorticks_off()
-    panel.set_xlabel("labelled examples (K)")
+    panel.set_xlabel("labeled examples (K)")
     panel.set_ylabel(f"{unit.name} on report")
     panel.grid(visible=True)
     panel.tick_params(length=0)

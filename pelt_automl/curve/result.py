@@ -57,9 +57,9 @@ class PointAtK:
     """One K's verdict. Scores are in the metric's own unit."""
 
     k: int | None
-    """None for all labelled examples."""
+    """None for all labeled examples."""
     examples: int
-    """Labelled examples that were used; in the paper's protocol those to train on."""
+    """Labeled examples that were used; in the paper's protocol those to train on."""
     folder: str
     """Of the selection, inside the curve's."""
     method: str
@@ -121,7 +121,7 @@ class KCurve:
     report_metric: str
     greater_is_better: bool
     ks: list[int | None]
-    """All that were asked for, smallest first; None for all labelled examples."""
+    """All that were asked for, smallest first; None for all labeled examples."""
     points: list[PointAtK]
     """Those that have a verdict."""
     answer: Answer

@@ -153,7 +153,7 @@ class CurveRun:
 def k_curve(*, k: Any, output: Path | str | None = None, display: Recorder | None = None, **options: Any) -> KCurve:
     """Run a selection at each K and return which method to use from which K on.
 
-    `k` are two or more numbers, or ``"full"`` for all labelled examples; the other `options` are those of `pelt_automl.select`, where
+    `k` are two or more numbers, or ``"full"`` for all labeled examples; the other `options` are those of `pelt_automl.select`, where
     ``seconds`` limits all of it together. `output` is the folder to write to; the same call takes a curve up again.
     Raises the errors of `curve_settings` and `CurveRun.open`, and `NoTrialCompletedError`.
     """

@@ -14,7 +14,7 @@ from pelt_automl.errors import SettingsError, TaskError
 from pelt_automl.tasks.checks import Columns, check_tables
 from pelt_automl.tasks.examples import RawTask, TaskInfo
 from pelt_automl.tasks.files import READERS, Reading, Table, check_reading, read_table
-from pelt_automl.tasks.hub import HubName, is_labelled, load_tables
+from pelt_automl.tasks.hub import HubName, is_labeled, load_tables
 
 DATA_DIR = "PELT_AUTOML_DATA_DIR"
 
@@ -75,7 +75,7 @@ class Benchmark:
         name = self.info.name
         if "train" not in tables:
             raise TaskError(f"{name}: {source} has no split 'train'")
-        report = next((s for s in ("test", "validation") if s in tables and is_labelled(tables[s], columns.label)), None)
+        report = next((s for s in ("test", "validation") if s in tables and is_labeled(tables[s], columns.label)), None)
         used = {"train": tables["train"]} | ({report: tables[report]} if report else {})
         # A few of QQP's questions are empty, and nobody here can mend that.
         checked = check_tables(used, columns, self.info.kind, self.labels, leave_out=True)
@@ -87,7 +87,7 @@ class Benchmark:
             text_columns=columns.text,
             train=checked.splits["train"],
             report=checked.splits[report] if report else None,
-            report_source=f"the labelled test set of {source}" if report == "test" else f"the official validation set of {source}",
+            report_source=f"the labeled test set of {source}" if report == "test" else f"the official validation set of {source}",
             notes=checked.notes,
         )
 

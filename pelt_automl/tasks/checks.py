@@ -75,11 +75,11 @@ class _Column:
         empty = [i for i, texts in zip(self.kept, self.texts, strict=True) if not all(texts) and i not in not_text]
         named = " or ".join(map(repr, columns.text))
         self.complain(empty, f"{_rows(empty)} without text in {named}; fill or drop")
-        unlabelled = [i for i, label in zip(self.kept, self.labels, strict=True) if label is None]
-        values = [self.table.rows[i].get(columns.label) for i in unlabelled]
+        unlabeled = [i for i, label in zip(self.kept, self.labels, strict=True) if label is None]
+        values = [self.table.rows[i].get(columns.label) for i in unlabeled]
         written = {repr(text) for value in values if isinstance(value, str) and (text := value.strip()).lower() not in ("", "nan")}
         what = f"empty, NaN or {', '.join(sorted(written))}" if written else "empty or NaN"
-        self.complain(unlabelled, f"{_rows(unlabelled)} without a label ({what}) in {columns.label!r}; fill or drop")
+        self.complain(unlabeled, f"{_rows(unlabeled)} without a label ({what}) in {columns.label!r}; fill or drop")
         if not self.kept and not self.problems:
             self.problems.append(f"{self.table.name}: no row has both text and label")
 

@@ -1,4 +1,4 @@
-"""A text task that is ready to be trained on: its labelled examples and how a split seed divides them."""
+"""A text task that is ready to be trained on: its labeled examples and how a split seed divides them."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -26,13 +26,13 @@ class TaskData:
     text_columns: tuple[str, ...]
     """Names of the one or two columns that the texts stand in."""
     k: int | None
-    """Labelled examples that may be used; None for all."""
+    """Labeled examples that may be used; None for all."""
     protocol: Literal["strict", "paper"]
     report: Examples
     notes: tuple[str, ...]
     """What a reader of the verdict has to know about the data."""
     data_hash: str
-    """SHA-256 (hex) of all labelled data, before sampling."""
+    """SHA-256 (hex) of all labeled data, before sampling."""
     pool: Examples
     """``strict``: the K examples. ``paper``: all training examples, of which a seed takes K."""
     validation: Examples | None = None

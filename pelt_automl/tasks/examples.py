@@ -1,4 +1,4 @@
-"""Labelled texts, and what every source of them hands over."""
+"""Labeled texts, and what every source of them hands over."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ def digest(parts: Iterable[object]) -> str:
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled texts in a fixed order."""
+    """Labeled texts in a fixed order."""
 
     texts: tuple[tuple[str, ...], ...]
     """One or two strings an example, without white space at their ends."""
@@ -65,7 +65,7 @@ class RawTask:
     """Names of the one or two columns that the texts stand in."""
     train: Examples
     report: Examples | None
-    """The labelled test set, else the official validation set; None: to be put aside from `train`."""
+    """The labeled test set, else the official validation set; None: to be put aside from `train`."""
     report_source: str = ""
     """Which of the two `report` is."""
     validation: Examples | None = None
@@ -73,7 +73,7 @@ class RawTask:
     notes: tuple[str, ...] = ()
 
     def hash(self) -> str:
-        """SHA-256 (hex) of all labelled data, before any sampling."""
+        """SHA-256 (hex) of all labeled data, before any sampling."""
         parts = (self.train, self.validation, self.report)
         return digest([self.kind, list(self.labels), *(part.hash() if part else None for part in parts)])
 
@@ -98,7 +98,7 @@ class TextTask(Protocol):
         """Its line in the list of tasks."""
 
     def read(self, settings: TaskSettings) -> RawTask:
-        """All labelled examples there are, checked.
+        """All labeled examples there are, checked.
 
         Raises `TaskError` when they can't be reached or used.
         """

@@ -1,4 +1,4 @@
-"""Readers of labelled files: CSV, TSV, JSON, JSON lines, Parquet. They find every broken line before they give up."""
+"""Readers of labeled files: CSV, TSV, JSON, JSON lines, Parquet. They find every broken line before they give up."""
 
 import json
 import re

@@ -46,7 +46,7 @@ def parse_name(task: str) -> HubName:
 
 
 def read_hub(settings: TaskSettings) -> RawTask:
-    """A data set of the user's choice; the report split is its labelled test split, else its validation split.
+    """A data set of the user's choice; the report split is its labeled test split, else its validation split.
 
     Raises `TaskError` when it can't be reached or used.
     """
@@ -55,7 +55,7 @@ def read_hub(settings: TaskSettings) -> RawTask:
     tables = load_tables(parse_name(task), label_column=columns.label)
     if "train" not in tables:
         raise TaskError(f"{task} has no split 'train'; its splits are: {', '.join(tables)}")
-    source = next((s for s in ("test", "validation") if s in tables and is_labelled(tables[s], columns.label)), None)
+    source = next((s for s in ("test", "validation") if s in tables and is_labeled(tables[s], columns.label)), None)
     used = {"train": tables["train"]} | ({source: tables[source]} if source else {})
     checked = check_tables(used, columns, settings.kind, leave_out=True)
     return RawTask(
@@ -71,9 +71,9 @@ def read_hub(settings: TaskSettings) -> RawTask:
     )
 
 
-def is_labelled(table: Table, label_column: str) -> bool:
+def is_labeled(table: Table, label_column: str) -> bool:
     """Whether a split has labels: GLUE's test sets carry -1 throughout."""
-    # A missing column counts as labelled, so that the checks name it.
+    # A missing column counts as labeled, so that the checks name it.
     if label_column not in table.columns:
         return not label_column
     return any(row.get(label_column) not in (None, "", -1, "-1", -1.0) for row in table.rows)

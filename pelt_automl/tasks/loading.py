@@ -33,7 +33,7 @@ def known_tasks() -> list[TaskInfo]:
 
 
 def name_and_hash(settings: TaskSettings) -> tuple[str, str]:
-    """The task's name, and SHA-256 (hex) of its labelled data: it changes when, and only when, texts, labels or classes do.
+    """The task's name, and SHA-256 (hex) of its labeled data: it changes when, and only when, texts, labels or classes do.
 
     Neither K, protocol nor seed matters. Raises what `load_task` raises for data that can't be read.
     """
@@ -83,7 +83,7 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
         validation=validation,
     )
     removed = len(aside.train) - len(pool)
-    left = f"{len(pool)} labelled training examples" + (f" ({removed} more repeat texts of report or validation)" if removed else "")
+    left = f"{len(pool)} labeled training examples" + (f" ({removed} more repeat texts of report or validation)" if removed else "")
     _check_sizes(whole, aside.train, left)
     found, problems = list[TaskData](), list[str]()
     for k in ks:
@@ -97,7 +97,7 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
 
 
 def _with_k(whole: TaskData, k: int | None, seed: int, left: str) -> TaskData:
-    """The task with K of its labelled examples; `left` says in words how many there are."""
+    """The task with K of its labeled examples; `left` says in words how many there are."""
     data = replace(whole, _splits={})
     if k is not None:
         _check_k(whole, k, left)
@@ -223,7 +223,7 @@ def _too_few_to_select(data: TaskData) -> str:
     train, select = data.indices(0)
     why = f"train needs one example of each of the {len(data.labels)} classes" if data.labels else "examples are too few"
     return (
-        f"of {len(train) + len(select)} labelled examples {len(select)} are left to select on, at least {FEWEST_SELECT} are needed "
+        f"of {len(train) + len(select)} labeled examples {len(select)} are left to select on, at least {FEWEST_SELECT} are needed "
         f"({why}, and examples with the same texts stay together); set k higher, or add examples"
     )
 
@@ -234,7 +234,7 @@ def _protocol_notes(data: TaskData, available: int) -> list[str]:
     if data.validation is not None:
         return [f"select is the user's validation file for every seed; train is {used} {available} training examples"]
     if data.protocol == "strict":
-        return [f"select is a stratified {SELECT_SHARE:.0%} (at most {SELECT_MOST:,}) of the labelled examples: {used} {available}"]
+        return [f"select is a stratified {SELECT_SHARE:.0%} (at most {SELECT_MOST:,}) of the labeled examples: {used} {available}"]
     if data.k is None:
         return [f"protocol 'paper' with all data: select is {len(select)} training examples; the paper selected on the split it reported"]
     few = f"; there are {len(select)} only" if len(select) < SELECT_MOST else ""

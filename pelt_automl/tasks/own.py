@@ -1,4 +1,4 @@
-"""The user's own labelled files."""
+"""The user's own labeled files."""
 
 import re
 from pathlib import Path

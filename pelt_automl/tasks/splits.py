@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pelt_automl.tasks.examples import Examples, Kind
 
 SELECT_SHARE = 0.3
-"""Share of the labelled examples that is carved out as select."""
+"""Share of the labeled examples that is carved out as select."""
 SELECT_MOST = 1000
 """Select is never larger than this; it is also what UniPELT selects on."""
 REPORT_SHARE = 0.2

@@ -101,7 +101,7 @@ def test_the_report_is_written_whole_and_rebuilt_from_the_records(curve, curve_f
 def test_the_plot_has_every_method_at_its_k_and_full_as_a_reference(curve):
     (svg,) = [path.read_text() for path in write_curve_report(curve) if path.suffix == ".svg"]
     assert ET.fromstring(svg).tag.endswith("svg")
-    for words in ("unipelt-apl", "lora", "full (reference)", "labelled examples (K)", "accuracy on report", ">50<", ">100<"):
+    for words in ("unipelt-apl", "lora", "full (reference)", "labeled examples (K)", "accuracy on report", ">50<", ">100<"):
         assert words in svg, words
     assert ">200<" not in svg
 

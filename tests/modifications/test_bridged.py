@@ -190,7 +190,7 @@ def test_peft_itself_reads_the_folder(method, trained):
 def test_the_folder_is_safetensors_and_json_and_not_large(method, trained):
     done = trained(method)
     names = {path.name for path in done.folder.iterdir()}
-    assert names == {"pelt_config.json", "weights.safetensors", "adapter_config.json", "adapter_model.safetensors"}
+    assert names == {"pelt_config.json", "weights.safetensors", "adapter_config.json", "adapter_model.safetensors", "tokenizer"}
     parameters = count_on(done.run.modifications, done.backbone, 2).kept
     size = sum((done.folder / name).stat().st_size for name in names if name.endswith("safetensors"))
     assert size < 2 * 4 * parameters + 2**16

@@ -92,7 +92,7 @@ def test_another_process_in_the_same_folder_is_refused(world, tmp_path):
         ({"label_column": "class"}, TaskError, "there is no column 'class'; its columns are: text, label"),
         ({"k": "many"}, SettingsError, "expected a whole number or 'full'"),
         ({"k": 4}, SettingsError, "k is 4; it must be at least 16"),
-        ({"k": 500}, SettingsError, "k is 500, but reviews has 120 labelled training examples"),
+        ({"k": 500}, SettingsError, "k is 500, but reviews has 120 labeled training examples"),
         ({"model": "/nowhere/bert"}, BackboneError, "neither a folder, nor a Hub name"),
         ({"no_such_option": 1}, SettingsError, "there is no option 'no_such_option'"),
         ({"k": "many", "methods": "loar", "trials": 0}, SettingsError, r"the command has 3 problems:\n"),

@@ -112,7 +112,7 @@ def test_the_papers_protocol_on_a_local_benchmark_reports_on_the_official_valida
     assert load_config(tmp_path / "out" / "winner").text_columns == ["sentence"]
 
 
-def test_all_labelled_examples_are_used_when_k_is_full(world, tmp_path):
+def test_all_labeled_examples_are_used_when_k_is_full(world, tmp_path):
     found, events = run(world, tmp_path / "out", k="full", methods=["head"])
     (data,) = of(events, DataDescribed)
     assert (found.k, data.k) == (None, None)

@@ -22,10 +22,10 @@ def write_task(folder, task, rows=40):
     """A data set in a benchmark's own columns, with labels as the Hub has them; the test split has none."""
     folder.mkdir(parents=True)
     classes = len(task.labels) or 5
-    for split, unlabelled in (("train", False), (task.validation, False), ("test", True)):
+    for split, unlabeled in (("train", False), (task.validation, False), ("test", True)):
         lines = [
             {column: f"{split} {column} {i}" for column in (*task.text, *([task.target] if task.target else []))}
-            | {"label": -1 if unlabelled else i % classes if task.labels else i / 10, "idx": i}
+            | {"label": -1 if unlabeled else i % classes if task.labels else i / 10, "idx": i}
             for i in range(rows)
         ]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -63,7 +63,7 @@ def test_every_listed_task_has_a_metric_that_fits_and_its_own_name():
         assert info.source
 
 
-def test_a_labelled_test_file_is_reported_on(tmp_path):
+def test_a_labeled_test_file_is_reported_on(tmp_path):
     write_task(tmp_path / "qnli", BENCHMARKS["qnli"])
     rows = [{"question": f"q {i}", "sentence": "s", "label": "not_entailment"} for i in range(7)]
     (tmp_path / "qnli" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -182,7 +182,7 @@ def test_a_data_set_in_the_hubs_cache_is_read_without_the_hub(hub_is_away):
     assert (data.name, data.labels) == ("hf:owner/reviews", ("a", "b"))
 
 
-def test_class_indices_of_the_hub_become_names_and_unlabelled_splits_are_not_reported_on(monkeypatch):
+def test_class_indices_of_the_hub_become_names_and_unlabeled_splits_are_not_reported_on(monkeypatch):
     datasets = pytest.importorskip("datasets")
     features = datasets.Features(text=datasets.Value("string"), label=datasets.ClassLabel(names=["neg", "pos"]))
 

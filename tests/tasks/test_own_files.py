@@ -177,7 +177,7 @@ GOOD = ["a", "b"] * 20
         ),
         (["1.5"] * 20, None, {}, ["all labels are 1.5, so that there is nothing to predict"]),
         (list(map(str, range(40))), None, {}, ["40 of 40 classes have one example only", "set kind to 'regression'"]),
-        (GOOD[:10], None, {}, ["has 8 labelled training examples and 2 to report on; at least 16"]),
+        (GOOD[:10], None, {}, ["has 8 labeled training examples and 2 to report on; at least 16"]),
     ],
 )
 def test_what_is_wrong_is_said_with_its_lines(tmp_path, labels, texts, more, expected):
@@ -203,7 +203,7 @@ def test_files_that_cannot_be_read_are_all_named(tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"k": 33}, "k is 33, but a has 32 labelled training examples; set k to at most 32, or to 'full'"),
+        ({"k": 33}, "k is 33, but a has 32 labeled training examples; set k to at most 32, or to 'full'"),
         ({"k": 30, "protocol": "paper"}, "set k to at most 27, or to 'full'"),
         ({"text_columns": ("label",)}, "the column 'label' is named twice; name two different columns"),
     ],
@@ -215,7 +215,7 @@ def test_settings_that_the_data_cannot_meet_are_refused(tmp_path, more, message)
 def test_k_must_leave_something_to_select_on(tmp_path):
     train = write(tmp_path / "a.csv", [f"class {i % 20}" for i in range(200)])
     assert "k is 16, but a has 20 classes" in problems_of(own(train, k=16), SettingsError)
-    assert "of 20 labelled examples 0 are left to select on" in problems_of(own(train, k=20), SettingsError)
+    assert "of 20 labeled examples 0 are left to select on" in problems_of(own(train, k=20), SettingsError)
 
 
 KS = [16, 40, 120, None]
@@ -230,7 +230,7 @@ def test_in_the_strict_protocol_the_examples_of_a_smaller_k_are_among_those_of_a
     assert [set(load_task(replace(settings, k=k)).pool.texts) for k in KS] == texts, "alone it has the same examples"
     assert len({data.report.hash() for data in curve}) == 1
     assert curve[1].sizes(0) == {"train": 28, "select": 12, "report": 60}
-    assert "select is a stratified 30% (at most 1,000) of the labelled examples: 40 of 240" in curve[1].notes
+    assert "select is a stratified 30% (at most 1,000) of the labeled examples: 40 of 240" in curve[1].notes
     for data in curve:
         train, select = data.split(5)
         assert set(train.texts) | set(select.texts) == set(data.pool.texts)
@@ -261,8 +261,8 @@ def test_everything_wrong_with_any_k_is_said_at_once(tmp_path):
     assert str(found.value).splitlines() == [
         "the list of K has 3 problems:",
         "  - k is 16, but a has 20 classes; set k so that there is an example of each",
-        "  - k is 161, but a has 160 labelled training examples; set k to at most 160, or to 'full'",
-        "  - k is 500, but a has 160 labelled training examples; set k to at most 160, or to 'full'",
+        "  - k is 161, but a has 160 labeled training examples; set k to at most 160, or to 'full'",
+        "  - k is 500, but a has 160 labeled training examples; set k to at most 160, or to 'full'",
     ]
 
 
