@@ -146,7 +146,9 @@ class CurvePoint:
     """One evaluation during a training."""
 
     step: int
-    train_loss: float
+    """Optimizer steps taken; 0: before the first, where the head starts from the probe."""
+    train_loss: float | None
+    """Mean since the point before; None at step 0."""
     select_score: float
     learning_rate: float
     seconds: float

@@ -20,6 +20,7 @@ from pelt_automl.methods import (
     top_layers,
     unipelt,
 )
+from pelt_automl.methods.baselines import BASELINES, Baseline
 from pelt_automl.methods.bridged import BRIDGED
 from pelt_automl.methods.method import LEARNING_RATE, PeltMethod
 
@@ -55,4 +56,4 @@ share of the search's time from all, so variants are compared when they are name
 FIXED_DEFAULTS = ("lora", "adapter", "unipelt-apl")
 """The methods whose published defaults are among the finalists whatever the search found."""
 
-__all__ = ["FIXED_DEFAULTS", "LEARNING_RATE", "METHODS", "STANDARD", "PeltMethod"]
+__all__ = ["BASELINES", "FIXED_DEFAULTS", "LEARNING_RATE", "METHODS", "STANDARD", "Baseline", "PeltMethod"]

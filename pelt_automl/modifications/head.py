@@ -1,6 +1,6 @@
 """The classification head, one a trial, trained in every method."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -28,11 +28,26 @@ class Head(StackedModule):
         if backbone.shape.head_bias:
             self.add_weights("bias", lambda _, __: torch.zeros(outputs))
 
-    def forward(self, pooled: Tensor) -> Tensor:
-        """``(N, B, H)`` to logits ``(N, B, C)``, in fp32."""
+    @torch.no_grad()
+    def start(self, row: int, weights: Mapping[str, Tensor]) -> None:
+        """Set the last map of one trial: ``weight`` ``(C, H)`` and, where it has one, ``bias`` ``(C,)``.
+
+        Raises `KeyError` when one is missing and `RuntimeError` when a shape differs.
+        """
+        for name, own in self.trained(row).items():
+            if name in ("weight", "bias"):
+                own.copy_(weights[name])
+
+    def inner(self, pooled: Tensor) -> Tensor:
+        """What the last map reads, ``(N, B, H)`` in fp32: the pooled states, through the hidden layer where the family has one."""
         states = pooled.float()
         if self.activation:
             states = self.activation(_affine(states, self.get_parameter("dense"), self.get_parameter("dense_bias")))
+        return states
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """``(N, B, H)`` to logits ``(N, B, C)``, in fp32."""
+        states = self.inner(pooled)
         weight = self.get_parameter("weight")
         bias = dict(self.named_parameters()).get("bias")
         return torch.bmm(states, weight.transpose(1, 2)) if bias is None else _affine(states, weight, bias)

@@ -66,6 +66,8 @@ class PackTrial:
     modifications: tuple[Modification, ...]
     seed: int
     """Of the initialization."""
+    head: Mapping[str, Tensor] | None = None
+    """The head's ``weight`` ``(C, H)`` and ``bias`` ``(C,)`` to start from; None: drawn by the seed. A dense layer before them is drawn."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class PackOutput:
 
     logits: Tensor
     """Shape ``(N, B, C)``, fp32."""
+    pooled: Tensor
+    """Shape ``(N, B, H)``: what the head reads."""
     gates: Values
     """By submodule, site and layer: the slots ``(n,)`` of the trials with this gate, and its values ``(n, B)``."""
     contributions: Values = field(default_factory=dict)
@@ -98,6 +102,9 @@ class Pack(nn.Module):
         self.stacks = nn.ModuleList(_stacks(backbone, trials))
         unsized = Modification("head", Site.EVERYTHING, Form.LINEAR)
         self.head = Head([Member(slot, unsized, trial.seed) for slot, trial in enumerate(trials)], backbone, outputs)
+        for slot, trial in enumerate(trials):
+            if trial.head is not None:
+                self.head.start(slot, trial.head)
         self.to(backbone.device)
 
     def hooked(self) -> list[HookedModule]:
@@ -140,7 +147,8 @@ class Pack(nn.Module):
             output = model(**inputs)
             pooled = self._pool(model, output.last_hidden_state, input_ids, attention_mask, mask)
         contributions = run.contributions.values if run.contributions else {}
-        return PackOutput(self.head(pooled.view(*input_ids.shape[:2], -1)), run.gates.values, contributions)
+        pooled = pooled.view(*input_ids.shape[:2], -1)
+        return PackOutput(self.head(pooled), pooled, run.gates.values, contributions)
 
     def _shared(self, keys: Sequence[bytes] | None, inputs: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """What has to be active for the pass to leave out the layers that no trial changes; nothing where they can't be shared."""
@@ -155,7 +163,7 @@ class Pack(nn.Module):
         gates, contributions = (
             {place: (slots, values[:, :1]) for place, (slots, values) in own.items()} for own in (both.gates, both.contributions)
         )
-        return PackOutput(both.logits[:, :1], gates, contributions)
+        return PackOutput(both.logits[:, :1], both.pooled[:, :1], gates, contributions)
 
     def _with_room(self, active: Sequence[HookedModule], ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         lengths = {slot: length for module in active for slot, length in module.lengths.items()}

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.modifications import LowerLayers, pack_kind
 from pelt_automl.tasks import Metric
+from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.failures import Failure
 from pelt_automl.training.memory import give_back, kept_pages
 from pelt_automl.training.pack_training import PackTraining, score_in_full
@@ -68,6 +69,8 @@ class Trainer:
     """Asked before every step: True when the time is up. Trials then stay as they are, still running."""
     on_step: Callable[[int], None] = lambda _: None
     """Told after every step how many trials took it."""
+    on_evaluation: Callable[[TrialRun, int, Evaluation], None] = lambda _run, _step, _evaluation: None
+    """Told of every evaluation of a trial's own examples (`TrialRun.watched`), with the step that it is after."""
     lower: LowerLayers | None = None
     """Keeps what the layers below all changes of a pack put out, for all trainings of the backbone; None: they are computed every time."""
 

@@ -36,7 +36,7 @@ class PackTraining:
         self.begun_at = [run.progress.step for run in self.runs]
         self.taken = 0
         """Steps since then."""
-        trials = [PackTrial(run.modifications, run.seeds.initialization) for run in self.runs]
+        trials = [PackTrial(run.modifications, run.seeds.initialization, run.head) for run in self.runs]
         self.pack = Pack(self.backbone, trials, trainer.outputs, trainer.lower)
         self.optimizer = PackedAdamW(self.pack, self.plan.weight_decay)
         for slot, run in enumerate(self.runs):
@@ -53,8 +53,13 @@ class PackTraining:
     def advance(self, until: int) -> list[TrialRun]:
         """Train to the next evaluation of some trial, or until one has come to the step `until`, or until the time is up.
 
-        Returns the trials that have been evaluated; of these, those that are at a rung are held.
+        Returns the trials that have been evaluated; of these, those that are at a rung are held. A trial whose head starts from given
+        weights is also scored before its first step.
         """
+        if self.taken == 0 and (untouched := [s for s, run in enumerate(self.runs) if run.head is not None and not run.progress.curve]):
+            self._evaluate(untouched)
+            if failed := [self.runs[slot] for slot in untouched if not self.runs[slot].running]:
+                return failed
         while not self.trainer.expired():
             self._one_step()
             due = [slot for slot in range(len(self.runs)) if self._step_of(slot) in self.plan.evaluate_at]
@@ -129,22 +134,23 @@ class PackTraining:
         """Score the trials that are due; the others, in the middle of their way, get a single example each to look at."""
         sets = [run.watched(self.plan.select_most) if slot in due else run.select.take([0]) for slot, run in enumerate(self.runs)]
         evaluations = evaluate(self.pack, sets)
-        losses = (self.losses / self.steps_since).tolist()
+        losses = (self.losses / self.steps_since).tolist() if self.steps_since else [None] * len(self.runs)
         self._share_time()
         for slot in due:
             run, evaluation = self.runs[slot], evaluations[slot]
-            if not (evaluation.finite and np.isfinite(losses[slot])):
+            if not (evaluation.finite and np.isfinite(losses[slot] or 0.0)):
                 run.end("failed", f"loss or output is not finite by step {self._step_of(slot)}")
             else:
+                self.trainer.on_evaluation(run, self._step_of(slot), evaluation)
                 self._take(slot, sets[slot], evaluation, losses[slot])
         self.losses.zero_()
         self.steps_since = 0
 
-    def _take(self, slot: int, tokens: Tokens, evaluation: Evaluation, loss: float) -> None:
+    def _take(self, slot: int, tokens: Tokens, evaluation: Evaluation, loss: float | None) -> None:
         run, step, metric = self.runs[slot], self._step_of(slot), self.trainer.metric
         progress, predictions = run.progress, predictions_of(evaluation, run.scale)
         score = score_of(metric, tokens.labels, predictions)
-        rate = run.learning_rate * learning_rate_share(step - 1, self.plan)
+        rate = run.learning_rate * learning_rate_share(step - 1, self.plan) if step else 0.0
         progress.curve += (CurvePoint(step, loss, score, rate, progress.seconds),)
         progress.step = step
         gain = score if metric.greater_is_better else -score

@@ -1,5 +1,6 @@
 """One training: what is fixed before it starts, and how far it has come."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -57,6 +58,8 @@ class TrialRun:
     select: Tokens
     scale: LabelScale
     order: BatchOrder
+    head: Mapping[str, Tensor] | None = None
+    """What the head starts from (see `PackTrial.head`). Its score before the first step is then a point of the curve, too."""
     progress: TrialProgress = field(default_factory=TrialProgress)
 
     @property
@@ -92,8 +95,9 @@ def begin(
     plan: TrainingPlan,
     *,
     regression: bool,
+    head: Mapping[str, Tensor] | None = None,
 ) -> TrialRun:
-    """A training that hasn't started. `splits`: train and select."""
+    """A training that hasn't started. `splits`: train and select; `head`: what its head starts from, None for a random one."""
     train, select = splits
     order = BatchOrder(train.lengths, plan.batch_size, seeds.order, plan.evaluate_at[0])
-    return TrialRun(name, modifications, learning_rate, seeds, train, select, LabelScale.of(train.labels, regression), order)
+    return TrialRun(name, modifications, learning_rate, seeds, train, select, LabelScale.of(train.labels, regression), order, head)

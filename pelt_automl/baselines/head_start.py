@@ -1,0 +1,51 @@
+"""Where the heads of a selection's trainings start: at the probe, the same for all methods (Kumar et al. 2022: linear probing first)."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from pelt_automl.baselines.linear import Linear, fit_linear
+from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.training.features import Features, FrozenFeatures, head_weights, text_groups
+from pelt_automl.training.tokens import Tokens
+
+
+class HeadStarts:
+    """The probe of each split's train part, as weights of a head.
+
+    The last map of the head is fitted on what it reads. Where the family has a hidden layer before it (RoBERTa, ELECTRA), that layer starts
+    at its initialization, and the map is fitted on its outputs: one fit an initialization seed, at the strength that the split's pooled
+    states call for.
+    """
+
+    def __init__(self, features: FrozenFeatures, outputs: int) -> None:
+        """`outputs`: number of classes, 1 for regression."""
+        self.features, self.outputs = features, outputs
+        self._strengths: dict[int, Linear] = {}
+        self._heads: dict[tuple[int, int | None], Mapping[str, Tensor]] = {}
+
+    def probe(self, split: int, train: Tokens) -> Linear:
+        """The map of the pooled states of the split's train part; numbers in units of the labels' deviation (see `LabelScale`)."""
+        if split not in self._strengths:
+            self._strengths[split] = self._fit(self.features.of(train), train)
+        return self._strengths[split]
+
+    def of(self, split: int, initialization: int, train: Tokens) -> Mapping[str, Tensor]:
+        """The head's last map for a training with these seeds: ``weight`` ``(C, H)``, ``bias`` ``(C,)``.
+
+        `train`: the split's train part; nothing else is looked at.
+        """
+        key = (split, initialization if self.features.through_hidden_layer else None)
+        if key not in self._heads:
+            found = self.probe(split, train)
+            if self.features.through_hidden_layer:
+                read = self.features.inside_head(self.features.of(train), initialization)
+                found = self._fit(read, train, found.strength)
+            self._heads[key] = head_weights(found.weight, found.bias)
+        return self._heads[key]
+
+    def _fit(self, read: Features, train: Tokens, strength: float | None = None) -> Linear:
+        scale = LabelScale.of(train.labels, regression=self.outputs == 1)
+        labels = (train.labels - scale.mean) / scale.deviation
+        bias = self.features.with_bias
+        return fit_linear(read, labels, self.outputs, text_groups(train), bias=bias, strength=strength)
