@@ -1,8 +1,9 @@
 """Are the verdict's statements true as often as they say? Made-up finals with a known truth, judged by the program's own statistics.
 
-Intervals: how often they hold the truth, for one difference named beforehand, one mean, and all differences at once. "Different": how often
-it is said of equal finalists. P(best): how often the leader is the truly best, by what was said. The same with seeds added until the
-program's rule (`pelt_automl.recommendation.another_seed`) wants no more.
+Intervals: how often they hold the truth, for one difference named beforehand, one mean, and all differences at once; the first two also
+where some finalists are fitted without a random start. "Different": how often it is said of equal finalists. P(best): how often the leader
+is the truly best, by what was said. The same with seeds added until the program's rule (`pelt_automl.recommendation.another_seed`) wants
+no more.
 
     .venv/bin/python benchmarks/verdict_calibration.py --output results
 """
@@ -11,12 +12,13 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import Report, Table, numbers, parser, say
-from benchmarks.verdict_simulation import Said, brier, reliability, share, simulated, stopped
+from benchmarks.verdict_simulation import Said, brier, held, reliability, share, simulated, stopped
 from benchmarks.verdict_worlds import World
 
 EDGES = (0.0, 0.4, 0.6, 0.8, 0.95, 1.01)
@@ -30,6 +32,12 @@ LUCK = {
     "usual, mae": World(2, 3, metric="mae", own=2, common=2),
 }
 """Kinds of luck; points of standard deviation over seeds."""
+FITTED_LUCK = {
+    "usual": World(2, 3, own=2, common=2),
+    "of the start": World(2, 3, own=2, common=0.5),
+    "shaky starts": World(2, 3, own=5, common=0.5),
+}
+"""The same where some finalists are fitted without a random start and have 0.3 points for `own`."""
 
 
 def intervals(finalists: Sequence[int], seeds: Sequence[int], repeats: int, resamples: int) -> Table:
@@ -54,6 +62,23 @@ def _shares(said: list[Said]) -> dict[str, float]:
         "singly": share(said, "different_singly"),
         "signed rank > 95 %": sum(one.signed_rank > 0.95 for one in said) / len(said),
     }
+
+
+def fitted_ones(finalists: Sequence[int], fitted: Sequence[int], seeds: Sequence[int], repeats: int, resamples: int) -> Table:
+    """Coverage and widths where the first finalists are fitted without a random start, with and without treating them so."""
+    what = ("fitted", "trained", "trained - fitted", "trained - trained")
+    columns = ["luck", "finalists", "of them fitted", "seeds", "treated", *what, *(f"width: {one}" for one in what)]
+    table = Table(f"Fitted finalists: coverage in {repeats} finals, and median widths of the intervals in points", columns)
+    for name, luck in FITTED_LUCK.items():
+        say(f"fitted finalists: {name}")
+        for F, k, S in product(finalists, fitted, seeds):
+            if k >= F:
+                continue
+            for treated in ("alike", "by itself"):
+                found = held(replace(luck, finalists=F, fitted=k, seeds=S), repeats, resamples, alike=treated == "alike")
+                row = {one: h.coverage for one, h in found.items()} | {f"width: {one}": h.width for one, h in found.items()}
+                table.add(luck=name, finalists=F, seeds=S, treated=treated, **{"of them fitted": k}, **row)
+    return table
 
 
 def standard_error(repeats: int, truth: float = 0.95) -> float:
@@ -119,8 +144,14 @@ def main() -> None:
     made.add_argument("--resamples", type=int, default=500, help="draws of the bootstrap (the program takes 2,000)")
     made.add_argument("--finalists", type=numbers, default=[2, 4, 8])
     made.add_argument("--seeds", type=numbers, default=[3, 5, 10])
+    made.add_argument("--fitted", type=numbers, default=[1, 3], help="how many of the finalists are fitted without a random start")
+    made.add_argument("--only", choices=("all", "fitted"), default="all", help="fitted: the table about fitted finalists alone")
     options = made.parse_args()
     report = Report("verdict_calibration", vars(options))
+    report.tables.append(fitted_ones(options.finalists, options.fitted, options.seeds, options.repeats, options.resamples))
+    if options.only == "fitted":
+        report.write(options.output)
+        return
     report.tables.append(intervals(options.finalists, options.seeds, options.repeats, options.resamples))
     report.tables += probabilities(options.finalists, min(options.seeds), options.repeats, options.resamples)
     report.tables += stopping(options.finalists, max(options.seeds), options.stopping_repeats, options.resamples)

@@ -55,7 +55,7 @@ def judged(finals: Finals, resamples: int, seed: int) -> Said:
     greater, truth = METRICS[finals.metric].greater_is_better, finals.truth
     sign = 1 if greater else -1
     count, seeds, n = finals.predictions.shape
-    draws = paired_bootstrap(finals.labels, finals.predictions, finals.metric, resamples, seed)
+    draws = paired_bootstrap(finals.labels, finals.predictions, finals.metric, resamples, seed, finals.fitted)
     scores = weighted_scores(finals.metric, finals.labels, finals.predictions.reshape(-1, n), np.ones((1, n))).reshape(count, seeds)
     leader = int(np.argmax(sign * scores.mean(axis=1)))
     low, high = simultaneous_intervals(draws)
@@ -74,6 +74,39 @@ def judged(finals: Finals, resamples: int, seed: int) -> Said:
         best=int(np.argmax(sign * truth)),
         signed_rank=signed_rank(by_seed, REGION, 2000).better,
     )
+
+
+@dataclass(frozen=True)
+class Held:
+    """How often 95 % intervals held the truth, and their median width in points."""
+
+    coverage: float
+    width: float
+
+
+def held(world: World, repeats: int, resamples: int = 500, seed: int = 0, *, alike: bool = False) -> dict[str, Held]:
+    """What intervals about the first (a fitted) and the last (a trained) finalist of `world` hold: means and differences, named beforehand.
+
+    `alike`: with all finalists treated as trained, as before there were fitted ones.
+    """
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[tuple[bool, float]]] = {}
+    for repeat in range(repeats):
+        finals = world.finals(rng)
+        draws = paired_bootstrap(finals.labels, finals.predictions, finals.metric, resamples, repeat, () if alike else finals.fitted)
+        asked: dict[str, tuple[int, int | None]] = {"fitted": (0, None), "trained": (-1, None), "trained - fitted": (-1, 0)}
+        if world.finalists - world.fitted > 1:
+            asked["trained - trained"] = (-1, -2)
+        for what, (one, other) in asked.items():
+            low, high = interval(draws[:, one] if other is None else draws[:, one] - draws[:, other])
+            true = float(finals.truth[one] if other is None else finals.truth[one] - finals.truth[other])
+            found.setdefault(what, []).append((_holds((low, high), true), 100 * (high - low)))
+    return {what: Held(*_mean_and_median(said)) for what, said in found.items()}
+
+
+def _mean_and_median(said: list[tuple[bool, float]]) -> tuple[float, float]:
+    truths, widths = zip(*said, strict=True)
+    return float(np.mean(truths)), float(np.median(widths))
 
 
 def _holds(bounds: tuple[float, float], truth: float) -> bool:
@@ -107,11 +140,11 @@ def _comparison(finals: Finals) -> Comparison:
     labels = finals.labels.tolist()
     finalists = []
     for index, runs in enumerate(finals.predictions.tolist()):
-        name = f"f-{index:04d}"
+        name, method = f"f-{index:04d}", "probe" if finals.fitted[index] else "f"
         scored = {
-            s: FinalistScored(f"{name}-{s}", name, "f", s, score(labels, predictions), predictions) for s, predictions in enumerate(runs)
+            s: FinalistScored(f"{name}-{s}", name, method, s, score(labels, predictions), predictions) for s, predictions in enumerate(runs)
         }
-        finalists.append(Finalist(name, "f", False, {}, 1, 1.0, 0.0, scored))
+        finalists.append(Finalist(name, method, False, {}, 1, 1.0, 0.0, scored))
     return Comparison(finalists, labels, finals.metric, METRICS[finals.metric].greater_is_better)
 
 

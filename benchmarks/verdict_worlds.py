@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 DIFFICULTY, TASTE, CHANCE = 0.35, 0.15, 0.5
 """Shares of the latent variance: of the example for all, of the example for one finalist, of the example in one run."""
+FITTED_CHANCE = 0.05
+"""Share of the example in one run where nothing starts at random: what is less than `CHANCE` is the finalist's taste."""
 POSITIVES = 0.25
 """Share of the positive class where the metric is macro F1."""
 SLOPE = 0.28
@@ -39,6 +41,10 @@ class World:
     """Standard deviation over seeds of what helps or hurts all finalists alike, in points."""
     unstable: float = 1.0
     """The first finalist's `own`, as a multiple of the others'."""
+    fitted: int = 0
+    """How many finalists, the first ones, are fitted without a random start: `FITTED_CHANCE`, and `fitted_own` for `own`."""
+    fitted_own: float = 0.3
+    """Standard deviation over seeds of a fitted finalist's accuracy, in points, beside what all share."""
     spread: float = 0.0
     """Standard deviation of the finalists' true accuracies, in points; 0: all are equal."""
     center: float = 0.8
@@ -49,26 +55,31 @@ class World:
         aims = np.clip(self.center + rng.normal(0, self.spread / 100, F), 0.55, 0.97)
         own_sd = np.full(F, self.own / 100 / SLOPE)
         own_sd[0] *= self.unstable
+        own_sd[: self.fitted] = self.fitted_own / 100 / SLOPE
+        fitted = np.arange(F) < self.fitted
+        taste = np.where(fitted, TASTE + CHANCE - FITTED_CHANCE, TASTE)[:, None, None]
+        chance = np.where(fitted, FITTED_CHANCE, CHANCE)[:, None, None]
         common_sd = self.common / 100 / SLOPE
         seed = rng.normal(0, common_sd, (1, S)) + rng.normal(0, 1, (F, S)) * own_sd[:, None]
         noise = (
             math.sqrt(DIFFICULTY) * rng.standard_normal((1, 1, n))
-            + math.sqrt(TASTE) * rng.standard_normal((F, 1, n))
-            + math.sqrt(CHANCE) * rng.standard_normal((F, S, n))
+            + np.sqrt(taste) * rng.standard_normal((F, 1, n))
+            + np.sqrt(chance) * rng.standard_normal((F, S, n))
         )
+        who = tuple(fitted.tolist())
         seed_variance = own_sd**2 + common_sd**2
         if self.metric == "mae":
             # A seed scales a run's errors by as many points as it would move an accuracy.
             sizes = 1 - aims
             labels = rng.standard_normal(n)
             predictions = labels + sizes[:, None, None] * (1 + seed * SLOPE)[:, :, None] * noise
-            return Finals(self.metric, labels, predictions, sizes * math.sqrt(2 / math.pi))
+            return Finals(self.metric, labels, predictions, sizes * math.sqrt(2 / math.pi), who)
         skills = ndtri(aims) * np.sqrt(1 + seed_variance)
         right = skills[:, None, None] + seed[:, :, None] + noise > 0
         if self.metric == "accuracy":
-            return Finals(self.metric, np.zeros(n), (~right).astype(np.float64), aims)
+            return Finals(self.metric, np.zeros(n), (~right).astype(np.float64), aims, who)
         labels = (rng.random(n) < POSITIVES).astype(np.float64)
-        return Finals(self.metric, labels, np.where(right, labels, 1 - labels), _true_macro_f1(skills, seed_variance))
+        return Finals(self.metric, labels, np.where(right, labels, 1 - labels), _true_macro_f1(skills, seed_variance), who)
 
 
 @dataclass(frozen=True)
@@ -82,10 +93,12 @@ class Finals:
     """(F, S, n)"""
     truth: Floats
     """(F,): expected score over seeds and examples."""
+    fitted: tuple[bool, ...] = ()
+    """(F,): whether it is fitted without a random start."""
 
     def first(self, seeds: int) -> "Finals":
         """The same with the first seeds alone."""
-        return Finals(self.metric, self.labels, self.predictions[:, :seeds], self.truth)
+        return Finals(self.metric, self.labels, self.predictions[:, :seeds], self.truth, self.fitted)
 
 
 def _true_macro_f1(skills: Floats, seed_variance: Floats) -> Floats:

@@ -13,17 +13,24 @@ Both are split into what all finalists share, which cancels in differences, and 
   bootstrap with the unbiased variance).
 - A finalist's own variance is averaged with that of all finalists, which weighs as much as `PRIOR_DF` degrees of freedom or as the other
   finalists provide (empirical Bayes, Smyth 2004). Two finalists borrow nothing: a pair's own difference is all that they know about it.
+- A finalist that is **fitted** without a random start (a baseline) lacks the others' luck of initialization and order. It is drawn by
+  itself, ``b``; what the others share and average is theirs alone, ``t_i = shared + own_i``. So ``t_i`` and ``t_i - t_j`` are what they are
+  without `b`, and in ``t_i - b`` cancels what both have of the examples and of the seeds, which are the same ones, multiplied alike.
 - The sum of both sources is divided by ``sqrt(chi2 / df)`` with Satterthwaite's degrees of freedom: Student's t of the seeds, as in a
   paired t-test, where the seeds dominate, and normal where the examples do.
 
 How often the intervals hold the truth: docs/verdict.md. Shapes: `R` draws, `F` finalists, `S` seeds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pelt_automl.evidence.weighted_scores import Floats
+
+Bools = NDArray[np.bool_]
 
 PRIOR_DF = 2
 """Degrees of freedom that the finalists' common spread over seeds counts for, at most: as if it had been seen on 3 seeds."""
@@ -46,36 +53,48 @@ class _Part:
         """What all finalists have in common."""
         return _Part(self.examples.mean(1, keepdims=True), self.single.mean(1, keepdims=True), self.seeds.mean(0, keepdims=True))
 
+    def of(self, finalists: Bools) -> "_Part":
+        """That of some finalists alone. In the same order of memory, so that sums over all of them stay the same to the last bit."""
+        return _Part(self.examples.compress(finalists, 1), self.single.compress(finalists, 1), self.seeds.compress(finalists, 0))
+
     def own(self) -> "_Part":
         """The rest."""
         shared = self.shared()
         return _Part(self.examples - shared.examples, self.single - shared.single, self.seeds - shared.seeds)
 
 
-def mean_draws(resampled: Floats, scores: Floats, rng: np.random.Generator) -> Floats:
+def mean_draws(resampled: Floats, scores: Floats, rng: np.random.Generator, fitted: Sequence[bool] = ()) -> Floats:
     """(R, F): draws of each finalist's mean over seeds, around the observed one.
 
     Args:
         resampled: (R, F, S), each run's score on resampled examples, the same for all runs in a resample.
         scores: (F, S), each run's score.
         rng: of the draws over seeds.
+        fitted: (F,), which finalists have no random start or order, so that their spread over seeds is compared with nobody's; none by
+            default. The draws of the others are those that they have without them.
     """
     resamples, finalists, seeds = resampled.shape
     means = resampled.mean(axis=2)
     single = resampled - means[:, :, None]
     everything = _Part(means - means.mean(axis=0), single - single.mean(axis=0), scores - scores.mean(axis=1, keepdims=True))
-    draws: Floats = scores.mean(axis=1) + everything.examples
+    observed = scores.mean(axis=1)
+    draws: Floats = observed + everything.examples
     if seeds == 1:
         return draws
     normal = rng.standard_normal((resamples, seeds))
     multipliers, luck = normal - normal.mean(axis=1, keepdims=True), rng.random((resamples, 1))
-    draws = scores.mean(axis=1) + _drawn(everything.shared(), multipliers, luck)
-    if finalists == 1:
-        return draws
-    borrowed = rng.standard_normal((resamples, finalists))
-    borrowed = (borrowed - borrowed.mean(axis=1, keepdims=True)) * np.sqrt(finalists / (finalists - 1))
-    prior_df = min(PRIOR_DF, (finalists - 2) * (seeds - 1))
-    return draws + _drawn(everything.own(), multipliers, luck, borrowed, prior_df)
+    alone = np.array(fitted, dtype=bool) if fitted else np.zeros(finalists, dtype=bool)
+    if alone.any():
+        draws[:, alone] = observed[alone] + _drawn(everything.of(alone), multipliers, luck)
+    together, trained = everything.of(~alone), finalists - int(alone.sum())
+    if trained > 0:
+        draws[:, ~alone] = observed[~alone] + _drawn(together.shared(), multipliers, luck)
+    if trained > 1:
+        borrowed = rng.standard_normal((resamples, trained))
+        borrowed = (borrowed - borrowed.mean(axis=1, keepdims=True)) * np.sqrt(trained / (trained - 1))
+        prior_df = min(PRIOR_DF, (trained - 2) * (seeds - 1))
+        draws[:, ~alone] += _drawn(together.own(), multipliers, luck, borrowed, prior_df)
+    return draws
 
 
 def _drawn(part: _Part, multipliers: Floats, luck: Floats, borrowed: Floats | float = 0.0, prior_df: int = 0) -> Floats:

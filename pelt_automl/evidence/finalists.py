@@ -8,6 +8,7 @@ from typing import Any
 
 from pelt_automl.errors import SelectionError, all_problems
 from pelt_automl.evidence.gates import mean
+from pelt_automl.methods.baselines import BASELINES
 from pelt_automl.records import Event, FinalistScored, ReportOpened, TrialEnded, of_kind
 
 
@@ -27,6 +28,11 @@ class Finalist:
     """Mean over its finalist runs."""
     runs: dict[int, FinalistScored]
     """By seed index; runs without a finite score are not among them."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it has neither a random start nor an order of training: a baseline, whose seeds differ by their split alone."""
+        return self.method in BASELINES
 
 
 def report_labels(events: Sequence[Event]) -> list[float]:

@@ -11,7 +11,7 @@ Shapes: `F` finalists, `S` seeds, `n` examples, `R` draws.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +70,9 @@ def _resampled_scores(labels: Floats, predictions: Floats, metric: str, resample
     return np.concatenate(draws)
 
 
-def paired_bootstrap(labels: Floats, predictions: Floats, metric: str, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+def paired_bootstrap(
+    labels: Floats, predictions: Floats, metric: str, resamples: int = RESAMPLES, seed: int = 0, fitted: Sequence[bool] = ()
+) -> Floats:
     """Draws of every finalist's mean score, with the same examples and seeds for all finalists in a draw.
 
     Args:
@@ -79,6 +81,7 @@ def paired_bootstrap(labels: Floats, predictions: Floats, metric: str, resamples
         metric: a name in `pelt_automl.tasks.metrics.METRICS`.
         resamples: number of draws; at most `SLOW_RESAMPLES` for a metric without a quick form.
         seed: of the draws; the same input gives the same draws.
+        fitted: (F,), which finalists have no random start or order; none by default. Each of these is drawn by itself.
 
     Returns:
         (R, F), in the metric's own unit. Heavy-tailed with few seeds: single draws may leave the metric's range.
@@ -88,7 +91,7 @@ def paired_bootstrap(labels: Floats, predictions: Floats, metric: str, resamples
     rng = np.random.default_rng(seed)
     resampled = _resampled_scores(labels, predictions, metric, resamples, rng)
     scores = weighted_scores(metric, labels, predictions.reshape(-1, n), np.ones((1, n))).reshape(finalists, seeds)
-    return mean_draws(resampled, scores, rng)
+    return mean_draws(resampled, scores, rng, fitted)
 
 
 def share_best(draws: Floats, greater_is_better: bool = True) -> Floats:

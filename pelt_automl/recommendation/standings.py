@@ -100,7 +100,8 @@ class Comparison:
 
     def _draw(self, candidates: Sequence[str], seeds: Sequence[int]) -> Table:
         predictions = [[self._by_name[name].runs[seed].predictions for seed in seeds] for name in candidates]
-        draws = paired_bootstrap(self._labels, np.asarray(predictions, np.float64), self.metric)
+        fitted = [self._by_name[name].fitted for name in candidates]
+        draws = paired_bootstrap(self._labels, np.asarray(predictions, np.float64), self.metric, fitted=fitted)
         return Table(tuple(candidates), tuple(seeds), draws)
 
     def _table_of(self, candidate: str) -> Table:
@@ -162,7 +163,10 @@ class Comparison:
         return Unit(self.metric).clip(interval(self._table_of(candidate).of(candidate)))
 
     def lead_over_constant(self, candidate: str, constant: float) -> Difference:
-        """By how much a finalist is better than always predicting `constant` (a class index or a number), on its own seeds."""
+        """By how much a finalist is better than always predicting `constant` (a class index or a number), on its own seeds.
+
+        As a pair: two finalists borrow nothing of each other, so that the spread of the difference is the finalist's own.
+        """
         seeds = self.seeds(candidate)
         own = [self._by_name[candidate].runs[seed].predictions for seed in seeds]
         rows = np.asarray([own, [[constant] * len(self._labels)] * len(seeds)], np.float64)

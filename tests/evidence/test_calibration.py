@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from benchmarks.verdict_simulation import brier, reliability, share, simulated
+from benchmarks.verdict_simulation import brier, held, reliability, share, simulated
 from benchmarks.verdict_worlds import World
 
 REPEATS = 120
@@ -60,3 +60,11 @@ def test_the_probability_of_being_the_best_is_true_as_often_as_it_says():
         # 3 standard errors of a share, and 5 points that it may be off in a bin
         assert true == pytest.approx(in_bin, abs=3 * math.sqrt(in_bin * (1 - in_bin) / finals) + 0.05)
     assert brier(said) < brier(said, "share_best")  # the plain share of the draws is surer than it is right
+
+
+def test_the_shaky_starts_of_the_trained_make_no_fitted_finalist_unsure_nor_is_the_trained_made_sure_by_it():
+    world = World(3, 3, examples=400, own=5, common=0.5, fitted=2)
+    now, alike = (held(world, REPEATS, resamples=300, alike=alike) for alike in (False, True))
+    assert {what: found.coverage for what, found in now.items()} == dict.fromkeys(now, within(0.93, 0.97))
+    assert now["fitted"].width < 0.9 * alike["fitted"].width
+    assert now["trained"].width > 1.3 * alike["trained"].width

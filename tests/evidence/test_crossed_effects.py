@@ -9,10 +9,10 @@ from pelt_automl.evidence.statistics import interval
 DRAWS = 40_000
 
 
-def without_examples(scores):
+def without_examples(scores, fitted=()):
     """Draws as if there were endlessly many examples: resamples never change a score."""
     scores = np.array(scores, dtype=float)
-    return mean_draws(np.broadcast_to(scores, (DRAWS, *scores.shape)), scores, np.random.default_rng(0))
+    return mean_draws(np.broadcast_to(scores, (DRAWS, *scores.shape)), scores, np.random.default_rng(0), fitted)
 
 
 def test_alone_a_finalists_seeds_give_students_t():
@@ -42,6 +42,39 @@ def test_what_all_finalists_share_cancels_in_differences():
     draws = without_examples([[70, 80, 90], [71, 81, 91], [72, 82, 92]])
     assert np.ptp(draws[:, 0]) > 20
     assert np.allclose(draws[:, 1] - draws[:, 0], 1)
+
+
+TRAINED = [[76, 80, 84], [70, 80, 90], [80, 80, 80]]
+
+
+def test_a_fitted_finalists_spread_is_its_own():
+    # 79, 80, 81: standard error 1 / sqrt(3), t(2) at 97.5 % = 4.303: 2.48 to either side; one that never differs is a point.
+    draws = without_examples([[79, 80, 81], *TRAINED, [80, 80, 80]], [True, False, False, False, True])
+    assert interval(draws[:, 0]) == pytest.approx((80 - 2.48, 80 + 2.48), abs=0.12)
+    assert interval(draws[:, 4]) == pytest.approx((80, 80))
+
+
+def test_a_fitted_finalist_changes_nothing_for_the_trained():
+    alone = without_examples(TRAINED)
+    assert without_examples([[60, 80, 100], *TRAINED], [True, False, False, False])[:, 1:] == pytest.approx(alone, abs=1e-9)
+    # Two trained ones still borrow nothing: differences -5, 5, 15 have a mean of 5 and t(2).
+    draws = without_examples([[79, 80, 81], [70, 80, 90], [75, 75, 75]], [True, False, False])
+    assert interval(draws[:, 1] - draws[:, 2]) == pytest.approx((5 - 24.8, 5 + 24.8), abs=1.2)
+
+
+def test_a_trained_finalist_and_a_fitted_one_differ_by_the_spread_of_the_trained_and_by_what_they_do_not_share():
+    draws = without_examples([[70, 80, 90], [75, 75, 75]], [False, True])
+    assert interval(draws[:, 0] - draws[:, 1]) == pytest.approx((5 - 24.8, 5 + 24.8), abs=1.2)
+    # The split helps and hurts both alike: 10, 10, 10 apart on every seed.
+    draws = without_examples([[70, 80, 90], [60, 70, 80]], [False, True])
+    assert draws[:, 0] - draws[:, 1] == pytest.approx(np.full(DRAWS, 10.0))
+
+
+def test_where_all_are_fitted_each_stands_by_itself():
+    draws = without_examples([[70, 80, 90], [79, 80, 81], [80, 80, 80]], [True, True, True])
+    assert interval(draws[:, 0])[1] == pytest.approx(80 + 24.8, abs=1.2)
+    assert interval(draws[:, 1])[1] == pytest.approx(80 + 2.48, abs=0.12)
+    assert interval(draws[:, 2]) == pytest.approx((80, 80))
 
 
 def chance_alone(rng, seeds):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from pelt_automl.errors import SelectionError
@@ -27,6 +29,15 @@ def test_costs_and_select_scores_are_means_over_the_finalists_own_runs():
     (found,) = finalists(events)
     assert (found.training_seconds, found.select_score, found.parameters) == (3.0, pytest.approx(0.8), 100)
     assert list(found.runs) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("method", "fitted"), [("probe", True), ("bag-of-words", True), ("neighbors", True), ("head", False), ("lora", False), ("full", False)]
+)
+def test_baselines_are_fitted_and_methods_are_trained(method, fitted):
+    events = [OPENED, replace(trained("a"), method=method), replace(scored("a", 0), method=method)]
+    (found,) = finalists(events)
+    assert found.fitted is fitted
 
 
 def test_a_run_scored_again_after_a_restart_counts_once_and_one_that_is_not_finite_never():

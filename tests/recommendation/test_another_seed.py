@@ -12,14 +12,14 @@ EXAMPLES = 400
 LABELS = [0.0] * EXAMPLES
 
 
-def finalist(name, *right, first=0):
+def finalist(name, *right, first=0, method=""):
     """One run a seed with so many right predictions, those from the example `first` on."""
     runs = {}
     for seed, count in enumerate(right):
         predictions = np.ones(EXAMPLES)
         predictions[np.arange(first, first + count) % EXAMPLES] = 0
-        runs[seed] = FinalistScored(f"{name}-seed{seed}", name, name, seed, count / EXAMPLES, predictions.tolist())
-    return Finalist(name, name, False, {}, 100, 1.0, 0.8, runs)
+        runs[seed] = FinalistScored(f"{name}-seed{seed}", name, method or name, seed, count / EXAMPLES, predictions.tolist())
+    return Finalist(name, method or name, False, {}, 100, 1.0, 0.8, runs)
 
 
 def compared(*finalists, out=()):
@@ -95,3 +95,16 @@ def test_those_that_left_the_finals_keep_their_seeds_and_do_not_cost_the_others_
     assert {name: len(row.seed_scores) for name, row in standings.items()} == {"a": 4, "b": 4, "c": 3}
     assert (standings["c"].p_best, standings["c"].tied) == (0.0, False)
     assert standings["c"].difference == pytest.approx((361 - 301) / EXAMPLES, abs=1e-9)
+
+
+@pytest.mark.parametrize("method", ["probe", "bag-of-words", "neighbors"])
+def test_a_baselines_interval_is_its_own_and_changes_no_others(method):
+    trained = finalist("a", 340, 370, 355), finalist("b", 320, 352, 380), finalist("c", 350, 320, 335)
+    baseline = finalist("p", 330, 331, 332, first=50, method=method)
+    alone, everyone = compared(baseline), compared(*trained, baseline)
+    assert everyone.interval("p") == pytest.approx(alone.interval("p"))
+    without = compared(*trained)
+    assert [everyone.interval(name) for name in "abc"] == [pytest.approx(without.interval(name)) for name in "abc"]
+    # The same predictions of a trained method: three shaky ones have made it unsure.
+    low, high = compared(*trained, finalist("p", 330, 331, 332, first=50)).interval("p")
+    assert high - low > 1.1 * np.subtract(*alone.interval("p")[::-1])
