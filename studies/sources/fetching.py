@@ -30,8 +30,9 @@ class Package:
     def command(self) -> list[str]:
         """What puts the package's file into the current folder."""
         if self.kind == "pypi":
-            fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
-            return [*fetch, f"{self.name}=={self.version}"]
+            # Wheels only: a source distribution would run its setup.
+            fetch = ["pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+            return [sys.executable, "-m", *fetch, f"{self.name}=={self.version}"]
         if self.kind == "npm":
             return ["npm", "pack", "--silent", f"{self.name}@{self.version}"]
         return ["apt-get", "download", "--quiet", f"{self.name}={self.version}"]
