@@ -49,11 +49,16 @@ def word_tokenizer() -> Any:
 
 def write_model(folder: Path) -> Path:
     """A tiny BERT whose first token has seen the signal words, in the files that `save_pretrained` writes."""
-    model = tiny_model("bert")
-    _pretrain(model)
-    model.save_pretrained(folder)
+    pretrained_model().save_pretrained(folder)
     word_tokenizer().save_pretrained(folder)
     return folder
+
+
+def pretrained_model() -> Any:
+    """A tiny BERT whose first token has seen the signal words."""
+    model = tiny_model("bert")
+    _pretrain(model)
+    return model
 
 
 def _pretrain(model: Any, steps: int = 60) -> None:

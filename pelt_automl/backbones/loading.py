@@ -74,6 +74,8 @@ class Backbone:
     """Compute type of the frozen layers."""
     speeds: PrecisionSpeeds | None = None
     """By which `dtype` was chosen; None where it was given, or couldn't be measured."""
+    sentences: bool = False
+    """Whether it was made to give each text a vector of its own: sentence-transformers' files declare the pooling that is used here."""
 
     @property
     def device(self) -> torch.device:
@@ -131,6 +133,7 @@ def wrap(model: nn.Module, tokenizer: Any, *, name: str, pooling: Pooling | None
         name=name,
         location=where.get("location", name),
         sha256=where.get("sha256", ""),
+        sentences=where.get("sentences", False),
         model=model.train(),
         tokenizer=tokenizer,
         architecture=table,
@@ -178,9 +181,8 @@ def load_backbone(
     tokenizer = tokenizer or check_model(name, _shape(source, config, table))
     pooling = _pooling(source, table) or table.pooling
     model, pooling = _load(source, config, compute_dtype(precision, device), pooling)
-    backbone = wrap(
-        model.to(device), tokenizer, name=name, pooling=pooling, location=source.location, sha256=_checked_sha256(source)
-    )  # fmt: skip
+    where = {"location": source.location, "sha256": _checked_sha256(source), "sentences": _made_for_sentences(source, pooling)}
+    backbone = wrap(model.to(device), tokenizer, name=name, pooling=pooling, **where)
     speeds = precision_speeds(backbone.measurable(), work) if precision == "auto" else None
     if speeds is None or DTYPES[speeds.fastest] is backbone.dtype:
         return replace(backbone, speeds=speeds)
@@ -333,11 +335,30 @@ def _file(source: ModelSource, name: str) -> Path | None:
 
 def _pooling(source: ModelSource, table: Architecture) -> Pooling | None:
     """What a sentence-transformers model says of its pooling; None for a model without that file, or with a decoder."""
-    path = None if table.pooling == "last" else _file(source, "1_Pooling/config.json")
-    if path is None:
+    says = None if table.pooling == "last" else _declared_pooling(source)
+    if says is None:
         return "cls" if table.pooling == "pooler" and _lacks_pooler(source) else None
-    says = json.loads(path.read_text(encoding="utf-8"))
-    return "mean" if says.get("pooling_mode_mean_tokens") else "cls"
+    return "mean" if says.get(SENTENCE_POOLING["mean"]) else "cls"
+
+
+SENTENCE_POOLING: Mapping[Pooling, str] = {
+    "mean": "pooling_mode_mean_tokens",
+    "cls": "pooling_mode_cls_token",
+    "last": "pooling_mode_lasttoken",
+}
+"""sentence-transformers' names."""
+
+
+def _declared_pooling(source: ModelSource) -> Mapping[str, Any] | None:
+    """What sentence-transformers' file says; None for a model without it."""
+    path = _file(source, "1_Pooling/config.json")
+    says = None if path is None else json.loads(path.read_text(encoding="utf-8"))
+    return says if isinstance(says, dict) else None
+
+
+def _made_for_sentences(source: ModelSource, pooling: Pooling) -> bool:
+    says = _declared_pooling(source) or {}
+    return says.get(SENTENCE_POOLING.get(pooling, "")) is True
 
 
 def _lacks_pooler(source: ModelSource) -> bool:

@@ -1,6 +1,9 @@
 """Contenders that train no backbone, and what tuned methods take from the first of them: the start of their heads."""
 
+from pelt_automl.baselines.cross_validation import CrossValidation
+from pelt_automl.baselines.encoder import Encoder
+from pelt_automl.baselines.fitted import Fitted, fit_baseline, load_fitted
 from pelt_automl.baselines.head_start import HeadStarts
-from pelt_automl.baselines.linear import CrossValidation, Linear, fit_linear
+from pelt_automl.baselines.linear import Linear, fit_linear
 
-__all__ = ["CrossValidation", "HeadStarts", "Linear", "fit_linear"]
+__all__ = ["CrossValidation", "Encoder", "Fitted", "HeadStarts", "Linear", "fit_baseline", "fit_linear", "load_fitted"]

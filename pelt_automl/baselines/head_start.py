@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from pelt_automl.baselines.cross_validation import MOST_EXAMPLES
 from pelt_automl.baselines.linear import Linear, fit_linear
 from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.features import Features, FrozenFeatures, head_weights, text_groups
@@ -26,6 +27,7 @@ class HeadStarts:
 
     def probe(self, split: int, train: Tokens) -> Linear:
         """The map of the pooled states of the split's train part; numbers in units of the labels' deviation (see `LabelScale`)."""
+        train = train.at_most(MOST_EXAMPLES, 0)
         if split not in self._strengths:
             self._strengths[split] = self._fit(self.features.of(train), train)
         return self._strengths[split]
@@ -37,6 +39,7 @@ class HeadStarts:
         """
         key = (split, initialization if self.features.through_hidden_layer else None)
         if key not in self._heads:
+            train = train.at_most(MOST_EXAMPLES, 0)
             found = self.probe(split, train)
             if self.features.through_hidden_layer:
                 read = self.features.inside_head(self.features.of(train), initialization)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pelt_automl.tasks.data import TaskData
 from pelt_automl.tasks.examples import Examples
+from pelt_automl.tasks.words import joined, word_weights
 
 
 def baselines(data: TaskData, seed: int = 0) -> dict[str, float]:
@@ -40,21 +41,14 @@ def _constant(data: TaskData, fitted: Examples) -> float:
 
 
 def _bag_of_words(data: TaskData, fitted: Examples) -> Sequence[float]:
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
 
     model: Any = LogisticRegression(C=10.0, max_iter=1000) if data.kind == "classification" else Ridge()
-    # One-letter words are kept, so that no text with words is left without any.
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")  # noqa: S106
-    pipeline = make_pipeline(words, model)
+    pipeline = make_pipeline(word_weights(), model)
     try:
-        pipeline.fit(_joined(fitted), fitted.labels)
+        pipeline.fit(joined(fitted), fitted.labels)
     except ValueError:
         # Texts of punctuation only, or one class only: there is nothing to learn.
         return [_constant(data, fitted)] * len(data.report)
-    return [float(x) for x in pipeline.predict(_joined(data.report))]
-
-
-def _joined(examples: Examples) -> list[str]:
-    return [" ".join(texts) for texts in examples.texts]
+    return [float(x) for x in pipeline.predict(joined(data.report))]

@@ -19,18 +19,19 @@ Features = NDArray[np.float32]
 class FrozenFeatures:
     """Pooled states of the unchanged backbone: what a classification head reads before it has a hidden layer of its own."""
 
-    def __init__(self, backbone: Backbone) -> None:
-        """Nothing is computed before it is asked for."""
-        self.backbone = backbone
+    def __init__(self, backbone: Backbone, *, keep: bool = True) -> None:
+        """Nothing is computed before it is asked for. `keep`: whether a later call may ask for the same texts."""
+        self.backbone, self.keep = backbone, keep
         self._kept: dict[bytes, Features] = {}
 
     def of(self, tokens: Tokens) -> Features:
         """``(examples, H)``, fp32. Equal texts are computed once, whenever they come."""
         keys = [_key(tokens, i) for i in range(len(tokens))]
-        new = {key: i for i, key in enumerate(keys) if key not in self._kept}
+        kept = self._kept if self.keep else {}
+        new = {key: i for i, key in enumerate(keys) if key not in kept}
         if new:
-            self._kept.update(zip(new, self._computed(tokens.take(list(new.values()))), strict=True))
-        return np.stack([self._kept[key] for key in keys])
+            kept.update(zip(new, self._computed(tokens.take(list(new.values()))), strict=True))
+        return np.stack([kept[key] for key in keys])
 
     @torch.no_grad()
     def _computed(self, tokens: Tokens) -> Features:

@@ -1,0 +1,95 @@
+"""The probe: a regularized linear map of the frozen backbone's features."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pelt_automl.baselines.contender import Facts, Fitted, Form, read_numbers
+from pelt_automl.baselines.cross_validation import Floats, standard_error
+from pelt_automl.baselines.encoder import Encoder
+from pelt_automl.baselines.linear import fit_linear
+from pelt_automl.tasks import Examples
+from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.training.features import Features, head_weights
+
+
+class Probe(Fitted):
+    """A map of what a head reads, and so a head itself, or (form ``apart``) of the features of a pair's two texts alone.
+
+    Where the family has a hidden layer in its head (RoBERTa, ELECTRA), the contender is the last map, fitted on that layer's outputs at its
+    initialization by the seed `HIDDEN_LAYER_SEED`: so it remains a head that can be exported, and draws nothing of its own.
+    """
+
+    def __init__(self, facts: Facts, encoder: Encoder, weights: Mapping[str, Tensor]) -> None:
+        """`weights`: ``weight`` ``(C, H)`` or, apart, ``(C, 4 H)``, and ``bias`` ``(C,)``, in fp32."""
+        super().__init__(facts)
+        self.encoder, self._weights = encoder, dict(weights)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """``weight`` and ``bias``."""
+        return dict(self._weights)
+
+    @property
+    def parameters(self) -> int:
+        """Weights, those of the head's hidden layer included."""
+        features, own = self.encoder.features, super().parameters
+        inside = features.through_hidden_layer and self.facts.form == "head"
+        width = self._weights["weight"].shape[1]
+        return own + (width * width + width if inside else 0)
+
+    def outputs(self, examples: Examples) -> NDArray[np.float64]:
+        """See `Fitted`."""
+        found = read_by(self.facts.form, self.encoder, examples).astype(np.float64) @ self._weights["weight"].numpy().astype(np.float64).T
+        found = found + self._weights["bias"].numpy() if "bias" in self._weights else found
+        return np.asarray(found * self.scale.deviation + self.scale.mean, np.float64)
+
+    def head(self) -> Mapping[str, Tensor] | None:
+        """See `Fitted`."""
+        return self.tensors() if self.facts.form == "head" else None
+
+
+def read_by(form: Form, encoder: Encoder, examples: Examples) -> Features:
+    """What the map of this form reads."""
+    return encoder.apart(examples) if form == "apart" else encoder.in_head(examples)
+
+
+def fit_probe(train: Examples, outputs: int, encoder: Encoder) -> Probe:
+    """For pairs on an encoder that is made for it, the loss in cross-validation decides between the two kinds of features.
+
+    Both see the same folds. Those of the two texts alone have to be better by more than one standard error of the difference: a map of
+    them is no head, and can't be exported.
+    """
+    labels, groups = np.asarray(train.labels, np.float64), encoder.groups(train)
+    scale = LabelScale.of(labels, regression=outputs == 1)
+    standardized = (labels - scale.mean) / scale.deviation
+    bias = encoder.features.with_bias
+    form: Form = "head"
+    found = fit_linear(read_by(form, encoder, train), standardized, outputs, groups, bias=bias)
+    if len(train.texts[0]) == 2 and encoder.made_for_pairs:
+        apart = fit_linear(read_by("apart", encoder, train), standardized, outputs, groups)
+        if _is_better(apart.losses, found.losses):
+            form, found = "apart", apart
+    facts = Facts("probe", form, outputs, {"strength": found.strength}, scale, found.validation)
+    return Probe(facts, encoder, head_weights(found.weight, found.bias))
+
+
+def _is_better(losses: Floats | None, than: Floats | None) -> bool:
+    """Whether losses ``(n,)`` are lower than others of the same examples by more than one standard error."""
+    if losses is None or than is None:
+        return False
+    return bool((than - losses).mean() > standard_error(than - losses))
+
+
+def load_probe(folder: Path, facts: Facts, encoder: Encoder) -> Probe:
+    """Raises `SelectionError` for numbers that don't fit."""
+    features = encoder.features
+    shape = features.backbone.shape
+    width = (shape.head_input or shape.hidden) * (4 if facts.form == "apart" else 1)
+    sizes: dict[str, tuple[int | None, ...]] = {"weight": (facts.outputs, width)}
+    if features.with_bias or facts.form == "apart":
+        sizes["bias"] = (facts.outputs,)
+    found = read_numbers(folder, **sizes)
+    return Probe(facts, encoder, head_weights(found["weight"], found.get("bias")))
