@@ -8,6 +8,7 @@ from typing import Any
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.durable import write_text
+from pelt_automl.errors import TaskError
 from studies.sources.learnability import Learnability, learnability
 from studies.sources.places import Places
 from studies.sources.registry import CANDIDATES
@@ -36,8 +37,17 @@ def _figures(found: Learnability) -> dict[str, float]:
 
 
 def record(tasks: Sequence[str], standing: Standing, places: Places, backbone: Backbone, path: Path) -> Standing:
-    """The file with these tasks made and measured again. Sources are sealed once, when none is; later ones don't change that."""
-    entries = dict(standing.tasks) | {task: entry_of(task, places, backbone) for task in tasks}
+    """The file with these tasks made and measured again. Sources are sealed once, when none is; later ones don't change that.
+
+    Raises `TaskError` where a task can't be made, or its data isn't what is committed.
+    """
+    made = {task: entry_of(task, places, backbone) for task in tasks}
+    if changed := [task for task in made if task in standing.tasks and made[task]["sha256"] != standing.tasks[task]["sha256"]]:
+        raise TaskError(
+            f"the data of {', '.join(changed)} isn't what is committed, and trainings may have been recorded on that; nothing was written. "
+            f"To replace it, take the entry out of {path.name} first, and record its trainings again"
+        )
+    entries = dict(standing.tasks) | made
     found = replace(standing, tasks={name: entries[name] for name in CANDIDATES if name in entries})
     found = replace(found, sealed=found.sealed or to_seal(sealable(found)))
     write_text(path, json.dumps({"sealed": list(found.sealed), "tasks": found.tasks}, indent=1) + "\n")

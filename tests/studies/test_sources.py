@@ -178,7 +178,7 @@ def test_the_sealed_sources_are_those_of_the_rule():
 
 def test_sources_are_sealed_once_and_later_ones_change_nothing(tmp_path, monkeypatch):
     def entry(task, places, backbone):
-        return {"probe": {"100": {"score": 0.9, "constant": 0.5, "error": 0.1}}, "made in": places, "by": backbone}
+        return {"probe": {"100": {"score": 0.9, "constant": 0.5, "error": 0.1}}, "sha256": {"data": task}}
 
     monkeypatch.setattr(recording, "entry_of", entry)
     unseen = [name for name, item in CANDIDATES.items() if not item.seen]
@@ -188,6 +188,16 @@ def test_sources_are_sealed_once_and_later_ones_change_nothing(tmp_path, monkeyp
     assert later.sealed == first.sealed != to_seal(sealable(later))
     assert committed(tmp_path / "s.json") == later
     assert list(later.tasks) == list(CANDIDATES)
+
+
+def test_measuring_again_does_not_replace_the_data_that_trainings_were_recorded_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "entry_of", lambda task, places, backbone: {"sha256": {"data": places}})
+    with pytest.raises(TaskError, match="the data of sst2 isn't what is committed.*nothing was written"):
+        recording.record(["sst2"], Standing(("a",), {"sst2": {"sha256": {"data": "before"}}}), "now", "minilm", tmp_path / "s.json")
+    assert list(tmp_path.iterdir()) == []
+    assert recording.record(["sst2"], Standing(("a",), {}), "now", "minilm", tmp_path / "s.json").tasks == {
+        "sst2": {"sha256": {"data": "now"}}
+    }
 
 
 def test_the_rule_to_seal_looks_at_names_only():
