@@ -192,7 +192,7 @@ def test_sources_are_sealed_once_and_later_ones_change_nothing(tmp_path, monkeyp
 
 def test_measuring_again_does_not_replace_the_data_that_trainings_were_recorded_on(tmp_path, monkeypatch):
     monkeypatch.setattr(recording, "entry_of", lambda task, places, backbone: {"sha256": {"data": places}})
-    with pytest.raises(TaskError, match="the data of sst2 isn't what is committed.*nothing was written"):
+    with pytest.raises(TaskError, match=r"the data of sst2 isn't what is committed.*nothing was written"):
         recording.record(["sst2"], Standing(("a",), {"sst2": {"sha256": {"data": "before"}}}), "now", "minilm", tmp_path / "s.json")
     assert list(tmp_path.iterdir()) == []
     assert recording.record(["sst2"], Standing(("a",), {}), "now", "minilm", tmp_path / "s.json").tasks == {
