@@ -13,7 +13,7 @@ from flows.flow_parameters import checked_settings
 from flows.k_curve import select_at_each_k
 from flows.run_display import LogDisplay
 from flows.run_page import leave_artifacts, run_tags, select_name, tag_this_run, task_name, where
-from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings
+from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings
 from pelt_automl.recommendation import Recommendation, verdict_text
 from pelt_automl.records import read
 from pelt_automl.selection import Selection
@@ -67,6 +67,7 @@ def select_pelt(
     k: int | Literal["full"] | list[int | Literal["full"]] | None = None,
     protocol: Literal["strict", "paper"] = TaskSettings.protocol,
     model: str = SelectionSettings.model,
+    head_start: Literal["auto", "probe", "random"] = TrainingSettings.head_start,
     methods: list[str] | None = None,
     trials: int = SearchSettings.trials,
     seconds: float | None = None,
@@ -95,6 +96,7 @@ def select_pelt(
         k: Number of labeled examples that may be used; all when it isn't given. Several for a curve over K.
         protocol: ``strict`` carves the select split out of the K examples, ``paper`` does as UniPELT's authors did.
         model: Hub name of a pretrained encoder, a folder inside the worker's data folders, or ``minilm``.
+        head_start: Where the heads of all trainings start: at the probe, at random, or ``auto``: at the probe if it is above chance.
         methods: PELT methods to compare; the standard nine when none is given; ``all`` for all that there are.
         trials: Configurations tried a method at most.
         seconds: Limit on the whole selection, or curve.

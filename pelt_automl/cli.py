@@ -156,6 +156,13 @@ def select(
     precision: Annotated[
         str, typer.Option(rich_help_panel=TRAINING, help="auto, bf16 or fp32. auto measures which is faster.")
     ] = TrainingSettings.precision,
+    head_start: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=TRAINING,
+            help="Where every head starts: probe (a linear map fitted first), random, or auto: probe if it is above chance.",
+        ),
+    ] = TrainingSettings.head_start,
     methods: Annotated[
         str | None, typer.Option(rich_help_panel=SEARCH, help="Methods to compare: lora,adapter,... or all. Default: the standard nine.")
     ] = None,

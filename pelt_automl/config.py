@@ -14,7 +14,7 @@ from pelt_automl.errors import SettingsError, all_problems
 SMALLEST_K = 16
 """Fewer labeled examples than this can't be split into train and select."""
 
-BEHAVIOUR = 2
+BEHAVIOUR = 3
 """Version of what the program decides and how it trains. Raise it with every change of an algorithm: records of another version are
 not continued, and their answers don't count as up to date. `tests/golden` fails when decisions change and this number doesn't."""
 
@@ -22,6 +22,7 @@ PAPER_LENGTH = 128
 """Tokens an example at most in UniPELT's experiments."""
 
 PREFERENCES = ("params", "latency", "time", "score")
+HEAD_STARTS = ("auto", "probe", "random")
 SAMPLERS = ("tpe", "gp", "cmaes", "random")
 
 
@@ -178,6 +179,9 @@ class TrainingSettings:
     """AdamW's decoupled weight decay."""
     patience: int = 4
     """Evaluations on select without a new best after which a trial stops, in the second half of its training."""
+    head_start: Literal["auto", "probe", "random"] = "auto"
+    """Where the heads of all trainings start: at a regularized linear map of the frozen features (``probe``), or at ``random``. ``auto``:
+    the probe, if it is above chance in a cross-validation inside train; ``random`` under the ``paper`` protocol."""
     dropout: float = 0.0
     """Dropout inside the frozen backbone. At 0 a trial ends the same whatever else trains in its pack."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -201,6 +205,7 @@ class TrainingSettings:
             _number("clip", self.clip, 0, open_low=True),
             _number("weight_decay", self.weight_decay, 0, 100),
             _whole("patience", self.patience, 1, unit=" evaluation"),
+            _one_of("head_start", self.head_start, HEAD_STARTS),
             _number("dropout", self.dropout, 0, 1, open_high=True, unit=" (a probability)"),
             _one_of("precision", self.precision, ("auto", "bf16", "fp32")),
             _whole("pack_size", self.pack_size, 1, 1024, " trials", optional=True),

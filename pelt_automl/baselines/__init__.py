@@ -3,7 +3,7 @@
 from pelt_automl.baselines.cross_validation import CrossValidation
 from pelt_automl.baselines.encoder import Encoder
 from pelt_automl.baselines.fitted import Fitted, fit_baseline, load_fitted
-from pelt_automl.baselines.head_start import HeadStarts
+from pelt_automl.baselines.head_start import HeadStarts, probed_at_most
 from pelt_automl.baselines.linear import Linear, fit_linear
 
-__all__ = ["CrossValidation", "Encoder", "Fitted", "HeadStarts", "Linear", "fit_baseline", "fit_linear", "load_fitted"]
+__all__ = ["CrossValidation", "Encoder", "Fitted", "HeadStarts", "Linear", "fit_baseline", "fit_linear", "load_fitted", "probed_at_most"]

@@ -10,6 +10,18 @@ from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.features import Features, FrozenFeatures, head_weights, text_groups
 from pelt_automl.training.tokens import Tokens
 
+FEWEST_EXAMPLES = 300
+"""Examples that are probed however short the limit is."""
+
+EXAMPLES_A_SECOND = 10
+"""Of a time limit: so many examples are probed for each of its seconds, so that a short limit isn't spent on it. A processor reads ten
+times as many."""
+
+
+def probed_at_most(limit: float | None) -> int:
+    """Train examples that a probe is fitted on at most; `limit`: on the whole selection, in seconds, None for none."""
+    return MOST_EXAMPLES if limit is None else min(MOST_EXAMPLES, max(FEWEST_EXAMPLES, int(EXAMPLES_A_SECOND * limit)))
+
 
 class HeadStarts:
     """The probe of each split's train part, as weights of a head.
@@ -19,16 +31,16 @@ class HeadStarts:
     states call for.
     """
 
-    def __init__(self, features: FrozenFeatures, outputs: int) -> None:
-        """`outputs`: number of classes, 1 for regression."""
-        self.features, self.outputs = features, outputs
+    def __init__(self, features: FrozenFeatures, outputs: int, most: int = MOST_EXAMPLES) -> None:
+        """`outputs`: number of classes, 1 for regression. `most`: examples that a map is fitted on, drawn by the split's seed."""
+        self.features, self.outputs, self.most = features, outputs, most
         self._strengths: dict[int, Linear] = {}
         self._heads: dict[tuple[int, int | None], Mapping[str, Tensor]] = {}
 
     def probe(self, split: int, train: Tokens) -> Linear:
         """The map of the pooled states of the split's train part; numbers in units of the labels' deviation (see `LabelScale`)."""
-        train = train.at_most(MOST_EXAMPLES, 0)
         if split not in self._strengths:
+            train = train.at_most(self.most, split)
             self._strengths[split] = self._fit(self.features.of(train), train)
         return self._strengths[split]
 
@@ -39,9 +51,9 @@ class HeadStarts:
         """
         key = (split, initialization if self.features.through_hidden_layer else None)
         if key not in self._heads:
-            train = train.at_most(MOST_EXAMPLES, 0)
             found = self.probe(split, train)
             if self.features.through_hidden_layer:
+                train = train.at_most(self.most, split)
                 read = self.features.inside_head(self.features.of(train), initialization)
                 found = self._fit(read, train, found.strength)
             self._heads[key] = head_weights(found.weight, found.bias)

@@ -74,15 +74,18 @@ def fit_linear(
         bias: whether the map has one.
         strength: the penalty, where it isn't to be chosen.
     """
+    from threadpoolctl import threadpool_limits
+
     seen = drawn(len(labels), MOST_EXAMPLES, 0)
     x, y, chosen = np.asarray(features[seen], np.float64), labels[seen], None
-    if strength is None:
-        few = drawn(len(y), MOST_VALIDATED, 0)
-        own = x[few]
-        strength, chosen = choose_strength(
-            lambda rest, out: (own[rest], own[out]), y[few], classes, np.asarray(groups)[seen][few], bias=bias
-        )
-    weight, offset = Problem(x, y, classes, bias=bias).solved(strength)
+    with threadpool_limits(1):  # the matrices are small: on a busy machine two threads that wait for each other take ten times as long
+        if strength is None:
+            few = drawn(len(y), MOST_VALIDATED, 0)
+            own = x[few]
+            strength, chosen = choose_strength(
+                lambda rest, out: (own[rest], own[out]), y[few], classes, np.asarray(groups)[seen][few], bias=bias
+            )
+        weight, offset = Problem(x, y, classes, bias=bias).solved(strength)
     return Linear(weight, offset, strength, *(chosen.validation, chosen.losses) if chosen else (None, None))
 
 

@@ -30,7 +30,16 @@ SEEDS = (0, 1, 2, 3, 4)
 
 MODEL = "bert-base-uncased"
 
-TRAINING = TrainingSettings(batch_size=16, max_length=PAPER_LENGTH, epochs=50, min_steps=1, max_steps=sys.maxsize, warmup=0.0, patience=10)
+TRAINING = TrainingSettings(
+    batch_size=16,
+    max_length=PAPER_LENGTH,
+    epochs=50,
+    min_steps=1,
+    max_steps=sys.maxsize,
+    warmup=0.0,
+    patience=10,
+    head_start="random",
+)
 """The paper's training, without dropout in the backbone, so that a run ends the same in any pack."""
 
 BY_RUN = ("tasks", "ks", "seeds", "methods")

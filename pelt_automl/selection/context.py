@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pelt_automl.backbones.loading import Backbone
+from pelt_automl.baselines import HeadStarts, probed_at_most
 from pelt_automl.config import SelectionSettings
 from pelt_automl.design_space import Modification
 from pelt_automl.methods import LEARNING_RATE, METHODS
@@ -21,10 +22,14 @@ from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.text_length import TextLength
 from pelt_automl.selection.threads import Threads
 from pelt_automl.tasks import Examples, TaskData
+from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import TrainingPlan, make_plan
 from pelt_automl.training.tokens import Tokens, TokenStore, tokenize
 from pelt_automl.training.trials import TrialRun, begin
+
+HEAD_START = "head start"
+"""The decision on where the heads of all trainings start; its subject is ``probe`` or ``random``."""
 
 DEAR = 2.0
 """A training that changes the backbone itself, over one that shares a pack: it also computes the gradients of all weights."""
@@ -83,6 +88,8 @@ class Context:
     """Torch's, after `prepare`."""
     lower: LowerLayers | None = None
     """What the lower layers put out for each example, kept for all packs that leave them alone, after `prepare`."""
+    heads: HeadStarts | None = None
+    """The probe of each split, and the frozen features that it reads, after `prepare`."""
     report_opened: Tokens | None = None
     """The examples of the report split that finalists are scored on, once it is open in this process."""
     _plan: TrainingPlan | None = None
@@ -133,6 +140,8 @@ class Context:
     def ready(self, backbone: Backbone, steps: int, final_steps: int = 0) -> None:
         """Set what `prepare` has found; without `final_steps` finalists are trained as long as the search's trials."""
         self._backbone, self.lower = backbone, LowerLayers(backbone)
+        if self.heads is None:
+            self.heads = HeadStarts(FrozenFeatures(backbone), self.data.outputs, probed_at_most(self.clock.limit))
         search, training, select_size = self.settings.search, self.settings.training, self.data.sizes(self.settings.search.seed)["select"]
         self._plan = make_plan(steps, search.rungs, select_size, training)
         self._final_plan = make_plan(final_steps or steps, search.rungs, select_size, training)
@@ -174,6 +183,11 @@ class Context:
         planned = self.record.of(Planned)
         measured = planned[-1].numbers.get("pack_size") if planned else None
         return self.settings.training.pack_size or int(measured or (4 if self.backbone.device.type == "cpu" else 16))
+
+    @property
+    def heads_from_probe(self) -> bool:
+        """Whether the heads of all trainings start at the probe, as decided once; False before that."""
+        return any(decision.what == HEAD_START and decision.subject == "probe" for decision in self.record.of(Decision))
 
     @property
     def planned(self) -> Planned:
@@ -238,14 +252,16 @@ class Context:
 
     def run(self, name: str, method: str, hyper_parameters: dict[str, Any], seeds: Seeds, plan: TrainingPlan | None = None) -> TrialRun:
         """A training that hasn't started, by the search's plan unless another is given."""
+        splits = self.splits(seeds.split)
         return begin(
             name,
             self.modifications(method, hyper_parameters),
             hyper_parameters[LEARNING_RATE],
             seeds,
-            self.splits(seeds.split),
+            splits,
             plan or self.plan,
             regression=self.data.kind == "regression",
+            head=self.heads.of(seeds.split, seeds.initialization, splits[0]) if self.heads and self.heads_from_probe else None,
         )
 
     def trainer(self, phase: str, total_steps: float, *, reserve: float, plan: TrainingPlan | None = None) -> Trainer:

@@ -140,7 +140,7 @@ def served_shape(context: Context, modifications: Sequence[Modification]) -> Sha
 def memory_bytes(context: Context, method: str, hyper_parameters: HyperParameters) -> float | None:
     """Of training a configuration alone, at most, the backbone included; None where it can't be trained."""
     run = context.run(f"memory-{method}", method, dict(hyper_parameters), Seeds(context.settings.search.seed, 0, 0))
-    taken = training_bytes(context, [run])
+    taken = training_bytes(context, [replace(run, head=None)])  # steps alone
     return None if taken is None else taken + backbone_bytes(context)
 
 

@@ -239,7 +239,8 @@ def _train(context: Context, runs: Sequence[TrialRun], steps: int) -> tuple[list
 
 
 def _run(context: Context, method: str) -> TrialRun:
-    return context.run(f"speed-{method}", method, METHODS[method].defaults, Seeds(context.settings.search.seed, 0, 0))
+    run = context.run(f"speed-{method}", method, METHODS[method].defaults, Seeds(context.settings.search.seed, 0, 0))
+    return replace(run, head=None)  # no evaluation before the first step
 
 
 def _on(texts: Tokens, run: TrialRun) -> TrialRun:

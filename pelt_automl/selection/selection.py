@@ -26,6 +26,7 @@ from pelt_automl.selection.environment import effort_of, environment, key_of, se
 from pelt_automl.selection.evidence_phase import explain
 from pelt_automl.selection.field import field_of
 from pelt_automl.selection.finalist_phase import confirm
+from pelt_automl.selection.head_start import decide_head_start
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.limits import apply_limits, leave_out, left_out_before, over_parameters
 from pelt_automl.selection.options import settings_from
@@ -157,6 +158,7 @@ class Selection:
             context.ready(backbone, wanted_steps(context.data.sizes(context.settings.search.seed)["train"], training))
             context.progress("model", 0.5, 1, "measuring its speed")
             choose_threads(context)
+            decide_head_start(context)
             apply_limits(context)
             packs = choose_packs(context, probe_packs(context))
             self._plan(measure_speed(context, packs), packs)

@@ -1,0 +1,38 @@
+"""Where the heads of a selection's trainings start: decided once, the same for all methods, so that their comparison stays fair."""
+
+from pelt_automl.baselines import CrossValidation
+from pelt_automl.records import Decision
+from pelt_automl.selection.context import HEAD_START, Context
+
+
+def decide_head_start(context: Context) -> None:
+    """Write the decision, unless an earlier start has. It rests on the train part of the search's split alone."""
+    if any(decision.what == HEAD_START for decision in context.record.of(Decision)):
+        return
+    wanted, subject, why, numbers = context.settings.training.head_start, "random", "as asked (--head-start)", dict[str, float]()
+    if wanted == "auto" and context.settings.task.protocol == "paper":
+        why = "as in the paper's protocol"
+    elif wanted != "random":
+        assert context.heads is not None
+        context.progress("model", 0.4, 1, "fitting the probe")
+        seed = context.settings.search.seed
+        found = context.heads.probe(seed, context.splits(seed)[0])
+        validation, numbers = found.validation, {"strength": found.strength}
+        if validation:
+            numbers |= {"loss": validation.loss, "chance": validation.chance, "error": validation.error, "score": validation.score}
+        if wanted == "probe":
+            subject = "probe"
+        else:
+            subject, why = _by_itself(validation)
+    context.record.add(Decision(HEAD_START, subject, why, numbers))
+
+
+def _by_itself(validation: CrossValidation | None) -> tuple[str, str]:
+    if validation is None:
+        return "random", "train has too few examples, or too few different ones, to tell whether the probe is above chance"
+    words = f"its cross-validated loss inside train is {validation.loss:.3g}, a constant's {validation.chance:.3g}"
+    return (
+        ("probe", f"the probe is above chance: {words}")
+        if validation.above_chance
+        else ("random", f"the probe isn't above chance: {words}")
+    )
