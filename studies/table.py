@@ -1,0 +1,85 @@
+"""The table of trainings: every later question about start, search and finals is answered by looking trainings up in it.
+
+``record`` trains what is missing, at any time of the day; ``write`` puts what is recorded into the Parquet files of the repository;
+``status`` says how much is done.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pelt_automl.errors import PeltError, SettingsError
+from studies.table_folder import TableFolder, usual_folder
+from studies.table_recording import WORKER, Tasks, chosen_tasks, start, work
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 2 for what can't be done as it was asked."""
+    asked = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = asked.command
+    try:
+        return command(asked)
+    except PeltError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m studies.table", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--folder", type=Path, default=None, help="working folder (default: pelt-home/table)")
+    common.add_argument("--sources", default="", help="only these sources, separated by commas (default: all)")
+    common.add_argument("--model", default="minilm", help="alias, folder or Hub name of the encoder (default: minilm)")
+    timed = argparse.ArgumentParser(add_help=False)
+    timed.add_argument("--hours", type=_positive, default=None, help="begin no training after so many hours (default: no limit)")
+    record = commands.add_parser("record", parents=[common, timed], help="train what is missing")
+    record.add_argument("--processes", type=int, choices=range(1, 65), metavar="N", default=2, help="processes of one thread (default: 2)")
+    record.set_defaults(command=_record)
+    worker = commands.add_parser(WORKER, parents=[common, timed], help="one process of `record`, on its own")
+    worker.set_defaults(command=_work)
+    grid = commands.add_parser("grid", help="make table_grid.json from the search spaces")
+    grid.set_defaults(command=_grid)
+    return parser
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} isn't a number of hours above 0")
+    return value
+
+
+def _tasks(asked: argparse.Namespace) -> Tasks:
+    from studies.sources import SOURCES
+
+    return chosen_tasks(SOURCES, [name.strip() for name in asked.sources.split(",") if name.strip()])
+
+
+def _folder(asked: argparse.Namespace) -> TableFolder:
+    return TableFolder(asked.folder or usual_folder())
+
+
+def _record(asked: argparse.Namespace) -> int:
+    if not _tasks(asked):
+        raise SettingsError("there is no source to record; see python -m studies.sources")
+    folder = _folder(asked).make()
+    own = ["--folder", str(folder.path), "--sources", asked.sources, "--model", asked.model]
+    return start(asked.processes, own if asked.hours is None else [*own, "--hours", str(asked.hours)])
+
+
+def _work(asked: argparse.Namespace) -> int:
+    return work(_tasks(asked), _folder(asked).make(), asked.model, set(), asked.hours, print)
+
+
+def _grid(_: argparse.Namespace) -> int:
+    from studies.table_grid import GRID, write_configurations
+
+    write_configurations()
+    print(f"written: {GRID}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""What the table of trainings holds: which configurations of which methods, on how many seeds, and in which order they are recorded.
+
+The order is breadth first, so that any prefix of it is of use: first every source and method once, then more starts, seeds and
+configurations. What is to be cut if time is short comes last: K = 300, before it the random starts of further seeds.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pelt_automl.durable import write_text
+
+GRID = Path(__file__).with_name("table_grid.json")
+
+K, LARGER_K = 100, 300
+SEEDS = range(5)
+DEEP_SEEDS = range(24)
+LARGER_K_SEEDS = range(3)
+
+MORE_METHODS = ("ia3", "prompt")
+"""Recorded in addition to the standard ones."""
+FULL = "full"
+"""Fine-tuning of every weight: so dear that it has its default only, last in each round."""
+PROBE = "probe"
+"""Not a training: the linear map that heads start from, fitted on each split's train part."""
+DEFAULT = "default"
+CONFIGURATIONS = (DEFAULT, "known-1", "known-2", "random-1", "random-2")
+LARGER_K_CONFIGURATIONS = (DEFAULT, "known-1", "known-2")
+
+DEEP_TASKS = ("sst2", "pydoc-topic", "snips")
+DEEP_TRAININGS = tuple((method, "known-1") for method in ("lora", "adapter", "bitfit", "prefix"))
+LARGER_K_TASKS = ("sst2", "pydoc-topic")
+
+HeadStart = Literal["probe", "random", "none"]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Hyper-parameters of a method, and how they were chosen."""
+
+    method: str
+    name: str
+    """``default``, ``known-1``, ``known-2``, ``random-1``, ``random-2``; a baseline has ``default`` alone."""
+    hyper_parameters: Mapping[str, Any]
+
+    @property
+    def chosen(self) -> str:
+        """``default`` (published), ``known`` (to be good) or ``random`` (a draw of the search space)."""
+        return self.name.partition("-")[0]
+
+    @property
+    def digest(self) -> str:
+        """8 hex digits of the hyper-parameters: names may move, these don't."""
+        return hashlib.sha256(json.dumps(dict(self.hyper_parameters), sort_keys=True).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One cell of the grid."""
+
+    task: str
+    k: int
+    configuration: Configuration
+    head_start: HeadStart
+    """``none`` for a baseline."""
+    seed: int
+    """Of the split, the initialization and the order: a baseline has only the first."""
+    round: str
+    """In which it is recorded."""
+
+    def key(self, model: str) -> str:
+        """Unique, and the name of its file."""
+        own = self.configuration
+        return f"{model}.{self.task}.k{self.k}.{own.method}-{own.digest}.{self.head_start}.seed{self.seed}"
+
+    def __str__(self) -> str:
+        start = "" if self.head_start == "none" else f", {self.head_start} start"
+        return f"{self.task}, K={self.k}: {self.configuration.method} {self.configuration.name}{start}, seed {self.seed}"
+
+
+Configurations = Mapping[str, Mapping[str, Configuration]]
+"""By method and name."""
+
+
+def committed_configurations(path: Path = GRID) -> Configurations:
+    """Those of ``table_grid.json``, and the baselines."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    found = {method: {name: Configuration(method, name, values) for name, values in own.items()} for method, own in content.items()}
+    return found | {PROBE: {DEFAULT: Configuration(PROBE, DEFAULT, {})}}
+
+
+def write_configurations(path: Path = GRID) -> None:
+    """Make ``table_grid.json`` from the program's search spaces: the only part of the table that needs them."""
+    from studies.table_configurations import configurations
+
+    write_text(path, json.dumps(configurations(), indent=1) + "\n")
+
+
+def trainings(tasks: Sequence[str], configurations: Configurations) -> Iterator[Training]:
+    """All trainings of these tasks in the order in which they are recorded, each once."""
+    seen = set[tuple[object, ...]]()
+    for own in _with_repetitions(tasks, configurations):
+        identity = (own.task, own.k, own.configuration.method, own.configuration.digest, own.head_start, own.seed)
+        if identity not in seen:
+            seen.add(identity)
+            yield own
+
+
+@dataclass(frozen=True)
+class _Round:
+    """Trainings that are recorded together: all tasks of the first method and configuration, then those of the next."""
+
+    name: str
+    configurations: Sequence[str]
+    seeds: Sequence[int]
+    head_start: HeadStart
+    k: int = K
+    tasks: Sequence[str] | None = None
+    """None: all."""
+    only: Sequence[tuple[str, str]] | None = None
+    """Methods and configurations; None: every method."""
+
+
+_ROUNDS = (
+    _Round("defaults, seed 0, probe", [DEFAULT], [0], "probe"),
+    _Round("defaults, seed 0, random", [DEFAULT], [0], "random"),
+    _Round("defaults, seed 1, probe", [DEFAULT], [1], "probe"),
+    _Round("defaults, seed 1, random", [DEFAULT], [1], "random"),
+    _Round("known, seed 0", CONFIGURATIONS[1:3], [0], "probe"),
+    _Round("random draws, seed 0", CONFIGURATIONS[3:], [0], "probe"),
+    _Round("deep slice", (), DEEP_SEEDS, "probe", tasks=DEEP_TASKS, only=DEEP_TRAININGS),
+    _Round("configurations, seed 1", CONFIGURATIONS[1:], [1], "probe"),
+    _Round("seeds 2 to 4, probe", CONFIGURATIONS, SEEDS[2:], "probe"),
+    _Round("defaults, seeds 2 to 4, random", [DEFAULT], SEEDS[2:], "random"),
+    _Round("K=300", LARGER_K_CONFIGURATIONS, LARGER_K_SEEDS, "probe", k=LARGER_K, tasks=LARGER_K_TASKS),
+)
+ROUNDS = tuple(own.name for own in _ROUNDS)
+
+
+def _with_repetitions(tasks: Sequence[str], configurations: Configurations) -> Iterator[Training]:
+    for own in _ROUNDS:
+        here = [task for task in tasks if own.tasks is None or task in own.tasks]
+        for seed in own.seeds:
+            for configuration in _of_round(own, configurations):
+                start: HeadStart = "none" if configuration.method == PROBE else own.head_start
+                yield from (Training(task, own.k, configuration, start, seed, own.name) for task in here)
+
+
+def _of_round(own: _Round, configurations: Configurations) -> list[Configuration]:
+    """The probe first, it takes a second; then the methods, all with the first configuration before any with the second; full last."""
+    if own.only is not None:
+        return [configurations[PROBE][DEFAULT], *(configurations[method][name] for method, name in own.only)]
+    tuned = [method for method in configurations if method not in (PROBE, FULL)]
+    found = [configurations[method][name] for name in own.configurations for method in tuned if name in configurations[method]]
+    full = [configurations[FULL][name] for name in own.configurations if FULL in configurations and name in configurations[FULL]]
+    return [configurations[PROBE][DEFAULT], *found, *full]

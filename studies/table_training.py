@@ -1,0 +1,266 @@
+"""One training of the table, on one thread and alone in its pack: what it was, how it went, and what it says of select and report.
+
+Only the training core is used. All settings are the program's defaults but these: fp32; texts are cut at what 99 % of the pool's texts need
+in tokens, rounded up to a multiple of 32, and at 128 at most; a training never stops early.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pelt_automl.backbones.loading import Backbone
+from pelt_automl.baselines import HeadStarts
+from pelt_automl.config import PAPER_LENGTH, SearchSettings, TrainingSettings
+from pelt_automl.methods import LEARNING_RATE, METHODS
+from pelt_automl.modifications import count_on
+from pelt_automl.records import Seeds
+from pelt_automl.tasks import METRICS, TaskData
+from pelt_automl.training.checkpoints import precision_name
+from pelt_automl.training.evaluation import Evaluation, LabelScale, Predictions, predictions_of, score_of
+from pelt_automl.training.failures import Failure
+from pelt_automl.training.features import FrozenFeatures
+from pelt_automl.training.loop import Trainer
+from pelt_automl.training.pack_training import predict_best
+from pelt_automl.training.schedule import TrainingPlan, make_plan, wanted_steps
+from pelt_automl.training.tokens import Tokens, tokenize, whole_texts
+from pelt_automl.training.trials import TrialRun, begin
+from studies.table_grid import PROBE, Training
+
+SETTINGS = TrainingSettings(patience=1_000_000, precision="fp32", pack_size=1, threads=1)
+"""The program's, without an early stop."""
+
+NEARLY_ALL, STEP = 0.99, 32
+"""The share of the pool's texts that are read whole, and the multiple that their length in tokens is rounded up to: the program's rule."""
+
+SCORES = {"classification": ("accuracy", "macro_f1"), "regression": ("spearman", "pearson", "rmse")}
+"""What stands on the curve beside the task's own metric; for classes their log loss, too."""
+
+Record = dict[str, Any]
+"""Plain values, as they stand in a line of JSON."""
+
+
+class TaskTrainings:
+    """A task at one K on a backbone, and what all its trainings share."""
+
+    def __init__(self, data: TaskData, backbone: Backbone, settings: TrainingSettings = SETTINGS) -> None:
+        """`data`: its report split is looked at whole, in its order."""
+        self.data, self.backbone, self.settings = data, backbone, settings
+        self.starts = HeadStarts(FrozenFeatures(backbone), data.outputs)
+
+    @cached_property
+    def max_length(self) -> int:
+        """Tokens of an example at most."""
+        lengths = [len(ids) for ids in whole_texts(self.data.pool, self.backbone.tokenizer)]
+        needed = int(np.quantile(lengths, NEARLY_ALL, method="inverted_cdf"))
+        return min(STEP * -(-needed // STEP), self.settings.max_length or PAPER_LENGTH, self.backbone.shape.positions or PAPER_LENGTH)
+
+    @cached_property
+    def pool(self) -> Tokens:
+        return tokenize(self.data.pool, self.backbone.tokenizer, self.max_length)
+
+    @cached_property
+    def report(self) -> Tokens:
+        return tokenize(self.data.report, self.backbone.tokenizer, self.max_length)
+
+    def split(self, seed: int) -> tuple[Tokens, Tokens]:
+        """Train and select."""
+        train, select = self.data.indices(seed)
+        return self.pool.take(train.tolist()), self.pool.take(select.tolist())
+
+    def plan(self, seed: int) -> TrainingPlan:
+        """As the program would plan it without a time limit."""
+        train, select = self.split(seed)
+        return make_plan(wanted_steps(len(train), self.settings), SearchSettings.rungs, len(select), self.settings)
+
+    def record(self, training: Training) -> Record:
+        """Train it, or fit it, and say how it went. An exception in the training is a failure with its cause."""
+        return (_fitted if training.configuration.method == PROBE else _trained)(self, training)
+
+
+@dataclass
+class _Watched:
+    """A source of one training, which looks on."""
+
+    run: TrialRun
+    data: TaskData
+    given: bool = False
+    state_bytes: int | None = None
+    steps: list[int] = field(default_factory=list)
+    curve: dict[str, list[float]] = field(default_factory=dict)
+    """By score, one value for each of `steps`."""
+    predicted: dict[int, Predictions] = field(default_factory=dict)
+    """On select, by step."""
+
+    def next(self, waiting: Sequence[TrialRun]) -> TrialRun | None:  # noqa: ARG002 the protocol's
+        """The one, once."""
+        run, self.given = (None if self.given else self.run), True
+        return run
+
+    def judge(self, run: TrialRun) -> None:
+        """At a rung it holds all that it would need to go on later."""
+        self.state_bytes = bytes_of(run.progress.continuation)
+
+    def ended(self, run: TrialRun) -> None:
+        """Nothing is left to do."""
+
+    def evaluated(self, run: TrialRun, step: int, evaluation: Evaluation) -> None:
+        """A point of the curve."""
+        predictions = predictions_of(evaluation, run.scale)
+        self.predicted[step] = predictions
+        self.steps.append(step)
+        for name, value in scores(self.data, run.select.labels, predictions, evaluation.logits).items():
+            self.curve.setdefault(name, []).append(value)
+
+
+def bytes_of(tensors: Mapping[str, Tensor]) -> int:
+    """What they take."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def scores(data: TaskData, labels: NDArray[np.float64], predictions: Predictions, logits: NDArray[np.floating]) -> dict[str, float]:
+    """The task's metric (``score``) and the others of its kind; ``log_loss`` in nats."""
+    found = {"score": score_of(data.metric, labels, predictions)}
+    found |= {name: score_of(METRICS[name], labels, predictions) for name in SCORES[data.kind]}
+    if data.kind == "classification":
+        shifted = np.asarray(logits, np.float64) - logits.max(axis=1, keepdims=True)
+        own = shifted[np.arange(len(labels)), labels.astype(np.int64)]
+        found["log_loss"] = float((np.log(np.exp(shifted).sum(axis=1)) - own).mean())
+    return found
+
+
+def _trained(task: TaskTrainings, training: Training) -> Record:
+    configuration, data, backbone = training.configuration, task.data, task.backbone
+    train, select = task.split(training.seed)
+    plan = task.plan(training.seed)
+    seeds = Seeds(training.seed, training.seed, training.seed)
+    probe = task.starts.probe(training.seed, train)  # kept: not part of the training's time
+    head = task.starts.of(training.seed, training.seed, train) if training.head_start == "probe" else None
+    modifications = METHODS[configuration.method].modifications(configuration.hyper_parameters)
+    rate = configuration.hyper_parameters[LEARNING_RATE]
+    regression = data.kind == "regression"
+    run = begin(configuration.method, modifications, rate, seeds, (train, select), plan, regression=regression, head=head)
+    watched = _Watched(run, data)
+    trainer = Trainer(backbone, plan, data.metric, data.outputs, on_evaluation=watched.evaluated)
+    processor, wall = time.process_time(), time.perf_counter()
+    trainer.stream(watched, 1)
+    trained, wall = time.process_time(), time.perf_counter() - wall
+    report, cause = _reported(trainer, run, task.report)
+    progress = run.progress
+    losses = {point.step: point.train_loss for point in progress.curve}
+    count = count_on(run.modifications, backbone, data.outputs)
+    steps = [*plan.rungs, plan.steps]
+    return _record(task, training, train, select, probe.validation is not None and probe.validation.above_chance) | {
+        "failure": cause,
+        "steps": progress.step,
+        "rungs": list(plan.rungs),
+        "parameters": count.kept,
+        "parameters_trained": count.kept + count.training_only,
+        "state_bytes": watched.state_bytes,
+        "tokens_computed": progress.tokens_computed,
+        "tokens_of_text": progress.tokens_of_text,
+        "processor_seconds": trained - processor,
+        "report_processor_seconds": time.process_time() - trained,
+        "wall_seconds": wall,
+        "curve": {"step": watched.steps, "train_loss": [losses.get(step) for step in watched.steps]} | watched.curve,
+        "select": {str(step): plain(data, watched.predicted[step]) for step in steps if step in watched.predicted},
+        "select_best": plain(data, progress.best_predictions) if report is not None else None,
+        "best_step": _best_step(run, data),
+        "select_score": progress.best_score,
+        "report": None if report is None else plain(data, report),
+        "report_score": None if report is None else score_of(data.metric, task.report.labels, report),
+    }
+
+
+def _reported(trainer: Trainer, run: TrialRun, tokens: Tokens) -> tuple[Predictions | None, str]:
+    """What the best checkpoint says of the report split, or why there is nothing."""
+    if run.progress.state != "completed":
+        return None, run.progress.cause or f"it is {run.progress.state}"
+    try:
+        return predict_best(trainer, run, tokens), ""
+    except Exception as error:  # noqa: BLE001 as in the training
+        return None, Failure.of(error).cause
+
+
+def _best_step(run: TrialRun, data: TaskData) -> int | None:
+    """The checkpoint that report was scored with: of equals the latest."""
+    curve = run.progress.curve
+    sign = 1 if data.metric.greater_is_better else -1
+    return max(curve, key=lambda point: (sign * point.select_score, point.step)).step if curve else None
+
+
+def _fitted(task: TaskTrainings, training: Training) -> Record:
+    """The probe: no steps, no order, no initialization."""
+    data, (train, select) = task.data, task.split(training.seed)
+    task.starts.features.of(train)
+    processor, wall = time.process_time(), time.perf_counter()
+    probe = task.starts.probe(training.seed, train)
+    fitted, wall = time.process_time(), time.perf_counter() - wall
+    scale = LabelScale.of(train.labels, regression=data.kind == "regression")
+
+    def predicted(tokens: Tokens) -> tuple[Predictions, NDArray[np.float32]]:
+        logits = np.asarray(probe.outputs(task.starts.features.of(tokens)), np.float32)
+        return predictions_of(Evaluation(logits, []), scale), logits
+
+    (on_select, logits), (on_report, _) = predicted(select), predicted(task.report)
+    found = scores(data, select.labels, on_select, logits)
+    parameters = probe.weight.size + (0 if probe.bias is None else probe.bias.size)
+    return _record(task, training, train, select, probe.validation is not None and probe.validation.above_chance) | {
+        "failure": "",
+        "steps": 0,
+        "rungs": [],
+        "parameters": parameters,
+        "parameters_trained": parameters,
+        "state_bytes": None,
+        "tokens_computed": 0,
+        "tokens_of_text": 0,
+        "processor_seconds": fitted - processor,
+        "report_processor_seconds": time.process_time() - fitted,
+        "wall_seconds": wall,
+        "curve": {"step": [0], "train_loss": [None]} | {name: [value] for name, value in found.items()},
+        "select": {},
+        "select_best": plain(data, on_select),
+        "best_step": 0,
+        "select_score": found["score"],
+        "report": plain(data, on_report),
+        "report_score": score_of(data.metric, task.report.labels, on_report),
+    }
+
+
+def _record(task: TaskTrainings, training: Training, train: Tokens, select: Tokens, above_chance: bool) -> Record:
+    data, configuration = task.data, training.configuration
+    return {
+        "task": training.task,
+        "kind": data.kind,
+        "metric": data.metric.name,
+        "classes": data.outputs if data.kind == "classification" else 0,
+        "k": training.k,
+        "method": configuration.method,
+        "configuration": configuration.name,
+        "chosen": configuration.chosen,
+        "hyper_parameters": dict(configuration.hyper_parameters),
+        "head_start": training.head_start,
+        "seed": training.seed,
+        "data_hash": data.data_hash,
+        "above_chance": above_chance,
+        "train_size": len(train),
+        "select_size": len(select),
+        "report_size": len(task.report),
+        "max_length": task.max_length,
+        "precision": precision_name(task.backbone.dtype),
+        "backbone": task.backbone.sha256,
+        "select_labels": plain(data, select.labels),
+        "report_labels": plain(data, task.report.labels),
+    }
+
+
+def plain(data: TaskData, values: Sequence[float] | NDArray[np.floating]) -> list[int] | list[float]:
+    """Outputs or labels as they are kept: class indices, or numbers rounded to what a float16 holds."""
+    if data.kind == "classification":
+        return [int(value) for value in values]
+    return [float(value) for value in np.asarray(values, np.float16)]

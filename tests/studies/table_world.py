@@ -1,0 +1,60 @@
+"""A made-up source in a tiny world, for the recorder's tests; also a program: a process that records (see `main`)."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pelt_automl.backbones.loading import load_backbone
+from pelt_automl.config import TaskSettings, TrainingSettings
+from pelt_automl.tasks import TaskData, load_task
+from studies.table_folder import TableFolder
+from studies.table_grid import Configuration, Training
+from studies.table_recording import Worker
+from studies.table_training import TaskTrainings
+
+QUICK = TrainingSettings(batch_size=8, epochs=4, min_steps=8, patience=1_000_000, precision="fp32", pack_size=1, threads=1)
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """As `studies.sources.SourceTask`."""
+
+    folder: Path
+    task: str = "reviews"
+    source: str = "made-up"
+    kind: str = "classification"
+    metric: str = "accuracy"
+    sealed: bool = False
+
+    def load(self, places: object = None, k: int = 100) -> TaskData:
+        return load_task(
+            TaskSettings(
+                train=self.folder / "reviews.csv", test=self.folder / "test.csv", text_columns=("text",), label_column="label", k=k
+            )
+        )
+
+
+def worker_of(world: Path, table: Path, done: set[str] = frozenset()) -> Worker:
+    backbone = load_backbone(str(world / "model"), precision="fp32")
+    tasks = {"reviews": MadeUp(world)}
+    folder = TableFolder(table).make()
+    return Worker(tasks, folder, lambda task, k: TaskTrainings(task.load(None, k), backbone, QUICK), "model", done)
+
+
+def few(count: int = 6) -> list[Training]:
+    """Trainings of the probe, LoRA and BitFit."""
+    methods = {"probe": {}, "lora": {"learning_rate": 1e-3, "rank": 2}, "bitfit": {"learning_rate": 1e-3}}
+    made = [Configuration(name, "default", values) for name, values in methods.items()]
+    return [
+        Training("reviews", 60, own, "none" if own.method == "probe" else "probe", seed, "first") for seed in range(count) for own in made
+    ][:count]
+
+
+def main() -> None:
+    """Arguments: the world's folder, the table's, how many trainings."""
+    world, table, count = sys.argv[1:]
+    worker_of(Path(world), Path(table)).work(few(int(count)))
+
+
+if __name__ == "__main__":
+    main()
