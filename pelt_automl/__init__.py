@@ -33,13 +33,15 @@ def load(path: Any, *, model: Any = None) -> "Predictor":
     """The trained winner of a selection, from the selection's folder or its ``winner`` folder.
 
     `model` says where its pretrained model is now, when that isn't where it was in training: a folder, a Hub name or ``minilm``.
+    A bag of words has none, and loads none.
     Raises `SelectionError` when there is no winner, `BackboneError` when its pretrained model can't be had or has other weights.
     """
     from pathlib import Path
 
-    from pelt_automl.training.predicting import load_predictor, winner_of
+    from pelt_automl.training.predicting import winner_of
 
-    return load_predictor(winner_of(Path(path)), model=model)
+    found: Predictor = import_module("pelt_automl.baselines").load_winner(winner_of(Path(path)), model=model)
+    return found
 
 
 def __getattr__(name: str) -> Any:

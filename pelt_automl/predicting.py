@@ -60,8 +60,9 @@ def predict_file(selection: Path, input_file: Path, output_file: Path, options: 
     Raises `TaskError` for a file that can't be read, `SettingsError` for columns that are missing or would be overwritten and for an output
     that can't be written, and the errors of `pelt_automl.load`.
     """
+    from pelt_automl.baselines.winner import load_winner
     from pelt_automl.training.checkpoints import load_config
-    from pelt_automl.training.predicting import PredictionWarning, load_predictor, softmax, winner_of
+    from pelt_automl.training.predicting import PredictionWarning, softmax, winner_of
 
     options = options or PredictOptions()
     if problems := _output_problems(input_file, output_file, options):
@@ -81,7 +82,7 @@ def predict_file(selection: Path, input_file: Path, output_file: Path, options: 
         raise SettingsError(f"{config.task} is a regression: it has no classes, and so no probabilities; leave --probabilities out")
     texts = [tuple(cell_text(row.get(column)) or "" for column in columns) for row in table.rows]
     present = [number for number, parts in enumerate(texts) if all(parts)]
-    predictor = load_predictor(winner, model=options.model)
+    predictor = load_winner(winner, model=options.model)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", PredictionWarning)
         logits = predictor.logits([texts[number] for number in present])

@@ -1,7 +1,8 @@
 """The winner as MLflow loads and serves it (models from code): this file is copied into the model and run where that is loaded.
 
-Only `pelt_automl` and its requirements are needed there, and the pretrained model that the winner was trained on: it isn't part of the
-model. ``model_config={"model": "/path"}`` or the variable ``PELT_AUTOML_MODEL`` says where it is when its folder has moved.
+Only `pelt_automl` and its requirements are needed there, and the pretrained model that the winner was trained on (a bag of words has
+none): it isn't part of the model. ``model_config={"model": "/path"}`` or the variable ``PELT_AUTOML_MODEL`` says where it is when its
+folder has moved.
 """
 
 import os

@@ -5,5 +5,18 @@ from pelt_automl.baselines.encoder import Encoder
 from pelt_automl.baselines.fitted import Fitted, fit_baseline, load_fitted
 from pelt_automl.baselines.head_start import HeadStarts, probed_at_most
 from pelt_automl.baselines.linear import Linear, fit_linear
+from pelt_automl.baselines.winner import load_winner, write_winner
 
-__all__ = ["CrossValidation", "Encoder", "Fitted", "HeadStarts", "Linear", "fit_baseline", "fit_linear", "load_fitted", "probed_at_most"]
+__all__ = [
+    "CrossValidation",
+    "Encoder",
+    "Fitted",
+    "HeadStarts",
+    "Linear",
+    "fit_baseline",
+    "fit_linear",
+    "load_fitted",
+    "load_winner",
+    "probed_at_most",
+    "write_winner",
+]

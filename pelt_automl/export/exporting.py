@@ -17,8 +17,8 @@ from pelt_automl.export.peft_folder import NAMES, why_not_peft, write_peft
 from pelt_automl.export.quiet import quiet
 from pelt_automl.modifications import Pack
 from pelt_automl.modifications.merging import is_prompt
-from pelt_automl.training.checkpoints import TrainedConfig
-from pelt_automl.training.predicting import Predictor, load_predictor, winner_of
+from pelt_automl.training.checkpoints import TrainedConfig, WinnerForm, load_config
+from pelt_automl.training.predicting import TrainedPredictor, load_predictor, winner_of
 
 Kind = Literal["merged", "peft"]
 
@@ -37,6 +37,14 @@ class Format:
 
 
 FORMATS: dict[Kind, Format] = {"merged": Format(why_not_merged, write_merged), "peft": Format(why_not_peft, write_peft)}
+
+
+NO_MODEL: dict[WinnerForm, str] = {
+    "apart": "it reads the two texts of a pair one by one and compares them, and transformers' and peft's models read them together",
+    "words": "it counts words and has no pretrained model that transformers or peft could load",
+    "neighbors": "it compares a text with the train examples that it keeps, which no model of transformers or peft does",
+}
+"""Why a contender of this form is a folder for no other program."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,11 @@ def export_winner(selection: Path, output: Path, *, merged: bool, peft: bool, mo
     if merged == peft:
         raise SettingsError("say what to write: --merged (a plain transformers folder) or --peft (a folder of HF peft), one of the two")
     kind: Kind = "merged" if merged else "peft"
+    if reason := NO_MODEL.get((config := load_config(winner_of(selection))).form):
+        raise SettingsError(
+            f"{config.method} can't be exported: {reason}. Predict with it (`pelt-automl predict`), serve it (`mlflow models serve`), "
+            "or select again with --baselines none"
+        )
     predictor = load_predictor(winner_of(selection), precision="fp32", device=torch.device("cpu"), model=model)
     trained, backbone = predictor.config, predictor.pack.backbone
     output = expanded(output).absolute()
@@ -111,7 +124,7 @@ def _why_not_there(output: Path) -> list[str]:
     return []
 
 
-def _write(predictor: Predictor, form: Format, output: Path) -> float:
+def _write(predictor: TrainedPredictor, form: Format, output: Path) -> float:
     """Write to a folder of another name, and move it into place when it has proved right: what is there is whole."""
     from transformers import AutoConfig
 

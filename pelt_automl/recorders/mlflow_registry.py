@@ -222,7 +222,7 @@ def _signature(columns: list[str], kind: str) -> "ModelSignature":
 
 def requirements(config: dict[str, Any]) -> list[str]:
     """``name==version`` of what is installed, without a build's local part (``+cpu``), which no package index has."""
-    names = [*LIBRARIES, *([MINILM] if config["backbone"]["name"] == "minilm" else [])]
+    names = [*LIBRARIES, *([MINILM] if config["backbone"].get("name") == "minilm" else [])]
     return [f"{name}=={re.sub(r'[+].*', '', found)}" for name in names if (found := _installed(name))]
 
 

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,6 +29,10 @@ _PROGRESS, _OWNER = "progress", "of"
 _CONTENT = "crc32"
 """In a file's metadata: of its tensors' names, types, shapes and values."""
 
+WinnerForm = Literal["trained", "apart", "words", "neighbors"]
+"""What a winner is: a method's trained weights and head (of the probe a head alone), or what `baselines` keeps of a contender that is none:
+a map of two texts' own features, weights of words, or examples."""
+
 
 @dataclass(frozen=True)
 class TrainedConfig:
@@ -45,12 +49,14 @@ class TrainedConfig:
     """Names of the one or two columns that the texts came from."""
     scale: LabelScale
     max_length: int
+    """Tokens that a text is cut to; 0 for a bag of words, which cuts none."""
     precision: str
     """``bf16`` or ``fp32``: what it was trained in."""
     backbone: dict[str, str]
-    """``name``, ``location`` and ``sha256`` of the pretrained model."""
+    """``name``, ``location`` and ``sha256`` of the pretrained model; empty for a bag of words, which has none."""
     task: str
     format: int = FORMAT
+    form: WinnerForm = "trained"
 
     @property
     def outputs(self) -> int:
@@ -75,14 +81,16 @@ class TrainedConfig:
 
     def problems(self) -> list[str]:
         """What can't be: values of the right types that no training leads to."""
+        words = self.form == "words"
         rules = (
             (self.format == FORMAT, f"format is {self.format}; this version reads {FORMAT}"),
             (self.kind in ("classification", "regression"), f"kind is {self.kind!r}"),
             (len(self.labels) > 1 or self.kind != "classification", f"there are {len(self.labels)} labels"),
             (len(self.text_columns) in (1, 2), f"there are {len(self.text_columns)} text columns"),
-            (self.max_length > 0, f"max_length is {self.max_length}"),
+            (self.max_length > 0 or words, f"max_length is {self.max_length}"),
             (self.precision in ("bf16", "fp32"), f"precision is {self.precision!r}"),
-            ({"name", "location", "sha256"} <= set(self.backbone), "backbone lacks name, location or sha256"),
+            ({"name", "location", "sha256"} <= set(self.backbone) or words, "backbone lacks name, location or sha256"),
+            (self.form == "trained" or not self.modifications, f"form is {self.form}, which has no modifications"),
         )
         return [message for holds, message in rules if not holds]
 

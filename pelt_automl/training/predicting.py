@@ -1,6 +1,7 @@
 """A trained method that is ready to predict."""
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,33 +29,37 @@ class PredictionWarning(UserWarning):
     """Texts that are cut or missing."""
 
 
-class Predictor:
-    """The recommended method with its trained weights on its pretrained backbone."""
+class Predictor(ABC):
+    """A recommended method, or a contender that trains no backbone, ready to predict."""
 
-    def __init__(self, config: TrainedConfig, pack: Pack) -> None:
-        """`pack` holds this one trained method."""
-        self.config, self.pack = config, pack
+    def __init__(self, config: TrainedConfig) -> None:
+        """`config`: the winner's."""
+        self.config = config
 
-    def logits(self, texts: Sequence[Text | None]) -> NDArray[np.float32]:
-        """Outputs of the head, ``(examples, C)``; NaN for an example without text.
+    @abstractmethod
+    def outputs(self, examples: Examples) -> tuple[NDArray[np.floating], dict[str, int]]:
+        """Outputs ``(examples, C)``, and what was cut of their texts (see `Tokens.cut`). Labels aren't looked at."""
+
+    def logits(self, texts: Sequence[Text | None]) -> NDArray[np.floating]:
+        """Outputs, ``(examples, C)``, of a head, or log probabilities; NaN for an example without text.
 
         Raises `SelectionError` when one text comes where a list of them is expected, or sentences where pairs are needed.
         """
         rows = self._rows(texts)
         present = [number for number, row in enumerate(rows) if row is not None]
-        found = np.full((len(rows), self.config.outputs), np.nan, dtype=np.float32)
+        found: NDArray[np.floating] = np.full((len(rows), self.config.outputs), np.nan, dtype=np.float32)
         given = tuple(row for row in rows if row is not None)
         if given:
-            backbone, most = self.pack.backbone, self.config.max_length
-            tokens = tokenize(Examples(given, (0,) * len(given)), backbone.tokenizer, most, backbone.shape.vocabulary)
-            if (cut := tokens.cut)["cut"]:
+            own, cut = self.outputs(Examples(given, (0,) * len(given)))
+            if cut["cut"]:
                 warnings.warn(
-                    f"{cut['cut']:,} of {cut['texts']:,} texts are longer than the {most} tokens that the method was trained to read, and "
-                    f"are cut there: {cut['lost']:,} of {cut['tokens']:,} tokens are lost",
+                    f"{cut['cut']:,} of {cut['texts']:,} texts are longer than the {self.config.max_length} tokens that the method was "
+                    f"trained to read, and are cut there: {cut['lost']:,} of {cut['tokens']:,} tokens are lost",
                     PredictionWarning,
                     stacklevel=3,
                 )
-            found[present] = evaluate(self.pack, [tokens])[0].logits
+            found = found.astype(own.dtype)
+            found[present] = own
         if len(given) < len(rows):
             empty = [number for number, row in enumerate(rows) if row is None]
             warnings.warn(f"no text at {positions(empty, 'index', 'indices')}: nothing is predicted there", PredictionWarning, stacklevel=3)
@@ -75,7 +80,7 @@ class Predictor:
         """
         return self.answers(self.logits(texts))
 
-    def answers(self, logits: NDArray[np.float32]) -> list[str | None] | list[float | None]:
+    def answers(self, logits: NDArray[np.floating]) -> list[str | None] | list[float | None]:
         """What outputs ``(examples, C)`` say: class names, or numbers; None where they are NaN."""
         missing = [bool(np.isnan(row).any()) for row in logits]
         if self.config.kind == "classification":
@@ -110,12 +115,27 @@ class Predictor:
         return rows
 
 
+class TrainedPredictor(Predictor):
+    """A method with its trained weights on its pretrained backbone."""
+
+    def __init__(self, config: TrainedConfig, pack: Pack) -> None:
+        """`pack` holds this one trained method."""
+        super().__init__(config)
+        self.pack = pack
+
+    def outputs(self, examples: Examples) -> tuple[NDArray[np.floating], dict[str, int]]:
+        """See `Predictor`."""
+        backbone = self.pack.backbone
+        tokens = tokenize(examples, backbone.tokenizer, self.config.max_length, backbone.shape.vocabulary)
+        return evaluate(self.pack, [tokens])[0].logits, tokens.cut
+
+
 def counted_texts(count: int) -> str:
     """``1 text``, ``2 texts``."""
     return f"{count} text{'s' if count != 1 else ''}"
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Over the last axis."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return cast("NDArray[np.float64]", shifted / shifted.sum(axis=-1, keepdims=True))
@@ -130,28 +150,41 @@ def winner_of(path: Path) -> Path:
 
 def load_predictor(
     folder: Path, precision: Precision | None = None, device: torch.device | None = None, model: str | Path | None = None
-) -> Predictor:
-    """Load what `save_trained` wrote, on the backbone that it was trained on.
+) -> TrainedPredictor:
+    """Load what `save_trained` wrote, on the backbone that it was trained on. For winners of all forms see `baselines.load_winner`.
 
     In the precision of the training and on the best device, unless others are given. `model`: where the backbone is now, when that isn't
     where it was: a folder, a Hub name or ``minilm``, checked by the SHA-256 of its weights. Raises `SelectionError` when the folder holds
     no trained method or doesn't fit, `BackboneError` when the backbone can't be had or is another one.
     """
+    config = load_config(folder)
+    if config.form != "trained":
+        raise SelectionError(f"{folder} holds no trained method: {config.method} keeps {config.form}")
+    return TrainedPredictor(config, trained_pack(config, backbone_of(config, folder, precision, device, model), folder / WEIGHTS))
+
+
+def backbone_of(
+    config: TrainedConfig,
+    folder: Path,
+    precision: Precision | None = None,
+    device: torch.device | None = None,
+    model: str | Path | None = None,
+) -> Backbone:
+    """The pretrained model of a winner, with the tokenizer that lies in the winner's folder. Arguments and errors: see `load_predictor`."""
     from transformers import AutoTokenizer
 
-    config = load_config(folder)
-    backbone = _backbone_of(config, folder, precision, device, model)
+    backbone = _pretrained(config, folder, precision, device, model)
     try:
         own = AutoTokenizer.from_pretrained(str(folder / TOKENIZER), trust_remote_code=False, local_files_only=True)
     except Exception as error:  # a damaged file shows itself in many ways
         raise SelectionError(f"the tokenizer in {folder / TOKENIZER} can't be read: {type(error).__name__}: {error}") from error
-    return Predictor(config, trained_pack(config, replace(backbone, tokenizer=own), folder / WEIGHTS))
+    return replace(backbone, tokenizer=own)
 
 
 ELSEWHERE = "--model FOLDER (in Python: model=...)"
 
 
-def _backbone_of(
+def _pretrained(
     config: TrainedConfig, folder: Path, precision: Precision | None, device: torch.device | None, model: str | Path | None
 ) -> Backbone:
     trained_on = config.backbone
