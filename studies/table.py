@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pelt_automl.errors import PeltError, SettingsError
 from studies.table_folder import TableFolder, usual_folder
-from studies.table_recording import WORKER, Tasks, chosen_tasks, start, work
+from studies.table_grid import Training, committed_configurations, trainings
+from studies.table_recording import WORKER, Tasks, chosen_tasks, name_of, start, work
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     record.set_defaults(command=_record)
     worker = commands.add_parser(WORKER, parents=[common, timed], help="one process of `record`, on its own")
     worker.set_defaults(command=_work)
+    status = commands.add_parser("status", parents=[common], help="say how much is recorded, and how long the rest takes")
+    status.set_defaults(command=_status)
+    write = commands.add_parser("write", parents=[common], help="put what is recorded into the Parquet files of the repository")
+    write.add_argument("--table", type=Path, default=None, help="folder with the Parquet files (default: studies/table)")
+    write.set_defaults(command=_write)
     grid = commands.add_parser("grid", help="make table_grid.json from the search spaces")
     grid.set_defaults(command=_grid)
     return parser
@@ -70,7 +76,42 @@ def _record(asked: argparse.Namespace) -> int:
 
 
 def _work(asked: argparse.Namespace) -> int:
-    return work(_tasks(asked), _folder(asked).make(), asked.model, set(), asked.hours, print)
+    from studies.table_files import done_keys
+
+    return work(_tasks(asked), _folder(asked).make(), asked.model, done_keys(), asked.hours, print)
+
+
+def _wanted(tasks: Tasks) -> list[Training]:
+    return list(trainings(list(tasks), committed_configurations()))
+
+
+def _status(asked: argparse.Namespace) -> int:
+    from studies.table_files import seconds_seen
+    from studies.table_status import Seconds, status_text
+
+    tasks, model = _tasks(asked), name_of(asked.model)
+    wanted = {training.key(model): training for training in _wanted(tasks)}
+    written = {row["key"]: row for row in seconds_seen()}
+    seen = {key: row for key, row in (dict(_folder(asked).records()) | written).items() if key in wanted}
+    sources = {name: task.source for name, task in tasks.items()}
+    print(status_text(list(wanted.values()), seen.keys(), model, sources, Seconds.of(seen.values())))
+    print(f"{len(seen.keys() - written.keys()):,} of them are in the working folder alone; write puts them into the table.")
+    return 0
+
+
+def _write(asked: argparse.Namespace) -> int:
+    from studies.table_files import TABLE, write_table
+
+    tasks, folder = _tasks(asked), asked.table or TABLE
+    wanted = {training.key(name_of(asked.model)) for training in _wanted(tasks)}
+    records = dict(_folder(asked).records())
+    sealed = {task.source for task in tasks.values() if task.sealed}
+    for source, new in write_table([record for key, record in records.items() if key in wanted], sealed, folder).items():
+        path = folder / f"{source}.parquet"
+        print(f"{path}: {new:,} new trainings, {path.stat().st_size / 1e6:.2f} MB")
+    if others := len(records.keys() - wanted):
+        print(f"{others:,} files of the working folder aren't in the grid of these sources and this model, and were left out")
+    return 0
 
 
 def _grid(_: argparse.Namespace) -> int:

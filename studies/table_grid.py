@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pelt_automl.durable import write_text
+from pelt_automl.methods import BASELINES
 
 GRID = Path(__file__).with_name("table_grid.json")
 
@@ -25,7 +26,7 @@ MORE_METHODS = ("ia3", "prompt")
 FULL = "full"
 """Fine-tuning of every weight: so dear that it has its default only, last in each round."""
 PROBE = "probe"
-"""Not a training: the linear map that heads start from, fitted on each split's train part."""
+"""Of the baselines, the one whose linear map heads start from."""
 DEFAULT = "default"
 CONFIGURATIONS = (DEFAULT, "known-1", "known-2", "random-1", "random-2")
 LARGER_K_CONFIGURATIONS = (DEFAULT, "known-1", "known-2")
@@ -52,8 +53,15 @@ class Configuration:
         return self.name.partition("-")[0]
 
     @property
+    def fitted(self) -> bool:
+        """Whether it is a baseline, which has no training: fitted on each split's train part."""
+        return self.method in BASELINES
+
+    @property
     def digest(self) -> str:
         """8 hex digits of the hyper-parameters: names may move, these don't."""
+        if self.fitted:
+            return "fitted"
         return hashlib.sha256(json.dumps(dict(self.hyper_parameters), sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -89,7 +97,7 @@ def committed_configurations(path: Path = GRID) -> Configurations:
     """Those of ``table_grid.json``, and the baselines."""
     content = json.loads(path.read_text(encoding="utf-8"))
     found = {method: {name: Configuration(method, name, values) for name, values in own.items()} for method, own in content.items()}
-    return found | {PROBE: {DEFAULT: Configuration(PROBE, DEFAULT, {})}}
+    return found | {name: {DEFAULT: Configuration(name, DEFAULT, {})} for name in BASELINES}
 
 
 def write_configurations(path: Path = GRID) -> None:
@@ -145,15 +153,16 @@ def _with_repetitions(tasks: Sequence[str], configurations: Configurations) -> I
         here = [task for task in tasks if own.tasks is None or task in own.tasks]
         for seed in own.seeds:
             for configuration in _of_round(own, configurations):
-                start: HeadStart = "none" if configuration.method == PROBE else own.head_start
+                start: HeadStart = "none" if configuration.fitted else own.head_start
                 yield from (Training(task, own.k, configuration, start, seed, own.name) for task in here)
 
 
 def _of_round(own: _Round, configurations: Configurations) -> list[Configuration]:
-    """The probe first, it takes a second; then the methods, all with the first configuration before any with the second; full last."""
+    """The baselines first, they take a second; then the methods, all with one configuration before any with the next; full last."""
+    fitted = [configurations[name][DEFAULT] for name in BASELINES]
     if own.only is not None:
-        return [configurations[PROBE][DEFAULT], *(configurations[method][name] for method, name in own.only)]
-    tuned = [method for method in configurations if method not in (PROBE, FULL)]
+        return [*fitted, *(configurations[method][name] for method, name in own.only)]
+    tuned = [method for method in configurations if method not in (*BASELINES, FULL)]
     found = [configurations[method][name] for name in own.configurations for method in tuned if name in configurations[method]]
-    full = [configurations[FULL][name] for name in own.configurations if FULL in configurations and name in configurations[FULL]]
-    return [configurations[PROBE][DEFAULT], *found, *full]
+    full = [configurations[FULL][name] for name in own.configurations if name in configurations.get(FULL, {})]
+    return [*fitted, *found, *full]

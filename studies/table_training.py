@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.baselines import HeadStarts
+from pelt_automl.baselines import Encoder, HeadStarts, fit_baseline
 from pelt_automl.config import PAPER_LENGTH, SearchSettings, TrainingSettings
-from pelt_automl.methods import LEARNING_RATE, METHODS
+from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.modifications import count_on
 from pelt_automl.records import Seeds
-from pelt_automl.tasks import METRICS, TaskData
+from pelt_automl.tasks import METRICS, Examples, TaskData
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.evaluation import Evaluation, LabelScale, Predictions, predictions_of, score_of
 from pelt_automl.training.failures import Failure
@@ -30,7 +30,7 @@ from pelt_automl.training.pack_training import predict_best
 from pelt_automl.training.schedule import TrainingPlan, make_plan, wanted_steps
 from pelt_automl.training.tokens import Tokens, tokenize, whole_texts
 from pelt_automl.training.trials import TrialRun, begin
-from studies.table_grid import PROBE, Training
+from studies.table_grid import Training
 
 SETTINGS = TrainingSettings(patience=1_000_000, precision="fp32", pack_size=1, threads=1)
 """The program's, without an early stop."""
@@ -62,11 +62,15 @@ class TaskTrainings:
 
     @cached_property
     def pool(self) -> Tokens:
-        return tokenize(self.data.pool, self.backbone.tokenizer, self.max_length)
+        return self.tokenized(self.data.pool)
 
     @cached_property
     def report(self) -> Tokens:
-        return tokenize(self.data.report, self.backbone.tokenizer, self.max_length)
+        return self.tokenized(self.data.report)
+
+    def tokenized(self, examples: Examples) -> Tokens:
+        """Cut at `max_length`."""
+        return tokenize(examples, self.backbone.tokenizer, self.max_length)
 
     def split(self, seed: int) -> tuple[Tokens, Tokens]:
         """Train and select."""
@@ -80,7 +84,7 @@ class TaskTrainings:
 
     def record(self, training: Training) -> Record:
         """Train it, or fit it, and say how it went. An exception in the training is a failure with its cause."""
-        return (_fitted if training.configuration.method == PROBE else _trained)(self, training)
+        return (_fitted if training.configuration.method in BASELINES else _trained)(self, training)
 
 
 @dataclass
@@ -195,32 +199,35 @@ def _best_step(run: TrialRun, data: TaskData) -> int | None:
 
 
 def _fitted(task: TaskTrainings, training: Training) -> Record:
-    """The probe: no steps, no order, no initialization."""
+    """A contender that trains no backbone: no steps, no order, no initialization. Its seconds are those of the fit, features at hand."""
     data, (train, select) = task.data, task.split(training.seed)
-    task.starts.features.of(train)
+    own, _ = data.split(training.seed)
+    selected = data.pool.take(data.indices(training.seed)[1].tolist())
+    encoder = Encoder(task.starts.features, task.tokenized)
+    if BASELINES[training.configuration.method].reads_backbone:
+        encoder.joint(own)
     processor, wall = time.process_time(), time.perf_counter()
-    probe = task.starts.probe(training.seed, train)
-    fitted, wall = time.process_time(), time.perf_counter() - wall
-    scale = LabelScale.of(train.labels, regression=data.kind == "regression")
+    fitted = fit_baseline(training.configuration.method, own, data.outputs, encoder)
+    ready, wall = time.process_time(), time.perf_counter() - wall
 
-    def predicted(tokens: Tokens) -> tuple[Predictions, NDArray[np.float32]]:
-        logits = np.asarray(probe.outputs(task.starts.features.of(tokens)), np.float32)
-        return predictions_of(Evaluation(logits, []), scale), logits
+    def predicted(examples: Examples) -> tuple[Predictions, NDArray[np.float64]]:
+        outputs = fitted.outputs(examples)
+        return predictions_of(Evaluation(outputs.astype(np.float32), []), LabelScale()), outputs  # numbers are in the labels' unit
 
-    (on_select, logits), (on_report, _) = predicted(select), predicted(task.report)
-    found = scores(data, select.labels, on_select, logits)
-    parameters = probe.weight.size + (0 if probe.bias is None else probe.bias.size)
-    return _record(task, training, train, select, probe.validation is not None and probe.validation.above_chance) | {
+    (on_select, outputs), (on_report, _) = predicted(selected), predicted(data.report)
+    found = scores(data, select.labels, on_select, outputs)
+    validation = fitted.validation
+    return _record(task, training, train, select, validation is not None and validation.above_chance) | {
         "failure": "",
         "steps": 0,
         "rungs": [],
-        "parameters": parameters,
-        "parameters_trained": parameters,
+        "parameters": fitted.parameters,
+        "parameters_trained": fitted.parameters,
         "state_bytes": None,
         "tokens_computed": 0,
         "tokens_of_text": 0,
-        "processor_seconds": fitted - processor,
-        "report_processor_seconds": time.process_time() - fitted,
+        "processor_seconds": ready - processor,
+        "report_processor_seconds": time.process_time() - ready,
         "wall_seconds": wall,
         "curve": {"step": [0], "train_loss": [None]} | {name: [value] for name, value in found.items()},
         "select": {},

@@ -8,6 +8,7 @@ from pelt_automl.methods import METHODS
 from studies.table_configurations import configurations
 from studies.table_grid import LARGER_K, ROUNDS, committed_configurations, trainings
 
+BASELINES = ["probe", "bag-of-words", "neighbors"]
 TASKS = ["sst2", "rte", "pydoc-topic", "mail-spam"]
 TUNED = ["head", "bitfit", "lora", "adapter", "prefix", "mam", "unipelt-ap", "unipelt-apl", "ia3", "prompt"]
 
@@ -20,7 +21,7 @@ def grid():
 def test_the_committed_grid_is_what_the_search_spaces_give():
     committed = committed_configurations()
     made = configurations()
-    assert {m: {n: dict(c.hyper_parameters) for n, c in own.items()} for m, own in committed.items() if m != "probe"} == made
+    assert {m: {n: dict(c.hyper_parameters) for n, c in own.items()} for m, own in committed.items() if m not in BASELINES} == made
     assert set(made) == {"full", *TUNED}
     assert list(made["full"]) == ["default"]
     assert all(list(made[method]) == ["default", "known-1", "known-2", "random-1", "random-2"] for method in TUNED)
@@ -45,7 +46,8 @@ def test_every_cell_that_was_asked_for_is_in_the_grid(grid):
             assert cells[task, 100, method, "known-1", "random"] == 0
         assert cells[task, 100, "full", "default", "probe"] == cells[task, 100, "full", "default", "random"] == 5
         assert cells[task, 100, "full", "known-1", "probe"] == 0
-        assert cells[task, 100, "probe", "default", "none"] == (24 if task in ("sst2", "pydoc-topic") else 5)
+        for baseline in BASELINES:
+            assert cells[task, 100, baseline, "default", "none"] == (24 if task in ("sst2", "pydoc-topic") else 5)
         larger = {own.configuration.name for own in grid if own.task == task and own.k == LARGER_K and own.configuration.method == "lora"}
         assert larger == ({"default", "known-1", "known-2"} if task in ("sst2", "pydoc-topic") else set())
         assert cells[task, 300, "lora", "default", "probe"] == (3 if task in ("sst2", "pydoc-topic") else 0)
@@ -54,10 +56,8 @@ def test_every_cell_that_was_asked_for_is_in_the_grid(grid):
 def test_each_round_has_all_sources_of_a_configuration_before_the_next_and_full_fine_tuning_last(grid):
     first = [own for own in grid if own.round == ROUNDS[0]]
     assert [own.task for own in first[:8]] == TASKS * 2
-    assert [own.configuration.method for own in first[:: len(TASKS)]] == ["probe", *TUNED, "full"]
-    assert {(own.configuration.name, own.head_start, own.seed) for own in first if own.configuration.method != "probe"} == {
-        ("default", "probe", 0)
-    }
+    assert [own.configuration.method for own in first[:: len(TASKS)]] == [*BASELINES, *TUNED, "full"]
+    assert {(own.configuration.name, own.head_start, own.seed) for own in first[len(BASELINES) * len(TASKS) :]} == {("default", "probe", 0)}
     second = [own for own in grid if own.round == ROUNDS[1]]
     assert {(own.configuration.name, own.head_start, own.seed) for own in second} == {("default", "random", 0)}
     assert len(second) == (len(TUNED) + 1) * len(TASKS)
