@@ -56,11 +56,12 @@ def test_every_cell_that_was_asked_for_is_in_the_grid(grid):
 def test_each_round_has_all_sources_of_a_configuration_before_the_next_and_full_fine_tuning_last(grid):
     first = [own for own in grid if own.round == ROUNDS[0]]
     assert [own.task for own in first[:8]] == TASKS * 2
-    assert [own.configuration.method for own in first[:: len(TASKS)]] == [*BASELINES, *TUNED, "full"]
-    assert {(own.configuration.name, own.head_start, own.seed) for own in first[len(BASELINES) * len(TASKS) :]} == {("default", "probe", 0)}
-    second = [own for own in grid if own.round == ROUNDS[1]]
-    assert {(own.configuration.name, own.head_start, own.seed) for own in second} == {("default", "random", 0)}
-    assert len(second) == (len(TUNED) + 1) * len(TASKS)
+    assert [own.configuration.method for own in first[:: len(TASKS)]] == [
+        *BASELINES,
+        *(method for own in (*TUNED, "full") for method in (own, own)),
+    ]
+    assert [own.head_start for own in first[len(TASKS) * len(BASELINES) :: len(TASKS)]] == ["probe", "random"] * (len(TUNED) + 1)
+    assert {(own.configuration.name, own.seed) for own in first} == {("default", 0)}
 
 
 def test_every_prefix_has_what_comes_before_in_full(grid):
