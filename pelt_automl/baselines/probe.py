@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pelt_automl.baselines.contender import Facts, Fitted, Form, read_numbers
-from pelt_automl.baselines.cross_validation import Floats, standard_error
+from pelt_automl.baselines.cross_validation import LEAST_GAIN, standard_error
 from pelt_automl.baselines.encoder import Encoder
-from pelt_automl.baselines.linear import fit_linear
+from pelt_automl.baselines.linear import Linear, fit_linear
 from pelt_automl.tasks import Examples
 from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.features import Features, head_weights
@@ -59,8 +59,8 @@ def read_by(form: Form, encoder: Encoder, examples: Examples) -> Features:
 def fit_probe(train: Examples, outputs: int, encoder: Encoder) -> Probe:
     """For pairs on an encoder that is made for it, the loss in cross-validation decides between the two kinds of features.
 
-    Both see the same folds. Those of the two texts alone have to be better by more than one standard error of the difference: a map of
-    them is no head, and can't be exported.
+    Both see the same folds. Those of the two texts alone have to be better by more than one standard error of the difference and by
+    `LEAST_GAIN`: a map of them is no head, and can't be exported.
     """
     labels, groups = np.asarray(train.labels, np.float64), encoder.groups(train)
     scale = LabelScale.of(labels, regression=outputs == 1)
@@ -70,17 +70,18 @@ def fit_probe(train: Examples, outputs: int, encoder: Encoder) -> Probe:
     found = fit_linear(read_by(form, encoder, train), standardized, outputs, groups, bias=bias)
     if len(train.texts[0]) == 2 and encoder.made_for_pairs:
         apart = fit_linear(read_by("apart", encoder, train), standardized, outputs, groups)
-        if _is_better(apart.losses, found.losses):
+        if _is_better(apart, found):
             form, found = "apart", apart
     facts = Facts("probe", form, outputs, {"strength": found.strength}, scale, found.validation)
     return Probe(facts, encoder, head_weights(found.weight, found.bias))
 
 
-def _is_better(losses: Floats | None, than: Floats | None) -> bool:
-    """Whether losses ``(n,)`` are lower than others of the same examples by more than one standard error."""
-    if losses is None or than is None:
+def _is_better(one: Linear, other: Linear) -> bool:
+    """Whether the losses of the same examples are lower, by the rule of `CrossValidation.above_chance`."""
+    if one.validation is None or one.losses is None or other.losses is None:
         return False
-    return bool((than - losses).mean() > standard_error(than - losses))
+    gain = other.losses - one.losses
+    return bool(gain.mean() > max(standard_error(gain), LEAST_GAIN * one.validation.chance))
 
 
 def load_probe(folder: Path, facts: Facts, encoder: Encoder) -> Probe:

@@ -25,6 +25,9 @@ VOCABULARY = "vocabulary.json"
 DENSE = MOST_VALIDATED
 """Examples up to which the map is found in the directions that they span; with more, on the sparse weights themselves."""
 
+MOST_WEIGHTS = 2_000_000
+"""Numbers that the map has at most, so that its fit stays within half a GB: of more words and pairs the most frequent are kept."""
+
 
 class Words:
     """TF-IDF weights by a vocabulary that was found in some texts; nothing but zeros of none."""
@@ -37,9 +40,9 @@ class Words:
             self._vectorizer.idf_ = inverse
 
     @staticmethod
-    def of(texts: Sequence[str]) -> "Words":
-        """Of these texts alone."""
-        found = word_weights()
+    def of(texts: Sequence[str], classes: int) -> "Words":
+        """Of these texts alone; at most `MOST_WEIGHTS` over the number of classes."""
+        found = word_weights(max_features=MOST_WEIGHTS // classes)
         try:
             found.fit(texts)
         except ValueError:  # of punctuation only
@@ -112,12 +115,12 @@ def fit_words(train: Examples, outputs: int) -> BagOfWords:
     validated = [texts[i] for i in few]
 
     def parts(rest: Indices, out: Indices) -> tuple[Floats, Floats]:
-        words = Words.of([validated[i] for i in rest])
+        words = Words.of([validated[i] for i in rest], outputs)
         span = Span(words.weights([validated[i] for i in rest]))
         return span.coordinates(span.rows), span.coordinates(words.weights([validated[i] for i in out]))
 
     strength, chosen = choose_strength(parts, standardized[few], outputs, _groups(validated))
-    words = Words.of(texts)
+    words = Words.of(texts, outputs)
     weight, bias = _fitted(words.weights(texts), standardized, outputs, strength)
     facts = Facts("bag-of-words", "words", outputs, {"strength": strength}, validation=chosen.validation if chosen else None)
     in_unit = bias * scale.deviation + scale.mean

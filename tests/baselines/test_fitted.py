@@ -131,6 +131,15 @@ def test_where_the_texts_alone_tell_no_more_the_head_is_kept():
     assert fit_baseline("probe", pairs, 2, encoder_of(backbone_of(sentences=True))).facts.form == "head"
 
 
+def test_pairs_whose_labels_are_random_are_read_together():
+    """However little either map weighs, and so however small the standard error of their difference."""
+    encoder = encoder_of(backbone_of(sentences=True))
+    for seed in range(6):
+        first, second = words_alone(60, seed), words_alone(60, seed + 100)
+        pairs = Examples(tuple((*one, *other) for one, other in zip(first.texts, second.texts, strict=True)), first.labels)
+        assert fit_baseline("probe", pairs, 2, encoder).facts.form == "head"
+
+
 def test_a_single_text_is_never_read_apart():
     assert fit_baseline("probe", examples_of("classes"), 2, encoder_of(backbone_of(sentences=True))).facts.form == "head"
 
@@ -145,11 +154,19 @@ def test_words_of_other_examples_do_not_enter_the_vocabulary():
     assert fitted.words.weights(["something new"]).nnz == 0
 
 
+def test_of_too_many_words_the_most_frequent_are_kept(monkeypatch):
+    monkeypatch.setattr("pelt_automl.baselines.words.MOST_WEIGHTS", 8)
+    fitted = fit_baseline("bag-of-words", examples_of("classes"), 2, None)
+    assert len(fitted.words.terms) == 4
+    assert {"good", "bad"} <= set(fitted.words.terms)
+    assert fitted.validation.above_chance
+
+
 @pytest.mark.parametrize("classes", [2, 3, 1])
 def test_the_map_of_many_examples_is_that_of_few(classes, monkeypatch):
     """In the directions that they span, and on the sparse weights themselves."""
     texts = [text for (text,) in examples_of("classes", 80).texts]
-    rows, labels = Words.of(texts).weights(texts), np.arange(80.0) % classes if classes > 1 else np.random.default_rng(0).normal(size=80)
+    rows, labels = Words.of(texts, 2).weights(texts), np.arange(80.0) % classes if classes > 1 else np.random.default_rng(0).normal(size=80)
     spanned, offset = _fitted(rows, labels, classes, 1.0)
     monkeypatch.setattr("pelt_automl.baselines.words.DENSE", 10)
     sparse, other_offset = _fitted(rows, labels, classes, 1.0)
@@ -159,7 +176,7 @@ def test_the_map_of_many_examples_is_that_of_few(classes, monkeypatch):
 
 def test_coordinates_in_a_span_have_the_products_of_the_rows():
     texts = [text for (text,) in examples_of("classes", 20).texts]
-    rows = Words.of(texts).weights(texts)
+    rows = Words.of(texts, 2).weights(texts)
     span, centered = Span(rows), rows.toarray() - rows.toarray().mean(axis=0)
     own = span.coordinates(rows)
     np.testing.assert_allclose(own @ own.T, centered @ centered.T, atol=1e-9)
