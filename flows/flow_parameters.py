@@ -100,9 +100,9 @@ def _name_problems(given: dict[str, Any]) -> list[str]:
     problems += _model_problems(given.get("model", ALIAS))
     if "output" in given and not FOLDER.fullmatch(given["output"]):
         problems.append(f"output {given['output']!r} isn't a folder's name: letters, digits, ., - and _; it lies in the program's home")
-    return problems + _method_problems(given.get("methods", []))
+    return problems + _method_problems("method", given.get("methods", [])) + _method_problems("baseline", given.get("baselines", []))
 
 
-def _method_problems(methods: list[str]) -> list[str]:
-    wrong = [method for method in methods if not METHOD.fullmatch(method)]
-    return [f"method {method!r} isn't a method's name: small letters, digits and -" for method in wrong]
+def _method_problems(kind: str, names: list[str]) -> list[str]:
+    wrong = [name for name in names if not METHOD.fullmatch(name)]
+    return [f"{kind} {name!r} isn't a {kind}'s name: small letters, digits and -" for name in wrong]

@@ -69,6 +69,7 @@ def select_pelt(
     model: str = SelectionSettings.model,
     head_start: Literal["auto", "probe", "random"] = TrainingSettings.head_start,
     methods: list[str] | None = None,
+    baselines: list[str] | None = None,
     trials: int = SearchSettings.trials,
     seconds: float | None = None,
     seed: int = SearchSettings.seed,
@@ -97,7 +98,8 @@ def select_pelt(
         protocol: ``strict`` carves the select split out of the K examples, ``paper`` does as UniPELT's authors did.
         model: Hub name of a pretrained encoder, a folder inside the worker's data folders, or ``minilm``.
         head_start: Where the heads of all trainings start: at the probe, at random, or ``auto``: at the probe if it is above chance.
-        methods: PELT methods to compare; the standard nine when none is given; ``all`` for all that there are.
+        methods: PELT methods to compare; the standard ones when none is given; ``all`` for all that there are.
+        baselines: Contenders that train no backbone (probe, bag-of-words, neighbors); all when none is given, ``none`` for none.
         trials: Configurations tried a method at most.
         seconds: Limit on the whole selection, or curve.
         seed: Seed of samples, splits and samplers.

@@ -164,7 +164,14 @@ def select(
         ),
     ] = TrainingSettings.head_start,
     methods: Annotated[
-        str | None, typer.Option(rich_help_panel=SEARCH, help="Methods to compare: lora,adapter,... or all. Default: the standard nine.")
+        str | None, typer.Option(rich_help_panel=SEARCH, help="Methods to compare: lora,adapter,... or all. Default: the standard ones.")
+    ] = None,
+    baselines: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=SEARCH,
+            help="Contenders that train no backbone: probe,neighbors,... or none. Default: probe,bag-of-words,neighbors.",
+        ),
     ] = None,
     trials: Annotated[
         int, typer.Option(rich_help_panel=SEARCH, help="Maximum configurations per method. The first is the published default.")

@@ -218,7 +218,9 @@ class SearchSettings:
     """How hard to look, and how to decide."""
 
     methods: tuple[str, ...] = ()
-    """PELT methods to compare; empty for the standard nine; ``("all",)`` for all that there are."""
+    """PELT methods to compare; empty for the standard ones; ``("all",)`` for all that there are."""
+    baselines: tuple[str, ...] = ("probe", "bag-of-words", "neighbors")
+    """Contenders that train no backbone and take part as well, fitted in seconds; empty for none."""
     trials: int = 6
     """Configurations tried a method at most; the first is the published default."""
     seconds: float | None = None
@@ -276,6 +278,7 @@ class SearchSettings:
             _number("max_memory", self.max_memory, 0, open_low=True, unit=" gigabytes", optional=True),
             _whole("seed", self.seed, 0, LARGEST_SEED),
             (len(set(self.methods)) == len(self.methods), f"methods {list(self.methods)} names one twice"),
+            (len(set(self.baselines)) == len(self.baselines), f"baselines {list(self.baselines)} names one twice"),
         )
 
 

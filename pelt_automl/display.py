@@ -23,7 +23,14 @@ from pelt_automl.records import (
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-PHASES = {"model": "model", "search": "search", "finalists": "finalists", "evidence": "gate evidence", "costs": "costs"}
+PHASES = {
+    "model": "model",
+    "baselines": "baselines",
+    "search": "search",
+    "finalists": "finalists",
+    "evidence": "gate evidence",
+    "costs": "costs",
+}
 """Names of the phases on the display."""
 
 QUIET_SECONDS = 5.0

@@ -8,7 +8,7 @@ from typing import Any
 from pelt_automl.backbones import ARCHITECTURES, SHAPES, Architecture, shape_of
 from pelt_automl.design_space import WHOLE_SITES, BackboneShape, Site
 from pelt_automl.errors import SettingsError
-from pelt_automl.methods import METHODS
+from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications.counting import count_of
 from pelt_automl.selection.field import refusals
 
@@ -75,7 +75,8 @@ def methods_text(rows: Sequence[MethodRow], where: str) -> str:
             counts = f"{row.trainable_parameters:>12,} {row.gate_parameters:>8,} {row.head_parameters:>7,}"
             lines += [f"{row.name:<24} {counts}   {row.summary}", f"{'':<54}   {defaults}"]
     refused = [f"{row.name:<24} not possible: {'; '.join(row.refused)}" for row in rows if row.refused]
-    return "\n".join(lines + refused)
+    baselines = [f"{baseline.name:<24} {'':>29}   {baseline.summary}" for baseline in BASELINES.values()]
+    return "\n".join([*lines, *refused, "\nbaselines, which train no backbone and take part in every selection:", *baselines])
 
 
 def _short(value: Any) -> str:

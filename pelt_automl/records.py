@@ -46,7 +46,7 @@ class Progress(Ephemeral):
     """How far a phase has come."""
 
     phase: str
-    """``data``, ``search``, ``finalists``, ``evidence``, ``costs``."""
+    """``data``, ``baselines``, ``search``, ``finalists``, ``evidence``, ``costs``."""
     done: float
     total: float
     """In the same unit as `done`."""
@@ -445,7 +445,7 @@ class SelectionEnded(Event):
     seconds: float
     """Wall time of the whole selection, earlier starts included."""
     bill: dict[str, float]
-    """Seconds by phase: ``data``, ``model``, ``search``, ``finalists``, ``evidence``, ``costs``, ``other``."""
+    """Seconds by phase: ``data``, ``model``, ``baselines``, ``search``, ``finalists``, ``evidence``, ``costs``, ``other``."""
     time: float = field(default_factory=clock.time)
 
 

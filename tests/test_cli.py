@@ -18,7 +18,7 @@ from pelt_automl import cli
 from pelt_automl.backbones import ARCHITECTURES
 from pelt_automl.errors import SelectionError
 from pelt_automl.folders import LOCK, exclusive
-from pelt_automl.methods import METHODS, STANDARD
+from pelt_automl.methods import METHODS, standard
 from pelt_automl.modifications import pack
 from tests.tiny_world import CLASSES
 
@@ -90,7 +90,7 @@ def test_methods_as_json_count_as_the_paper_does(run):
     code, out, _ = run("methods", "--shape", "bert-base", "--json")
     assert code == 0
     rows = {row["name"]: row for row in json.loads(out)}
-    assert {name: rows[name]["trainable_parameters"] for name in STANDARD} == {
+    assert {name: rows[name]["trainable_parameters"] for name in standard(())} == {
         "full": 109_482_240,
         "head": 0,
         "bitfit": 102_912,

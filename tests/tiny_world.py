@@ -109,10 +109,10 @@ class World:
     """60 rows more, without those of train."""
 
     def options(self, **more: Any) -> dict[str, Any]:
-        """Options of a quick selection of three methods, with no more seeds than the least."""
+        """Options of a quick selection of three methods without baselines, with no more seeds than the least."""
         own = {"train": self.train, "test": self.test, "text_columns": ["text"], "label_column": "label", "model": str(self.model)}
         seeds = more.get("finalist_seeds", SearchSettings.finalist_seeds)
-        few = {"k": 60, "methods": ["lora", "unipelt-apl", "head"], "trials": 3, "most_seeds": seeds}
+        few = {"k": 60, "methods": ["lora", "unipelt-apl", "head"], "baselines": [], "trials": 3, "most_seeds": seeds}
         return QUICK | own | few | more
 
 

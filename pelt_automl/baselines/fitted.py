@@ -25,10 +25,13 @@ def fit_baseline(name: str, train: Examples, outputs: int, encoder: Encoder | No
         outputs: number of classes, whether they all occur or not; 1 for regression.
         encoder: may be None for a contender that reads no backbone.
     """
+    from threadpoolctl import threadpool_limits
+
     train = train.take(drawn(len(train), MOST_EXAMPLES, 0).tolist())
-    if not BASELINES[name].reads_backbone:
-        return fit_words(train, outputs)
-    return (fit_probe if name == "probe" else fit_neighbors)(train, outputs, _given(encoder, name))
+    with threadpool_limits(1):  # as in `fit_linear`
+        if not BASELINES[name].reads_backbone:
+            return fit_words(train, outputs)
+        return (fit_probe if name == "probe" else fit_neighbors)(train, outputs, _given(encoder, name))
 
 
 def load_fitted(folder: Path, encoder: Encoder | None) -> Fitted:

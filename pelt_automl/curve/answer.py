@@ -30,7 +30,7 @@ Evidence = Literal["clear", "open", "not compared"]
 NOTHING_LEARNED, NO_BETTER, ALONE, ONE_SEED, CUT_OFF = (
     "nothing was learned",
     "it is open whether anything is better than a guess",
-    "a single finalist was scored, of several methods",
+    "a single tuned finalist was scored, of several methods",
     "there was time for one seed only",
     "the recommended method's training was cut off",
 )

@@ -22,6 +22,7 @@ from pelt_automl.curve.answer import (
 from pelt_automl.curve.settings import in_words
 from pelt_automl.errors import SelectionError
 from pelt_automl.evidence.finalists import finalists, report_labels
+from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.decision import compare
 from pelt_automl.recommendation.schema import RECORDS, Recommendation, recommendation_from
 from pelt_automl.recommendation.standings import Comparison, Difference
@@ -239,7 +240,7 @@ def _doubts(found: Recommendation, winner: Standing, events: Sequence[Event]) ->
     lacks = {
         NOTHING_LEARNED: found.outcome == "nothing-learned",
         NO_BETTER: found.outcome == "tentative",
-        ALONE: len(found.leaderboard) == 1 and len(of_kind(events, SelectionStarted)[0].methods) > 1,
+        ALONE: sum(row.method not in BASELINES for row in found.leaderboard) <= 1 and len(of_kind(events, SelectionStarted)[0].methods) > 1,
         ONE_SEED: len(winner.seed_scores) < 2,
         CUT_OFF: any(trial.state == "stopped" for trial in own),
     }

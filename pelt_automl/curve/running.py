@@ -63,11 +63,11 @@ class CurveRun:
             check_output(expanded(folder).absolute(), "curve")
         whole = settings.whole
         table, shape = load_outline(whole.model)
-        methods, _ = field_of(whole.search.methods, table, shape)
+        methods, _ = field_of(whole.search.methods, table, shape, baselines=whole.search.baselines)
         spaces = load_spaces(whole.search.spaces, methods)
         tasks = load_nested(whole.task, settings.ks)
         length = text_length(whole, tasks[-1], check_model(whole.model, shape), shape, methods).most
-        methods, _ = field_of(whole.search.methods, table, shape, length)
+        methods, _ = field_of(whole.search.methods, table, shape, length, baselines=whole.search.baselines)
         if folder is None:
             key = key_of(whole, tasks[0].data_hash, spaces)
             named = [tasks[0].name, "k", *map(in_words, settings.ks), key[:8]]

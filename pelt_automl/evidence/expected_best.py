@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pelt_automl.methods import BASELINES
 from pelt_automl.records import TrialEnded
 
 
@@ -48,9 +49,9 @@ def expected_best(scores: Sequence[float], n: int, *, greater_is_better: bool = 
 def expected_best_by_method(trials: Sequence[TrialEnded], *, greater_is_better: bool) -> list[ExpectedBest]:
     """A curve for each method with at least one scored trial of the search, in the order in which the methods were first trained.
 
-    A trial that failed has no score to be drawn; its time counts.
+    A trial that failed has no score to be drawn; its time counts. Baselines have one configuration each: there is nothing to draw.
     """
-    search = [trial for trial in trials if trial.stage == "search"]
+    search = [trial for trial in trials if trial.stage == "search" and trial.method not in BASELINES]
     found = []
     for method in dict.fromkeys(trial.method for trial in search):
         own = sorted((trial for trial in search if trial.method == method), key=lambda trial: trial.number)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pelt_automl.methods import BASELINES
 from pelt_automl.records import TIME_LIMIT, CurvePoint, DataDescribed, Event, Planned, SelectionStarted, TrialEnded, of_kind
 from pelt_automl.tasks.metrics import METRICS
 
@@ -97,8 +98,9 @@ def savings(events: Sequence[Event]) -> Savings | None:
 
 
 def search_trials(events: Sequence[Event]) -> list[TrialEnded]:
-    """The search's trials; of one that was recorded twice (after a restart) the later."""
-    return list({trial.trial: trial for trial in of_kind(events, TrialEnded) if trial.stage == "search"}.values())
+    """The search's trainings; of one that was recorded twice (after a restart) the later. Baselines aren't trained."""
+    trials = of_kind(events, TrialEnded)
+    return list({trial.trial: trial for trial in trials if trial.stage == "search" and trial.method not in BASELINES}.values())
 
 
 def padding_share(trials: Sequence[TrialEnded]) -> float | None:

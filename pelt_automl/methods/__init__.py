@@ -1,5 +1,7 @@
 """PELT methods, by name: each turns its hyper-parameters into Modifications. No torch."""
 
+from collections.abc import Collection
+
 from pelt_automl.methods import (
     adapter,
     bitfit,
@@ -48,12 +50,21 @@ METHODS: dict[str, PeltMethod] = {
     **BRIDGED,
 }
 
-STANDARD = ("full", "head", "bitfit", "lora", "adapter", "prefix", "mam", "unipelt-ap", "unipelt-apl")
-"""What a selection compares when the user names no methods: UniPELT's table 1 (full fine-tuning, BitFit, its three submodules and their
-two unions), the best of He et al. (MAM), and the floor (the head alone). The others are variants of these; every method more takes its
-share of the search's time from all, so variants are compared when they are named."""
+STANDARD = ("full", "bitfit", "lora", "adapter", "prefix", "mam", "unipelt-ap", "unipelt-apl")
+"""What a selection tunes when the user names no methods: UniPELT's table 1 (full fine-tuning, BitFit, its three submodules and their
+two unions) and the best of He et al. (MAM). The others are variants of these; every method more takes its share of the search's time from
+all, so variants are compared when they are named."""
+
+FLOOR = "head"
+"""The head alone, trained by gradient: a standard method where the probe, which is the same map fitted at once, doesn't take part."""
+
+
+def standard(baselines: Collection[str]) -> tuple[str, ...]:
+    """The methods that a selection with these baselines tunes when the user names none."""
+    return STANDARD if "probe" in baselines else (STANDARD[0], FLOOR, *STANDARD[1:])
+
 
 FIXED_DEFAULTS = ("lora", "adapter", "unipelt-apl")
 """The methods whose published defaults are among the finalists whatever the search found."""
 
-__all__ = ["BASELINES", "FIXED_DEFAULTS", "LEARNING_RATE", "METHODS", "STANDARD", "Baseline", "PeltMethod"]
+__all__ = ["BASELINES", "FIXED_DEFAULTS", "LEARNING_RATE", "METHODS", "STANDARD", "Baseline", "PeltMethod", "standard"]

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.standings import Comparison, Difference
 from pelt_automl.recommendation.wording import Unit, duration, listed
 from pelt_automl.records import (
@@ -139,13 +140,19 @@ def what_would_help(events: Sequence[Event], data: DataDescribed, longer_texts: 
 
 
 def unconfirmed_in_words(events: Sequence[Event], standings: Sequence[Standing]) -> str:
-    """That a single contender could be confirmed though the search had others, and how long it would take; empty when it isn't so."""
-    searched = {trial.candidate for trial in of_kind(events, TrialEnded) if trial.stage == "search" and trial.select_score is not None}
-    if len(standings) != 1 or len(searched) < 2 or not was_short_of_time(events):
+    """That one tuned contender at most could be confirmed though the search had others, and how long it would take; empty when it isn't so.
+
+    Baselines don't count: they always are.
+    """
+    trials = [trial for trial in of_kind(events, TrialEnded) if trial.stage == "search" and trial.select_score is not None]
+    searched = {trial.candidate for trial in trials if trial.method not in BASELINES}
+    tuned = [row for row in standings if row.method not in BASELINES]
+    if len(tuned) > 1 or len(searched) <= len(tuned) or not was_short_of_time(events):
         return ""
     seconds = seconds_that_would_do(events)
     enough = "" if seconds is None else f": about {duration(seconds)} would do (--seconds {seconds})"
-    return f"There was no time to confirm a second contender{enough}."
+    which = "a second contender" if len(tuned) == len(standings) else "a second tuned contender" if tuned else "a tuned contender"
+    return f"There was no time to confirm {which}{enough}."
 
 
 def all_failed_in_words(events: Sequence[Event]) -> str:

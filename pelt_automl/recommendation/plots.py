@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pelt_automl.evidence.unions import PlaceRow
+from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.svg import BLUE, GRAY, ORANGE, STYLE, as_svg, new_figure
 from pelt_automl.recommendation.wording import Unit, name_of
 from pelt_automl.records import Standing, TrialEnded
@@ -22,7 +23,7 @@ def learning_curves(trials: Sequence[TrialEnded], unit: Unit) -> str | None:
 
     by_method: dict[str, list[TrialEnded]] = defaultdict(list)
     for trial in trials:
-        if trial.stage == "search" and any(math.isfinite(point.select_score) for point in trial.curve):
+        if trial.stage == "search" and trial.method not in BASELINES and any(math.isfinite(point.select_score) for point in trial.curve):
             by_method[trial.method].append(trial)
     if not by_method:
         return None

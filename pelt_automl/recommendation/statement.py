@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pelt_automl.against import Against
+from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.costs import COST_OF
 from pelt_automl.recommendation.wording import Unit, counted, display_name, in_short, listed, name_of, percent
 from pelt_automl.records import DataDescribed, Outcome, Standing, TrialEnded, UnionPruned
@@ -100,7 +101,11 @@ def _is(names: Sequence[str]) -> str:
 
 
 def _recommended(winner: Standing, unit: Unit, examples: int, equivalence: float, finalists: int, *, so_far: bool = False) -> str:
-    """A default is said to be enough where something else was among the finalists."""
+    """A default is said to be enough where something else was among the finalists; of a baseline, that it trains no backbone."""
+    if winner.method in BASELINES:
+        first = "Best so far" if so_far else "Recommended"
+        score = f"{_scored(winner, unit, examples)}, with {counted(winner.parameters, 'parameter')}"
+        return f"{first}: {name_of(winner)}, {BASELINES[winner.method].summary}. It trains no backbone, and has {score}."
     score = f"{_scored(winner, unit, examples)}, with {counted(winner.parameters, 'trainable parameter')}."
     if so_far:
         return f"Best so far: {_with_sizes(winner)}: {score}"

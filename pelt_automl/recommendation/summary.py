@@ -11,6 +11,7 @@ from pelt_automl.evidence.expected_best import ExpectedBest, budgets, expected_b
 from pelt_automl.evidence.savings import Savings, savings
 from pelt_automl.evidence.strength import GateEvidence, gate_evidence
 from pelt_automl.evidence.unions import PlaceRow, place_rows, union_candidates
+from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.pareto import front_in_words
 from pelt_automl.recommendation.schema import Recommendation, recommendation_from
 from pelt_automl.recommendation.wording import NOTHING, Unit, candidate_names, chance, display_name
@@ -92,6 +93,16 @@ class Summary:
     def front(self) -> str:
         """The Pareto front in words; empty without one."""
         return front_in_words(self.leaderboard, self.unit)
+
+    @property
+    def baselines(self) -> list[str]:
+        """Those among the finalists."""
+        return [row.method for row in self.leaderboard if row.method in BASELINES]
+
+    @property
+    def trainings(self) -> int:
+        """Baselines aren't trained but fitted."""
+        return sum(trial.method not in BASELINES for trial in self.trials)
 
     @property
     def costs(self) -> list[CostMeasured]:
@@ -211,7 +222,7 @@ def _method_summary(method: str, trials: Sequence[TrialEnded], greater_is_better
         stopped=states.count("stopped"),
         failed=states.count("failed"),
         best_select=scores[best] if best else None,
-        default_select=scores.get(default) if default else None,
+        default_select=scores.get(default) if default and method not in BASELINES else None,
         best=next((display_name(t.candidate, method, t.is_default) for t in search if t.trial == best), ""),
         search_seconds=sum(trial.seconds for trial in search),
         finalist_seconds=sum(trial.seconds for trial in trials if trial.stage == "finalist"),

@@ -4,8 +4,9 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.summary import Summary, summarize
-from pelt_automl.recommendation.wording import chance, duration, listed, milliseconds, name_of, percent
+from pelt_automl.recommendation.wording import chance, counted, duration, listed, milliseconds, name_of, percent
 from pelt_automl.records import Event, Standing
 
 WIDTH = 100
@@ -74,12 +75,13 @@ def _gate_lines(summary: Summary) -> list[str]:
 
 
 def _bill_lines(summary: Summary) -> list[str]:
-    trials = [trial for trial in summary.trials if trial.stage == "search"]
+    trials = [trial for trial in summary.trials if trial.stage == "search" and trial.method not in BASELINES]
     failed = f", {len(summary.failures)} failed" if summary.failures else ""
     phases = [f"{phase} {duration(seconds)}" for phase, seconds in summary.bill.items() if seconds >= 0.05]
     spent = f": {listed(phases)}" if phases else ""
-    methods = len(summary.methods)
-    line = f"{len(trials)} trials of {methods} methods{failed}; {duration(summary.recommendation.seconds)}{spent}."
+    baselines = sum(method.method in BASELINES for method in summary.methods)
+    who = counted(len(summary.methods) - baselines, "method") + (f" and {counted(baselines, 'baseline')}" if baselines else "")
+    line = f"{counted(len(trials), 'trial')} of {who}{failed}; {duration(summary.recommendation.seconds)}{spent}."
     return textwrap.wrap(_plain(line), WIDTH)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pelt_automl.evidence.points import ERRORS
+from pelt_automl.methods import BASELINES
 from pelt_automl.records import Outcome, Standing, TrialEnded
 from pelt_automl.tasks.labels import shortened
 
@@ -76,7 +77,12 @@ WITHOUT = "-without-"
 
 
 def display_name(candidate: str, method: str, is_default: bool) -> str:
-    """``lora (default)``, else ``lora #3`` for the candidate ``lora-0003``; a pruned union is called after the one that it comes from."""
+    """``lora (default)``, else ``lora #3`` for the candidate ``lora-0003``; a pruned union is called after the one that it comes from.
+
+    A baseline has one configuration and no number.
+    """
+    if method in BASELINES:
+        return method
     whole, *removed = candidate.split(WITHOUT)
     if removed:
         of, _, number = whole.rpartition("-")

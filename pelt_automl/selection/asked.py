@@ -45,7 +45,7 @@ class Asked:
 def asked_of(settings: SelectionSettings) -> Asked:
     """Reads the data and the model's configuration. Raises what `Selection.open` raises for those."""
     table, shape = load_outline(settings.model)
-    possible, _ = field_of(settings.search.methods, table, shape)
+    possible, _ = field_of(settings.search.methods, table, shape, baselines=settings.search.baselines)
     name, data_hash = name_and_hash(settings.task)
     return Asked(settings, name, data_hash, effort_of(settings, load_spaces(settings.search.spaces, possible)))
 

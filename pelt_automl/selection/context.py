@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.baselines import HeadStarts, probed_at_most
+from pelt_automl.baselines import Encoder, HeadStarts, probed_at_most
 from pelt_automl.config import SelectionSettings
 from pelt_automl.design_space import Modification
-from pelt_automl.methods import LEARNING_RATE, METHODS
+from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
 from pelt_automl.records import Decision, Event, HyperParameters, Planned, Progress, Recorder, Seeds, TrialEnded, of_kind
 from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, FEWEST_REPORT, WRITING, Clock, Speed
@@ -90,8 +90,9 @@ class Context:
     """What the lower layers put out for each example, kept for all packs that leave them alone, after `prepare`."""
     heads: HeadStarts | None = None
     """The probe of each split, and the frozen features that it reads, after `prepare`."""
-    report_opened: Tokens | None = None
+    report_opened: tuple[Tokens, Examples] | None = None
     """The examples of the report split that finalists are scored on, once it is open in this process."""
+    _encoder: Encoder | None = None
     _plan: TrainingPlan | None = None
     _final_plan: TrainingPlan | None = None
     _pool: TokenStore | None = None
@@ -114,6 +115,18 @@ class Context:
     def loaded(self) -> Backbone | None:
         """The model as far as it is loaded."""
         return self._backbone
+
+    @property
+    def encoder(self) -> Encoder:
+        """What baselines read; it shares its passes of the backbone with the starts of the heads. After `prepare`."""
+        assert self.heads is not None, "prepare() comes first"
+        self._encoder = self._encoder or Encoder(self.heads.features, self.tokenized)
+        return self._encoder
+
+    @property
+    def most_probed(self) -> int:
+        """Train examples that the start of the heads and the baselines are fitted on at most."""
+        return probed_at_most(self.clock.limit)
 
     @property
     def max_length(self) -> int:
@@ -237,18 +250,19 @@ class Context:
 
     def _gathered(self, seed: int) -> tuple[Tokens, Tokens]:
         train, select = self.data.indices(seed)
-        self._pool = self._pool or TokenStore(self.data.pool, self._tokenized)
+        self._pool = self._pool or TokenStore(self.data.pool, self.tokenized)
         if self.data.validation is None:
             return self._pool.take(train), self._pool.take(select)
-        self._validation = self._validation or TokenStore(self.data.validation, self._tokenized)
+        self._validation = self._validation or TokenStore(self.data.validation, self.tokenized)
         return self._pool.take(train), self._validation.take(select)
 
-    def _tokenized(self, examples: Examples) -> Tokens:
+    def tokenized(self, examples: Examples) -> Tokens:
+        """As all trainings read them, and all contenders."""
         return tokenize(examples, self.tokenizer, self.max_length, self.rows)
 
     def report(self, indices: Sequence[int]) -> Tokens:
         """Tokenized examples of the report split."""
-        return self._tokenized(self.data.report.take(indices))
+        return self.tokenized(self.data.report.take(indices))
 
     def run(self, name: str, method: str, hyper_parameters: dict[str, Any], seeds: Seeds, plan: TrainingPlan | None = None) -> TrialRun:
         """A training that hasn't started, by the search's plan unless another is given."""
@@ -339,7 +353,20 @@ class Context:
 
     def closing_seconds(self, runs: int, report_examples: int) -> float:
         """What scoring `runs` finalists' runs, measuring their costs, the evidence and the writing are going to take."""
-        return runs * report_examples * self.speed.example + self.cost_seconds() + self.evidence_seconds() + WRITING
+        scoring = runs * report_examples * self.speed.example
+        return scoring + self.baseline_seconds() + self.cost_seconds() + self.evidence_seconds() + WRITING
+
+    def baseline_seconds(self) -> float:
+        """What fitting the baselines on the finals' least seeds takes, as long as it took before the search, and scoring them: one pass of
+        the backbone over the report examples for all of them. Its pass over train and select is kept since then.
+        """
+        fitted = [trial for trial in self.record.of(TrialEnded) if trial.method in BASELINES and trial.stage == "search" and trial.curve]
+        if not any(BASELINES[trial.method].reads_backbone for trial in fitted):
+            return self.settings.search.finalist_seeds * sum(trial.seconds for trial in fitted)
+        sizes = self.data.sizes(self.settings.search.seed)
+        once = min(self.most_probed, sizes["train"]) + sizes["select"]
+        fits = max(0.0, sum(trial.seconds for trial in fitted) - once * self.speed.example)
+        return self.settings.search.finalist_seeds * fits + self.least_scored * self.speed.example
 
     def cost_seconds(self) -> float:
         """What measuring the finalists' costs may take; nothing is kept for it without a time limit."""

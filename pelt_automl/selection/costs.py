@@ -1,22 +1,29 @@
 """What configurations cost on this device: the latency of texts, as trained and merged, and the memory of a training, each alone."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from pelt_automl.baselines import Encoder, load_fitted
 from pelt_automl.design_space import OWN_COPY, Modification
+from pelt_automl.methods import BASELINES
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
 from pelt_automl.modifications.merging import plain_when_folded, why_no_head
 from pelt_automl.records import CostMeasured, Decision, HyperParameters, Latency, Seeds, TrialEnded
 from pelt_automl.search.budget import WRITING
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.probe import known_texts, training_bytes
+from pelt_automl.selection.working_folders import fitted_at
+from pelt_automl.tasks import Examples
 from pelt_automl.training.evaluation import LabelScale, pad_id_of
+from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.tokens import collate
 
 Shape = tuple[Modification, ...]
@@ -134,6 +141,35 @@ def served_shape(context: Context, modifications: Sequence[Modification]) -> Sha
     return PLAIN if is_exportable(context, modifications) else cost_shape(without_reparameterization(modifications))
 
 
+def baseline_passes(context: Context, fitted: Path, batch: int, most: int = MOST, end: float = float("inf")) -> list[float]:
+    """Seconds of each answer that what was `fitted` (its folder) gives to `batch` texts, as `time_passes` has them.
+
+    Where it reads the backbone: a pass over tokenized texts (of a pair read apart, over each text) and its own map or search behind it,
+    nothing kept from before. A bag of words is timed from the text on: counting words is most of what it does.
+    """
+    examples = _typical_examples(context, batch)
+    tokenized = functools.cache(context.tokenized)
+    answers = load_fitted(fitted, Encoder(FrozenFeatures(context.backbone, keep=False), tokenized))
+    seconds, enough = list[float](), time.perf_counter() + SECONDS_A_SERIES
+    for turn in range(-WARM_UP, most):
+        now = time.perf_counter()
+        if now > end or (turn >= FEWEST and now > enough):
+            break
+        answers.outputs(examples)
+        seconds += [time.perf_counter() - now] if turn >= 0 else []
+    return seconds
+
+
+def _typical_examples(context: Context, count: int) -> Examples:
+    """`_typical_texts`, as texts."""
+    splits = context.data.split(context.settings.search.seed)
+    examples = Examples(splits[0].texts + splits[1].texts, (0,) * sum(map(len, splits)))
+    lengths = np.concatenate([tokens.lengths for tokens in context.splits(context.settings.search.seed)])
+    start = max(0, (len(examples) - count) // 2)
+    middle = np.argsort(lengths, kind="stable")[start : start + count]
+    return examples.take(np.resize(middle, count).tolist())
+
+
 # -------------------------------------------------------------------- memory
 
 
@@ -160,6 +196,8 @@ def measure_costs(context: Context) -> None:
         return
     end = time.perf_counter() + context.clock.left - WRITING
     context.progress("costs", 0, 1, "measuring latency and memory")
+    baselines = {name: runs for name, runs in finalists.items() if runs[0].method in BASELINES}
+    finalists = {name: runs for name, runs in finalists.items() if name not in baselines}
     kept = {name: cost_shape(without_reparameterization(_modifications(context, runs))) for name, runs in finalists.items()}
     merged = {name for name, shape in kept.items() if merges(context, shape)}
     shapes = list(dict.fromkeys([*kept.values(), *([PLAIN] if merged else [])]))
@@ -184,8 +222,19 @@ def measure_costs(context: Context) -> None:
                 is_exportable(context, kept[name]),
             )
         )
+    for name, runs in baselines.items():
+        _measure_baseline(context, name, runs, end)
     if context.clock.limit is not None:
-        _say_what_is_missing(context, list(finalists))
+        _say_what_is_missing(context, [*finalists, *baselines])
+
+
+def _measure_baseline(context: Context, name: str, runs: Sequence[TrialEnded], end: float) -> None:
+    """Latencies; no memory, since nothing is trained on the device. A probe is exported as a plain head, at the same latency."""
+    fitted = fitted_at(context.folder, runs[0])
+    timed = {batch: baseline_passes(context, fitted, batch, end=end) for batch in (ONE, MANY)}
+    latencies = [latency_of(context, seconds, batch, merged=False) for batch, seconds in timed.items() if seconds]
+    trials = [run.trial for run in runs]
+    context.record.add(CostMeasured(runs[0].method, {}, latencies, None, device_name(context), name, trials))
 
 
 def _not_measured(context: Context) -> dict[str, list[TrialEnded]]:
@@ -209,15 +258,17 @@ def _affordable(context: Context, shapes: Sequence[Shape], batch: int, end: floa
 
 def _say_what_is_missing(context: Context, finalists: Sequence[str]) -> None:
     measured = [event for event in context.record.of(CostMeasured) if event.candidate in finalists]
+    trained = [event for event in measured if event.method not in BASELINES]
     whats: dict[str, Callable[[CostMeasured], Any]] = {
         "latency of one text": lambda event: event.latency(ONE),
         f"latency of {MANY} texts": lambda event: event.latency(MANY),
         "memory": lambda event: event.memory_bytes,
     }
     for what, figure in whats.items():
-        missing = [event.candidate for event in measured if figure(event) is None]
+        asked = trained if what == "memory" else measured
+        missing = [event.candidate for event in asked if figure(event) is None]
         if missing:
-            why = f"the time left was too short to measure it for {len(missing)} of {len(measured)} finalists"
+            why = f"the time left was too short to measure it for {len(missing)} of {len(asked)} finalists"
             context.record.add(Decision("left out", what, why, lack_of_time=True))
 
 

@@ -46,7 +46,8 @@ FILES = ("data_dir", "train", "validation", "test", "encoding", "delimiter")
 """Task settings that only say where the data is and how to read it: its hash says what it is."""
 
 EFFORT = (
-    "methods", "trials", "seconds", "finalist_seeds", "most_seeds", "finalist_share", "rungs", "promoted", "sampler", "portfolio", "race",
+    "methods", "baselines", "trials", "seconds", "finalist_seeds", "most_seeds", "finalist_share", "rungs", "promoted", "sampler",
+    "portfolio", "race",
 )  # fmt: skip
 """Search settings that say how hard to look. All others are part of what is asked."""
 
@@ -64,7 +65,7 @@ def question_of(settings: SelectionSettings, data_hash: str) -> str:
 
 
 def effort_of(settings: SelectionSettings, spaces: Mapping[str, SearchSpace]) -> str:
-    """How hard to look for the answer: methods, trials, seconds, seeds, sampler, rungs, race, and the search spaces. 16 hex digits."""
+    """How hard to look: methods, baselines, trials, seconds, seeds, sampler, rungs, race, and the search spaces. 16 hex digits."""
     plain = settings_as_json(settings)["search"]
     return _digest([{name: plain[name] for name in EFFORT}, {method: asdict(space) for method, space in spaces.items()}])
 

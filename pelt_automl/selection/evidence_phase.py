@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pelt_automl.design_space import submodules
 from pelt_automl.evidence.gates import mean
+from pelt_automl.methods import BASELINES
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.records import ContributionMeasured, Decision, Event, FinalistScored, GateMeasured, KnockedOut, TrialEnded
 from pelt_automl.search.budget import WRITING
@@ -31,7 +32,7 @@ def _unions(context: Context) -> dict[str, list[TrialEnded]]:
     runs = {trial.trial: trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"}
     scores: dict[str, dict[str, float]] = {}
     for scored in context.record.of(FinalistScored):
-        if _submodules(context, runs[scored.trial]):
+        if scored.method not in BASELINES and _submodules(context, runs[scored.trial]):
             scores.setdefault(scored.candidate, {})[scored.trial] = scored.report_score
     sign = 1 if context.data.metric.greater_is_better else -1
     order = sorted(scores, key=lambda name: -sign * mean(list(scores[name].values())))

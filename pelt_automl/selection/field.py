@@ -1,12 +1,13 @@
 """Which methods a selection compares, and why others that were meant are left out."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pelt_automl.backbones import Architecture
+from pelt_automl.config import SearchSettings
 from pelt_automl.design_space import BackboneShape, Form, Modification
 from pelt_automl.errors import BackboneError, all_problems
-from pelt_automl.methods import METHODS, STANDARD
+from pelt_automl.methods import METHODS, standard
 from pelt_automl.modifications import why_not
 
 ALL = "all"
@@ -40,18 +41,23 @@ def too_many(kept: int, most: int) -> str | None:
 
 
 def field_of(
-    asked: tuple[str, ...], architecture: Architecture, shape: BackboneShape, max_length: int = 0
+    asked: tuple[str, ...],
+    architecture: Architecture,
+    shape: BackboneShape,
+    max_length: int = 0,
+    *,
+    baselines: Collection[str] = SearchSettings.baselines,
 ) -> tuple[tuple[str, ...], dict[str, list[str]]]:
     """The methods to compare, and those that are left out with the reasons.
 
-    `asked`: names, or ``all``, or nothing for the standard ones. Only what nobody has named can be left out: raises `BackboneError` for
-    named methods that the model doesn't support, with all reasons and what it does support.
+    `asked`: names, or ``all``, or nothing for those that are standard with these `baselines`. Only what nobody has named can be left out:
+    raises `BackboneError` for named methods that the model doesn't support, with all reasons and what it does support.
     """
 
     def why_not_method(method: str) -> list[str]:
         return refusals(METHODS[method].build(), architecture, shape, max_length)
 
-    meant = tuple(METHODS) if asked == (ALL,) else asked or STANDARD
+    meant = tuple(METHODS) if asked == (ALL,) else asked or standard(baselines)
     out = {method: reasons for method in meant if (reasons := why_not_method(method))}
     if out and asked not in ((), (ALL,)):
         supported = [method for method in METHODS if not why_not_method(method)]

@@ -10,12 +10,14 @@ from itertools import accumulate
 from typing import Any
 
 from pelt_automl.evidence.points import point
+from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.another_seed import LEFT, out_of_finals
 from pelt_automl.recommendation.decision import outlook_of
 from pelt_automl.records import TIME_LIMIT, Decision, FinalistScored, ReportOpened, Seeds, TrialEnded
 from pelt_automl.search.budget import WRITING
 from pelt_automl.search.finalists import FAR_POINTS, Finalists, choose_finalists
 from pelt_automl.search.race import out_of_race
+from pelt_automl.selection.baseline_phase import confirm_baselines
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
 from pelt_automl.selection.report_scoring import FEWEST_SCORED, score_finalists
@@ -65,8 +67,20 @@ class _FinalistRun:
 
 
 def confirm(context: Context) -> None:
-    """Choose the finalists, train them on fresh seeds as long as there is time and the verdict needs it, and score them on report."""
+    """Choose the finalists, train them on fresh seeds as long as there is time and the verdict needs it, and score them on report.
+
+    Baselines take part whatever they scored, in addition: on the seeds that others are trained on, or, where there are none, by themselves.
+    """
     found, finalists = _chosen(context)
+    if finalists:
+        _confirm(context, found, finalists)
+    if all(scored.method in BASELINES for scored in context.record.of(FinalistScored)):
+        seeds = {index: finalist_seeds(context.question, index) for index in range(context.settings.search.finalist_seeds)}
+        confirm_baselines(context, seeds)
+        score_finalists(context)
+
+
+def _confirm(context: Context, found: Finalists, finalists: list[Candidate]) -> None:
     if len(finalists) == 1 and found.no_time_for:  # a second contender is worth more than a second seed
         _train(context, [_FinalistRun(finalists[0], 0)])
         score_finalists(context, more_runs=ROOM_FOR_ANOTHER)
@@ -110,7 +124,7 @@ def finalist_seeds(question: str, index: int) -> Seeds:
 
 def _chosen(context: Context) -> tuple[Finalists, list[Candidate]]:
     """What the search leads to, and the finalists: those that an earlier start has decided on, if it has trained any."""
-    trials, metric = context.record.of(TrialEnded), context.data.metric
+    trials, metric = [trial for trial in context.record.of(TrialEnded) if trial.method not in BASELINES], context.data.metric
     decided = {decision.subject for decision in context.record.of(Decision) if decision.what == "finalist"}
     begun = any(trial.stage == "finalist" for trial in trials)
     found = choose_finalists(
@@ -160,7 +174,8 @@ def _train_further_seeds(context: Context, finalists: Sequence[Candidate]) -> No
         if index not in begun and _enough(context):
             return
         out = out_of_finals(record.of(Decision))
-        if not _train(context, [_FinalistRun(candidate, index) for candidate in finalists if candidate.name not in out]):
+        runs = [_FinalistRun(candidate, index) for candidate in finalists if candidate.name not in out]
+        if not runs or not _train(context, runs):
             return
         score_finalists(context)
 
@@ -280,7 +295,8 @@ def _reserve(context: Context, runs: Sequence[_FinalistRun]) -> float:
     if context.clock.limit is None:
         return 0.0
     scored, opened = {scored.trial for scored in context.record.of(FinalistScored)}, context.record.of(ReportOpened)
-    trained = {trial.trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"}
+    ended = [trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"]
+    trained = {trial.trial for trial in ended if trial.method not in BASELINES}
     unscored = len((trained | {run.name for run in runs}) - scored)
     closing = context.closing_seconds(unscored, opened[-1].examples if opened else context.least_scored)
     return closing if opened else min(closing, max(0.0, context.clock.left) / 2)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings, expanded
 from pelt_automl.errors import SettingsError, all_problems
-from pelt_automl.methods import METHODS
+from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.selection.field import ALL
 
 _PARTS: dict[str, type] = {"task": TaskSettings, "training": TrainingSettings, "search": SearchSettings}
@@ -16,6 +16,7 @@ _PATHS = {"data_dir", "train", "validation", "test", "spaces"}
 _NUMBERS = {field.name for kind in _PARTS.values() for field in fields(kind) if field.type in (float, float | None)}
 _LISTS = {"text_columns", "methods"}
 _SHARES = {"rungs"}
+_LISTS_OR_NONE = {"baselines"}
 
 
 def settings_from(**options: Any) -> SelectionSettings:
@@ -38,6 +39,7 @@ def settings_from(**options: Any) -> SelectionSettings:
             except (TypeError, ValueError) as error:
                 problems.append(f"{name} is {value!r}: {error}")
     problems += _unknown_methods(parts["search"].get("methods", ()))
+    problems += _unknown_baselines(parts["search"].get("baselines", ()))
     least = parts["search"].get("finalist_seeds")
     if isinstance(least, int) and "most_seeds" not in given:
         parts["search"]["most_seeds"] = max(least, SearchSettings.most_seeds)
@@ -58,7 +60,10 @@ def _converted(name: str, value: Any) -> Any:
     if name in _PATHS:
         return expanded(value).absolute()
     if name in _LISTS:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else tuple(value)
+        return _names(value)
+    if name in _LISTS_OR_NONE:
+        found = _names(value)
+        return () if tuple(map(str.lower, found)) == ("none",) else found
     if name in _SHARES:
         return _shares(value)
     if name == "k":
@@ -68,6 +73,10 @@ def _converted(name: str, value: Any) -> Any:
     if isinstance(value, numbers.Integral):  # NumPy's, too: 60 and 60.0 are the same limit, and the same selection
         return float(value) if name in _NUMBERS else int(value)
     return float(value) if isinstance(value, numbers.Real) and name in _NUMBERS else value
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else tuple(map(str, value))
 
 
 def _k(value: Any) -> int | None:
@@ -99,9 +108,23 @@ def _unknown_methods(names: Iterable[str]) -> list[str]:
         return []
     problems = []
     for name in names:
-        if name not in METHODS:
-            near = difflib.get_close_matches(name, METHODS, n=1)
-            problems.append(
-                f"unknown method {name!r}" + (f" (did you mean {near[0]}?)" if near else "") + f"; there are {', '.join(METHODS)}, or {ALL}"
-            )
+        if name in BASELINES:
+            problems.append(f"{name!r} isn't a method that is tuned but a baseline: name it with --baselines {name} (in Python: baselines)")
+        elif name not in METHODS:
+            problems.append(f"unknown method {name!r}{_meant(name, METHODS)}; there are {', '.join(METHODS)}, or {ALL}")
     return problems
+
+
+def _unknown_baselines(names: Iterable[str]) -> list[str]:
+    problems = []
+    for name in names:
+        if name in METHODS:
+            problems.append(f"{name!r} isn't a baseline but a method that is tuned: name it with --methods {name} (in Python: methods)")
+        elif name not in BASELINES:
+            problems.append(f"unknown baseline {name!r}{_meant(name, BASELINES)}; there are {', '.join(BASELINES)}, or none")
+    return problems
+
+
+def _meant(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

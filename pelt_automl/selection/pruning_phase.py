@@ -8,7 +8,7 @@ from pelt_automl.design_space import Modification
 from pelt_automl.evidence.finalists import report_labels
 from pelt_automl.evidence.knockouts import submodule_losses
 from pelt_automl.evidence.pruning import dispensable
-from pelt_automl.methods import LEARNING_RATE
+from pelt_automl.methods import BASELINES, LEARNING_RATE
 from pelt_automl.methods.unipelt import ANY, smaller_union
 from pelt_automl.recommendation.another_seed import out_of_finals
 from pelt_automl.recommendation.decision import region_of_equivalence
@@ -41,7 +41,7 @@ def _found(context: Context) -> Iterator[UnionPruned]:
     """Smaller unions of finalists that were taken apart and are still in the finals, the best first; those of an earlier start left out."""
     record, metric = context.record, context.data.metric
     region = region_of_equivalence(context.settings.search.equivalence, metric.name, report_labels(record.events))
-    runs = {trial.candidate: trial for trial in record.of(TrialEnded) if trial.stage == "finalist"}
+    runs = {trial.candidate: trial for trial in record.of(TrialEnded) if trial.stage == "finalist" and trial.method not in BASELINES}
     done = {name for pruned in record.of(UnionPruned) for name in (pruned.candidate, pruned.of)} | out_of_finals(record.of(Decision))
     known = {**runs} | {pruned.candidate: pruned for pruned in record.of(UnionPruned)}
     there = {_configuration(context, one.method, one.hyper_parameters): name for name, one in known.items()}

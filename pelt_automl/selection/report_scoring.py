@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pelt_automl.methods import BASELINES
 from pelt_automl.records import FinalistScored, ReportOpened, TrialEnded
+from pelt_automl.selection.baseline_phase import confirm_baselines, score_baselines
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import packs_of, trained_pack
+from pelt_automl.tasks import Examples
 from pelt_automl.training.evaluation import LabelScale, evaluate, predictions_of, score_of
 from pelt_automl.training.tokens import Tokens
 
@@ -22,25 +25,32 @@ def score_finalists(context: Context, more_runs: int = 0) -> None:
 
     `more_runs`: as many more are expected to follow, so that fewer examples are opened where the time is short.
     """
+    runs = [trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"]
+    confirm_baselines(context, {run.number: run.seeds for run in runs if run.method not in BASELINES})
     scored = {event.trial for event in context.record.of(FinalistScored)}
     runs = [trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"]
     todo = [run for run in runs if run.trial not in scored]
     if not todo:
         return
-    tokens = _opened(context, len(todo) + more_runs)
-    packs = packs_of(context, todo)
+    trained, fitted = ([run for run in todo if (run.method in BASELINES) == baseline] for baseline in (False, True))
+    tokens, examples = _opened(context, len(trained) + more_runs + bool(fitted))
+    packs = packs_of(context, trained)
     for done, pack in enumerate(packs):
         context.progress("finalists", done, len(packs), "scoring on the report split")
         _score(context, pack, tokens)
+    score_baselines(context, fitted, examples)
 
 
-def _opened(context: Context, runs: int) -> Tokens:
-    """The examples that are scored, the same for all finalists; `runs`: how many are waiting for them, when it is opened."""
+def _opened(context: Context, runs: int) -> tuple[Tokens, Examples]:
+    """The examples that are scored, the same for all finalists; `runs`: how many are waiting for them, when it is opened.
+
+    All baselines together count as one run: they share a pass of the backbone.
+    """
     if context.report_opened is None:
         indices, openings = _examples(context, runs), len(context.record.of(ReportOpened)) + 1
-        context.report_opened = context.report(indices)
-        opened = context.report_opened
-        context.record.add(ReportOpened(openings, len(indices), len(context.data.report), opened.labels.tolist(), opened.cut))
+        context.report_opened = context.report(indices), context.data.report.take(indices)
+        tokens, _ = context.report_opened
+        context.record.add(ReportOpened(openings, len(indices), len(context.data.report), tokens.labels.tolist(), tokens.cut))
     return context.report_opened
 
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from pelt_automl.baselines import load_fitted, write_winner
 from pelt_automl.errors import SelectionError
 from pelt_automl.folders import clear_work_folder
-from pelt_automl.methods import METHODS
+from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import kept_form
 from pelt_automl.recommendation import Recommendation, load_recommendation, write_report
 from pelt_automl.recommendation.decision import decide
@@ -12,7 +13,7 @@ from pelt_automl.records import TIME_LIMIT, Decision, FinalistScored, Published,
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
 from pelt_automl.selection.search_phase import weights_of_method
-from pelt_automl.selection.working_folders import PARTS
+from pelt_automl.selection.working_folders import PARTS, fitted_at
 from pelt_automl.training.checkpoints import TrainedConfig, describe, load_tensors, precision_name, save_trained
 from pelt_automl.training.evaluation import LabelScale
 
@@ -47,6 +48,9 @@ def save_winner(context: Context, verdict: VerdictReached) -> None:
     """Write ``winner/``: the recommended configuration's run with the best select score (never chosen by the report split)."""
     trial, weights = _winning_run(context, verdict)
     data, backbone = context.data, context.backbone
+    if trial.method in BASELINES:
+        write_winner(context.folder / WINNER, load_fitted(weights, context.encoder), data, backbone, context.max_length)
+        return
     train, _ = context.splits(trial.seeds.split)
     config = TrainedConfig(
         method=trial.method,
@@ -71,7 +75,10 @@ def _winning_run(context: Context, verdict: VerdictReached) -> tuple[TrialEnded,
     sign = 1 if context.data.metric.greater_is_better else -1
     if runs:
         best = max(runs, key=lambda run: sign * (run.select_score or 0.0))
-        return best, weights_of_run(context.folder, best.trial)
+        return best, fitted_at(context.folder, best) if best.method in BASELINES else weights_of_run(context.folder, best.trial)
+    if verdict.method in BASELINES:
+        searched = next(trial for trial in trials if trial.candidate == verdict.candidate and trial.stage == "search")
+        return searched, fitted_at(context.folder, searched)
     weights = weights_of_method(context.folder, verdict.method)
     kept = load_tensors(weights)[1].get("trial")
     found = next((trial for trial in trials if trial.trial == kept), None)

@@ -23,6 +23,7 @@ from pelt_automl.search.promotion import expected_share, promoted
 from pelt_automl.search.race import OUT, leaving, out_of_race
 from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.search.studies import Asked, MethodStudy, open_storage
+from pelt_automl.selection.baseline_phase import fitted_in_search
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.limits import Limits
 from pelt_automl.selection.search_trials import SearchTrial, begin_trial, forget, keep, name_of, stop, take_up
@@ -53,23 +54,29 @@ LAST_RESERVE = 0.15
 def search(context: Context, methods: Sequence[str]) -> None:
     """Try configurations of each method until all trials are done or the search's share of the time is gone.
 
-    Raises `NoTrialCompletedError` when every trial has failed.
+    Raises `NoTrialCompletedError` when every trial has failed, unless it was for lack of time alone and a baseline has a score.
     """
     _Search(context, methods).run()
     trials = [trial for trial in context.record.of(TrialEnded) if trial.method in methods]
     if all(trial.state == "failed" or trial.select_score is None for trial in trials):
+        if not _errors(trials) and fitted_in_search(context):
+            return
         causes = "; ".join(sorted({f"{trial.method}: {trial.cause or TIME_LIMIT}" for trial in trials})[:8])
         raise NoTrialCompletedError(f"no trial got as far as its first evaluation ({causes or TIME_LIMIT}). {_advice(context, trials)}")
 
 
 def _advice(context: Context, trials: Sequence[TrialEnded]) -> str:
     """What to do when nothing was trained, by what went wrong."""
-    errors = [trial.cause for trial in trials if trial.cause not in ("", TIME_LIMIT)]
+    errors = _errors(trials)
     if not errors:
         return f"Give it {more_time(context.record.events)}"
     if all(cause.partition(":")[0].endswith("MemoryError") or "can't allocate memory" in cause for cause in errors):
         return "Use a smaller --batch-size or --max-length, or a smaller model"
     return "More time won't help: --verbose shows where each training failed"
+
+
+def _errors(trials: Sequence[TrialEnded]) -> list[str]:
+    return [trial.cause for trial in trials if trial.cause not in ("", TIME_LIMIT)]
 
 
 class _Search:
@@ -106,7 +113,7 @@ class _Search:
         }
         self.limit = context.clock.limit or 0.0
         self.reserve = self._reserve()
-        self.scored = {trial.method for trial in context.record.of(TrialEnded) if trial.select_score is not None}
+        self.scored = {trial.method for trial in context.record.of(TrialEnded) if trial.select_score is not None} & set(methods)
         """Methods with a score."""
         self.left_over = deque(self._left_over())
         """Of those under way, what a killed process was training."""
@@ -310,7 +317,8 @@ class _Search:
             return
         metric, slow = self.context.data.metric, {name for name, method in METHODS.items() if method.slow_starter}
         labels = self.context.splits(self.context.settings.search.seed)[1].labels
-        trials, decisions = self.context.record.of(TrialEnded), self.context.record.of(Decision)
+        trials = [trial for trial in self.context.record.of(TrialEnded) if trial.method in self.methods]
+        decisions = self.context.record.of(Decision)
         over = {decision.subject for decision in decisions if decision.what == DEFAULT_OVER}
         first = min(self.context.plan.rungs, default=self.context.plan.steps)
         undecided = {trial.method for trial in self.under_way.values() if trial.run.progress.step >= first}

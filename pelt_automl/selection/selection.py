@@ -20,6 +20,7 @@ from pelt_automl.records import DataDescribed, Decision, Event, Planned, Publish
 from pelt_automl.search.budget import Clock, Speed, allowance, seconds_enough, seconds_used, training_seconds
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.spaces import load_spaces
+from pelt_automl.selection.baseline_phase import fit_baselines
 from pelt_automl.selection.context import Context, Record
 from pelt_automl.selection.costs import measure_costs
 from pelt_automl.selection.environment import effort_of, environment, key_of, settings_as_json
@@ -69,7 +70,7 @@ class Selection:
         if folder:
             check_output(expanded(folder).absolute(), "selection")
         table, shape = load_outline(settings.model)
-        possible, _ = field_of(settings.search.methods, table, shape)
+        possible, _ = field_of(settings.search.methods, table, shape, baselines=settings.search.baselines)
         spaces = load_spaces(settings.search.spaces, possible)
         inherited = inherited or Inherited()
         before_data = time.monotonic()
@@ -81,7 +82,7 @@ class Selection:
         tokenizer = inherited.backbone.tokenizer if inherited.backbone else check_model(settings.model, shape)
         length = recorded_length(_earlier_events(folder, key)) or text_length(settings, data, tokenizer, shape, possible)
         bill = {"data": time.monotonic() - before_data}
-        methods, left_out = field_of(settings.search.methods, table, shape, length.most)
+        methods, left_out = field_of(settings.search.methods, table, shape, length.most, baselines=settings.search.baselines)
         over = over_parameters(settings, methods, spaces, (table, shape), data.outputs, length.most)
         make_output(folder)
         with ExitStack() as held:
@@ -209,9 +210,11 @@ class Selection:
         context.record.add(Planned(plan.steps, first_rung, len(plan.evaluate_at), seconds, message, numbers, rungs, final_steps))
 
     def search(self) -> None:
-        """Trials of all methods, packed."""
+        """The baselines, then trials of all methods, packed."""
         if self.finished:
             return
+        with self.context.timed("baselines"):
+            fit_baselines(self.context)
         with self.context.timed("search"):
             search(self.context, self.context.methods)
 

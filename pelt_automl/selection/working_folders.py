@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from pelt_automl.folders import WORK
+from pelt_automl.records import TrialEnded
 
 Part = Literal["checkpoints", "finalists", "searched"]
 
@@ -14,3 +15,8 @@ PARTS: tuple[Part, ...] = ("checkpoints", "finalists", "searched")
 def working(folder: Path, part: Part) -> Path:
     """One of these folders, in the ``work`` folder of a selection's."""
     return folder / WORK / part
+
+
+def fitted_at(folder: Path, run: TrialEnded) -> Path:
+    """The folder that a baseline's run has written."""
+    return working(folder, "searched" if run.stage == "search" else "finalists") / run.trial

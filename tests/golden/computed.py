@@ -15,11 +15,13 @@ from typing import Any
 import torch
 
 from pelt_automl.config import BEHAVIOUR
+from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.decision import decide
 from pelt_automl.records import CurvePoint, Decision, Planned, TrialEnded
 from pelt_automl.search.budget import Speed, allowance, of_use_to_finals
 from pelt_automl.search.finalists import FAR_POINTS
 from pelt_automl.selection import Selection, finalist_phase, search_phase, settings_from
+from pelt_automl.selection.baseline_phase import fitted_in_search
 from pelt_automl.training import loop
 from tests.recommendation.conftest import selection
 from tests.tiny_world import World, make_world, of
@@ -64,7 +66,7 @@ class ScriptedPack:
 
 def computed(world: World, folder: Path, patch: Any) -> dict[str, Any]:
     """All of it, as plain values. `patch` is pytest's monkeypatch."""
-    options = world.options(methods=METHODS, trials=9, k=120, patience=100)
+    options = world.options(methods=METHODS, baselines=tuple(BASELINES), trials=9, k=120, patience=100)
     with Selection.open(settings_from(**options), folder) as opened:
         context = opened.context
         opened.prepare()
@@ -80,6 +82,7 @@ def computed(world: World, folder: Path, patch: Any) -> dict[str, Any]:
             "trials": {t.trial: [t.state, t.steps, t.cause, _rounded(t.hyper_parameters)] for t in of(events, TrialEnded)},
             "decisions": sorted([d.what, d.subject] for d in of(events, Decision)),
             "finalists": [candidate.name for candidate in finalists],
+            "baselines": [trial.trial for trial in fitted_in_search(context)],
             "seeds": [asdict(finalist_phase.finalist_seeds("question", index)) for index in range(2)],
             "training": _losses(context),
             "limits": _limits(context.settings),

@@ -11,7 +11,7 @@ import pytest
 from pelt_automl.config import BEHAVIOUR
 from tests.golden import computed as golden
 
-EXACT = ("splits", "plan", "trials", "decisions", "finalists", "seeds", "limits")
+EXACT = ("splits", "plan", "trials", "decisions", "finalists", "baselines", "seeds", "limits")
 
 
 @pytest.fixture(scope="module")

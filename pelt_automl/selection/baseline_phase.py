@@ -1,0 +1,160 @@
+"""The contenders that train no backbone: fitted before the search and on each seed of the finals, on train alone, and scored as all are."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pelt_automl.baselines import Fitted, fit_baseline, load_fitted
+from pelt_automl.methods import BASELINES
+from pelt_automl.recommendation.another_seed import out_of_finals
+from pelt_automl.recommendation.costs import LEFT_OUT
+from pelt_automl.records import CurvePoint, Decision, FinalistScored, Seeds, TrialEnded
+from pelt_automl.selection.context import Context
+from pelt_automl.selection.costs import LIMIT_PASSES, ONE, baseline_passes
+from pelt_automl.selection.field import too_many
+from pelt_automl.selection.working_folders import fitted_at
+from pelt_automl.tasks import Examples
+from pelt_automl.training.evaluation import Predictions, is_constant, score_of
+from pelt_automl.training.failures import Failure
+from pelt_automl.training.tokens import drawn
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One baseline on one seed triple, of which it reads the split's alone."""
+
+    method: str
+    seeds: Seeds
+    index: int | None = None
+    """Of a finalist's seed triple; None before the search."""
+
+    @property
+    def candidate(self) -> str:
+        return f"{self.method}-0000"
+
+    @property
+    def name(self) -> str:
+        return self.candidate if self.index is None else f"final-{self.candidate}-seed{self.index}"
+
+
+def fit_baselines(context: Context) -> None:
+    """Before the search: fit each on the search's split, and score it on select. What is over a limit of the user's is left out.
+
+    One that fails is a failed trial and costs the selection nothing else. What an earlier start has done isn't done again.
+    """
+    seed = context.settings.search.seed
+    ended = {trial.trial for trial in context.record.of(TrialEnded)}
+    left_out = {decision.subject for decision in context.record.of(Decision) if decision.what == LEFT_OUT}
+    wanted = [name for name in BASELINES if name in context.settings.search.baselines]
+    for done, name in enumerate(wanted):
+        run = _Run(name, Seeds(seed, seed, seed))
+        if run.name in ended or name in left_out:
+            continue
+        context.progress("baselines", done, len(wanted), name)
+        found = _fit(context, run)
+        reason = _over_a_limit(context, found) if is_usable(found) else None
+        context.record.add(Decision(LEFT_OUT, name, reason) if reason else found)
+
+
+def confirm_baselines(context: Context, seeds: Mapping[int, Seeds]) -> None:
+    """Fit each that has a score on the train parts of these seed triples, by index, as far as an earlier start hasn't."""
+    ended = {trial.trial for trial in context.record.of(TrialEnded)}
+    out = out_of_finals(context.record.of(Decision))
+    for index, triple in seeds.items():
+        for trial in fitted_in_search(context):
+            run = _Run(trial.method, triple, index)
+            if run.name not in ended and run.candidate not in out:
+                context.record.add(_fit(context, run))
+
+
+def fitted_in_search(context: Context) -> list[TrialEnded]:
+    """The baselines that have a score on select, in their order."""
+    return [trial for trial in context.record.of(TrialEnded) if trial.method in BASELINES and trial.stage == "search" and is_usable(trial)]
+
+
+def is_usable(trial: TrialEnded) -> bool:
+    """Whether it ended with a score."""
+    return trial.state != "failed" and trial.select_score is not None
+
+
+def score_baselines(context: Context, runs: Sequence[TrialEnded], examples: Examples) -> None:
+    """Score runs on the report examples that all finalists are scored on."""
+    labels = np.asarray(examples.labels, dtype=np.float64)
+    for run in runs:
+        predictions = _predictions(load_fitted(fitted_at(context.folder, run), context.encoder), examples)
+        score = score_of(context.data.metric, labels, predictions)
+        context.record.add(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
+
+
+def _fit(context: Context, run: _Run) -> TrialEnded:
+    """Fit one, write it, and score it on its split's select. Nothing of select has a part in what is fitted."""
+    started = time.perf_counter()
+    data = context.data
+    train, select = data.split(run.seeds.split)
+    train = train.take(drawn(len(train), context.most_probed, run.seeds.split).tolist())
+    try:
+        encoder = context.encoder if BASELINES[run.method].reads_backbone else None
+        fitted = fit_baseline(run.method, train, data.outputs, encoder)
+        predictions = _predictions(fitted, select)
+        score = score_of(data.metric, np.asarray(select.labels, dtype=np.float64), predictions)
+    except Exception as error:  # noqa: BLE001 whatever it is, the selection has other contenders
+        failure = Failure.of(error)
+        log.info("%s failed: %s", run.name, failure.traceback)
+        ended = _record(run, time.perf_counter() - started)
+        return replace(ended, state="failed", cause=failure.cause, traceback=failure.traceback)
+    fitted.save(fitted_at(context.folder, _record(run, 0.0)))
+    seconds = time.perf_counter() - started
+    ended = _record(run, seconds)
+    return replace(
+        ended,
+        parameters=ended.parameters | {"head": fitted.parameters, "kept": fitted.parameters},
+        curve=[CurvePoint(0, None, score, 0.0, seconds)],
+        select_score=score,
+        constant_predictions=is_constant(predictions),
+        select_predictions=predictions.tolist() if run.index is None else [],
+    )
+
+
+def _record(run: _Run, seconds: float) -> TrialEnded:
+    """What is the same whether it failed or not."""
+    return TrialEnded(
+        trial=run.name,
+        candidate=run.candidate,
+        method=run.method,
+        stage="search" if run.index is None else "finalist",
+        number=run.index or 0,
+        state="completed",
+        is_default=True,
+        hyper_parameters={},
+        seeds=run.seeds,
+        parameters=dict.fromkeys(("pelt", "gates", "head", "kept", "training_only"), 0),
+        curve=[],
+        select_score=None,
+        steps=0,
+        seconds=seconds,
+    )
+
+
+def _predictions(fitted: Fitted, examples: Examples) -> Predictions:
+    """Class indices, or numbers in the labels' unit. Raises `ValueError` for outputs that aren't finite."""
+    outputs = np.asarray(fitted.outputs(examples), dtype=np.float64)
+    if not np.isfinite(outputs).all():
+        raise ValueError("outputs are not finite")
+    return outputs[:, 0] if outputs.shape[1] == 1 else outputs.argmax(axis=1).astype(np.float64)
+
+
+def _over_a_limit(context: Context, ended: TrialEnded) -> str | None:
+    """Why it is over a limit of the user's; None if it isn't. Nothing of it is trained on the device, so that its memory has no limit."""
+    search = context.settings.search
+    if search.max_trainable is not None and (reason := too_many(ended.parameters["kept"], search.max_trainable)):
+        return reason
+    if search.max_latency_ms is None:
+        return None
+    took = 1000 * float(np.median(baseline_passes(context, fitted_at(context.folder, ended), ONE, LIMIT_PASSES)))
+    over = took > search.max_latency_ms
+    return f"it takes {took:.3g} ms for one text, over the {search.max_latency_ms:g} of --max-latency-ms" if over else None
