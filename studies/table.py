@@ -17,7 +17,7 @@ from studies.table_recording import WORKER, Tasks, chosen_tasks, name_of, start,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 2 for what can't be done as it was asked."""
-    asked = _parser().parse_args(arguments)
+    asked = parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = asked.command
     try:
         return command(asked)
@@ -26,9 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m studies.table", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """Of all commands."""
+    found = argparse.ArgumentParser(prog="python -m studies.table", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = found.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--folder", type=Path, default=None, help="working folder (default: pelt-home/table)")
     common.add_argument("--sources", default="", help="only these sources, separated by commas (default: all)")
@@ -45,15 +46,25 @@ def _parser() -> argparse.ArgumentParser:
     write = commands.add_parser("write", parents=[common], help="put what is recorded into the Parquet files of the repository")
     write.add_argument("--table", type=Path, default=None, help="folder with the Parquet files (default: studies/table)")
     write.set_defaults(command=_write)
+    costs = commands.add_parser("costs", help="measure what a training costs, on a quiet machine")
+    costs.add_argument("--model", default="minilm", help="alias, folder or Hub name of the encoder (default: minilm)")
+    costs.add_argument("--seconds", type=_positive, default=180.0, help="for about so long (default: 180)")
+    costs.set_defaults(command=_costs)
     grid = commands.add_parser("grid", help="make table_grid.json from the search spaces")
     grid.set_defaults(command=_grid)
-    return parser
+    return found
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """By name."""
+    (found,) = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(found.choices)
 
 
 def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} isn't a number of hours above 0")
+        raise argparse.ArgumentTypeError(f"{text} isn't a number above 0")
     return value
 
 
@@ -111,6 +122,17 @@ def _write(asked: argparse.Namespace) -> int:
         print(f"{path}: {new:,} new trainings, {path.stat().st_size / 1e6:.2f} MB")
     if others := len(records.keys() - wanted):
         print(f"{others:,} files of the working folder aren't in the grid of these sources and this model, and were left out")
+    return 0
+
+
+def _costs(asked: argparse.Namespace) -> int:
+    from pelt_automl.backbones.loading import load_backbone
+    from studies.table_costs import COSTS, measure, one_thread
+
+    one_thread()
+    configurations = [own for by_name in committed_configurations().values() for own in by_name.values()]
+    measure(load_backbone(asked.model, precision="fp32"), configurations, asked.seconds, COSTS, print)
+    print(f"written: {COSTS}")
     return 0
 
 

@@ -13,6 +13,8 @@ import typer
 import yaml
 
 import pelt_automl
+import studies.start
+import studies.table
 from pelt_automl.cli import app
 from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings
 from pelt_automl.methods import METHODS, STANDARD
@@ -31,6 +33,11 @@ PAGES = {
         "CONTRIBUTING.md",
         *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in MEASURED | OTHER_PROGRAMS),
     )
+}
+STUDIES = {"studies.table": studies.table.parser(), "studies.start": studies.start.parser()}
+"""Programs that are run from a clone alone."""
+STUDY_OPTIONS = {name for program in STUDIES.values() for name in re.findall(r"--[a-z-]+", program.format_help())} | {
+    name for command in studies.table.commands().values() for name in re.findall(r"--[a-z-]+", command.format_help())
 }
 README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -125,13 +132,15 @@ def test_a_command_in_a_shell_block_exists_with_its_options(words):
         check_pelt_automl(words[1:])
     elif words[0] == ".venv/bin/prefect":
         check_prefect(words[1:])
+    elif words[:2] == (".venv/bin/python", "-m"):
+        STUDIES[words[2]].parse_args(words[3:])
     else:
         assert words in {("source", ".venv/bin/activate"), (".ci/run",)}, f"what is {words[0]}?"
 
 
 @every_page
 def test_commands_options_and_variables_in_the_text_exist(page):
-    everything = set().union(*OPTIONS.values()) | {"--watch", "--strict"}
+    everything = set().union(*OPTIONS.values()) | {"--watch", "--strict"} | STUDY_OPTIONS
     for code in inline_code(page):
         if code.startswith("make "):
             assert code.split()[1] in TARGETS, code
@@ -243,7 +252,7 @@ def test_the_house_in_contributing_is_the_one_that_stands():
     [tree] = [block for block in blocks("CONTRIBUTING.md", "") if block.startswith("flows/")]
     drawn = {word for line in tree.splitlines() for word in re.findall(r"(?:^|\s)([a-z_]+(?:/|\.py))", line)}
     package = {path.name + "/" * path.is_dir() for path in (ROOT / "pelt_automl").iterdir() if not path.name.startswith(("_", "py.", "."))}
-    assert drawn == package | {"flows/", "pelt_automl/", "search_spaces/", "tests/"}
+    assert drawn == package | {"flows/", "pelt_automl/", "search_spaces/", "studies/", "tests/"}
 
 
 def test_the_changelog_has_this_version():
