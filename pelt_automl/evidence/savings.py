@@ -131,8 +131,11 @@ def rung_agreements(trials: Sequence[TrialEnded], rungs: Sequence[int], greater_
 
 
 def score_by(curve: Sequence[CurvePoint], step: int, greater_is_better: bool) -> float | None:
-    """The best select score up to and with a step; None before the first evaluation, or when none of them is finite."""
-    scores = [point.select_score for point in curve if point.step <= step and math.isfinite(point.select_score)]
+    """The best select score up to and with a step; None before the first evaluation, or when none of them is finite.
+
+    The untouched start, step 0, doesn't count: heads that start from the probe all have it in common, so it ranks nobody.
+    """
+    scores = [point.select_score for point in curve if 0 < point.step <= step and math.isfinite(point.select_score)]
     if not scores:
         return None
     return max(scores) if greater_is_better else min(scores)

@@ -163,11 +163,13 @@ class PackTraining:
             run.end("completed", f"no new best in {self.plan.patience} evaluations, stopped at step {step}")
 
     def _out_of_patience(self, run: TrialRun) -> bool:
-        scores = [point.select_score for point in run.progress.curve]
-        since = len(scores) - 1 - scores.index(max(scores) if self.trainer.metric.greater_is_better else min(scores))
         # before half of the schedule, or while it predicts one class throughout, a slow starter hasn't had its chance
         in_second_half = self.plan.steps / 2 <= run.progress.step < self.plan.steps
-        return since >= self.plan.patience and in_second_half and not run.progress.best_constant
+        if not in_second_half or run.progress.best_constant:
+            return False
+        scores = [point.select_score for point in run.progress.curve if point.step]  # a start to be beaten isn't a lack of progress
+        since = len(scores) - 1 - scores.index(max(scores) if self.trainer.metric.greater_is_better else min(scores))
+        return since >= self.plan.patience
 
     def _share_time(self) -> None:
         now = time.perf_counter()

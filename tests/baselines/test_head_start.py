@@ -122,3 +122,13 @@ def test_equal_texts_are_computed_once_and_all_examples_come_back_in_their_order
     order = [3, 1, 3, 9]
     np.testing.assert_array_equal(features.of(train.take(order)), whole[order])
     np.testing.assert_allclose(FrozenFeatures(features.backbone).of(train.take([4])), whole[[4]], atol=1e-6)
+
+
+def test_patience_counts_from_the_first_evaluation_after_a_step() -> None:
+    """At a learning rate of next to nothing every score is that of the start; with a patience of 3 the third after the first ends it."""
+    teacher = trainer()
+    plan = replace(teacher.plan, evaluate_at=(2, 4, 6, 8, 10, 12), rungs=(), patience=3)
+    run = replace(run_of("lora", starts_of()), learning_rate=1e-12)
+    replace(teacher, plan=plan).train([run], until=12)
+    assert [point.step for point in run.progress.curve] == [0, 2, 4, 6, 8]
+    assert len({point.select_score for point in run.progress.curve}) == 1

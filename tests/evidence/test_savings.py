@@ -118,6 +118,8 @@ def test_a_rank_correlation_needs_three_pairs_and_a_spread_on_both_sides(pairs, 
 def test_the_score_by_a_step_is_the_best_so_far(step, greater, score):
     curve = trial("lora-0", 0.5, float("nan"), 0.8, 0.9).curve
     assert score_by(curve, step, greater) == score
+    untouched = CurvePoint(0, None, 1e6 if greater else -1e6, 0.0, 0.0)
+    assert score_by([untouched, *curve], step, greater) == score
 
 
 def test_old_records_without_a_list_of_rungs_had_one():
