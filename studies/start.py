@@ -64,11 +64,13 @@ def _of_starts(pairs: pd.DataFrame) -> list[str]:
     title = "**Probe start less random start**, published defaults, the same seeds"
     if pairs.empty:
         return [f"{title}: no default is recorded from both starts yet."]
-    rows = [_differences("all methods", pairs)]
+    above = pairs[pairs["above_chance"].astype(bool)]
+    rows = [_differences("all methods", pairs), _differences("all methods, probe above chance", above)]
     rows += [_differences(f"`{method}`", own) for method, own in pairs.groupby("method", sort=False)]
     by_source = [_levels(str(source), own) for source, own in pairs.groupby("source", sort=False)]
     return [
         f"{title}: {2 * len(pairs):,} trainings. All columns but the last are scores on select, of 30 examples each.",
+        "The second line has the splits whose probe is above chance in cross-validation: there the program starts from it.",
         "",
         *_markdown(["", "sources", "trainings", *MOMENTS.values()], rows),
         "",
@@ -82,7 +84,7 @@ def _of_starts(pairs: pd.DataFrame) -> list[str]:
 
 def _differences(name: str, own: pd.DataFrame) -> list[str]:
     found = [over_sources(own, moment) for moment in MOMENTS]
-    return [name, str(own["source"].nunique()), str(2 * len(own)), *("-" if one is None else _points(one) for one in found)]
+    return [name, str(own["source"].nunique()), f"{2 * len(own):,}", *("-" if one is None else _points(one) for one in found)]
 
 
 def _points(own: Estimate) -> str:

@@ -79,12 +79,12 @@ def _moments(steps: Sequence[int], scores: Sequence[float], rungs: Sequence[int]
 def starts_compared(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each default that was trained from both starts with the same seeds: scores ``25_probe``, ``25_random``, and ``25`` between.
 
-    Failed trainings leave their pair out.
+    Failed trainings leave their pair out. ``above_chance``: whether the split's probe was, so that the program would start from it.
     """
     own = frame[(frame["configuration"] == DEFAULT) & (frame["failure"] == "")]
     keys = ["source", "task", "method", "seed"]
-    probe, random = (own[own["head_start"] == start][[*keys, *MOMENTS]] for start in ("probe", "random"))
-    pairs = probe.merge(random, on=keys, suffixes=("_probe", "_random"))
+    probe, random = (own[own["head_start"] == start] for start in ("probe", "random"))
+    pairs = probe[[*keys, "above_chance", *MOMENTS]].merge(random[[*keys, *MOMENTS]], on=keys, suffixes=("_probe", "_random"))
     for name in MOMENTS:
         pairs[name] = pairs[f"{name}_probe"] - pairs[f"{name}_random"]
     return pairs

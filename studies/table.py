@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PeltError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:

@@ -17,7 +17,7 @@ def row(source, method, seed, head_start, scores, report, **more):
     own = {
         "source": source, "task": source, "metric": "accuracy", "k": 100, "method": method, "configuration": "default", "seed": seed,
         "head_start": head_start, "failure": "", "curve_step": [0, 24, 48, 96], "curve_score": [0.0, *scores], "rungs": [24, 48],
-        "steps": 96, "report_score": report, "machine": "m", "recorded": "2026-11-29",
+        "steps": 96, "report_score": report, "machine": "m", "recorded": "2026-11-29", "above_chance": source != "b",
     }  # fmt: skip
     return own | more
 
@@ -130,6 +130,8 @@ def test_the_page_says_all_three_with_the_trainings_that_they_rest_on():
     assert "the same seeds: 30 trainings." in text
     assert "| `lora` | 3 | 6 | +30.0 [+30.0, +30.0] | +20.0 [+20.0, +20.0] | +10.0 [+10.0, +10.0] | +10.0 [+10.0, +10.0] |" in text
     assert "| `full` | 3 | 6 | +30.0 [+30.0, +30.0] | +20.0 [+20.0, +20.0] | +10.0 [+10.0, +10.0] | -2.0 [-2.0, -2.0] |" in text
+    assert "| all methods | 3 | 30 | +30.0 [+30.0, +30.0]" in text
+    assert "| all methods, probe above chance | 2 | 20 | +30.0 |" in text
     # four methods with 30 points and one with 40 on random, all of seed 0
     assert "| a | 10 | 50.0 against 20.0 | 50.0 against 30.0 | 42.0 against 32.0 | 58.0 against 50.4 |" in text
     assert "Worse by more than a point after all steps (select): 0 of 15 methods on tasks." in text

@@ -144,28 +144,28 @@ def test_what_is_done_is_not_done_again(world, tmp_path, finished_folder):
 
 
 def test_a_killed_process_loses_only_the_training_under_way(world, tmp_path):
-    running = process(world, tmp_path, 40)
+    running = process(world, tmp_path, 24)
     deadline = time.monotonic() + 60
     while len(TableFolder(tmp_path).keys()) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
     running.send_signal(signal.SIGKILL)
     running.wait()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "trainings").glob("*.json")}
-    keys = [own.key("model") for own in few(40)]
-    assert 3 <= len(before) < 40, "it was killed on its way"
+    keys = [own.key("model") for own in few(24)]
+    assert 3 <= len(before) < 24, "it was killed on its way"
     assert {path.stem for path in before} == set(keys[: len(before)])
-    assert worker_of(world.folder, tmp_path).work(few(40)) == 40 - len(before)
+    assert worker_of(world.folder, tmp_path).work(few(24)) == 24 - len(before)
     assert recorded(tmp_path).keys() == set(keys)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_two_processes_share_the_work_and_double_none(world, tmp_path):
-    both = [process(world, tmp_path, 40) for _ in range(2)]
+    both = [process(world, tmp_path, 24) for _ in range(2)]
     said = [own.communicate(timeout=120)[0].splitlines() for own in both]
     assert [own.returncode for own in both] == [0, 0]
     lines = [line.partition(", seed")[0] + line.split(", ")[-2] for own in said for line in own]
-    assert len(lines) == len(set(lines)) == 40
-    assert len(recorded(tmp_path)) == 40
+    assert len(lines) == len(set(lines)) == 24
+    assert len(recorded(tmp_path)) == 24
     assert all(said), "both had a part"
 
 
@@ -223,3 +223,26 @@ def test_hours_that_are_none_are_refused(hours, capsys):
         table.main(["record", "--hours", hours])
     assert ended.value.code == 2
     assert "--hours" in capsys.readouterr().err
+
+
+PRETENDED = """#!/bin/sh
+echo "$OMP_NUM_THREADS $*" > "$(dirname "$0")/started-$$"
+exit 2
+"""
+
+
+def test_record_starts_its_processes_on_one_thread_each_and_ends_as_the_worst_of_them(tmp_path, monkeypatch):
+    pretended = tmp_path / "python"
+    pretended.write_text(PRETENDED)
+    pretended.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(pretended))
+    folder = tmp_path / "table"
+    assert table.main(["record", "--processes", "3", "--folder", str(folder), "--sources", "sst2", "--hours", "1.5"]) == 2
+    started = [path.read_text() for path in tmp_path.glob("started-*")]
+    assert started == [f"1 -u -m studies.table worker --folder {folder} --sources sst2 --model minilm --hours 1.5\n"] * 3
+
+
+def test_a_folder_that_cannot_be_made_is_said_without_a_traceback(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert table.main(["record", "--folder", str(tmp_path / "file")]) == 2
+    assert "can't be made" in capsys.readouterr().err
