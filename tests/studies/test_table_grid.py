@@ -5,8 +5,9 @@ from collections import Counter
 import pytest
 
 from pelt_automl.methods import METHODS
+from studies.sources import open_sources
 from studies.table_configurations import configurations
-from studies.table_grid import LARGER_K, ROUNDS, committed_configurations, trainings
+from studies.table_grid import DEEP_TASKS, LARGER_K, LARGER_K_TASKS, ROUNDS, committed_configurations, trainings
 
 BASELINES = ["probe", "bag-of-words", "neighbors"]
 TASKS = ["sst2", "rte", "pydoc-topic", "mail-spam"]
@@ -84,3 +85,10 @@ KINDS = {
 def test_a_prefix_of_a_single_source_is_the_same_order(grid):
     alone = [own.key("minilm") for own in trainings(["rte"], committed_configurations())]
     assert alone == [own.key("minilm") for own in grid if own.task == "rte"]
+
+
+def test_the_deep_slice_and_the_larger_k_are_of_three_and_two_open_sources():
+    tasks = open_sources()
+    for names, count in ((DEEP_TASKS, 3), (LARGER_K_TASKS, 2)):
+        assert set(names) <= set(tasks)
+        assert len({tasks[name].source for name in names}) == count
