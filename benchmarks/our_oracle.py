@@ -17,7 +17,7 @@ from benchmarks.retraining import Busy, settings_of
 if TYPE_CHECKING:
     from pelt_automl.selection.context import Context
 
-GENEROUS = {"promoted": 1.0, "rungs": "none", "race": False, "portfolio": False}
+GENEROUS = {"baselines": "none", "promoted": 1.0, "rungs": "none", "race": False, "portfolio": False}
 """Options of a search in which every trial is trained in full."""
 
 SEARCH_SEED = 0

@@ -13,8 +13,8 @@ from typing import Any
 from benchmarks.common import say
 from benchmarks.measuring import hand_over
 
-IN_FULL = {"promoted": 1.0, "patience": 1_000_000}
-"""Options with which every trial is trained to its last step."""
+IN_FULL = {"promoted": 1.0, "patience": 1_000_000, "baselines": "none"}
+"""Options with which every trial is trained to its last step, and nothing else takes part."""
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -56,10 +56,13 @@ class Busy:
 
 
 def settings_of(options: Mapping[str, Any], search_seed: int) -> "SelectionSettings":
-    """Options as settings; the K examples stay those of the options' ``seed``, whatever the search's seed."""
+    """Options as settings; the K examples stay those of the options' ``seed``, whatever the search's seed.
+
+    Without baselines, unless they are asked for: what is measured is the choice among configurations that are trained.
+    """
     from pelt_automl.selection import settings_from
 
-    settings = settings_from(**options)
+    settings = settings_from(**{"baselines": "none"} | dict(options))
     return replace(settings, search=replace(settings.search, seed=search_seed))
 
 

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from flows.wording import first_sentence, in_a_flow
+from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.wording import Unit
 from pelt_automl.records import (
     DataDescribed,
@@ -51,7 +52,8 @@ def describe(event: Event) -> str | None:
         case TrialEnded():
             score = "no score" if event.select_score is None else f"select {event.select_score:.4f}"
             cause = f" ({event.cause})" if event.cause else ""
-            return f"{event.trial} {event.state}: {score}, {event.steps} steps, {event.seconds:.1f} s{cause}"
+            steps = "" if event.method in BASELINES else f", {event.steps} steps"
+            return f"{event.trial} {event.state}: {score}{steps}, {event.seconds:.1f} s{cause}"
         case Decision():
             return f"{event.what.capitalize()}: {event.subject}, {event.why}"
         case ReportOpened():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.wording import Unit
 from pelt_automl.records import (
     CostMeasured,
@@ -118,7 +119,8 @@ def _planned(event: Planned) -> str:
 def _trial(event: TrialEnded) -> str:
     score = "no score" if event.select_score is None else f"select {event.select_score:.3f}"
     cause = f" ({event.cause})" if event.cause else ""
-    return f"{event.trial:<28} {event.state:<9} {score}, {event.steps} steps, {event.seconds:.1f} s{cause}"
+    steps = "" if event.method in BASELINES else f", {event.steps} steps"
+    return f"{event.trial:<28} {event.state:<9} {score}{steps}, {event.seconds:.1f} s{cause}"
 
 
 def _decision(event: Decision) -> str:

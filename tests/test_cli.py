@@ -56,6 +56,28 @@ def refused(run):
     return typed
 
 
+# ---------------------------------------------------------------- baselines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--baselines", "prob"], "unknown baseline 'prob' (did you mean probe?); there are probe, bag-of-words, neighbors, or none"),
+        (["--methods", "probe"], "name it with --baselines probe"),
+        (["--baselines", "lora"], "name it with --methods lora"),
+    ],
+)
+def test_a_name_among_the_wrong_contenders_is_one_clear_message(refused, arguments, says):
+    assert says in refused("select", "--task", "pydoc-topic", *arguments)
+
+
+def test_methods_lists_the_baselines(run):
+    code, out, _ = run("methods")
+    assert code == 0
+    assert re.search(r"^probe .*a regularized linear map", out, re.MULTILINE)
+    assert re.search(r"^bag-of-words .*TF-IDF", out, re.MULTILINE)
+
+
 # ---------------------------------------------------------------- help
 
 

@@ -95,8 +95,7 @@ def _fit(context: Context, run: _Run) -> TrialEnded:
     """Fit one, write it, and score it on its split's select. Nothing of select has a part in what is fitted."""
     started = time.perf_counter()
     data = context.data
-    train, select = data.split(run.seeds.split)
-    train = train.take(drawn(len(train), context.most_probed, run.seeds.split).tolist())
+    train, select = (part.take(drawn(len(part), context.most_probed, run.seeds.split).tolist()) for part in data.split(run.seeds.split))
     try:
         encoder = context.encoder if BASELINES[run.method].reads_backbone else None
         fitted = fit_baseline(run.method, train, data.outputs, encoder)

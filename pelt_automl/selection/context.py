@@ -125,7 +125,7 @@ class Context:
 
     @property
     def most_probed(self) -> int:
-        """Train examples that the start of the heads and the baselines are fitted on at most."""
+        """Train examples that the start of the heads and the baselines are fitted on at most, and of select those that baselines read."""
         return probed_at_most(self.clock.limit)
 
     @property
@@ -358,14 +358,15 @@ class Context:
 
     def baseline_seconds(self) -> float:
         """What fitting the baselines on the finals' least seeds takes, as long as it took before the search, and scoring them: one pass of
-        the backbone over the report examples for all of them. Its pass over train and select is kept since then.
+        the backbone over the report examples for all of them. Its pass over train and select is kept where the seeds divide the same
+        examples.
         """
         fitted = [trial for trial in self.record.of(TrialEnded) if trial.method in BASELINES and trial.stage == "search" and trial.curve]
         if not any(BASELINES[trial.method].reads_backbone for trial in fitted):
             return self.settings.search.finalist_seeds * sum(trial.seconds for trial in fitted)
-        sizes = self.data.sizes(self.settings.search.seed)
-        once = min(self.most_probed, sizes["train"]) + sizes["select"]
-        fits = max(0.0, sum(trial.seconds for trial in fitted) - once * self.speed.example)
+        train, select = (min(self.most_probed, len(part)) for part in self.data.indices(self.settings.search.seed))
+        kept = train + select if len(self.data.pool) <= train + select else 0
+        fits = max(0.0, sum(trial.seconds for trial in fitted) - kept * self.speed.example)
         return self.settings.search.finalist_seeds * fits + self.least_scored * self.speed.example
 
     def cost_seconds(self) -> float:

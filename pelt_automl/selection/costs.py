@@ -229,12 +229,13 @@ def measure_costs(context: Context) -> None:
 
 
 def _measure_baseline(context: Context, name: str, runs: Sequence[TrialEnded], end: float) -> None:
-    """Latencies; no memory, since nothing is trained on the device. A probe is exported as a plain head, at the same latency."""
+    """Latencies; no memory, since nothing is trained on the device. A probe that is a head is exported as one, at the same latency."""
     fitted = fitted_at(context.folder, runs[0])
     timed = {batch: baseline_passes(context, fitted, batch, end=end) for batch in (ONE, MANY)}
     latencies = [latency_of(context, seconds, batch, merged=False) for batch, seconds in timed.items() if seconds]
-    trials = [run.trial for run in runs]
-    context.record.add(CostMeasured(runs[0].method, {}, latencies, None, device_name(context), name, trials))
+    trials, head = [run.trial for run in runs], load_fitted(fitted, context.encoder).head()
+    exportable = head is not None and is_exportable(context, PLAIN)
+    context.record.add(CostMeasured(runs[0].method, {}, latencies, None, device_name(context), name, trials, exportable))
 
 
 def _not_measured(context: Context) -> dict[str, list[TrialEnded]]:

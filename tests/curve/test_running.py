@@ -172,3 +172,12 @@ def test_a_folder_of_the_users_is_refused_for_a_curve_before_anything_is_written
     with pytest.raises(SelectionError, match=r"isn't empty and doesn't hold a curve over K \(it has k-20\); nothing was written"):
         pelt_automl.k_curve(k=[20, 40], output=tmp_path, **options(world))
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["k-20", "mine.txt"]
+
+
+def test_baselines_are_contenders_at_each_k(world, tmp_path):
+    few = {"methods": ["full"], "baselines": ["probe"], "trials": 1, "finalist_seeds": 2, "equivalence": 30}
+    found = pelt_automl.k_curve(k=[40, 20], output=tmp_path / "out", **options(world, **few))
+    for point in found.points:
+        assert {row.method for row in point.methods} == {"full", "probe"}
+        assert point.finalist == "probe"
+    assert inherited(at(found, 40)) == {}

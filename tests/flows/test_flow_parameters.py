@@ -30,6 +30,17 @@ def test_parameters_become_settings_and_what_is_not_given_keeps_the_programs_def
     assert settings.search.seconds == 60.0
 
 
+def test_baselines_are_named_left_to_the_default_or_left_out(roots):
+    assert checked_settings(task="qnli", baselines=["probe"]).search.baselines == ("probe",)
+    assert checked_settings(task="qnli", baselines=["none"]).search.baselines == ()
+    every = ("probe", "bag-of-words", "neighbors")
+    assert checked_settings(task="qnli", baselines=[]).search.baselines == checked_settings(task="qnli").search.baselines == every
+    with pytest.raises(SettingsError, match=r"baseline '\.\./probe' isn't a baseline's name"):
+        checked_settings(task="qnli", baselines=["../probe"])
+    with pytest.raises(SettingsError, match="there are probe, bag-of-words, neighbors, or none"):
+        checked_settings(task="qnli", baselines=["nothing"])
+
+
 def test_a_relative_path_is_looked_for_in_each_root(roots):
     settings = checked_settings(train="train.csv", text_columns=["text"], label_column="label")
     assert settings.task.train == roots / "more" / "train.csv"

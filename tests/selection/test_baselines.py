@@ -25,6 +25,7 @@ from pelt_automl.records import (
 )
 from pelt_automl.selection import Selection, baseline_phase, search_phase, settings_from
 from pelt_automl.selection.baseline_phase import fit_baselines
+from pelt_automl.selection.context import Context
 from tests.tiny_world import CLASSES, Killed, Watcher, counted, of, records_of, sentences, write_csv
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
@@ -216,6 +217,19 @@ def test_what_they_cost_is_measured_and_no_memory_is_said(whole):
     rows = {row.method: row for row in found.leaderboard}
     assert rows["probe"].served_latency_ms == costs["probe"].latency(1)
     assert rows["probe"].memory_gb is None
+    assert not costs["bag-of-words"].exportable
+    assert not costs["neighbors"].exportable
+
+
+def test_a_short_limit_bounds_the_examples_that_they_read(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(Context, "most_probed", 5)
+    read, fit, predicted = [], baseline_phase.fit_baseline, baseline_phase._predictions
+    monkeypatch.setattr(baseline_phase, "fit_baseline", lambda name, train, *others: read.append(len(train)) or fit(name, train, *others))
+    monkeypatch.setattr(baseline_phase, "_predictions", lambda fitted, select: read.append(len(select)) or predicted(fitted, select))
+    with Selection.open(settings_from(**world.options(**FEW)), tmp_path / "out") as selection:
+        selection.prepare()
+        fit_baselines(selection.context)
+    assert read == [5, 5] * 3
 
 
 def test_killed_anywhere_it_goes_on_and_fits_nothing_twice(world, tmp_path, whole):
