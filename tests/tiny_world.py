@@ -152,6 +152,11 @@ def of(events: Sequence[Event], kind: type[Any]) -> list[Any]:
     return [event for event in events if isinstance(event, kind)]
 
 
+def losses(trial: Any) -> list[float]:
+    """Of its curve; before the first step there is none."""
+    return [point.train_loss for point in trial.curve if point.train_loss is not None]
+
+
 def counted(names: Sequence[str]) -> dict[str, int]:
     """Names that occur more than once."""
     return {name: count for name, count in Counter(names).items() if count > 1}

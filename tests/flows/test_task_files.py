@@ -137,7 +137,7 @@ def test_one_bad_file_does_not_stop_the_others_and_unreadable_verdicts_are_left_
         ("- task: qnli", "must hold lines 'name: value'.*it holds list"),
         ("", "it holds NoneType"),
         ("!!python/object/apply:os.system ['true']", "can't be read as YAML"),
-        ("task: qnli\nseeds: 3", "unknown field 'seeds'; there are data_dir, delimiter, encoding"),
+        ("task: qnli\nseeds: 3", "unknown field 'seeds'; there are baselines, data_dir, delimiter, encoding"),
         ("task: qnli\nk: many", "task file x.yaml: .*k"),
         ("task: ../qnli", "isn't a task's name"),
         ("task: qnli\ndata_dir: /etc", "lies outside"),

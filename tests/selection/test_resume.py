@@ -12,8 +12,10 @@ import pytest
 from mlflow import MlflowClient
 
 import pelt_automl
+from pelt_automl.config import BEHAVIOUR
 from pelt_automl.errors import SelectionError
 from pelt_automl.folders import make_work_folder
+from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation import load_recommendation, write_report
 from pelt_automl.records import (
     ContributionMeasured,
@@ -30,20 +32,21 @@ from pelt_automl.records import (
     VerdictReached,
 )
 from pelt_automl.training.pack_training import PackTraining
-from tests.tiny_world import Killed, Watcher, counted, of, records_of
+from tests.tiny_world import Killed, Watcher, counted, losses, of, records_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def assert_each_thing_was_done_once(events, methods, trials, seeds):
+def assert_each_thing_was_done_once(events, methods, trials, seeds, baselines=()):
     """What holds of the records of a finished selection however often it was killed."""
     trainings = of(events, TrialEnded)
     assert counted([trial.trial for trial in trainings]) == {}
     search = Counter(trial.method for trial in trainings if trial.stage == "search")
-    assert search == dict.fromkeys(methods, trials)
+    assert search == dict.fromkeys(methods, trials) | dict.fromkeys(baselines, 1)
     chosen = [decision.subject for decision in of(events, Decision) if decision.what == "finalist"]
     chosen += [union.candidate for union in of(events, UnionPruned)]
     assert counted(chosen) == {}
+    chosen += [f"{name}-0000" for name in baselines]
     finalists = {trial.trial for trial in trainings if trial.stage == "finalist"}
     assert finalists == {f"final-{name}-seed{index}" for name in chosen for index in range(seeds)}
     assert sorted(event.trial for event in of(events, FinalistScored)) == sorted(finalists)
@@ -112,7 +115,7 @@ def test_a_trial_that_is_killed_after_its_rung_goes_on_from_its_own_weights(worl
         next(trial for trial in of(records_of(tmp_path / name), TrialEnded) if trial.stage == "search") for name in ("killed", "through")
     )
     assert [point.step for point in ours.curve] == [point.step for point in theirs.curve]
-    assert [point.train_loss for point in ours.curve] == pytest.approx([point.train_loss for point in theirs.curve], rel=1e-3)
+    assert losses(ours) == pytest.approx(losses(theirs), rel=1e-3)
     assert (ours.steps, ours.state) == (theirs.steps, theirs.state)
     assert max(steps) == ours.steps - plan.rung_steps, "only the steps after the rung are done again"
     assert not (tmp_path / "killed" / "work").exists()
@@ -224,7 +227,7 @@ def test_killed_three_times_with_kill_9_it_ends_as_if_nothing_had_happened(world
     assert last.process.wait(timeout=150) == 0, last.log.read_text()
     assert [line for line in (folder / "records.jsonl").read_text().splitlines() if '"TrialEnded"' in line][: len(before)] == before
     events = records_of(folder)
-    assert_each_thing_was_done_once(events, ("lora", "unipelt-apl", "head"), trials=4, seeds=3)
+    assert_each_thing_was_done_once(events, ("lora", "unipelt-apl", "head"), trials=4, seeds=3, baselines=BASELINES)
     assert len(of(events, SelectionStarted)) == 4
     assert len(of(events, ReportOpened)) in (1, 2), "2 when the last kill fell into the scoring"
     assert load_recommendation(folder).report_score > 0.7
@@ -240,8 +243,9 @@ def test_a_selection_of_another_behavior_is_not_continued_and_still_reports(worl
     folder = finished.copy(tmp_path / "old")
     records = folder / "records.jsonl"
     text = records.read_text(encoding="utf-8")
-    assert '"behaviour": 2' in text
-    records.write_text(text.replace('"behaviour": 2', '"behaviour": 1'), encoding="utf-8")
-    with pytest.raises(SelectionError, match=r"another version of this program \(behavior 1; this one has 2\).*choose another --output"):
+    assert f'"behaviour": {BEHAVIOUR}' in text
+    records.write_text(text.replace(f'"behaviour": {BEHAVIOUR}', '"behaviour": 1'), encoding="utf-8")
+    says = rf"another version of this program \(behavior 1; this one has {BEHAVIOUR}\).*choose another --output"
+    with pytest.raises(SelectionError, match=says):
         pelt_automl.select(output=folder, **finished.world.options())
     assert write_report(folder)
