@@ -432,7 +432,7 @@ class VerdictReached(Event):
     outcome: Outcome = "recommended"
     """How far the answer carries; see `Outcome`."""
     so_far: bool = False
-    """Whether it rests on one seed, or on a single finalist for lack of time: the best so far."""
+    """Whether it rests on one seed, or for lack of time on a single tuned finalist or none: the best so far."""
     time: float = field(default_factory=clock.time)
 
 

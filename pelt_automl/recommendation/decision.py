@@ -8,6 +8,7 @@ from pelt_automl.errors import NoTrialCompletedError, SelectionError
 from pelt_automl.evidence.finalists import Finalist, finalists, report_labels
 from pelt_automl.evidence.points import point
 from pelt_automl.evidence.reliability import reliability
+from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.another_seed import Outlook, out_of_finals, outlook
 from pelt_automl.recommendation.costs import NOT_MEASURED, cheapest, possible_preference, with_costs
 from pelt_automl.recommendation.outcome import (
@@ -60,7 +61,8 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
     rivals, guess = against(comparison, winner, standings, region), guess_of(data, labels)
     outcome = outcome_of(lead_over(comparison, winner.candidate, guess), region)
     unconfirmed = unconfirmed_in_words(events, standings)
-    so_far = bool(unconfirmed) or len(winner.seed_scores) == 1
+    untuned = all(row.method in BASELINES for row in standings)
+    so_far = bool(unconfirmed) or untuned or len(winner.seed_scores) == 1
     closing = [
         all_failed_in_words(events),
         never_compared_in_words(events),

@@ -76,7 +76,7 @@ class Recommendation:
     outcome: Outcome = "recommended"
     """``recommended``, ``tentative`` or ``nothing-learned``."""
     so_far: bool = False
-    """Whether it rests on one seed, or on a single finalist for lack of time: the best so far."""
+    """Whether it rests on one seed, or for lack of time on a single tuned finalist or none: the best so far."""
     question: str = ""
     """Hash of what was asked: data, model, metric, K, protocol, training settings, seed and the program's behavior."""
     effort: str = ""

@@ -75,9 +75,18 @@ def confirm(context: Context) -> None:
     if finalists:
         _confirm(context, found, finalists)
     if all(scored.method in BASELINES for scored in context.record.of(FinalistScored)):
-        seeds = {index: finalist_seeds(context.question, index) for index in range(context.settings.search.finalist_seeds)}
-        confirm_baselines(context, seeds)
-        score_finalists(context)
+        _confirm_alone(context)
+
+
+def _confirm_alone(context: Context) -> None:
+    """Baselines by themselves, on one seed at least."""
+    for index in range(context.settings.search.finalist_seeds):
+        if index and context.clock.left <= WRITING:
+            numbers = {"seconds_left": context.clock.left}
+            context.record.add(Decision("left out", f"seed {index}", "the time left is too short for another seed", numbers, True))
+            break
+        confirm_baselines(context, {index: finalist_seeds(context.question, index)})
+    score_finalists(context)
 
 
 def _confirm(context: Context, found: Finalists, finalists: list[Candidate]) -> None:

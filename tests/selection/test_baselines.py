@@ -257,9 +257,23 @@ def test_without_time_for_any_training_they_are_the_answer(world, tmp_path, monk
     assert found.method in BASELINES
     assert {row.method for row in found.leaderboard} == set(ALL)
     assert all(len(row.seed_scores) == 2 for row in found.leaderboard)
+    assert found.so_far
+    assert found.statement.startswith(f"Best so far: {found.method}, ")
     assert "Never compared, for lack of time: lora and head" in found.statement
     assert pelt_automl.load(tmp_path / "out").predict(["good word1"]) == ["positive"]
     assert len(of(events, SelectionEnded)) == 1
+
+
+def test_where_the_time_is_over_they_have_one_seed(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(search_phase._Search, "run", lambda _: None)
+    with Selection.open(settings_from(**world.options(**FEW | {"seconds": 600, "baselines": ["probe"]})), tmp_path / "out") as selection:
+        selection.prepare()
+        selection.search()
+        selection.context.clock = replace(selection.context.clock, limit=1e-3)
+        selection.confirm()
+        record = selection.context.record
+    assert [scored.trial for scored in record.of(FinalistScored)] == ["final-probe-0000-seed0"]
+    assert [d.subject for d in record.of(Decision) if d.lack_of_time] == ["seed 1"]
 
 
 def test_a_search_whose_trainings_all_fail_ends_with_an_error_all_the_same(world, tmp_path, monkeypatch):
