@@ -26,6 +26,7 @@ from pelt_automl.training.checkpoints import (
     precision_name,
     save_trained,
 )
+from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.predicting import Predictor, backbone_of, load_predictor
 from pelt_automl.training.tokens import AT_ONCE, Tokens, tokenize
@@ -50,7 +51,7 @@ def write_winner(folder: Path, fitted: Fitted, data: TaskData, backbone: Backbon
         kind=data.kind,
         labels=list(data.labels),
         text_columns=list(data.text_columns),
-        scale=fitted.scale,
+        scale=fitted.scale if form == "trained" else LabelScale(),  # the others' outputs are in the labels' unit
         max_length=0 if words else max_length,
         precision=precision_name(torch.float32 if words else backbone.dtype),
         backbone={} if words else describe(backbone),

@@ -48,6 +48,7 @@ class TrainedConfig:
     text_columns: list[str]
     """Names of the one or two columns that the texts came from."""
     scale: LabelScale
+    """Of the outputs: that of the labels for a head, none for another form, which gives numbers in the labels' unit."""
     max_length: int
     """Tokens that a text is cut to; 0 for a bag of words, which cuts none."""
     precision: str

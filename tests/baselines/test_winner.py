@@ -83,7 +83,9 @@ def no_heads(models, tmp_path_factory):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_winners_folder_predicts_what_the_contender_said(name, kind, models, tmp_path):
-    fitted, data = written(tmp_path, name, kind, models["sentences" if kind == "pairs" else "plain"])
+    pair = kind.startswith("pairs")
+    fitted, data = written(tmp_path, name, kind, models["sentences" if pair else "plain"], 120 if pair else 60)
+    assert (fitted.facts.form == "apart") == (pair and name == "probe")
     predictor = pelt_automl.load(tmp_path)
     texts = data.report.texts if data.pair else [text for (text,) in data.report.texts]
     expected, found = fitted.outputs(data.report), predictor.predict(texts)
