@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pelt_automl.baselines.blas import one_blas_thread
 from pelt_automl.baselines.contender import FACTS, Facts, Fitted, read_facts
 from pelt_automl.baselines.cross_validation import MOST_EXAMPLES
 from pelt_automl.baselines.encoder import Encoder
@@ -25,10 +26,8 @@ def fit_baseline(name: str, train: Examples, outputs: int, encoder: Encoder | No
         outputs: number of classes, whether they all occur or not; 1 for regression.
         encoder: may be None for a contender that reads no backbone.
     """
-    from threadpoolctl import threadpool_limits
-
     train = train.take(drawn(len(train), MOST_EXAMPLES, 0).tolist())
-    with threadpool_limits(1):  # as in `fit_linear`
+    with one_blas_thread():
         if not BASELINES[name].reads_backbone:
             return fit_words(train, outputs)
         return (fit_probe if name == "probe" else fit_neighbors)(train, outputs, _given(encoder, name))

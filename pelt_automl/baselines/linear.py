@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pelt_automl.baselines.blas import one_blas_thread
 from pelt_automl.baselines.cross_validation import (
     MOST_EXAMPLES,
     MOST_VALIDATED,
@@ -74,11 +75,9 @@ def fit_linear(
         bias: whether the map has one.
         strength: the penalty, where it isn't to be chosen.
     """
-    from threadpoolctl import threadpool_limits
-
     seen = drawn(len(labels), MOST_EXAMPLES, 0)
     x, y, chosen = np.asarray(features[seen], np.float64), labels[seen], None
-    with threadpool_limits(1):  # the matrices are small: on a busy machine two threads that wait for each other take ten times as long
+    with one_blas_thread():
         if strength is None:
             few = drawn(len(y), MOST_VALIDATED, 0)
             own = x[few]

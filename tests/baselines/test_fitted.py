@@ -1,7 +1,10 @@
 """Contenders of every kind: what they learn, that they see nothing but train, and that they are the same when they are loaded again."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -281,3 +284,38 @@ def test_contenders_of_a_model_cannot_be_had_without_it(saved):
     with pytest.raises(SelectionError, match="reads the features of its pretrained model"):
         load_fitted(saved / "neighbors", None)
     assert torch.is_tensor(load_fitted(saved / "bag-of-words", None).tensors()["weight"])
+
+
+# ---------------------------------------------------------------- threads
+
+THREADS = """
+import sys, torch
+torch.set_num_threads(2)
+from threadpoolctl import threadpool_info
+from pelt_automl.baselines import fit_baseline, linear
+from pelt_automl.training.features import FrozenFeatures
+from tests.baselines.worlds import backbone_of, encoder_of, examples_of
+
+seen, solved, computed = [], linear.Problem.solved, FrozenFeatures._computed
+
+def blas(self, strength):
+    import scipy.linalg
+    seen.append(max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"))
+    return solved(self, strength)
+
+def passes(self, tokens):
+    assert torch.get_num_threads() == 2, torch.get_num_threads()
+    return computed(self, tokens)
+
+linear.Problem.solved, FrozenFeatures._computed = blas, passes
+fit_baseline(sys.argv[1], examples_of("classes", 20), 2, encoder_of(backbone_of()))
+assert set(seen) == {1}, seen
+"""
+
+
+@pytest.mark.parametrize("name", ["probe", "bag-of-words"])
+def test_linear_algebra_has_one_thread_and_the_backbone_all(name):
+    """In a process of its own, in which no library is loaded before the first fit."""
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    ended = subprocess.run([sys.executable, "-c", THREADS, name], env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
