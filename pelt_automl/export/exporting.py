@@ -47,6 +47,10 @@ NO_MODEL: dict[WinnerForm, str] = {
 """Why a contender of this form is a folder for no other program."""
 
 
+INSTEAD = "Predict with it (`pelt-automl predict`) or serve it (`mlflow models serve`)"
+"""What can be done with any winner."""
+
+
 @dataclass(frozen=True)
 class Exported:
     """What was written."""
@@ -99,15 +103,14 @@ def export_winner(selection: Path, output: Path, *, merged: bool, peft: bool, mo
         raise SettingsError("say what to write: --merged (a plain transformers folder) or --peft (a folder of HF peft), one of the two")
     kind: Kind = "merged" if merged else "peft"
     if reason := NO_MODEL.get((config := load_config(winner_of(selection))).form):
-        raise SettingsError(
-            f"{config.method} can't be exported: {reason}. Predict with it (`pelt-automl predict`), serve it (`mlflow models serve`), "
-            "or select again with --baselines none"
-        )
+        raise SettingsError(f"{config.method} can't be exported: {reason}. {INSTEAD}, or select again with --baselines none")
     predictor = load_predictor(winner_of(selection), precision="fp32", device=torch.device("cpu"), model=model)
     trained, backbone = predictor.config, predictor.pack.backbone
     output = expanded(output).absolute()
-    if problems := _why_not_there(output) + FORMATS[kind].why_not(trained, backbone):
-        raise SettingsError(all_problems(f"export of {trained.method} on {backbone.name} with --{kind} to {output}", problems))
+    refused = FORMATS[kind].why_not(trained, backbone)
+    if problems := _why_not_there(output) + refused:
+        said = all_problems(f"export of {trained.method} on {backbone.name} with --{kind} to {output}", problems)
+        raise SettingsError(said + (f"\n{INSTEAD}." if refused else ""))
     with quiet():
         return Exported(kind, output, trained, _write(predictor, FORMATS[kind], output), backbone.location)
 

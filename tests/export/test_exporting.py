@@ -142,12 +142,13 @@ def test_what_is_refused_is_not_written_and_everything_is_said(selection, kind, 
         export_winner(folder, tmp_path / "out", merged=kind == "merged", peft=kind == "peft")
     for part in ("the folder isn't empty; name a new one", "adapter at ffn", "prefix at heads", "lora at attention.value"):
         assert part in str(refused.value)
+    assert str(refused.value).endswith("\nPredict with it (`pelt-automl predict`) or serve it (`mlflow models serve`).")
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "mine.txt"]
 
 
 def test_a_file_in_the_place_is_refused(lora, tmp_path):
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(SettingsError, match="there is a file of that name; name a new folder"):
+    with pytest.raises(SettingsError, match="there is a file of that name; name a new folder$"):
         export_winner(lora, tmp_path / "out", merged=True, peft=False)
     assert (tmp_path / "out").read_text() == "mine"
 
