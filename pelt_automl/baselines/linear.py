@@ -79,11 +79,7 @@ def fit_linear(
     x, y, chosen = np.asarray(features[seen], np.float64), labels[seen], None
     with one_blas_thread():
         if strength is None:
-            few = drawn(len(y), MOST_VALIDATED, 0)
-            own = x[few]
-            strength, chosen = choose_strength(
-                lambda rest, out: (own[rest], own[out]), y[few], classes, np.asarray(groups)[seen][few], bias=bias
-            )
+            strength, chosen = choose_strength(lambda rest, out: (x[rest], x[out]), y, classes, np.asarray(groups)[seen], bias=bias)
         weight, offset = Problem(x, y, classes, bias=bias).solved(strength)
     return Linear(weight, offset, strength, *(chosen.validation, chosen.losses) if chosen else (None, None))
 
@@ -99,18 +95,21 @@ def choose_strength(
     """The strength, and how good the map is at it; None where the examples are too few or too alike for folds.
 
     `parts` gives the features of the examples at two lists of positions: those to fit on, and others. It may learn from the first of them.
+    It is asked for `MOST_VALIDATED` of the examples at most, drawn by a fixed seed.
     """
-    folds = folds_of(labels, classes, groups)
+    few = drawn(len(labels), MOST_VALIDATED, 0)
+    own = labels[few]
+    folds = folds_of(own, classes, np.asarray(groups)[few])
     if len(folds) < 2:
         return FIXED_STRENGTH, None
     strengths = (FIXED_STRENGTH,) if too_few(labels, classes) else STRENGTHS
 
     def of(rest: Indices, out: Indices) -> list[Floats]:
-        x, others = parts(rest, out)
-        problem = Problem(x, labels[rest], classes, bias=bias)
+        x, others = parts(few[rest], few[out])
+        problem = Problem(x, own[rest], classes, bias=bias)
         return [problem.out_of_fold(strength, others) for strength in strengths]
 
-    found = choose(out_of_fold(len(labels), classes, len(strengths), folds, of), labels, classes, folds)
+    found = choose(out_of_fold(len(few), classes, len(strengths), folds, of), own, classes, folds)
     return strengths[found.index], found
 
 

@@ -86,18 +86,22 @@ def fit_neighbors(train: Examples, outputs: int, encoder: Encoder) -> Neighbors:
     """How many neighbors is chosen by cross-validation, by the one-standard-error rule toward more."""
     features, labels = encoder.joint(train), np.asarray(train.labels, np.float64)
     few = drawn(len(labels), MOST_VALIDATED, 0)
-    k, chosen = _chosen(features[few], labels[few], outputs, np.asarray(encoder.groups(train))[few])
+    rare = too_few(labels, outputs)
+    k, chosen = _chosen(features[few], labels[few], outputs, np.asarray(encoder.groups(train))[few], rare=rare)
     facts = Facts("neighbors", "neighbors", outputs, {"neighbors": float(k)}, validation=chosen.validation if chosen else None)
     return Neighbors(facts, encoder, features, labels)
 
 
-def _chosen(features: Features, labels: NDArray[np.float64], classes: int, groups: NDArray[np.int64]) -> tuple[int, Chosen | None]:
+def _chosen(
+    features: Features, labels: NDArray[np.float64], classes: int, groups: NDArray[np.int64], *, rare: bool
+) -> tuple[int, Chosen | None]:
+    """`rare`: whether some class has too few examples for a choice."""
     folds = folds_of(labels, classes, groups)
     if len(folds) < 2:
         return min(FIXED_NEIGHBORS, len(labels)), None
     least = min(len(rest) for rest, _ in folds)
     tried: Sequence[int] = [k for k in NEIGHBORS if k <= least]
-    if too_few(labels, classes):
+    if rare:
         tried = [min(FIXED_NEIGHBORS, least)]
 
     def of(rest: Indices, out: Indices) -> list[Floats]:

@@ -18,7 +18,6 @@ from pelt_automl.errors import SelectionError
 from pelt_automl.tasks import Examples
 from pelt_automl.tasks.words import joined, word_weights
 from pelt_automl.training.evaluation import LabelScale
-from pelt_automl.training.tokens import drawn
 
 VOCABULARY = "vocabulary.json"
 
@@ -111,15 +110,13 @@ def fit_words(train: Examples, outputs: int) -> BagOfWords:
     texts, labels = joined(train), np.asarray(train.labels, np.float64)
     scale = LabelScale.of(labels, regression=outputs == 1)
     standardized = (labels - scale.mean) / scale.deviation
-    few = drawn(len(texts), MOST_VALIDATED, 0)
-    validated = [texts[i] for i in few]
 
     def parts(rest: Indices, out: Indices) -> tuple[Floats, Floats]:
-        words = Words.of([validated[i] for i in rest], outputs)
-        span = Span(words.weights([validated[i] for i in rest]))
-        return span.coordinates(span.rows), span.coordinates(words.weights([validated[i] for i in out]))
+        words = Words.of([texts[i] for i in rest], outputs)
+        span = Span(words.weights([texts[i] for i in rest]))
+        return span.coordinates(span.rows), span.coordinates(words.weights([texts[i] for i in out]))
 
-    strength, chosen = choose_strength(parts, standardized[few], outputs, _groups(validated))
+    strength, chosen = choose_strength(parts, standardized, outputs, _groups(texts))
     words = Words.of(texts, outputs)
     weight, bias = _fitted(words.weights(texts), standardized, outputs, strength)
     facts = Facts("bag-of-words", "words", outputs, {"strength": strength}, validation=chosen.validation if chosen else None)

@@ -5,7 +5,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from pelt_automl.baselines import fit_linear
+from pelt_automl.baselines.cross_validation import FEWEST_OF_A_CLASS, MOST_VALIDATED
 from pelt_automl.baselines.linear import FIXED_STRENGTH, STRENGTHS
+from pelt_automl.training.tokens import drawn
 
 
 def two_clouds(count: int, apart: float, features: int = 20, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -75,6 +77,15 @@ def test_a_class_with_two_examples_gets_the_fixed_strength() -> None:
     found = fit_linear(x, y, 3, range(40))
     assert found.strength == FIXED_STRENGTH
     assert found.validation.above_chance  # told by the fixed strength alone
+
+
+def test_a_class_with_enough_examples_may_be_rare_among_those_that_the_strength_is_chosen_on() -> None:
+    """Of 3,000 examples 1,000 are drawn: of the 6 of the third class 2, which isn't enough for a choice of its own."""
+    x, y = two_clouds(3000, 0.0)
+    y[:6] = 2
+    drawn_of_it = np.isin(drawn(3000, MOST_VALIDATED, 0), range(6)).sum()
+    assert 0 < drawn_of_it < FEWEST_OF_A_CLASS
+    assert fit_linear(x, y, 3, range(3000)).strength == STRENGTHS[0]
 
 
 def test_a_class_without_an_example_is_improbable_but_not_impossible() -> None:
