@@ -148,7 +148,7 @@ def test_what_is_refused_is_not_written_and_everything_is_said(selection, kind, 
 
 def test_a_file_in_the_place_is_refused(lora, tmp_path):
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(SettingsError, match="there is a file of that name; name a new folder$"):
+    with pytest.raises(SettingsError, match=r"there is a file of that name; name a new folder$"):
         export_winner(lora, tmp_path / "out", merged=True, peft=False)
     assert (tmp_path / "out").read_text() == "mine"
 
