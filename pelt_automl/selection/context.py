@@ -341,7 +341,7 @@ class Context:
                 "training_only": count.training_only,
             },
             curve=list(progress.curve),
-            select_score=progress.best_score,
+            select_score=progress.best_score if progress.evaluated else None,
             steps=progress.step,
             seconds=progress.seconds,
             constant_predictions=progress.best_constant,

@@ -280,7 +280,7 @@ def _start(context: Context, run: _FinalistRun) -> TrialRun:
 
 def _end(context: Context, run: _FinalistRun, training: TrialRun) -> None:
     if training.running:
-        training.end("stopped" if training.progress.best_weights else "failed", TIME_LIMIT)
+        training.end("stopped" if training.progress.evaluated else "failed", TIME_LIMIT)
     if training.progress.state != "failed":
         save_tensors(weights_of_run(context.folder, run.name), training.progress.best_weights)
     context.record.add(

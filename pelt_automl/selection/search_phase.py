@@ -193,7 +193,7 @@ class _Search:
         """
         if self.context.clock.limit is None:
             return False
-        self.scored |= {trial.method for trial in self.under_way.values() if trial.run.progress.curve}
+        self.scored |= {trial.method for trial in self.under_way.values() if trial.run.progress.evaluated}
         least = LAST_RESERVE * self.limit
         if self.scored:
             least = self.reserve if len(self.scored) >= min(FIRST, len(self.methods)) else max(least, self.reserve / 2)

@@ -44,6 +44,11 @@ class TrialProgress:
     A weight that is the best one, too, is the same tensor as in `best_weights`. Neither is ever changed in place.
     """
 
+    @property
+    def evaluated(self) -> bool:
+        """Whether it has been scored after its first step: the score of an untouched start says nothing of its method."""
+        return any(point.step for point in self.curve)
+
 
 @dataclass(eq=False)
 class TrialRun:

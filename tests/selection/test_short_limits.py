@@ -6,7 +6,8 @@ import pytest
 
 import pelt_automl
 from pelt_automl.methods import METHODS as DEFAULTS
-from pelt_automl.records import Decision, FinalistScored, ReportOpened, TrialEnded
+from pelt_automl.recommendation.outcome import never_compared
+from pelt_automl.records import CurvePoint, Decision, FinalistScored, ReportOpened, TrialEnded
 from pelt_automl.search.budget import Clock, Speed, seconds_enough
 from pelt_automl.selection import Selection, finalist_phase, search_phase, settings_from
 from pelt_automl.training.loop import Trainer
@@ -110,10 +111,43 @@ def test_a_trial_that_the_clock_cut_off_near_its_end_is_finished_and_others_are_
     assert not search.under_way
 
 
+def test_a_training_that_got_no_further_than_its_untouched_start_has_no_score(prepared, monkeypatch):
+    """The probe that all heads start from says nothing of a method: neither compared nor confirmed by it."""
+    context, time = prepared(1000, methods=["head", "lora"], trials=1, epochs=4, head_start="probe")
+    search, stream = search_phase._Search(context, context.methods), Trainer.stream
+
+    def one_step(self, source, *rest):
+        if source is not search:
+            stream(self, source, *rest)
+            return
+        run = source.next(())
+        self.train([run], 1)
+        assert [point.step for point in run.progress.curve] == [0]
+        run.progress.seconds = 900.0
+        time.now = 1000 * (1 - search_phase.LAST_RESERVE) - 1
+        assert not search._expired(), "until there is a first score it may use most of the finals' time"
+        time.now = 0.0
+        source.ended(run)
+
+    monkeypatch.setattr(Trainer, "stream", one_step)
+    search.run()
+    (ended,) = context.record.of(TrialEnded)
+    assert (ended.state, ended.cause, ended.select_score) == ("stopped", "time limit", None)
+    assert set(never_compared(context.record.events)) == {"head", "lora"}
+    candidate = finalist_phase.Candidate.of(ended)
+    run = finalist_phase._FinalistRun(candidate, 0)
+    training = finalist_phase._start(context, run)
+    context.trainer("finalists", 1, reserve=0.0).train([training], 1)
+    finalist_phase._end(context, run, training)
+    final = context.record.of(TrialEnded)[-1]
+    assert (final.state, final.cause) == ("failed", "time limit")
+
+
 def ended_trial(context, name, score, seconds):
     method = name.rsplit("-", 1)[0]
     run = context.run(name, method, DEFAULTS[method].defaults, finalist_phase.finalist_seeds("q", 0))
     run.progress.step, run.progress.seconds, run.progress.best_score = context.plan.steps, seconds, score
+    run.progress.curve = (CurvePoint(context.plan.steps, 0.1, score, 0.0, seconds),)
     run.end("completed")
     own = {"candidate": name, "method": method, "stage": "search", "number": 0, "is_default": True}
     return context.ended(run, **own, hyper_parameters=DEFAULTS[method].defaults)
