@@ -1,5 +1,6 @@
 """Contenders that train no backbone, and what tuned methods take from the first of them: the start of their heads."""
 
+from pelt_automl.baselines.contender import read_facts
 from pelt_automl.baselines.cross_validation import CrossValidation
 from pelt_automl.baselines.encoder import Encoder
 from pelt_automl.baselines.fitted import Fitted, fit_baseline, load_fitted
@@ -18,5 +19,6 @@ __all__ = [
     "load_fitted",
     "load_winner",
     "probed_at_most",
+    "read_facts",
     "write_winner",
 ]

@@ -13,7 +13,7 @@ from pelt_automl.recommendation.another_seed import out_of_finals
 from pelt_automl.recommendation.costs import LEFT_OUT
 from pelt_automl.records import CurvePoint, Decision, FinalistScored, Seeds, TrialEnded
 from pelt_automl.selection.context import Context
-from pelt_automl.selection.costs import LIMIT_PASSES, ONE, baseline_passes
+from pelt_automl.selection.costs import LIMIT_PASSES, baseline_passes
 from pelt_automl.selection.field import too_many
 from pelt_automl.selection.working_folders import fitted_at
 from pelt_automl.tasks import Examples
@@ -154,6 +154,6 @@ def _over_a_limit(context: Context, ended: TrialEnded) -> str | None:
         return reason
     if search.max_latency_ms is None:
         return None
-    took = 1000 * float(np.median(baseline_passes(context, fitted_at(context.folder, ended), ONE, LIMIT_PASSES)))
+    took = 1000 * float(np.median(baseline_passes(context, ended, LIMIT_PASSES)))
     over = took > search.max_latency_ms
     return f"it takes {took:.3g} ms for one text, over the {search.max_latency_ms:g} of --max-latency-ms" if over else None

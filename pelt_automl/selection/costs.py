@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pelt_automl.baselines import Encoder, load_fitted
+from pelt_automl.baselines import Encoder, load_fitted, read_facts
 from pelt_automl.design_space import OWN_COPY, Modification
 from pelt_automl.methods import BASELINES
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
@@ -141,7 +141,19 @@ def served_shape(context: Context, modifications: Sequence[Modification]) -> Sha
     return PLAIN if is_exportable(context, modifications) else cost_shape(without_reparameterization(modifications))
 
 
-def baseline_passes(context: Context, fitted: Path, batch: int, most: int = MOST, end: float = float("inf")) -> list[float]:
+def is_head(context: Context, run: TrialEnded) -> bool:
+    """Whether a baseline's run is the plain backbone with a head: saved, served and exported as one."""
+    return read_facts(fitted_at(context.folder, run)).form == "head"
+
+
+def baseline_passes(context: Context, run: TrialEnded, most: int) -> list[float]:
+    """Seconds of each answer to one text, by what a baseline's run has fitted."""
+    if is_head(context, run):
+        return time_passes(context, [PLAIN], ONE, most)[PLAIN]
+    return answer_passes(context, fitted_at(context.folder, run), ONE, most)
+
+
+def answer_passes(context: Context, fitted: Path, batch: int, most: int = MOST, end: float = float("inf")) -> list[float]:
     """Seconds of each answer that what was `fitted` (its folder) gives to `batch` texts, as `time_passes` has them.
 
     Where it reads the backbone: a pass over tokenized texts (of a pair read apart, over each text) and its own map or search behind it,
@@ -200,7 +212,8 @@ def measure_costs(context: Context) -> None:
     finalists = {name: runs for name, runs in finalists.items() if name not in baselines}
     kept = {name: cost_shape(without_reparameterization(_modifications(context, runs))) for name, runs in finalists.items()}
     merged = {name for name, shape in kept.items() if merges(context, shape)}
-    shapes = list(dict.fromkeys([*kept.values(), *([PLAIN] if merged else [])]))
+    heads = {name for name, runs in baselines.items() if is_head(context, runs[0])}
+    shapes = list(dict.fromkeys([*kept.values(), *([PLAIN] if merged or heads else [])]))
     timed = {batch: time_passes(context, shapes, batch, end=end) for batch in (ONE, MANY) if _affordable(context, shapes, batch, end)}
     for name, runs in finalists.items():
         latencies = [
@@ -223,18 +236,21 @@ def measure_costs(context: Context) -> None:
             )
         )
     for name, runs in baselines.items():
-        _measure_baseline(context, name, runs, end)
+        of_head = {batch: of_shapes[PLAIN] for batch, of_shapes in timed.items()} if name in heads else None
+        _measure_baseline(context, name, runs, of_head, end)
     if context.clock.limit is not None:
         _say_what_is_missing(context, [*finalists, *baselines])
 
 
-def _measure_baseline(context: Context, name: str, runs: Sequence[TrialEnded], end: float) -> None:
-    """Latencies; no memory, since nothing is trained on the device. A probe that is a head is exported as one, at the same latency."""
+def _measure_baseline(
+    context: Context, name: str, runs: Sequence[TrialEnded], of_head: Mapping[int, list[float]] | None, end: float
+) -> None:
+    """Latencies, `of_head` where it is one; no memory, since nothing is trained on the device."""
     fitted = fitted_at(context.folder, runs[0])
-    timed = {batch: baseline_passes(context, fitted, batch, end=end) for batch in (ONE, MANY)}
+    timed = {batch: answer_passes(context, fitted, batch, end=end) for batch in (ONE, MANY)} if of_head is None else of_head
     latencies = [latency_of(context, seconds, batch, merged=False) for batch, seconds in timed.items() if seconds]
-    trials, head = [run.trial for run in runs], load_fitted(fitted, context.encoder).head()
-    exportable = head is not None and is_exportable(context, PLAIN)
+    exportable = of_head is not None and is_exportable(context, PLAIN)
+    trials = [run.trial for run in runs]
     context.record.add(CostMeasured(runs[0].method, {}, latencies, None, device_name(context), name, trials, exportable))
 
 

@@ -23,7 +23,7 @@ from pelt_automl.records import (
     TrialEnded,
     VerdictReached,
 )
-from pelt_automl.selection import Selection, baseline_phase, search_phase, settings_from
+from pelt_automl.selection import Selection, baseline_phase, costs, search_phase, settings_from
 from pelt_automl.selection.baseline_phase import fit_baselines
 from pelt_automl.selection.context import Context
 from tests.tiny_world import CLASSES, Killed, Watcher, counted, of, records_of, sentences, write_csv
@@ -179,6 +179,19 @@ def test_a_limit_on_latency_is_measured_at_their_own_answers(world, tmp_path):
     assert all("over the 1e-06 of --max-latency-ms" in decision.why for decision in left_out)
 
 
+def test_a_limit_that_a_head_is_within_lets_the_probe_in(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(costs, "time_passes", lambda _, shapes, *__: {shape: [0.001] * 5 for shape in shapes})
+    monkeypatch.setattr(costs, "answer_passes", lambda *_: [0.003] * 5)
+    with Selection.open(settings_from(**world.options(**FEW | {"methods": ["head"]})), tmp_path / "out") as selection:
+        selection.prepare()
+        context = selection.context
+        context.settings = replace(context.settings, search=replace(context.settings.search, max_latency_ms=2.0))
+        fit_baselines(context)
+        events = context.record.events
+    assert [trial.method for trial in of(events, TrialEnded)] == ["probe"]
+    assert {decision.subject for decision in of(events, Decision) if decision.what == "left out"} == {"bag-of-words", "neighbors"}
+
+
 def test_they_take_no_trials_and_change_nothing_of_what_the_search_does(world, tmp_path):
     options = {"trials": 3, "finalist_seeds": 1, "epochs": 3}
     searched = []
@@ -230,6 +243,12 @@ def test_a_short_limit_bounds_the_examples_that_they_read(world, tmp_path, monke
         selection.prepare()
         fit_baselines(selection.context)
     assert read == [5, 5] * 3
+
+
+def test_a_probe_that_is_a_head_is_as_fast_as_a_tuned_head(whole):
+    _, _, events = whole
+    measured = {event.method: event for event in of(events, CostMeasured) if event.candidate}
+    assert [measured["probe"].latency(batch) for batch in (1, 32)] == [measured["head"].latency(batch) for batch in (1, 32)]
 
 
 def test_killed_anywhere_it_goes_on_and_fits_nothing_twice(world, tmp_path, whole):
