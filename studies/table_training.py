@@ -83,8 +83,11 @@ class TaskTrainings:
         return make_plan(wanted_steps(len(train), self.settings), SearchSettings.rungs, len(select), self.settings)
 
     def record(self, training: Training) -> Record:
-        """Train it, or fit it, and say how it went. An exception in the training is a failure with its cause."""
-        return (_fitted if training.configuration.method in BASELINES else _trained)(self, training)
+        """Train it, or fit it, and say how it went. An exception is a failure with its cause."""
+        try:
+            return (_fitted if training.configuration.method in BASELINES else _trained)(self, training)
+        except Exception as error:  # noqa: BLE001 the recording goes on
+            return _failed(self, training, Failure.of(error).cause)
 
 
 @dataclass
@@ -236,6 +239,23 @@ def _fitted(task: TaskTrainings, training: Training) -> Record:
         "select_score": found["score"],
         "report": plain(data, on_report),
         "report_score": score_of(data.metric, task.report.labels, on_report),
+    }
+
+
+def _failed(task: TaskTrainings, training: Training, cause: str) -> Record:
+    """What has not even begun, or can't be fitted."""
+    return _record(task, training, *task.split(training.seed), above_chance=False) | {
+        "failure": cause,
+        "steps": 0,
+        "rungs": [],
+        "processor_seconds": 0.0,
+        "report_processor_seconds": 0.0,
+        "wall_seconds": 0.0,
+        "curve": {"step": []},
+        "select": {},
+        "select_best": None,
+        "report": None,
+        "report_score": None,
     }
 
 

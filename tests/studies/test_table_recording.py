@@ -15,6 +15,7 @@ import torch
 from pelt_automl.errors import SettingsError, TaskError
 from pelt_automl.tasks import METRICS
 from studies import table
+from studies.table_files import load_table, write_table
 from studies.table_folder import TableFolder
 from studies.table_grid import Configuration, Training
 from studies.table_recording import chosen_tasks
@@ -246,3 +247,18 @@ def test_a_folder_that_cannot_be_made_is_said_without_a_traceback(tmp_path, caps
     (tmp_path / "file").write_text("")
     assert table.main(["record", "--folder", str(tmp_path / "file")]) == 2
     assert "can't be made" in capsys.readouterr().err
+
+
+def test_what_cannot_be_fitted_is_a_failure_and_does_not_end_the_recording(world, tmp_path, monkeypatch):
+    def fails(*_):
+        raise ValueError("no convergence")
+
+    monkeypatch.setattr("studies.table_training.fit_baseline", fails)
+    wanted = few(2)
+    assert worker_of(world.folder, tmp_path).work(wanted) == 2
+    failed = recorded(tmp_path)[wanted[0].key("model")]
+    assert (failed["failure"], failed["method"]) == ("ValueError: no convergence", "probe")
+    write_table(recorded(tmp_path).values(), (), tmp_path / "table")
+    frame = load_table(model="model", folder=tmp_path / "table", sealed=()).set_index("method")
+    assert frame["failure"].to_dict() == {"probe": "ValueError: no convergence", "lora": ""}
+    assert frame.loc["probe", "report"] is None
