@@ -132,7 +132,7 @@ def _costs(event: CostMeasured) -> str:
         return ""
     times = [f"{own.ms:.3g} ms for {own.batch}{' merged' if own.merged else ''}" for own in event.latencies]
     memory = [] if event.memory_gb is None else [f"{event.memory_gb:.2g} GB to train"]
-    return f"{event.candidate:<28} {', '.join(times + memory)}"
+    return f"{event.candidate:<28} {', '.join(times + memory) or 'not measured'}"
 
 
 _LINES: dict[type[Event], Callable[..., str]] = {

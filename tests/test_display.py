@@ -2,7 +2,7 @@
 
 from flows.run_display import describe
 from pelt_automl.display import TerminalDisplay
-from pelt_automl.records import DataDescribed
+from pelt_automl.records import CostMeasured, DataDescribed
 
 DATA = DataDescribed(
     "mails", "classification", "f1", True, ["ok", "fraud"], 16, "strict", {"train": 11, "select": 5}, {},
@@ -24,3 +24,8 @@ def test_a_flows_log_says_them_too():
     said = describe(DATA)
     assert said.splitlines()[0] == "Data: 11 train, 5 select examples, metric f1 of 'fraud'"
     assert "Note: mails.csv: it isn't UTF-8" in said
+
+
+def test_a_finalist_that_there_was_no_time_to_measure_is_said_to_be_so(capsys):
+    TerminalDisplay().record(CostMeasured("probe", {}, [], None, "cpu, 1 thread", "probe-0000"))
+    assert capsys.readouterr().err.split("s  ")[1].split() == ["probe-0000", "not", "measured"]

@@ -80,8 +80,10 @@ def _bill_lines(summary: Summary) -> list[str]:
     phases = [f"{phase} {duration(seconds)}" for phase, seconds in summary.bill.items() if seconds >= 0.05]
     spent = f": {listed(phases)}" if phases else ""
     baselines = sum(method.method in BASELINES for method in summary.methods)
-    who = counted(len(summary.methods) - baselines, "method") + (f" and {counted(baselines, 'baseline')}" if baselines else "")
-    line = f"{counted(len(trials), 'trial')} of {who}{failed}; {duration(summary.recommendation.seconds)}{spent}."
+    tuned = len(summary.methods) - baselines
+    who = [f"{counted(len(trials), 'trial')} of {counted(tuned, 'method')}"] if tuned else []
+    who += [counted(baselines, "baseline")] if baselines else []
+    line = f"{listed(who)}{failed}; {duration(summary.recommendation.seconds)}{spent}."
     return textwrap.wrap(_plain(line), WIDTH)
 
 

@@ -357,17 +357,21 @@ class Context:
         return scoring + self.baseline_seconds() + self.cost_seconds() + self.evidence_seconds() + WRITING
 
     def baseline_seconds(self) -> float:
-        """What fitting the baselines on the finals' least seeds takes, as long as it took before the search, and scoring them: one pass of
-        the backbone over the report examples for all of them. Its pass over train and select is kept where the seeds divide the same
-        examples.
+        """What fitting the baselines on the finals' least seeds takes, as far as it isn't done, as long as it took before the search, and
+        scoring them: one pass of the backbone over the report examples for all of them. Its pass over train and select is kept where the
+        seeds divide the same examples.
         """
-        fitted = [trial for trial in self.record.of(TrialEnded) if trial.method in BASELINES and trial.stage == "search" and trial.curve]
+        baselines = [trial for trial in self.record.of(TrialEnded) if trial.method in BASELINES]
+        fitted = [trial for trial in baselines if trial.stage == "search" and trial.curve]
+        seeds = self.settings.search.finalist_seeds - len({trial.number for trial in baselines if trial.stage == "finalist"})
+        if seeds <= 0:
+            return 0.0
         if not any(BASELINES[trial.method].reads_backbone for trial in fitted):
-            return self.settings.search.finalist_seeds * sum(trial.seconds for trial in fitted)
+            return seeds * sum(trial.seconds for trial in fitted)
         train, select = (min(self.most_probed, len(part)) for part in self.data.indices(self.settings.search.seed))
         kept = train + select if len(self.data.pool) <= train + select else 0
         fits = max(0.0, sum(trial.seconds for trial in fitted) - kept * self.speed.example)
-        return self.settings.search.finalist_seeds * fits + self.least_scored * self.speed.example
+        return seeds * fits + self.least_scored * self.speed.example
 
     def cost_seconds(self) -> float:
         """What measuring the finalists' costs may take; nothing is kept for it without a time limit."""

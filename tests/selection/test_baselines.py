@@ -23,9 +23,11 @@ from pelt_automl.records import (
     TrialEnded,
     VerdictReached,
 )
+from pelt_automl.search.budget import Speed
 from pelt_automl.selection import Selection, baseline_phase, costs, search_phase, settings_from
-from pelt_automl.selection.baseline_phase import fit_baselines
+from pelt_automl.selection.baseline_phase import confirm_baselines, fit_baselines
 from pelt_automl.selection.context import Context
+from pelt_automl.selection.finalist_phase import finalist_seeds
 from tests.tiny_world import CLASSES, Killed, Watcher, counted, of, records_of, sentences, write_csv
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
@@ -279,8 +281,23 @@ def test_without_time_for_any_training_they_are_the_answer(world, tmp_path, monk
     assert found.so_far
     assert found.statement.startswith(f"Best so far: {found.method}, ")
     assert "Never compared, for lack of time: lora and head" in found.statement
+    assert "\n3 baselines; " in verdict_text(events)
     assert pelt_automl.load(tmp_path / "out").predict(["good word1"]) == ["positive"]
     assert len(of(events, SelectionEnded)) == 1
+
+
+def test_time_is_kept_for_the_seeds_that_they_still_lack_and_for_no_other(world, tmp_path, monkeypatch):
+    with Selection.open(settings_from(**world.options(**FEW | {"methods": ["head"]})), tmp_path / "out") as selection:
+        selection.prepare()
+        context = selection.context
+        fit_baselines(context)
+        monkeypatch.setattr(Context, "speed", Speed(step=0.1, example=0.0))  # fits alone
+        once = sum(trial.seconds for trial in context.record.of(TrialEnded))
+        kept = [context.baseline_seconds()]
+        for index in range(2):
+            confirm_baselines(context, {index: finalist_seeds("question", index)})
+            kept.append(context.baseline_seconds())
+    assert kept == [pytest.approx(2 * once), pytest.approx(once), 0.0]
 
 
 def test_where_the_time_is_over_they_have_one_seed(world, tmp_path, monkeypatch):
@@ -359,7 +376,7 @@ def test_report_terminal_and_json_have_them(whole):
     folder, found, events = whole
     html, markdown = ((folder / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
     for text in (html, markdown):
-        assert "Baselines (" in text
+        assert ". Baselines (" in text
         assert "probe" in text
         assert "probe (default)" not in text
         assert "probe #0" not in text
