@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PeltError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"{error.filename or 'a file'} can't be written or read ({error.strerror or error}); choose another folder", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 
@@ -122,6 +125,8 @@ def _write(asked: argparse.Namespace) -> int:
     for source, new in write_table([record for key, record in records.items() if key in wanted], sealed, folder).items():
         path = folder / f"{source}.parquet"
         print(f"{path}: {new:,} new trainings, {path.stat().st_size / 1e6:.2f} MB")
+    if not records:
+        print(f"nothing is recorded in {_folder(asked).path}")
     if others := len(records.keys() - wanted):
         print(f"{others:,} files of the working folder aren't in the grid of these sources and this model, and were left out")
     return 0

@@ -65,8 +65,11 @@ def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_bytes(values: Sequence[float], kind: str) -> bytes:
-    """int8, or for numbers float16, little-endian."""
-    return np.asarray(values, _dtype(kind)).tobytes()
+    """int8, or for numbers float16, little-endian. Raises `SelectionError` for more classes than that."""
+    try:
+        return np.asarray(values, _dtype(kind)).tobytes()
+    except OverflowError as error:
+        raise SelectionError(f"the table holds tasks of up to 128 classes, here is class {max(values):g}; leave the task out") from error
 
 
 def from_bytes(content: bytes, kind: str) -> np.ndarray[Any, Any]:

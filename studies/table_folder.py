@@ -59,10 +59,14 @@ class TableFolder:
     def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """All of them by key. Raises `SelectionError` for a file that can't be read."""
         for key in sorted(self.keys()):
+            path, again = self._file(key), "move it away and record that training again"
             try:
-                yield key, json.loads(self._file(key).read_text(encoding="utf-8"))
+                found = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
-                raise SelectionError(f"{self._file(key)} can't be read: {error}; move it away and record that training again") from error
+                raise SelectionError(f"{path} can't be read: {error}; {again}") from error
+            if not isinstance(found, dict) or found.get("key") != key:
+                raise SelectionError(f"{path} can't be read: it isn't the record of that training; {again}")
+            yield key, found
 
     def _file(self, key: str) -> Path:
         return self.path / TRAININGS / f"{key}.json"

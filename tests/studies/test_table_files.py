@@ -190,11 +190,33 @@ def test_write_puts_the_working_folder_into_the_table_and_status_counts_both(tmp
     assert "1 of 560 trainings are recorded" in capsys.readouterr().out
 
 
-def test_a_damaged_file_of_the_working_folder_is_said_without_a_traceback(tmp_path, capsys):
+@pytest.mark.parametrize("content", ["{", "[]", '{"key": "another"}'])
+def test_a_damaged_file_of_the_working_folder_is_said_without_a_traceback(content, tmp_path, capsys):
     folder = TableFolder(tmp_path).make()
-    (folder.path / "trainings" / "x.json").write_text("{")
+    (folder.path / "trainings" / "x.json").write_text(content)
     assert table.main(["write", "--folder", str(tmp_path), "--table", str(tmp_path / "table")]) == 2
     assert "x.json can't be read" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_said_without_a_traceback(tmp_path, capsys):
+    from studies.table_grid import committed_configurations, trainings
+
+    key = next(trainings(["sst2"], committed_configurations())).key("minilm")
+    TableFolder(tmp_path).make().add(key, made(source="sst2", task="sst2", key=key))
+    (tmp_path / "file").write_text("")
+    assert table.main(["write", "--folder", str(tmp_path), "--sources", "sst2", "--table", str(tmp_path / "file")]) == 2
+    assert "can't be written or read" in capsys.readouterr().err
+
+
+def test_that_nothing_is_recorded_is_said(tmp_path, capsys):
+    assert table.main(["write", "--folder", str(tmp_path / "none"), "--table", str(tmp_path / "table")]) == 0
+    assert capsys.readouterr().out == f"nothing is recorded in {tmp_path / 'none'}\n"
+
+
+def test_more_classes_than_a_byte_holds_are_refused(tmp_path):
+    with pytest.raises(SelectionError, match="up to 128 classes, here is class 128"):
+        write_table([made(report=[127, 128])], (), tmp_path)
+    assert write_table([made(report=[127, 0])], (), tmp_path) == {"a": 1}
 
 
 def test_an_unknown_source_is_refused_without_a_traceback(capsys):
