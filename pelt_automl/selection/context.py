@@ -154,7 +154,7 @@ class Context:
         """Set what `prepare` has found; without `final_steps` finalists are trained as long as the search's trials."""
         self._backbone, self.lower = backbone, LowerLayers(backbone)
         if self.heads is None:
-            self.heads = HeadStarts(FrozenFeatures(backbone), self.data.outputs, probed_at_most(self.clock.limit))
+            self.heads = HeadStarts(FrozenFeatures(backbone), self.data.outputs, self.most_probed)
         search, training, select_size = self.settings.search, self.settings.training, self.data.sizes(self.settings.search.seed)["select"]
         self._plan = make_plan(steps, search.rungs, select_size, training)
         self._final_plan = make_plan(final_steps or steps, search.rungs, select_size, training)
