@@ -149,7 +149,7 @@ def unconfirmed_in_words(events: Sequence[Event], standings: Sequence[Standing])
     tuned = [row for row in standings if row.method not in BASELINES]
     if len(tuned) > 1 or len(searched) <= len(tuned) or not was_short_of_time(events):
         return ""
-    seconds = seconds_that_would_do(events)
+    seconds = None if never_compared(events) else seconds_that_would_do(events)  # else it has been said of those
     enough = "" if seconds is None else f": about {duration(seconds)} would do (--seconds {seconds})"
     which = "a second contender" if len(tuned) == len(standings) else "a second tuned contender" if tuned else "a tuned contender"
     return f"There was no time to confirm {which}{enough}."

@@ -153,6 +153,10 @@ def test_methods_without_a_score_are_named_with_the_seconds_that_would_do(events
     assert "Never compared, for lack of time: full and prefix. About 6 min 0 s would do (--seconds 360)." in verdict.statement
     summary = summarize([*told, verdict], Path())
     assert {row.method for row in summary.methods}.isdisjoint(cut), "what took no step isn't counted as a training"
+    one = [e for e in told if not isinstance(e, FinalistScored) or e.candidate == "lora-0003"]
+    statement = decide(one, 1.0, "params").statement
+    assert statement.endswith("There was no time to confirm a second contender.")
+    assert statement.count("(--seconds 360)") == 1, "said once for both"
 
 
 def test_a_table_never_shows_a_certainty():
