@@ -49,8 +49,9 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", parents=[common], help="say how much is recorded, and how long the rest takes")
     status.set_defaults(command=_status)
     write = commands.add_parser("write", parents=[common], help="put what is recorded into the Parquet files of the repository")
-    write.add_argument("--table", type=Path, default=None, help="folder with the Parquet files (default: studies/table)")
     write.set_defaults(command=_write)
+    for command in (status, write):
+        command.add_argument("--table", type=Path, default=None, help="folder with the Parquet files (default: studies/table)")
     costs = commands.add_parser("costs", help="measure what a training costs, on a quiet machine")
     costs.add_argument("--model", default="minilm", help="alias, folder or Hub name of the encoder (default: minilm)")
     costs.add_argument("--seconds", type=_positive, default=180.0, help="for about so long (default: 180)")
@@ -102,12 +103,12 @@ def _wanted(tasks: Tasks) -> list[Training]:
 
 
 def _status(asked: argparse.Namespace) -> int:
-    from studies.table_files import seconds_seen
+    from studies.table_files import TABLE, seconds_seen
     from studies.table_status import Seconds, status_text
 
     tasks, model = _tasks(asked), name_of(asked.model)
     wanted = {training.key(model): training for training in _wanted(tasks)}
-    written = {row["key"]: row for row in seconds_seen()}
+    written = {row["key"]: row for row in seconds_seen(asked.table or TABLE)}
     seen = {key: row for key, row in (dict(_folder(asked).records()) | written).items() if key in wanted}
     sources = {name: task.source for name, task in tasks.items()}
     print(status_text(list(wanted.values()), seen.keys(), model, sources, Seconds.of(seen.values())))

@@ -186,7 +186,7 @@ def test_write_puts_the_working_folder_into_the_table_and_status_counts_both(tmp
     assert "sst2.parquet: 1 new trainings" in printed
     assert "1 files of the working folder aren't in the grid" in printed
     assert done_keys(tmp_path / "table") == {own.key("minilm")}
-    assert table.main(["status", *arguments]) == 0
+    assert table.main(["status", *arguments, "--table", str(tmp_path / "table")]) == 0
     assert "1 of 560 trainings are recorded" in capsys.readouterr().out
 
 
