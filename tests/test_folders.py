@@ -36,9 +36,11 @@ def a(kind, folder):
 def test_a_new_folder_and_an_empty_one_may_be_written_to(kind, tmp_path):
     check_output(tmp_path, kind)
     check_output(tmp_path / "new" / "deep", kind)
+    assert everything(tmp_path) == []  # looked at, not made
     (tmp_path / "link").symlink_to(tmp_path / "empty")
     (tmp_path / "empty").mkdir()
     check_output(tmp_path / "link", kind)
+    assert not any((tmp_path / "empty").iterdir())
 
 
 @EVERY_KIND
@@ -74,14 +76,18 @@ def test_a_selection_that_was_killed_at_once_may_go_on(content, tmp_path):
     (tmp_path / "records.jsonl").write_text(content)
     check_output(tmp_path, "selection")
     (tmp_path / "notes.txt").write_text("a user's notes on it")
+    before = everything(tmp_path)
     check_output(tmp_path, "selection")
+    assert everything(tmp_path) == before
 
 
 def test_a_lock_or_a_draft_alone_is_what_a_kill_at_once_leaves(tmp_path):
     (tmp_path / "selection.lock").touch()
     (tmp_path / ".protocol.0123456789abcdef.draft.json").touch()
+    before = everything(tmp_path)
     check_output(tmp_path, "selection")
     check_output(tmp_path, "reproduction")
+    assert everything(tmp_path) == before
 
 
 @EVERY_KIND

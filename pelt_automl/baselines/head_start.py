@@ -34,15 +34,15 @@ class HeadStarts:
     def __init__(self, features: FrozenFeatures, outputs: int, most: int = MOST_EXAMPLES) -> None:
         """`outputs`: number of classes, 1 for regression. `most`: examples that a map is fitted on, drawn by the split's seed."""
         self.features, self.outputs, self.most = features, outputs, most
-        self._strengths: dict[int, Linear] = {}
+        self._probes: dict[int, Linear] = {}
         self._heads: dict[tuple[int, int | None], Mapping[str, Tensor]] = {}
 
     def probe(self, split: int, train: Tokens) -> Linear:
         """The map of the pooled states of the split's train part; numbers in units of the labels' deviation (see `LabelScale`)."""
-        if split not in self._strengths:
+        if split not in self._probes:
             train = train.at_most(self.most, split)
-            self._strengths[split] = self._fit(self.features.of(train), train)
-        return self._strengths[split]
+            self._probes[split] = self._fit(self.features.of(train), train)
+        return self._probes[split]
 
     def of(self, split: int, initialization: int, train: Tokens) -> Mapping[str, Tensor]:
         """The head's last map for a training with these seeds: ``weight`` ``(C, H)``, ``bias`` ``(C,)``.

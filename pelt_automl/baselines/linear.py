@@ -32,8 +32,8 @@ from pelt_automl.training.tokens import drawn
 STRENGTHS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """L2 penalties on the weights of features whose mean squared length is 1, over the sum of the examples' losses; the strongest first."""
 
-FIXED_STRENGTH = 1.0
-"""Where a class has too few examples for a cross-validation."""
+FIXED_STRENGTH = 0.1
+"""Where a class has too few examples for a cross-validation: C = 10 in scikit-learn's terms, on features of length 1."""
 
 
 @dataclass(frozen=True)

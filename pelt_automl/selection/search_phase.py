@@ -54,13 +54,11 @@ LAST_RESERVE = 0.15
 def search(context: Context, methods: Sequence[str]) -> None:
     """Try configurations of each method until all trials are done or the search's share of the time is gone.
 
-    Raises `NoTrialCompletedError` when every trial has failed, unless it was for lack of time alone and a baseline has a score.
+    Raises `NoTrialCompletedError` when every trial has failed and no baseline has a score: those that have one are an answer.
     """
     _Search(context, methods).run()
     trials = [trial for trial in context.record.of(TrialEnded) if trial.method in methods]
-    if all(trial.state == "failed" or trial.select_score is None for trial in trials):
-        if not _errors(trials) and fitted_in_search(context):
-            return
+    if not fitted_in_search(context) and all(trial.state == "failed" or trial.select_score is None for trial in trials):
         causes = "; ".join(sorted({f"{trial.method}: {trial.cause or TIME_LIMIT}" for trial in trials})[:8])
         raise NoTrialCompletedError(f"no trial got as far as its first evaluation ({causes or TIME_LIMIT}). {_advice(context, trials)}")
 

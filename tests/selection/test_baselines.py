@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import pelt_automl
-from pelt_automl.errors import NoTrialCompletedError, SettingsError
+from pelt_automl.errors import SettingsError
 from pelt_automl.methods import BASELINES, METHODS, STANDARD, standard
+from pelt_automl.modifications import pack
 from pelt_automl.predicting import predict_file
 from pelt_automl.recommendation import Recommendation, verdict_text
 from pelt_automl.recorders.run_tree import run_tree
@@ -312,11 +313,19 @@ def test_where_the_time_is_over_they_have_one_seed(world, tmp_path, monkeypatch)
     assert [d.subject for d in record.of(Decision) if d.lack_of_time] == ["seed 1"]
 
 
-def test_a_search_whose_trainings_all_fail_ends_with_an_error_all_the_same(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(search_phase._Search, "run", lambda _: None)
-    monkeypatch.setattr(search_phase, "_errors", lambda _: ["RuntimeError: broken"])
-    with pytest.raises(NoTrialCompletedError):
-        run(world, tmp_path / "out")
+def test_where_every_training_fails_they_are_the_answer_and_the_failures_are_named(world, tmp_path, monkeypatch):
+    def broken(modifications, *_):
+        if modifications:
+            raise ArithmeticError("made to fail")
+
+    monkeypatch.setattr(pack, "check_supported", broken)
+    found, events = run(world, tmp_path / "out", methods=["lora", "adapter"])
+    trained = [trial for trial in of(events, TrialEnded) if trial.method not in BASELINES]
+    assert {(trial.method, trial.state) for trial in trained} == {("lora", "failed"), ("adapter", "failed")}
+    assert {row.method for row in found.leaderboard} == set(ALL)
+    assert found.statement.startswith(f"Best so far: {found.method}, ")
+    assert "Not compared, because every training failed: lora (ArithmeticError) and adapter (ArithmeticError)" in found.statement
+    assert "for lack of time" not in found.statement
 
 
 # ------------------------------------------------------------ kinds of tasks, and the verdict
