@@ -9,6 +9,7 @@ import json
 import time as clock
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -153,6 +154,84 @@ class CurvePoint:
     learning_rate: float
     seconds: float
     """Since the trial's start, its share of the pack's time."""
+
+
+class Because(StrEnum):
+    """Why a segment was released, or a trial stopped."""
+
+    FIRST = "first"
+    """A trial's first segment."""
+    DEFAULT = "default"
+    """The published default is trained in full."""
+    QUOTA = "quota"
+    """It is among the share of its method that goes on from the rung."""
+    REPEATED = "repeated"
+    """The state that it went on from is lost or damaged: it starts over under a new attempt."""
+    NOT_PROMOTED = "not promoted from its rung"
+    METHOD_OUT = "its method has left the race"
+    TIME = "time limit"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of one training: a configuration on one seed triple, from step `start` to step `end` of its schedule."""
+
+    trial: str
+    """Unique in the selection: ``lora-0003``, ``final-lora-0003-seed1``."""
+    candidate: str
+    """The configuration's name; see `TrialEnded.candidate`."""
+    method: str
+    hyper_parameters: dict[str, Any]
+    stage: Literal["search", "finalist"]
+    number: int
+    """The trial's number in its method's study; for a finalist's run the index of its seed triple."""
+    is_default: bool
+    seeds: Seeds
+    steps: int
+    """Of the whole schedule."""
+    start: int
+    end: int
+    attempt: int = 0
+    """Counts the times that the trial had to start over; results of an older attempt are refused."""
+
+
+@dataclass(frozen=True)
+class Released(Event):
+    """A segment is to be trained: decided once, and never again when the log is replayed."""
+
+    segment: Segment
+    because: Because
+    numbers: dict[str, float] = field(default_factory=dict)
+    """What the decision rests on: ``score`` at the rung, ``places`` and ``compared`` for a quota, ``seconds_left``, ..."""
+    time: float = field(default_factory=clock.time)
+
+
+@dataclass(frozen=True)
+class Stopped(Event):
+    """A trial is to end where it is: decided once. `TrialEnded` follows when that is done."""
+
+    trial: str
+    because: Because
+    numbers: dict[str, float] = field(default_factory=dict)
+    time: float = field(default_factory=clock.time)
+
+
+@dataclass(frozen=True)
+class SegmentEnded(Event):
+    """A trial has come to the end of a segment, and its schedule goes on."""
+
+    trial: str
+    attempt: int
+    reached: int
+    """Optimizer steps taken since the trial's start."""
+    points: list[CurvePoint]
+    """Evaluations since the segment before."""
+    seconds: float
+    """Since the trial's start, its share of its packs' wall time."""
+    state: str
+    """Reference of the file (see `pelt_automl.log.files`) from which the next segment can go on."""
+    device: str = ""
+    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -459,7 +538,8 @@ class Published(Event):
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        SelectionStarted, DataDescribed, Planned, TrialEnded, Decision, ReportOpened, FinalistScored, GateMeasured, ContributionMeasured,
+        SelectionStarted, DataDescribed, Planned, Released, Stopped, SegmentEnded, TrialEnded, Decision, ReportOpened, FinalistScored,
+        GateMeasured, ContributionMeasured,
         KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded, Published,
     )
 }  # fmt: skip

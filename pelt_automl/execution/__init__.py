@@ -1,0 +1,1 @@
+"""Executors: they turn a scheduler's actions into events."""

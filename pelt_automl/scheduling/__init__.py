@@ -1,0 +1,1 @@
+"""What to do next, decided from the history alone: no clock, no files, no torch."""

@@ -1,0 +1,104 @@
+"""The border between deciding and doing: a scheduler turns a history into actions, an executor turns actions into events."""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pelt_automl.log.history import History
+from pelt_automl.records import Because, Event, Segment
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a trial to the end of a segment. Logged as `Released` before it is carried out."""
+
+    segment: Segment
+    because: Because
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """What the decision rests on, such as the trial's score at the rung."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End a trial where it is. Logged as `Stopped` before it is carried out."""
+
+    trial: str
+    because: Because
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Note:
+    """Log a decision that nothing has to be done for: a method leaves the race, there is nothing left to try."""
+
+    event: Event
+
+
+@dataclass(frozen=True)
+class Finish:
+    """This phase has come to its end."""
+
+
+Action = Train | Stop | Note | Finish
+
+
+@dataclass(frozen=True)
+class Room:
+    """What an executor can take now.
+
+    A pack holds trials of one kind. `kind`: of the pack that has free places, None where the next trial's kind will do; `free`: trials that
+    it can take; `waiting`: released trials that are in no pack, by name, with their kind; `at`: the step of each trial that is in a pack.
+    """
+
+    free: int
+    kind: object | None = None
+    waiting: Mapping[str, object] = field(default_factory=dict)
+    at: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Time, as it was when the scheduler was asked."""
+
+    limit: float | None = None
+    """Seconds that the whole selection may take; None for no limit."""
+    elapsed: float = 0.0
+    """Seconds since its start, earlier starts included."""
+
+    @property
+    def left(self) -> float:
+        """Seconds until the limit; infinite without one."""
+        return math.inf if self.limit is None else self.limit - self.elapsed
+
+
+class Scheduler(Protocol):
+    """Decides. The same history, room and budget give the same actions."""
+
+    def actions(self, history: History, room: Room, budget: Budget) -> Sequence[Action]:
+        """What is to be done now; empty while the executor's next events have to be waited for."""
+
+    def deadline(self, history: History, budget: Budget) -> float:
+        """Seconds left of the limit at which it has to be asked again, whatever has ended by then; -inf for never."""
+
+
+class Executor(Protocol):
+    """Does. Its events are logged by the driver, in their order."""
+
+    def room(self) -> Room:
+        """Free places."""
+
+    def running(self) -> Collection[Segment]:
+        """Segments that have been started and haven't ended."""
+
+    def start(self, actions: Sequence[Train | Stop]) -> None:
+        """Take them on. Nothing is trained before `wait`."""
+
+    def wait(self, expired: Callable[[], bool]) -> Sequence[Event]:
+        """Train until a segment or a trial has ended, or `expired()`, which is asked before every step.
+
+        `SegmentEnded` and `TrialEnded` events, the earlier first; none when there is nothing to train, and when the time is up.
+        """
+
+    def stop(self) -> None:
+        """Let go of what it holds."""
