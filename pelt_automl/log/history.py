@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pelt_automl.records import CurvePoint, Event, Released, Segment, SegmentEnded, Stopped, TrialEnded, of_kind
+from pelt_automl.log.events import CurvePoint, Event, Released, Segment, SegmentEnded, Stopped, TrialEnded, of_kind
 
 E = TypeVar("E", bound=Event)
 

@@ -7,9 +7,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pelt_automl.against import Against
 from pelt_automl.checked import checked
 from pelt_automl.errors import SelectionError, all_problems
+from pelt_automl.log.events import Against
 from pelt_automl.records import (
     DataDescribed,
     Event,

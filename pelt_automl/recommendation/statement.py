@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pelt_automl.against import Against
+from pelt_automl.log.events import Against
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.costs import COST_OF
 from pelt_automl.recommendation.wording import Unit, counted, display_name, in_short, listed, name_of, percent

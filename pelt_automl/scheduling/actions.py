@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pelt_automl.log.events import Because, Event, Segment
 from pelt_automl.log.history import History
-from pelt_automl.records import Because, Event, Segment
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from pelt_automl.against import Against
 from pelt_automl.checked import checked_line, checked_lines
 
 E = TypeVar("E", bound="Event")
@@ -486,6 +485,30 @@ class Standing:
     """Of `trainings`: those that ended in an error, or with a loss or predictions that aren't finite."""
     constant: int = 0
     """Of `trainings`: those that didn't fail but predict one class (or value) throughout."""
+
+
+@dataclass(frozen=True)
+class Against:
+    """The recommended configuration against another finalist."""
+
+    candidate: str
+    method: str
+    role: Literal["default", "runner-up"]
+    """``default``: a fixed published default, what one would have got without a selection; ``runner-up``: the best of the others."""
+    is_default: bool
+    score: float
+    """The other's report score."""
+    lead: float
+    """Of the recommended configuration over it, in the metric's unit; positive is better."""
+    lead_interval: tuple[float, float]
+    """95 % for the differences of all finalists at once."""
+    distinguishable: bool
+    """Whether the interval leaves 0 out."""
+    better: float | None
+    """Bayesian signed-rank test over the shared seeds: probability that it is better by more than the region of practical equivalence;
+    None with too few seeds."""
+    equivalent: float | None
+    worse: float | None
 
 
 @dataclass(frozen=True)
