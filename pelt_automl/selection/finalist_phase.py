@@ -21,6 +21,7 @@ from pelt_automl.selection.baseline_phase import confirm_baselines
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
 from pelt_automl.selection.report_scoring import FEWEST_SCORED, score_finalists
+from pelt_automl.selection.talking import Talk, seen_trial, told
 from pelt_automl.training.checkpoints import save_tensors
 from pelt_automl.training.trials import TrialRun
 
@@ -244,7 +245,7 @@ def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
         return False
     plan = context.final_plan
     trainer = context.trainer("finalists", len(todo) * plan.steps, reserve=reserve, plan=plan)
-    source = _Finalists(context, deque(todo))
+    source = _Finalists(context, deque(todo), reserve=reserve)
     trainer.stream(source, context.pack_size)
     for run in source.todo:  # the time was up before they could begin
         _end(context, run, _start(context, run))
@@ -258,19 +259,48 @@ class _Finalists:
     context: Context
     todo: deque[_FinalistRun]
     begun: dict[str, _FinalistRun] = field(default_factory=dict)
+    reserve: float = 0.0
+    under_way: dict[str, TrialRun] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.talk = Talk(self.context, "finalist", self._snapshot)
+        self.talk.call("start", "", (), lambda: None, self._constants())
+
+    @told
     def next(self, waiting: Sequence[TrialRun]) -> TrialRun | None:  # noqa: ARG002 the protocol's
         if not self.todo:
+            self.talk.why = "all done"
             return None
         run = self.todo.popleft()
         self.begun[run.name] = run
-        return _start(self.context, run)
+        self.talk.why, self.talk.hyper_parameters = "asked", run.candidate.hyper_parameters
+        self.under_way[run.name] = _start(self.context, run)
+        return self.under_way[run.name]
 
+    @told
     def judge(self, run: TrialRun) -> None:
         """Finalists are trained in full."""
 
+    @told
     def ended(self, run: TrialRun) -> None:
+        self.under_way.pop(run.name, None)
         _end(self.context, self.begun[run.name], run)
+
+    def _snapshot(self) -> dict[str, Any]:
+        """What it knows, for `Talk`."""
+        begun = [(self.begun[name], run) for name, run in self.under_way.items()]
+        return {
+            "reserve": self.reserve,
+            "under_way": [seen_trial(own.candidate.method, own.index, own.candidate.is_default, "given", run) for own, run in begun],
+            "asked": {},
+            "seconds_a_training": {own.candidate.method: self.context.seconds_a_finalist_of(own.candidate.method) for own in self.todo},
+        }
+
+    def _constants(self) -> dict[str, Any]:
+        """What doesn't change in this part of the finals, for `Talk`."""
+        plan = self.context.final_plan
+        names = [(run.name, run.candidate.name, run.index) for run in self.todo]
+        return {"runs": names, "steps": plan.steps, "evaluate_at": list(plan.evaluate_at), "pack_size": self.context.pack_size}
 
 
 def _start(context: Context, run: _FinalistRun) -> TrialRun:
