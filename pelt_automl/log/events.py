@@ -581,6 +581,8 @@ class TrialSeen:
     """Whether it has a score beyond its untouched start."""
     score: float | None
     """The last on its curve."""
+    pack_kind: str
+    """What trials that share its packs have in common; ``alone`` for one that can't share any."""
 
 
 @dataclass(frozen=True)

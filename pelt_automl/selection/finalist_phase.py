@@ -291,7 +291,9 @@ class _Finalists:
         begun = [(self.begun[name], run) for name, run in self.under_way.items()]
         return {
             "reserve": self.reserve,
-            "under_way": [seen_trial(own.candidate.method, own.index, own.candidate.is_default, "given", run) for own, run in begun],
+            "under_way": [
+                seen_trial(self.context, own.candidate.method, own.index, own.candidate.is_default, "given", run) for own, run in begun
+            ],
             "asked": {},
             "seconds_a_training": {own.candidate.method: self.context.seconds_a_finalist_of(own.candidate.method) for own in self.todo},
         }

@@ -567,7 +567,9 @@ class _Search:
 
         return {
             "reserve": self.reserve,
-            "under_way": [seen_trial(t.method, t.asked.number, t.asked.is_default, where(t), t.run) for t in self.under_way.values()],
+            "under_way": [
+                seen_trial(self.context, t.method, t.asked.number, t.asked.is_default, where(t), t.run) for t in self.under_way.values()
+            ],
             "asked": {method: study.asked for method, study in self.studies.items()},
             "seconds_a_training": {method: self.context.seconds_a_training_of(method) for method in self.methods},
         }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from pelt_automl.modifications import pack_kind
 from pelt_automl.records import Comparison, Decision, RuleLevel, SchedulerCalled, TrialEnded, TrialSeen
 
 if TYPE_CHECKING:
@@ -107,8 +108,22 @@ def told(method: F) -> F:
     return cast("F", wrapped)
 
 
-def seen_trial(method: str, number: int, is_default: bool, where: str, run: Any) -> TrialSeen:
+def seen_trial(context: "Context", method: str, number: int, is_default: bool, where: str, run: Any) -> TrialSeen:
     """A trial under way as the scheduler sees it."""
-    progress = run.progress
+    progress, backbone = run.progress, context.backbone
     last = progress.curve[-1].select_score if progress.curve else None
-    return TrialSeen(run.name, method, number, is_default, where, progress.state, progress.step, progress.seconds, progress.evaluated, last)
+    kind = pack_kind(run.modifications, backbone.architecture, backbone.shape)
+    words = ("alone",) if kind is None else ("prompt" if kind[0] else "no prompt", str(kind[1]))
+    return TrialSeen(
+        trial=run.name,
+        method=method,
+        number=number,
+        is_default=is_default,
+        where=where,
+        state=progress.state,
+        step=progress.step,
+        seconds=progress.seconds,
+        evaluated=progress.evaluated,
+        score=last,
+        pack_kind=", ".join(words),
+    )

@@ -22,6 +22,7 @@ from unittest.mock import patch
 
 import torch
 
+from pelt_automl.curve import k_curve
 from pelt_automl.errors import NoTrialCompletedError
 from pelt_automl.records import CurvePoint, Event, SchedulerCalled, from_json
 from pelt_automl.search.budget import Clock, Speed
@@ -70,6 +71,8 @@ class Recorded:
     """Trials in a pack that there is memory for."""
     slow: float = 1.0
     """Of the fake machine: the real seconds a step over those that were measured."""
+    ks: tuple[int, ...] = ()
+    """A curve over these K: a recording for each."""
     draws: int = 1000
     """Configurations in a row that may be refused."""
 
@@ -96,6 +99,7 @@ RECORDED: dict[str, Recorded] = {
         fails={"lora-0001": 10, "adapter-0000": 20, "head-0002": 5},
         most_in_memory=2,
     ),
+    "curve": Recorded({"methods": ["lora", "head"], "trials": 3, "finalist_seeds": 1, "most_seeds": 1}, ks=(20, 40)),
     "refused": Recorded({"methods": ["lora", "head", "adapter"], "trials": 3, "max_trainable": 734, "finalist_seeds": 1, "most_seeds": 1}),
     "kills": Recorded(
         {"trials": 4, "finalist_seeds": 2, "most_seeds": 2},
@@ -312,6 +316,10 @@ def live(recorded: Recorded, world: World, folder: Path, kill: Killer | None) ->
     from pelt_automl.selection import Selection, settings_from
 
     options = world.options(**recorded.options)
+    if recorded.ks:
+        with machine(recorded, FakeTime()):
+            k_curve(output=folder, **options | {"k": list(recorded.ks)})
+        return
     earlier = calls_in(folder / "records.jsonl")
     limit = recorded.options.get("seconds")
     time = FakeTime(limit - earlier[-1].seconds_left if limit and earlier else OPENING if earlier else 0.0)
@@ -344,6 +352,11 @@ def in_a_child(work: Callable[[], None]) -> bool:
     return os.WIFEXITED(status)
 
 
+def files(name: str) -> list[str]:
+    """The recordings of one name."""
+    return [f"{name}-k-{k}.jsonl.gz" for k in RECORDED[name].ks] or [f"{name}.jsonl.gz"]
+
+
 def make(name: str, world: World, into: Path = FOLDER) -> None:
     """Record one selection, from its first start to its end, in processes of its own."""
     recorded, folder = RECORDED[name], Path(tempfile.mkdtemp()) / "out"
@@ -353,7 +366,8 @@ def make(name: str, world: World, into: Path = FOLDER) -> None:
             break
     else:
         in_a_child(lambda: live(recorded, world, folder, None))
-    write(folder / "records.jsonl", into / f"{name}.jsonl.gz", world)
+    for own, file in zip(recorded.ks or ("",), files(name), strict=True):
+        write((folder / f"k-{own}" if own else folder) / "records.jsonl", into / file, world)
     shutil.rmtree(folder.parent)
 
 
@@ -418,7 +432,7 @@ def main(names: list[str]) -> None:
     world = make_world(Path(tempfile.mkdtemp()) / "world")
     for name in names or RECORDED:
         make(name, world)
-        print(name, (FOLDER / f"{name}.jsonl.gz").stat().st_size, flush=True)
+        print(*((file, (FOLDER / file).stat().st_size) for file in files(name)), flush=True)
 
 
 if __name__ == "__main__":
