@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.config import TaskSettings, TrainingSettings
 from pelt_automl.durable import replacing
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
 from pelt_automl.records import Seeds, to_json
+from pelt_automl.settings import TaskSettings, TrainingSettings
 from pelt_automl.tasks import TaskData
 from pelt_automl.tasks.files import read_table
 from pelt_automl.training.dissection import dissect

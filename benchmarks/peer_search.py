@@ -32,9 +32,9 @@ from pelt_automl.backbones.loading import best_device, load_outline
 from pelt_automl.backbones.sources import find_model
 from pelt_automl.evidence.statistics import interval, paired_bootstrap
 from pelt_automl.methods import FIXED_DEFAULTS, LEARNING_RATE, METHODS
+from pelt_automl.options import settings_from
 from pelt_automl.search.spaces import SearchSpace, load_spaces
 from pelt_automl.selection.finalist_phase import finalist_seeds
-from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.text_length import text_length
 from pelt_automl.tasks import TaskData, load_task
 from pelt_automl.training.evaluation import LabelScale, score_of

@@ -16,8 +16,8 @@ from benchmarks.measuring import hand_over
 from benchmarks.quality_cache import Cache, Configuration, append
 
 if TYPE_CHECKING:
-    from pelt_automl.config import SelectionSettings
     from pelt_automl.selection.context import Context
+    from pelt_automl.settings import SelectionSettings
     from pelt_automl.training.evaluation import Predictions
     from pelt_automl.training.tokens import Tokens
     from pelt_automl.training.trials import TrialRun

@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pelt_automl.config import SelectionSettings, expanded
 from pelt_automl.errors import SettingsError, all_problems
+from pelt_automl.home import expanded
+from pelt_automl.settings import SelectionSettings
 
 TASK = re.compile(r"[A-Za-z0-9][\w-]*|hf:[\w-][\w.-]*/[\w-][\w.-]*(:[\w-][\w.-]*)?", re.ASCII)
 MODEL = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from pelt_automl.config import home
+from pelt_automl.home import home
 
 logger = logging.getLogger(__name__)
 

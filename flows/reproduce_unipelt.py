@@ -15,7 +15,7 @@ from flows.clear_failures import step
 from flows.conduct import concluded, conducted, run_log
 from flows.flow_parameters import checked_options
 from flows.run_page import not_in_the_way, reproduction_name, tag_this_run
-from pelt_automl.config import home
+from pelt_automl.home import home
 
 if TYPE_CHECKING:
     from pelt_automl.reproduction import Reproduction, Table

@@ -12,9 +12,9 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings
 from pelt_automl.recorders import sent_of
 from pelt_automl.records import Standing, VerdictReached, of_kind, read
+from pelt_automl.settings import SearchSettings, SelectionSettings, TaskSettings
 
 logger = logging.getLogger("pelt_automl.flows")
 P = ParamSpec("P")

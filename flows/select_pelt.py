@@ -13,10 +13,10 @@ from flows.flow_parameters import checked_settings
 from flows.k_curve import select_at_each_k
 from flows.run_display import LogDisplay
 from flows.run_page import leave_artifacts, run_tags, select_name, tag_this_run, task_name, where
-from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings
 from pelt_automl.recommendation import Recommendation, verdict_text
 from pelt_automl.records import read
 from pelt_automl.selection import Selection
+from pelt_automl.settings import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings
 
 
 @step

@@ -11,8 +11,8 @@ from prefect.exceptions import ParameterTypeError
 
 from flows.flow_parameters import checked_settings, data_roots, inside
 from flows.select_pelt import select_pelt
-from pelt_automl.config import home
 from pelt_automl.errors import PeltError, SettingsError, all_problems
+from pelt_automl.home import home
 from pelt_automl.records import SelectionStarted, read
 from pelt_automl.selection import Asked, asked_of
 

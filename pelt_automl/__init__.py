@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from pelt_automl.training.predicting import Predictor
 
 __version__ = "0.1.0"
+
+BEHAVIOUR = 3
+"""Version of what the program decides and how it trains. Raise it with every change of an algorithm: records of another version are
+not continued, and their answers don't count as up to date. `tests/golden` fails when decisions change and this number doesn't."""
+
 __all__ = ["KCurve", "PeltError", "Predictor", "Recommendation", "Selection", "k_curve", "load", "select"]
 
 _LAZY = {

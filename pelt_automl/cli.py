@@ -1,21 +1,24 @@
 """The command line. Nothing heavy is imported before a command needs it, so that ``--help`` answers at once."""
 
+import inspect
 import json
 import logging
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from pelt_automl import __version__
-from pelt_automl.config import SearchSettings, TrainingSettings, expanded, home
+from pelt_automl import __version__, settings
 from pelt_automl.durable import full_disk
 from pelt_automl.errors import PeltError, SelectionError, all_problems
+from pelt_automl.home import expanded, home
 from pelt_automl.printable import without_secrets
+from pelt_automl.settings import Knob
 
 if TYPE_CHECKING:
     from pelt_automl.curve import KCurve
@@ -45,7 +48,6 @@ app = typer.Typer(
     cls=Commands,
     help="Which parameter-efficient tuning method should I use for this text task, with this much data, and with which settings?",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
@@ -53,9 +55,8 @@ app = typer.Typer(
 SYNC_SECONDS = 600.0
 """For one selection at most, when somebody waits for it."""
 
-DATA, TRAINING, SEARCH = "Task and data", "Model and training", "Search"
-LIMITS, VERDICT, OUTPUT = "Limits on configurations", "Verdict", "Output"
-"""Groups of options in the help of `select`."""
+OUTPUT = "Output"
+"""Group of options in the help of `select`, after those of `pelt_automl.settings.PANELS`."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Also print the tracebacks of trainings that failed.")]
@@ -103,131 +104,53 @@ def _root(
     pass
 
 
+def _completion(knob: Knob) -> Callable[[str], list[str]] | None:
+    """What the shell offers for a knob with choices or names: of a list, for its last part."""
+
+    def offered(incomplete: str) -> list[str]:
+        from pelt_automl.options import known_names
+
+        done, comma, last = incomplete.rpartition(",") if knob.many else ("", "", incomplete)
+        names = knob.choices or (*known_names(knob.names), *filter(None, [knob.nothing]))
+        return [f"{done}{comma}{name}" for name in names if name.startswith(last)]
+
+    return offered if knob.choices or knob.names else None
+
+
+def _option(knob: Knob) -> inspect.Parameter:
+    """A knob as an option. It takes text, which `settings_from` reads: so that everything that is wrong is said at once, in one place."""
+    about = typer.Option(
+        f"{knob.flag}/--no-{knob.flag[2:]}" if knob.base is bool else knob.flag,
+        rich_help_panel=knob.panel,
+        help=(f"{knob.help} ({'each ' * knob.many}{knob.allowed()})" if knob.allowed() else knob.help).replace("[", "\\["),
+        metavar=f"<{'choice' if knob.choices else 'list' if knob.many else knob.base.__name__.lower()}>",
+        autocompletion=_completion(knob),
+    )
+    default = knob.default if knob.base is bool or knob.default in (None, ()) else knob.text(knob.default)
+    kind: Any = bool if knob.base is bool else str | None
+    return inspect.Parameter(knob.name, inspect.Parameter.KEYWORD_ONLY, default=default or None, annotation=Annotated[kind, about])
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for each knob in place of its ``**options``."""
+    own = [each for each in inspect.signature(command).parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    command.__signature__ = inspect.Signature([*map(_option, settings.options().values()), *own])  # type: ignore[attr-defined]
+    return command
+
+
 @app.command()
+@_with_options
 def select(
-    task: Annotated[
-        str | None, typer.Option(rich_help_panel=DATA, help="Name of a task (see: pelt-automl tasks), or hf:owner/name\\[:config].")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(rich_help_panel=DATA, help="Folder with DIR/TASK/train.jsonl and so on. Used before the Hub.")
-    ] = None,
-    train: Annotated[Path | None, typer.Option(rich_help_panel=DATA, help="Your labeled file: CSV, TSV, JSON, JSONL or Parquet.")] = None,
-    validation: Annotated[Path | None, typer.Option(rich_help_panel=DATA, help="Your validation file (optional).")] = None,
-    test: Annotated[
-        Path | None, typer.Option(rich_help_panel=DATA, help="Your labeled test file (optional). It becomes the report split.")
-    ] = None,
-    text_columns: Annotated[str | None, typer.Option(rich_help_panel=DATA, help="One or two columns with text: a or a,b.")] = None,
-    label_column: Annotated[str | None, typer.Option(rich_help_panel=DATA, help="Column with the label.")] = None,
-    encoding: Annotated[
-        str | None, typer.Option(rich_help_panel=DATA, help="Encoding of the files, such as windows-1252. Default: detected.")
-    ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option(rich_help_panel=DATA, help="What separates the cells: ';', tab, ... Default: detected.")
-    ] = None,
-    kind: Annotated[
-        str | None, typer.Option(rich_help_panel=DATA, help="classification or regression. Default: inferred from the labels.")
-    ] = None,
-    metric: Annotated[str | None, typer.Option(rich_help_panel=DATA, help="Metric to optimize. Default: the task's own.")] = None,
-    positive_class: Annotated[
-        str | None, typer.Option(rich_help_panel=DATA, help="Class that f1 is computed for. Default: the rarer one.")
-    ] = None,
-    k: Annotated[
-        str | None,
-        typer.Option(rich_help_panel=DATA, help="Number of labeled examples to use, or full. Several (50,100,200) give a curve over K."),
-    ] = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=DATA, help="strict: select is carved out of the K examples. paper: UniPELT's, with 1,000 more to select on."
-        ),
-    ] = None,
-    model: Annotated[str, typer.Option(rich_help_panel=TRAINING, help="A Hub name, a local folder, or minilm.")] = "minilm",
-    max_length: Annotated[
-        int | None,
-        typer.Option(rich_help_panel=TRAINING, help="Maximum tokens per example. Default: what 99 % of your texts need, up to 512."),
-    ] = TrainingSettings.max_length,
-    epochs: Annotated[
-        float, typer.Option(rich_help_panel=TRAINING, help="Length of a full training in passes over the data.")
-    ] = TrainingSettings.epochs,
-    batch_size: Annotated[int, typer.Option(rich_help_panel=TRAINING, help="Batch size per trial.")] = TrainingSettings.batch_size,
-    pack_size: Annotated[
-        int | None, typer.Option(rich_help_panel=TRAINING, help="Maximum number of trials that train together. Default: measured.")
-    ] = None,
-    precision: Annotated[
-        str, typer.Option(rich_help_panel=TRAINING, help="auto, bf16 or fp32. auto measures which is faster.")
-    ] = TrainingSettings.precision,
-    head_start: Annotated[
-        str,
-        typer.Option(
-            rich_help_panel=TRAINING,
-            help="Where every head starts: probe (a linear map fitted first), random, or auto: probe if it is above chance.",
-        ),
-    ] = TrainingSettings.head_start,
-    methods: Annotated[
-        str | None, typer.Option(rich_help_panel=SEARCH, help="Methods to compare: lora,adapter,... or all. Default: the standard ones.")
-    ] = None,
-    baselines: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=SEARCH,
-            help="Contenders that train no backbone: probe,neighbors,... or none. Default: probe,bag-of-words,neighbors.",
-        ),
-    ] = None,
-    trials: Annotated[
-        int, typer.Option(rich_help_panel=SEARCH, help="Maximum configurations per method. The first is the published default.")
-    ] = SearchSettings.trials,
-    seconds: Annotated[float | None, typer.Option(rich_help_panel=SEARCH, help="Time limit of the whole selection.")] = None,
-    sampler: Annotated[
-        str, typer.Option(rich_help_panel=SEARCH, help="Optuna's sampler: tpe, gp, cmaes or random.")
-    ] = SearchSettings.sampler,
-    rungs: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=SEARCH, help="Shares of a training after which only the better trials go on, or none. Default: 0.25,0.5."
-        ),
-    ] = None,
-    race: Annotated[bool, typer.Option(rich_help_panel=SEARCH, help="Drop methods that are clearly behind.")] = SearchSettings.race,
-    portfolio: Annotated[
-        bool, typer.Option(rich_help_panel=SEARCH, help="Try known good configurations first when there are few trials.")
-    ] = SearchSettings.portfolio,
-    spaces: Annotated[
-        Path | None, typer.Option(rich_help_panel=SEARCH, help="Folder with search spaces of your own (METHOD.yaml).")
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(rich_help_panel=SEARCH, help="Seed of the sample, the splits, the samplers and the trials.")
-    ] = SearchSettings.seed,
-    max_trainable: Annotated[
-        int | None, typer.Option(rich_help_panel=LIMITS, help="Maximum trainable parameters, the head included.")
-    ] = None,
-    max_latency_ms: Annotated[
-        float | None, typer.Option(rich_help_panel=LIMITS, help="Maximum milliseconds for one text on this device.")
-    ] = None,
-    max_memory: Annotated[float | None, typer.Option(rich_help_panel=LIMITS, help="Maximum gigabytes for a training alone.")] = None,
-    finalist_seeds: Annotated[
-        int, typer.Option(rich_help_panel=VERDICT, help="Minimum number of fresh seeds per finalist.")
-    ] = SearchSettings.finalist_seeds,
-    most_seeds: Annotated[
-        int | None,
-        typer.Option(
-            rich_help_panel=VERDICT,
-            help="Maximum number of fresh seeds per finalist. Seeds beyond --finalist-seeds are added only while the verdict could change.",
-        ),
-    ] = None,
-    equivalence: Annotated[
-        float, typer.Option(rich_help_panel=VERDICT, help="Region of practical equivalence, in points.")
-    ] = SearchSettings.equivalence,
-    prefer: Annotated[
-        str, typer.Option(rich_help_panel=VERDICT, help="What decides among the tied: params, latency, time or score.")
-    ] = SearchSettings.prefer,
+    *,
     output: Annotated[
         Path | None, typer.Option(rich_help_panel=OUTPUT, help="Folder to write to. Run the same command again to resume.")
     ] = None,
     verbose: Verbose = False,
+    **options: Any,
 ) -> None:
     """Find the method, confirm it on fresh seeds, and write the recommendation with its weights and report."""
-    options = {name: value for name, value in locals().items() if name not in ("output", "verbose")}
     _be_verbose(verbose)
-    if "," in (k or ""):
+    if settings.is_curve(options["k"]):
         _run_curve(options, output)
     else:
         _run_selection(options, output)
@@ -241,12 +164,13 @@ def _be_verbose(verbose: bool) -> None:
 
 def _run_selection(options: dict[str, Any], output: Path | None) -> None:
     from pelt_automl.display import TerminalDisplay
-    from pelt_automl.selection import Selection, settings_from
+    from pelt_automl.options import settings_from
+    from pelt_automl.selection import Selection
 
-    settings = settings_from(**options)
+    asked = settings_from(**options)
     display = TerminalDisplay()
     try:
-        with Selection.open(settings, output, display) as selection:
+        with Selection.open(asked, output, display) as selection:
             if selection.finished:
                 print("This selection has finished before; here is its verdict. For another one change --seed or --output.\n")
             selection.run()
@@ -259,10 +183,10 @@ def _run_curve(options: dict[str, Any], output: Path | None) -> None:
     from pelt_automl.curve import CurveRun, curve_settings
     from pelt_automl.display import TerminalDisplay
 
-    settings = curve_settings(**options)
+    asked = curve_settings(**options)
     display = TerminalDisplay()
     try:
-        run = CurveRun.open(settings, output, display)
+        run = CurveRun.open(asked, output, display)
         if run.finished:
             print("This curve has finished before; here is its answer. For another one change --seed or --output.\n")
         curve = run.run()
@@ -333,7 +257,10 @@ def methods(
 
 @app.command()
 def tasks(
-    name: Annotated[str | None, typer.Argument(help="A task to look at; all are listed without one.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A task to look at; all are listed without one.", autocompletion=_completion(settings.options()["task"])),
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with DIR/TASK/train.jsonl and so on. Used before the Hub.")] = None,
     k: Annotated[str | None, typer.Option(help="Labelled examples that may be used: a number, or full.")] = None,
     as_json: Json = False,
@@ -345,7 +272,7 @@ def tasks(
         known = [vars(info) for info in known_tasks()]
         print(json.dumps(known, indent=2) if as_json else "\n".join(_task_line(info) for info in known))
         return
-    from pelt_automl.selection.options import settings_from
+    from pelt_automl.options import settings_from
 
     data = load_task(settings_from(task=name, data_dir=data_dir, k=k).task)
     scores = baselines(data)

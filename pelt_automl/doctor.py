@@ -17,7 +17,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from pelt_automl import hub
-from pelt_automl.config import expanded, home
+from pelt_automl.home import expanded, home
 from pelt_automl.printable import printable_uri, without_secrets
 
 State = Literal["ok", "warning", "problem"]

@@ -12,7 +12,11 @@ class PeltError(Exception):
 
 
 class SettingsError(PeltError, ValueError):
-    """A setting, or a combination of settings, that can't be carried out."""
+    """A setting, or a combination of settings, that can't be carried out. `problems` has each of what is wrong by itself."""
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
 
 
 class TaskError(PeltError, ValueError):

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pelt_automl.config import home
 from pelt_automl.durable import write_text
 from pelt_automl.errors import SelectionError, SettingsError
 from pelt_automl.folders import exclusive
+from pelt_automl.home import home
 
 TRAININGS, LOCKS = "trainings", "locks"
 

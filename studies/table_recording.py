@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pelt_automl.config import BEHAVIOUR
+from pelt_automl import BEHAVIOUR
 from pelt_automl.errors import PeltError, SettingsError
 from studies.table_folder import TableFolder
 from studies.table_grid import Training, committed_configurations, trainings

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import Encoder, HeadStarts, fit_baseline
-from pelt_automl.config import PAPER_LENGTH, SearchSettings, TrainingSettings
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.modifications import count_on
 from pelt_automl.records import Seeds
+from pelt_automl.settings import PAPER_LENGTH, SearchSettings, TrainingSettings
 from pelt_automl.tasks import METRICS, Examples, TaskData
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.evaluation import Evaluation, LabelScale, Predictions, predictions_of, score_of

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from pelt_automl.errors import SelectionError
 from pelt_automl.folders import LOCK, exclusive
 from pelt_automl.methods import METHODS, standard
 from pelt_automl.modifications import pack
+from pelt_automl.settings import options
 from tests.tiny_world import CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,6 +105,39 @@ def test_importing_the_package_loads_nothing_heavy():
     script = f"import sys, pelt_automl, pelt_automl.methods; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_select_has_an_option_for_every_knob_in_its_panel_with_its_help(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    code, out, _ = run("select", "--help")
+    assert code == 0
+    panels = dict(re.findall(r"─ ([A-Z][^─]+?) ─.*?\n(.*?)\n╰", out, re.DOTALL))
+    for knob in options().values():
+        assert re.search(rf"{knob.flag} .*{re.escape(knob.help.split(';')[0])}", panels[knob.panel]), knob.name
+    assert "[default: 0.25,0.5]" in panels["Search"]
+    assert "(from 1 to 65536 examples) [default: 16]" in panels["Model and training"]
+    assert "--no-race" in out
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("--methods lora,bit", ["lora,bitfit"]),
+        ("--methods al", ["all"]),
+        ("--baselines n", ["neighbors", "none"]),
+        ("--task pydoc-m", ["pydoc-match"]),
+        ("--metric spe", ["spearman"]),
+        ("--sampler c", ["cmaes"]),
+        ("--prefer ", ["params", "latency", "time", "score"]),
+    ],
+)
+def test_the_shell_completes_names_and_choices(typed, offered):
+    command = {"_PELT_AUTOML_COMPLETE": "complete_bash", "COMP_WORDS": f"pelt-automl select {typed}", "COMP_CWORD": "3"}
+    words = len(command["COMP_WORDS"].split(" ")) - 1
+    env = os.environ | command | {"COMP_CWORD": str(words)}
+    program = "from pelt_automl.cli import app; app(prog_name='pelt-automl')"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == offered
 
 
 # ---------------------------------------------------------------- lists
@@ -208,13 +243,15 @@ def test_the_search_spaces_are_printed_with_their_defaults(run, refused, tmp_pat
         ),
         (["--train", "TRAIN", "--label-column", "label"], "name one or two text columns (--text-columns a,b)"),
         (["--train", "nowhere.csv", "--text-columns", "text", "--label-column", "label"], "nowhere.csv: there is no such file"),
-        (["--task", "pydoc-topic", "--k", "lots"], "k is 'lots': expected a whole number or 'full'"),
+        (["--task", "pydoc-topic", "--k", "lots"], "k is 'lots'; it must be a whole number, at least 16, or 'full'"),
         (["--task", "pydoc-topic", "--k", "3"], "k is 3; it must be at least 16"),
         (["--task", "pydoc-topic", "--k", "50,3"], "k has 3; each must be at least 16, or 'full'"),
         (["--task", "pydoc-topic", "--k", "50,99999"], "k is 99999, but pydoc-topic has "),
         (["--task", "pydoc-topic", "--k", "64", "--model", "/no/such/model"], "'/no/such/model' is neither a folder, nor a Hub name"),
         (["--task", "pydoc-topic", "--seconds", "-5"], "seconds is -5.0; it must be above 0"),
         (["--task", "pydoc-topic", "--precision", "fp8"], "precision is 'fp8'; it must be auto, bf16 or fp32"),
+        (["--task", "pydoc-topic", "--trials", "many"], "trials is 'many'; it must be a whole number, from 1 to 100000 trials"),
+        (["--task", "pydoc-topic", "--trials", "0", "--methods", "hed", "--rungs", "2"], "the command has 3 problems:"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(refused, world, tmp_path, arguments, message):

@@ -16,10 +16,10 @@ import pelt_automl
 import studies.start
 import studies.table
 from pelt_automl.cli import app
-from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings
 from pelt_automl.methods import METHODS, STANDARD
 from pelt_automl.recommendation import Recommendation
 from pelt_automl.search.finalists import FAR_POINTS
+from pelt_automl.settings import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED = {"benchmarks.md", "gate-validity.md", "selection-quality.md", "speed.md", "verdict.md"}

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from pelt_automl.config import SearchSettings
 from pelt_automl.records import Event, Progress, read
+from pelt_automl.settings import SearchSettings
 from tests.tiny import VOCABULARY, tiny_model
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")

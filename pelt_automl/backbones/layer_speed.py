@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pelt_automl.config import home
 from pelt_automl.design_space import BackboneShape
 from pelt_automl.durable import write_text
+from pelt_automl.home import home
 
 log = logging.getLogger(__name__)
 

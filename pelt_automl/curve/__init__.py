@@ -3,6 +3,6 @@
 from pelt_automl.curve.report import curve_text, write_curve_report
 from pelt_automl.curve.result import KCurve, rebuilt_curve
 from pelt_automl.curve.running import CurveRun, k_curve
-from pelt_automl.curve.settings import curve_settings, is_curve
+from pelt_automl.curve.settings import curve_settings
 
-__all__ = ["CurveRun", "KCurve", "curve_settings", "curve_text", "is_curve", "k_curve", "rebuilt_curve", "write_curve_report"]
+__all__ = ["CurveRun", "KCurve", "curve_settings", "curve_text", "k_curve", "rebuilt_curve", "write_curve_report"]

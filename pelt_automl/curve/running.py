@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from pelt_automl.backbones.loading import Backbone, check_model, load_outline
-from pelt_automl.config import expanded, home
 from pelt_automl.curve.report import write_curve_report
 from pelt_automl.curve.result import KCurve, events_at, folder_of, read_curve
 from pelt_automl.curve.settings import CurveSettings, curve_settings, in_words
@@ -17,6 +16,7 @@ from pelt_automl.curve.time_shares import expected_cost, next_share
 from pelt_automl.curve.warm_start import best_configurations
 from pelt_automl.errors import NoTrialCompletedError
 from pelt_automl.folders import check_output
+from pelt_automl.home import expanded, home
 from pelt_automl.records import Recorder, SelectionEnded, SelectionStarted, of_kind
 from pelt_automl.search.budget import Clock, seconds_used
 from pelt_automl.search.spaces import load_spaces

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pelt_automl.config import SMALLEST_K, SelectionSettings
 from pelt_automl.errors import SettingsError, all_problems
-from pelt_automl.selection.options import settings_from
+from pelt_automl.options import settings_from
+from pelt_automl.settings import SelectionSettings, options
 
 FULL = "full"
 
@@ -32,48 +32,23 @@ def in_words(k: int | None) -> str:
     return FULL if k is None else str(k)
 
 
-def is_curve(k: Any) -> bool:
-    """Whether a ``k`` (text, a number, a sequence) asks for several."""
-    return len(_parts(k)) > 1
-
-
-def curve_settings(k: Any, **options: Any) -> CurveSettings:
+def curve_settings(k: Any, **given: Any) -> CurveSettings:
     """Settings from flat options, those of `settings_from`; `k` is comma-separated text or a sequence.
 
     Raises `SettingsError` with everything that is wrong at once.
     """
-    ks, problems = _ks(_parts(k))
-    whole: SelectionSettings | None = None
-    try:
-        whole = settings_from(**options)
-    except SettingsError as error:
-        problems.append(str(error))
-    if problems or whole is None:
-        raise SettingsError(problems[0] if len(problems) == 1 else all_problems("the command", problems))
-    return CurveSettings(whole, ks)
-
-
-def _parts(k: Any) -> list[Any]:
-    if isinstance(k, str):
-        return [part.strip() for part in k.split(",") if part.strip()]
-    return list(k) if isinstance(k, Sequence) else [k]
-
-
-def _ks(parts: Sequence[Any]) -> tuple[tuple[int | None, ...], list[str]]:
-    """The K in their order, and what is wrong with them."""
-    found, problems = list[int | None](), list[str]()
-    for part in parts:
-        text = str(part).lower()
-        if text == FULL:
-            found.append(None)
-        elif not text.isdecimal():
-            problems.append(f"k has {part!r}: expected whole numbers or '{FULL}', such as 50,100,200")
-        elif int(text) < SMALLEST_K:
-            problems.append(f"k has {part}; each must be at least {SMALLEST_K}, or '{FULL}'")
-        else:
-            found.append(int(text))
-    if twice := sorted({in_words(k) for k in found if found.count(k) > 1}):
+    knob = options()["k"]
+    parts = [part.strip() for part in k.split(",") if part.strip()] if isinstance(k, str) else list(k) if isinstance(k, Sequence) else [k]
+    ks = [knob.converted(part) for part in parts]
+    problems = [f"k has {one!r}; each must be {knob.expected(one)}" for one in ks if knob.problems(one)]
+    if twice := sorted({in_words(one) for one in ks if ks.count(one) > 1}):
         problems.append(f"k names {', '.join(twice)} more than once")
     if len(parts) < 2:
         problems.append("a curve needs at least two K, such as 50,100,200")
-    return tuple(sorted(found, key=lambda k: (k is None, k or 0))), problems
+    try:
+        whole = settings_from(**given)
+    except SettingsError as error:
+        problems += error.problems
+    if problems:
+        raise SettingsError(problems[0] if len(problems) == 1 else all_problems("the command", problems), problems)
+    return CurveSettings(whole, tuple(sorted(ks, key=lambda one: (one is None, one))))

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from pelt_automl.config import SelectionSettings
 from pelt_automl.search.budget import FEWEST_REPORT
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.promotion import expected_share
+from pelt_automl.settings import SelectionSettings
 from pelt_automl.training.schedule import EVALUATION_COST, make_plan, wanted_steps
 
 

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import torch
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.config import expanded
 from pelt_automl.durable import full_disk_as_os_error, sync, sync_tree
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.export.merged import why_not_merged, write_merged
 from pelt_automl.export.peft_folder import NAMES, why_not_peft, write_peft
 from pelt_automl.export.quiet import quiet
+from pelt_automl.home import expanded
 from pelt_automl.modifications import Pack
 from pelt_automl.modifications.merging import is_prompt
 from pelt_automl.training.checkpoints import TrainedConfig, WinnerForm, load_config

@@ -73,7 +73,7 @@ class SelectionStarted(Event):
     effort: str = ""
     """Hash of how hard the selection looks for the answer (see `effort_of` there); empty in old records."""
     behaviour: int = 1
-    """`pelt_automl.config.BEHAVIOUR` of the program that wrote it."""
+    """`pelt_automl.BEHAVIOUR` of the program that wrote it."""
     seconds_before: float = 0.0
     """Wall time of this start before its record: reading the data, mostly. 0 in old records."""
     time: float = field(default_factory=clock.time)

@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pelt_automl.config import home
 from pelt_automl.errors import PeltError
+from pelt_automl.home import home
 from pelt_automl.printable import without_secrets
 from pelt_automl.recorders.mlflow_server import default_tracking_uri
 from pelt_automl.recorders.sending import SILENT_SECONDS, SLOWEST

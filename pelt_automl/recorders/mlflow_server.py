@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pelt_automl.config import home
 from pelt_automl.durable import creating
+from pelt_automl.home import home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,7 +17,7 @@ NOISY_LOGGERS = ("alembic", "mlflow.store", "mlflow.tracking", "urllib3.connecti
 
 
 def default_tracking_uri() -> str:
-    """``$MLFLOW_TRACKING_URI``, else a SQLite file in `pelt_automl.config.home()`."""
+    """``$MLFLOW_TRACKING_URI``, else a SQLite file in `pelt_automl.home.home()`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
 
 

@@ -8,13 +8,13 @@ from functools import cached_property
 
 import pelt_automl
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.config import PAPER_LENGTH
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.modifications import count_on
 from pelt_automl.records import Seeds
 from pelt_automl.reproduction.folder import FinishedRun
 from pelt_automl.reproduction.protocol import Cell, PaperMethod, Protocol
 from pelt_automl.selection.field import longest_text
+from pelt_automl.settings import PAPER_LENGTH
 from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.evaluation import is_constant, score_of

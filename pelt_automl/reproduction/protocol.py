@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from pelt_automl.config import LARGEST_SEED, PAPER_LENGTH, SMALLEST_K, TrainingSettings
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.methods import METHODS
 from pelt_automl.records import HyperParameters
+from pelt_automl.settings import LARGEST_SEED, PAPER_LENGTH, SMALLEST_K, TrainingSettings
 from pelt_automl.training.schedule import TrainingPlan, wanted_steps
 
 K = int | None

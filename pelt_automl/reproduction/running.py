@@ -10,8 +10,8 @@ import torch
 
 from pelt_automl.backbones.layer_speed import Workload
 from pelt_automl.backbones.loading import Backbone, load_backbone, load_outline
-from pelt_automl.config import PAPER_LENGTH, TaskSettings, expanded, home
 from pelt_automl.errors import SettingsError, TaskError, all_problems
+from pelt_automl.home import expanded, home
 from pelt_automl.methods import METHODS
 from pelt_automl.reproduction.cell import CellTraining
 from pelt_automl.reproduction.folder import ReproductionFolder
@@ -21,6 +21,7 @@ from pelt_automl.reproduction.table import Table, build_table
 from pelt_automl.selection.environment import environment
 from pelt_automl.selection.field import longest_text, refusals
 from pelt_automl.selection.process import process_restored
+from pelt_automl.settings import PAPER_LENGTH, TaskSettings
 from pelt_automl.tasks import load_task
 
 load = lru_cache(maxsize=2)(load_task)

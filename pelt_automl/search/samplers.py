@@ -38,7 +38,7 @@ _MADE: dict[str, Callable[[int, SearchSpace], BaseSampler]] = {"tpe": _tpe, "gp"
 
 
 def sampler(name: str, seed: int, space: SearchSpace) -> BaseSampler:
-    """The sampler of a name in `pelt_automl.config.SAMPLERS`, for one trial."""
+    """The sampler of a name in the settings, for one trial."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # TPE's groups, CMA-ES's look at stopped trials
         return _MADE[name](seed, space)

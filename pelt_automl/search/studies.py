@@ -107,7 +107,7 @@ class MethodStudy:
     ) -> None:
         """`name` is unique in the storage; a study that is there already is taken up.
 
-        `sampler`: a name in `pelt_automl.config.SAMPLERS`. `first`: configurations of the space that are tried after the default, before
+        `sampler`: its name in the settings. `first`: configurations of the space that are tried after the default, before
         the sampler's. `refusal`: why a configuration can't be trained, beyond what makes no sense anywhere: the model lacks a site, say.
         """
         self.space, self.seed, self.name, self.refusal, self.sampler = space, seed, name, refusal, sampler

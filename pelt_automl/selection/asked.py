@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pelt_automl.backbones.loading import load_outline
-from pelt_automl.config import SelectionSettings
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.selection.environment import FILES, effort_of, question_of, settings_as_json
 from pelt_automl.selection.field import field_of
+from pelt_automl.settings import SelectionSettings
 from pelt_automl.tasks import name_and_hash
 
 

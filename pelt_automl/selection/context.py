@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import Encoder, HeadStarts, probed_at_most
-from pelt_automl.config import SelectionSettings
 from pelt_automl.design_space import Modification
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
@@ -21,6 +20,7 @@ from pelt_automl.selection.field import refusals, too_many
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.text_length import TextLength
 from pelt_automl.selection.threads import Threads
+from pelt_automl.settings import SelectionSettings
 from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.loop import Trainer

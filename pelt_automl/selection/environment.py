@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pelt_automl
-from pelt_automl.config import BEHAVIOUR, SelectionSettings
+from pelt_automl import BEHAVIOUR
 from pelt_automl.search.spaces import SearchSpace
+from pelt_automl.settings import SelectionSettings
 
 LIBRARIES = ("pelt-automl", "torch", "transformers", "datasets", "optuna", "mlflow", "prefect", "scikit-learn", "numpy")
 

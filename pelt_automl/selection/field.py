@@ -4,14 +4,11 @@ import json
 from collections.abc import Collection, Iterable
 
 from pelt_automl.backbones import Architecture
-from pelt_automl.config import SearchSettings
 from pelt_automl.design_space import BackboneShape, Form, Modification
 from pelt_automl.errors import BackboneError, all_problems
 from pelt_automl.methods import METHODS, standard
 from pelt_automl.modifications import why_not
-
-ALL = "all"
-"""In place of methods' names: every method that the model supports."""
+from pelt_automl.settings import ALL, SearchSettings
 
 
 def longest_text(wanted: int, shape: BackboneShape) -> int:

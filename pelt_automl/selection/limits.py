@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any
 
 from pelt_automl.backbones import Architecture
-from pelt_automl.config import SelectionSettings
 from pelt_automl.design_space import BackboneShape, Modification
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.methods import METHODS
@@ -32,6 +31,7 @@ from pelt_automl.selection.costs import (
     time_passes,
 )
 from pelt_automl.selection.field import refusals, too_many
+from pelt_automl.settings import SelectionSettings
 
 Refusal = Callable[[str, HyperParameters], str | None]
 """Why a configuration of a method can't be, or may not be; None if it may."""

@@ -8,10 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pelt_automl import BEHAVIOUR
 from pelt_automl.backbones.loading import Backbone, Precision, check_model, load_backbone, load_outline
-from pelt_automl.config import BEHAVIOUR, SelectionSettings, expanded, home
 from pelt_automl.errors import SelectionError
 from pelt_automl.folders import LOCK, RECORDS, check_output, exclusive, make_output, make_work_folder
+from pelt_automl.home import expanded, home
+from pelt_automl.options import settings_from
 from pelt_automl.recommendation import Recommendation, load_recommendation
 from pelt_automl.recommendation.outcome import SECONDS_ENOUGH
 from pelt_automl.recommendation.schema import FILE
@@ -30,7 +32,6 @@ from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.head_start import decide_head_start
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.limits import apply_limits, leave_out, left_out_before, over_parameters
-from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.probe import Packs, choose_packs, probe_packs
 from pelt_automl.selection.process import process_restored
 from pelt_automl.selection.pruning_phase import prune
@@ -38,6 +39,7 @@ from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
 from pelt_automl.selection.speed import choose_threads, machine_numbers, machine_words, measure_speed, planned_precision, workload
 from pelt_automl.selection.text_length import length_note, recorded_length, text_length
+from pelt_automl.settings import SelectionSettings
 from pelt_automl.tasks import load_task
 from pelt_automl.tasks.baselines import constant_on_select
 from pelt_automl.training.checkpoints import precision_name
@@ -322,7 +324,7 @@ def select(*, output: Path | str | None = None, display: Recorder | None = None,
     """Run a selection and return its recommendation: the program in one call.
 
     `options` are those of the command line with underscores: ``task`` (or ``train``, ``test``, ``text_columns``, ``label_column``),
-    ``model``, ``k``, ``protocol``, ``methods``, ``trials``, ``seconds``, ``seed``, ... (the fields of `pelt_automl.config`).
+    ``model``, ``k``, ``protocol``, ``methods``, ``trials``, ``seconds``, ``seed``, ... (the options of `pelt_automl.settings`).
     `output` is the folder to write to; the same call takes a selection up again.
     Raises the errors of `settings_from` and `Selection.open`, and `NoTrialCompletedError`.
     """

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pelt_automl.config import TaskSettings, expanded
 from pelt_automl.errors import SettingsError, TaskError
+from pelt_automl.home import expanded
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks.checks import Columns, check_tables
 from pelt_automl.tasks.examples import RawTask, TaskInfo
 from pelt_automl.tasks.files import READERS, Reading, Table, check_reading, read_table

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pelt_automl.config import TaskSettings
+from pelt_automl.settings import TaskSettings
 
 Kind = Literal["classification", "regression"]
 

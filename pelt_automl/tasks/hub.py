@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pelt_automl.config import TaskSettings
 from pelt_automl.errors import TaskError
 from pelt_automl.hub import endpoint, is_reachable
 from pelt_automl.printable import printable_uri, without_secrets
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks.checks import Columns, check_tables
 from pelt_automl.tasks.examples import RawTask
 from pelt_automl.tasks.files import Table

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pelt_automl.config import SMALLEST_K, TaskSettings
 from pelt_automl.errors import SettingsError, TaskError, all_problems
+from pelt_automl.settings import SMALLEST_K, TaskSettings
 from pelt_automl.tasks.data import TaskData
 from pelt_automl.tasks.examples import Examples, RawTask, TaskInfo
 from pelt_automl.tasks.hub import read_hub

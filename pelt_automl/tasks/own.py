@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from pelt_automl.config import TaskSettings
 from pelt_automl.errors import TaskError, all_problems
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks.checks import Columns, check_tables
 from pelt_automl.tasks.examples import RawTask
 from pelt_automl.tasks.files import Reading, Table, check_reading, read_table

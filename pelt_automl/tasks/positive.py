@@ -7,8 +7,8 @@ after everything that draws examples: which of them are drawn doesn't depend on 
 from collections import Counter
 from dataclasses import replace
 
-from pelt_automl.config import TaskSettings
 from pelt_automl.errors import SettingsError
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks.data import TaskData
 from pelt_automl.tasks.examples import RawTask
 from pelt_automl.tasks.label_columns import by_value

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from pelt_automl.config import home
 from pelt_automl.durable import write_text
+from pelt_automl.home import home
 
 FORMAT = 1
 """Goes up when the harvest is made in another way, so that an old cache isn't read."""

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pelt_automl.config import TaskSettings
 from pelt_automl.errors import SettingsError, TaskError
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks.examples import Examples, RawTask, TaskInfo, digest
 from pelt_automl.tasks.pydoc import Callable, harvest, library_versions
 

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from pelt_automl.backbones.loading import Backbone, Precision, load_backbone
-from pelt_automl.config import expanded
 from pelt_automl.errors import BackboneError, SelectionError
+from pelt_automl.home import expanded
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.tasks import Examples
 from pelt_automl.tasks.tables import is_blank, positions

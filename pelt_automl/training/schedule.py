@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pelt_automl.config import TrainingSettings
+from pelt_automl.settings import TrainingSettings
 
 EVALUATION_COST = 0.5
 """Seconds to evaluate an example over seconds to train on one: forward against forward and backward. Measured: 0.3 to 0.5."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pelt_automl.config import TaskSettings
 from pelt_automl.durable import write_text
 from pelt_automl.errors import TaskError
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks import TaskData, load_task
 from pelt_automl.tasks.examples import Kind
 from pelt_automl.tasks.files import read_table

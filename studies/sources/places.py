@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pelt_automl.config import expanded, home
+from pelt_automl.home import expanded, home
 from pelt_automl.tasks.benchmarks import DATA_DIR
 
 ROOT = Path(__file__).resolve().parents[2]

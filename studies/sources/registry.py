@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pelt_automl.config import TaskSettings
 from pelt_automl.errors import TaskError
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks import TaskData
 from pelt_automl.tasks.examples import Kind
 from pelt_automl.tasks.pydoc_tasks import PYDOC_TOPIC

@@ -9,7 +9,7 @@ import torch
 from pelt_automl.backbones import layer_speed, loading
 from pelt_automl.backbones.layer_speed import PrecisionSpeeds, Workload, fastest, layer_seconds, precision_speeds, times_in_turn
 from pelt_automl.backbones.loading import load_backbone, wrap
-from pelt_automl.config import home
+from pelt_automl.home import home
 from tests.tiny import CONFIGS, FakeTokenizer, tiny_model
 
 CPU = torch.device("cpu")

@@ -11,8 +11,8 @@ import pelt_automl
 from pelt_automl.backbones.loading import check_model, load_backbone, load_outline
 from pelt_automl.backbones.sources import find_model
 from pelt_automl.errors import BackboneError
+from pelt_automl.options import settings_from
 from pelt_automl.selection import selection as selection_module
-from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.selection import Selection
 from tests.tiny import tiny_config, tiny_model
 from tests.tiny_world import word_tokenizer

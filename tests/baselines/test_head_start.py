@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from pelt_automl.baselines import HeadStarts
-from pelt_automl.config import TrainingSettings
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial
+from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.training.evaluation import evaluate
 from pelt_automl.training.features import FrozenFeatures

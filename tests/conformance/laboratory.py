@@ -14,11 +14,11 @@ import torch
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.backbones.sources import sha256_of
-from pelt_automl.config import TrainingSettings
 from pelt_automl.design_space import Form, Modification
 from pelt_automl.errors import BackboneError
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, check_supported, needs_own_pack, without_reparameterization
+from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.training.checkpoints import TrainedConfig, save_progress, save_trained
 from pelt_automl.training.evaluation import LabelScale, evaluate

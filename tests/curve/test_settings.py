@@ -2,11 +2,11 @@
 
 import pytest
 
-from pelt_automl.config import SelectionSettings, TaskSettings, TrainingSettings
-from pelt_automl.curve.settings import curve_settings, is_curve
+from pelt_automl.curve.settings import curve_settings
 from pelt_automl.curve.time_shares import expected_cost, next_share
 from pelt_automl.errors import SettingsError
 from pelt_automl.selection import settings_from
+from pelt_automl.settings import SelectionSettings, TaskSettings, TrainingSettings, is_curve
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,14 @@ def test_each_selection_has_its_own_k_and_limit_and_shares_the_rest():
 def test_everything_wrong_is_said_at_once():
     with pytest.raises(SettingsError) as found:
         curve_settings("50,3,lots,50", task="pydoc-topic", methods="lora,hed", trials=0)
-    assert str(found.value).splitlines()[:5] == [
-        "the command has 4 problems:",
+    assert str(found.value).splitlines()[:4] == [
+        "the command has 5 problems:",
         "  - k has 3; each must be at least 16, or 'full'",
-        "  - k has 'lots': expected whole numbers or 'full', such as 50,100,200",
+        "  - k has 'lots'; each must be a whole number, at least 16, or 'full'",
         "  - k names 50 more than once",
-        "  - the command has 2 problems:",
     ]
-    assert "did you mean head?" in str(found.value)
+    assert "  - unknown method 'hed' (did you mean head?)" in str(found.value)
+    assert "  - trials is 0; it must be from 1 to 100000 trials" in str(found.value)
     with pytest.raises(SettingsError, match=r"^a curve needs at least two K, such as 50,100,200$"):
         curve_settings("50,", task="pydoc-topic")
 

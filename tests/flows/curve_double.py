@@ -4,7 +4,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pelt_automl.config import SelectionSettings, home
+from pelt_automl.home import home
+from pelt_automl.settings import SelectionSettings
 from tests.flows.selection_double import settings_from
 
 

@@ -3,8 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from pelt_automl.config import SearchSettings, SelectionSettings, TaskSettings, home
 from pelt_automl.errors import SelectionError
+from pelt_automl.home import home
 from pelt_automl.records import (
     CurvePoint,
     DataDescribed,
@@ -17,6 +17,7 @@ from pelt_automl.records import (
     VerdictReached,
     to_json,
 )
+from pelt_automl.settings import SearchSettings, SelectionSettings, TaskSettings
 from pelt_automl.tasks import name_and_hash
 
 TASK_FIELDS = set(TaskSettings.__dataclass_fields__)

@@ -7,8 +7,8 @@ import pytest
 from flows import reproduce_unipelt as module
 from flows.flow_parameters import checked_options
 from flows.reproduce_unipelt import reproduce_unipelt
-from pelt_automl.config import home
 from pelt_automl.errors import SettingsError
+from pelt_automl.home import home
 from tests.reproduction.tiny_glue import write_glue
 
 

@@ -1,6 +1,6 @@
 """What a small selection decides, how three methods train, and what a verdict says: by the program as it is now.
 
-``python -m tests.golden.computed`` writes golden.json again, after `pelt_automl.config.BEHAVIOUR` was raised.
+``python -m tests.golden.computed`` writes golden.json again, after `pelt_automl.BEHAVIOUR` was raised.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from pelt_automl.config import BEHAVIOUR
+from pelt_automl import BEHAVIOUR
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.decision import decide
 from pelt_automl.records import CurvePoint, Decision, Planned, TrialEnded

@@ -1,14 +1,14 @@
 """A small selection decides as it did when `BEHAVIOUR` got its number; who changes an algorithm raises it.
 
 Scores are scripted, so that no processor's last digit decides; a few real steps and a verdict on made-up predictions are held to a
-tolerance. After a wanted change: raise `pelt_automl.config.BEHAVIOUR`, then ``python -m tests.golden.computed``.
+tolerance. After a wanted change: raise `pelt_automl.BEHAVIOUR`, then ``python -m tests.golden.computed``.
 """
 
 import json
 
 import pytest
 
-from pelt_automl.config import BEHAVIOUR
+from pelt_automl import BEHAVIOUR
 from tests.golden import computed as golden
 
 EXACT = ("splits", "plan", "trials", "decisions", "finalists", "baselines", "seeds", "limits")

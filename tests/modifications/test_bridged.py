@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from pelt_automl.config import TrainingSettings
 from pelt_automl.design_space import modification_from_dict, modification_to_dict
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.methods.bridged import BRIDGED
 from pelt_automl.modifications import Pack, PackTrial, count_of, count_on, kept_form, why_not
 from pelt_automl.search.spaces import load_space, shipped_spaces
+from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.training.checkpoints import WEIGHTS, TrainedConfig, load_config, save_trained
 from pelt_automl.training.evaluation import LabelScale

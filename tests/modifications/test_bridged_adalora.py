@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from pelt_automl.config import TrainingSettings
 from pelt_automl.errors import BackboneError
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial
+from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.training.checkpoints import load_progress, save_progress
 from pelt_automl.training.loop import Trainer

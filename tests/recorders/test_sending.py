@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from pelt_automl.config import home
+from pelt_automl.home import home
 from pelt_automl.recorders import RECORDERS, MlflowRecorder, Sent, is_sent, send_folder, sending, sent_of
 from pelt_automl.recorders.mlflow_server import make_client
 from pelt_automl.records import SelectionEnded
@@ -200,7 +200,7 @@ def test_the_first_use_of_a_new_home_prints_nothing_and_loads_nothing_of_mlflow_
     program = """
 import sys
 from pathlib import Path
-from pelt_automl.config import home
+from pelt_automl.home import home
 from pelt_automl.recorders import RECORDERS, sent_of
 recorder = RECORDERS["mlflow"](Path(sys.argv[1]))
 recorder.publish(Path(sys.argv[1]))

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from pelt_automl.config import SearchSettings, TrainingSettings
 from pelt_automl.records import Decision, SelectionStarted
 from pelt_automl.search.budget import WRITING, Clock, Speed, allowance, of_use_to_finals, seconds_used, training_seconds
 from pelt_automl.search.promotion import expected_share
+from pelt_automl.settings import SearchSettings, TrainingSettings
 from pelt_automl.training.schedule import learning_rate_share, make_plan, wanted_steps
 
 TRAINING, SEARCH = TrainingSettings(batch_size=10, min_steps=20), SearchSettings()

@@ -2,11 +2,11 @@
 
 import pytest
 
-from pelt_automl.config import SAMPLERS
 from pelt_automl.methods import METHODS
 from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.search.studies import MethodStudy, open_storage
+from pelt_automl.settings import options
 
 
 def study(folder, method, **options):
@@ -14,7 +14,7 @@ def study(folder, method, **options):
     return MethodStudy(open_storage(folder / "journal"), method, space, 0, greater_is_better=True, **options)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", options()["sampler"].choices)
 @pytest.mark.parametrize("method", ["lora", "design-space", "bitfit"])
 def test_every_sampler_searches_numbers_choices_and_conditions_and_takes_up_a_search(tmp_path, sampler, method):
     seen = []

@@ -17,6 +17,68 @@ def key(data_hash="d", spaces=SPACES, **options):
     return key_of(settings_from(**BASE | options), data_hash, spaces)
 
 
+EVERYTHING = {
+    "train": "/data/a.csv",
+    "validation": "/data/v.csv",
+    "test": "/data/t.csv",
+    "text_columns": "a,b",
+    "label_column": "y",
+    "encoding": "utf-8",
+    "delimiter": "tab",
+    "kind": "regression",
+    "metric": "spearman",
+    "positive_class": "1",
+    "k": "full",
+    "model": "bert-base-uncased",
+    "max_length": 64,
+    "epochs": 3,
+    "batch_size": 8,
+    "min_steps": 10,
+    "max_steps": 100,
+    "warmup": 0.2,
+    "clip": 2,
+    "weight_decay": 0.01,
+    "patience": 2,
+    "precision": "fp32",
+    "head_start": "random",
+    "dropout": 0.1,
+    "threads": 2,
+    "pack_size": 4,
+    "trials": 3,
+    "max_trainable": 100000,
+    "max_latency_ms": 5,
+    "max_memory": 2,
+    "sampler": "gp",
+    "race": False,
+    "portfolio": False,
+    "equivalence": 2,
+    "prefer": "time",
+    "promoted": 0.5,
+    "finalist_share": 0.4,
+    "most_seeds": 5,
+    "spaces": "/spaces",
+}
+PAPER = {
+    "task": "qnli", "k": "64", "methods": "lora,head", "seconds": 60, "rungs": "none", "baselines": "none", "seed": 7, "finalist_seeds": 12,
+    "data_dir": "/data", "protocol": "paper",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "hashes"),
+    [
+        ({"task": "pydoc-match"}, ("4b089aba0c3e1a59", "b197a8a6b790ea03", "a9b91ff7c68446fa")),
+        (PAPER, ("691619d6fcbe8965", "618451ea8f6cb3a5", "40576a1c8299e93b")),
+        (EVERYTHING, ("a7ba8951672998e5", "b6fcf2378fba488f", "230336609ca3b0ce")),
+    ],
+    ids=["defaults", "paper", "everything"],
+)
+def test_the_keys_are_those_of_earlier_versions_so_that_selections_are_taken_up(options, hashes, monkeypatch):
+    monkeypatch.setattr(environment, "BEHAVIOUR", 3)
+    settings = settings_from(**options)
+    assert (question_of(settings, "d"), effort_of(settings, {}), key_of(settings, "d", {})) == hashes
+
+
 @pytest.mark.parametrize("same", [{}, {"seconds": 60.0}, {"threads": 1}, {"data_dir": "/elsewhere"}, {"methods": "lora"}, {"k": "64"}])
 def test_what_cannot_change_the_answer_does_not_change_the_key(same):
     assert key(**same) == key()

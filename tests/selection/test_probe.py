@@ -5,12 +5,12 @@ import math
 import pytest
 
 from pelt_automl.methods import METHODS
+from pelt_automl.options import settings_from
 from pelt_automl.records import Planned
 from pelt_automl.selection import probe as probe_module
 from pelt_automl.selection import selection as selection_module
 from pelt_automl.selection import speed as speed_module
 from pelt_automl.selection.context import Context
-from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.probe import PackProbe, choose_packs, longest_batch, probe_packs
 from pelt_automl.selection.selection import Selection
 from pelt_automl.training import loop

@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 import pelt_automl
-from pelt_automl.config import BEHAVIOUR
+from pelt_automl import BEHAVIOUR
 from pelt_automl.errors import SelectionError
 from pelt_automl.folders import make_work_folder
 from pelt_automl.methods import BASELINES

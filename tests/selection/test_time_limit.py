@@ -7,11 +7,11 @@ import pytest
 import pelt_automl
 from pelt_automl.errors import NoTrialCompletedError
 from pelt_automl.methods import METHODS
+from pelt_automl.options import settings_from
 from pelt_automl.records import Decision, Planned, SelectionEnded, TrialEnded
 from pelt_automl.search.budget import Speed
 from pelt_automl.selection import search_phase
 from pelt_automl.selection import selection as selection_module
-from pelt_automl.selection.options import settings_from
 from pelt_automl.selection.selection import Selection
 from pelt_automl.training.trials import TrialRun
 from tests.tiny_world import of, records_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pelt_automl.backbones.loading import load_backbone
-from pelt_automl.config import TaskSettings, TrainingSettings
+from pelt_automl.settings import TaskSettings, TrainingSettings
 from pelt_automl.tasks import TaskData, load_task
 from studies.table_folder import TableFolder
 from studies.table_grid import Configuration, Training

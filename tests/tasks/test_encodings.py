@@ -2,8 +2,8 @@
 
 import pytest
 
-from pelt_automl.config import TaskSettings
 from pelt_automl.errors import SettingsError, TaskError
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks import load_task
 from pelt_automl.tasks.files import Reading, read_table
 

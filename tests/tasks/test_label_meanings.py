@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from pelt_automl.config import TaskSettings
 from pelt_automl.errors import TaskError
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks import load_task
 from pelt_automl.tasks.labels import SeveralLabelsError, normalize
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from pelt_automl.config import TaskSettings
 from pelt_automl.errors import SettingsError, TaskError
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks import METRICS, TASKS, baselines, hub, known_tasks, load_task
 from pelt_automl.tasks.benchmarks import BENCHMARKS
 from pelt_automl.tasks.hub import parse_name

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from pelt_automl.config import TaskSettings
 from pelt_automl.errors import SettingsError, TaskError
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks import data_hash, load_nested, load_task
 
 

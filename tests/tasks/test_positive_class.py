@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from pelt_automl.config import TaskSettings
 from pelt_automl.errors import SettingsError
 from pelt_automl.evidence.weighted_scores import weighted_scores
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks import load_task
 from pelt_automl.tasks.baselines import constant_on_select
 

@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from pelt_automl.config import TaskSettings
 from pelt_automl.errors import SettingsError
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks import baselines, load_task, pydoc
 from pelt_automl.tasks.examples import Examples
 from pelt_automl.tasks.pydoc import Callable, harvest, plain_summary

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from pelt_automl.config import TrainingSettings
 from pelt_automl.errors import SelectionError
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import without_reparameterization
+from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.training import checkpoints
 from pelt_automl.training.checkpoints import (

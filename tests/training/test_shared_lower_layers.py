@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pelt_automl.config import TrainingSettings
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import LowerLayers
+from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import make_plan

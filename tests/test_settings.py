@@ -3,15 +3,16 @@
 import math
 import re
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
 
-from pelt_automl.config import LARGEST_SEED, SearchSettings, TaskSettings, TrainingSettings
 from pelt_automl.errors import SettingsError
 from pelt_automl.reproduction import protocol_from
 from pelt_automl.selection import settings_from
+from pelt_automl.settings import LARGEST_SEED, SearchSettings, TaskSettings, TrainingSettings
 
 PARTS = {"task": TaskSettings, "training": TrainingSettings, "search": SearchSettings}
 NUMBERS = [
@@ -25,7 +26,7 @@ NONSENSE = {"not a number": math.nan, "infinite": math.inf, "minus infinity": -m
 
 def refused(**options):
     with pytest.raises(SettingsError) as found:
-        settings_from(task="pydoc-topic", **options)
+        settings_from(**{"task": "pydoc-topic"} | options)
     return str(found.value)
 
 
@@ -67,14 +68,14 @@ def test_a_number_outside_of_its_range_is_refused_by_its_name(name, value):
         ({"finalist_seeds": 3, "most_seeds": 1}, "most_seeds is 1; it can't be below finalist_seeds, which is 3"),
         ({"most_seeds": 2}, "most_seeds is 2; it can't be below finalist_seeds, which is 3"),
         ({"min_steps": 50, "max_steps": 20}, "max_steps is 20; it can't be below min_steps, which is 50"),
-        ({"rungs": [0.5, math.nan]}, "a rung is nan; it must be a finite number above 0 and below 1"),
-        ({"rungs": 0.5}, "rungs is 0.5: expected shares of a training"),
+        ({"rungs": [0.5, math.nan]}, "rungs has nan; each must be a finite number above 0 and below 1 of the training"),
+        ({"rungs": 0.5}, "rungs is 0.5; it must be a list of numbers such as 0.25,0.5, or 'none'"),
         ({"race": "no"}, "race is 'no'; it must be true or false"),
         ({"portfolio": 1}, "portfolio is 1; it must be true or false"),
         ({"sampler": "grid"}, "sampler is 'grid'; it must be tpe, gp, cmaes or random"),
         ({"precision": 16}, "precision is 16; it must be auto, bf16 or fp32"),
         ({"kind": "ranking"}, "kind is 'ranking'; it must be classification or regression"),
-        ({"k": 100.5}, "k is 100.5: expected a whole number or 'full'"),
+        ({"k": 100.5}, "k is 100.5; it must be a whole number, at least 16, or 'full'"),
     ],
 )
 def test_what_does_not_go_together_is_refused(options, says):
@@ -92,6 +93,25 @@ def test_the_most_seeds_follow_the_least_when_only_those_are_given():
     assert settings_from(task="pydoc-topic", finalist_seeds=2).search.most_seeds == 10
     assert settings_from(task="pydoc-topic", finalist_seeds=12).search.most_seeds == 12
     assert settings_from(task="pydoc-topic", finalist_seeds=2, most_seeds=2).search.most_seeds == 2
+
+
+def test_text_from_outside_is_read_as_each_options_own_type():
+    typed = {"k": " FULL", "trials": "4", "seconds": "1e3", "rungs": "none", "baselines": "none", "methods": "lora, head", "data_dir": "d"}
+    found = settings_from(task="qnli", **typed)
+    assert (found.task.k, found.search.trials, found.search.seconds, found.search.rungs) == (None, 4, 1000.0, ())
+    assert (found.search.baselines, found.search.methods, found.task.data_dir) == ((), ("lora", "head"), Path("d").absolute())
+    assert type(settings_from(task="qnli", epochs=3).training.epochs) is float
+    assert settings_from(task="qnli", rungs="0.5").search.rungs == (0.5,)
+
+
+def test_an_option_that_is_not_there_is_said_with_the_one_that_was_meant():
+    assert refused(trails=3) == "there is no option 'trails' (did you mean trials?)"
+    assert refused(xyzzy=3).startswith("there is no option 'xyzzy'; there are baselines, batch_size, ")
+
+
+@pytest.mark.parametrize("name", ["task", "metric", "label_column", "encoding", "positive_class", "model", "train", "spaces"])
+def test_what_is_no_text_is_refused_by_its_name(name):
+    assert f"{name} is 5; it must be " in refused(**{name: 5})
 
 
 def test_numbers_of_numpy_are_numbers():

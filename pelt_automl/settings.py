@@ -1,0 +1,501 @@
+"""Every knob once: type, default, help, unit, bounds, choices, and the panel of the command line's help that it stands in.
+
+The command line is made from `options`; no default is written anywhere else.
+Impossible values are reported all at once as a `SettingsError` when the dataclass is made. No torch here.
+"""
+
+import math
+import numbers
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
+
+from pelt_automl.errors import SettingsError, all_problems
+from pelt_automl.home import expanded
+
+T = TypeVar("T")
+
+SMALLEST_K = 16
+"""Fewer labeled examples than this can't be split into train and select."""
+
+PAPER_LENGTH = 128
+"""Tokens an example at most in UniPELT's experiments."""
+
+LARGEST_SEED = 2**32 - 1
+"""The largest that NumPy's and Optuna's random numbers all take. It is used as it is: other seeds come from hashes, none from a sum."""
+
+ALL = "all"
+"""In place of methods: every one that there is."""
+
+DATA, TRAINING, SEARCH = "Task and data", "Model and training", "Search"
+LIMITS, VERDICT = "Limits on configurations", "Verdict"
+PANELS = (DATA, TRAINING, SEARCH, LIMITS, VERDICT)
+"""Groups of options, in the order of help and docs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knob:
+    """One option: all that is said of it, and what its values may be."""
+
+    help: str
+    """One or two sentences: what it is, in which unit, and what happens when it is left out."""
+    panel: str
+    unit: str = ""
+    """Of numbers: stands behind a bound."""
+    low: float | None = None
+    """The smallest value; for a list, of each element. `above`: the same without the bound itself."""
+    above: float | None = None
+    high: float | None = None
+    """The largest value. `below`: the same without the bound itself."""
+    below: float | None = None
+    names: str = ""
+    """What the names are of: ``tasks``, ``metrics``, ``methods`` or ``baselines``; `pelt_automl.options.known_names` has them."""
+    nothing: str = ""
+    """The word for None, or for an empty list."""
+    several: bool = False
+    """Whether a list of values is asked for elsewhere (a curve over K)."""
+    name: str = ""
+    kind: Any = None
+    """As it is declared: ``int | None``, a ``Literal``, ``tuple[str, ...]``."""
+    default: Any = None
+
+    @property
+    def flag(self) -> str:
+        """On the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def optional(self) -> bool:
+        """Whether None is a value."""
+        return NoneType in get_args(self.kind)
+
+    @property
+    def many(self) -> bool:
+        """Whether it is a list."""
+        return get_origin(self.kind) is tuple
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values of an enumeration, else nothing."""
+        return get_args(self._one) if get_origin(self._one) is Literal else ()
+
+    @property
+    def base(self) -> type:
+        """``int``, ``float``, ``bool``, ``str`` or ``Path``: of a value, or of each of a list."""
+        return str if self.choices else cast("type", self._one)
+
+    @property
+    def _one(self) -> Any:
+        return next((each for each in get_args(self.kind) if each is not NoneType), None) if self.many or self.optional else self.kind
+
+    def text(self, value: Any) -> str:
+        """A value as it is typed."""
+        if value is None or value == ():
+            return self.nothing
+        if self.many:
+            return ",".join(map(str, value))
+        return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+    def converted(self, value: Any) -> Any:
+        """What came from outside as a value of its type: text, a list, NumPy's numbers. What can't be one is left for `problems`.
+
+        Raises `SettingsError` for a path in the home of a user who isn't there.
+        """
+        if self.nothing and isinstance(value, str) and value.strip().lower() == self.nothing:
+            return () if self.many else None
+        if not self.many:
+            return self._converted(value)
+        parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not isinstance(parts, Iterable):
+            return value
+        found = tuple(str(part) if self.base is str else self._converted(part) for part in parts)
+        return () if tuple(map(str.lower, map(str, found))) == (self.nothing,) else found
+
+    def _converted(self, value: Any) -> Any:
+        if self.base is Path and isinstance(value, str | Path):
+            return expanded(value).absolute()
+        if self.base is str and isinstance(value, Path):
+            return str(value)
+        readable = (str, numbers.Integral, *((numbers.Real,) if self.base is float else ()))  # 60 and 60.0 are the same limit
+        if self.base in (int, float) and isinstance(value, readable) and not isinstance(value, bool):
+            with suppress(ValueError, OverflowError):
+                return self.base(value)
+        return value
+
+    def problems(self, value: Any) -> list[str]:
+        """What is wrong with a value; nothing where it is one of this knob's."""
+        if value is None and self.optional:
+            return []
+        if not self.many:
+            return [] if self._fits(value) else [f"{self.name} is {value!r}; it must be {self.expected(value)}"]
+        if not isinstance(value, tuple | list):
+            kind = "names" if self.base is str else "numbers"
+            return [f"{self.name} is {value!r}; it must be a list of {kind}{self._such_as()}{self._or_nothing()}"]
+        found = [f"{self.name} has {one!r}; each must be {self.expected(one)}" for one in value if not self._fits(one)]
+        if self.names and len(set(value)) < len(value):
+            found.append(f"{self.name} {list(value)} names one twice")
+        return found
+
+    def expected(self, value: Any = None) -> str:
+        """What a value must be, in words; the kind of number is left out for a value that is of it."""
+        words = {str: "text", bool: "true or false", Path: "a path", int: "a whole number", float: "a finite number"}[self.base]
+        if allowed := self.allowed():
+            words = allowed if self.choices or self._is_number(value) else f"{words}{', ' if self.base is int else ' '}{allowed}"
+        return words + ("" if self.many else self._or_nothing())
+
+    def allowed(self) -> str:
+        """``auto, bf16 or fp32``, ``from 1 to 1024 trials``, ``above 0``; empty where anything is."""
+        if self.choices:
+            return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
+        if self.low is not None and self.high is not None:
+            words = [f"from {_number(self.low)} to {_number(self.high)}"]
+        else:
+            bounds = {"above": self.above, "at least": self.low, "below": self.below, "at most": self.high}
+            words = [f"{what} {_number(bound)}" for what, bound in bounds.items() if bound is not None]
+        unit = self.unit.removesuffix("s") if words[-1:] == ["at least 1"] else self.unit
+        return " and ".join(words) + (f" {unit}" if words and unit else "")
+
+    def _such_as(self) -> str:
+        return f" such as {self.text(self.default)}" if self.default else ""
+
+    def _or_nothing(self) -> str:
+        return f", or {self.nothing!r}" if self.nothing else ""
+
+    def _is_number(self, value: Any) -> bool:
+        kinds = int if self.base is int else int | float
+        return isinstance(value, kinds) and not isinstance(value, bool) and abs(value) < math.inf  # so NaN is none, either
+
+    def _fits(self, value: Any) -> bool:
+        if self.choices:
+            return isinstance(value, str) and value in self.choices
+        if self.base in (int, float):
+            return self._is_number(value) and not (
+                (self.low is not None and value < self.low)
+                or (self.above is not None and value <= self.above)
+                or (self.high is not None and value > self.high)
+                or (self.below is not None and value >= self.below)
+            )
+        return isinstance(value, (str, Path) if self.base is Path else self.base)
+
+
+def _number(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
+
+
+def knob(default: T, help: str, panel: str, **more: Any) -> T:  # noqa: A002  # as argparse and typer call it
+    """A field of a dataclass that a user sets. `more`: see `Knob`."""
+    return field(default=default, metadata={"knob": Knob(help=help, panel=panel, **more)})
+
+
+@cache
+def knobs_of(kind: Any) -> tuple[Knob, ...]:
+    """The knobs among a dataclass's fields."""
+    return tuple(
+        replace(item.metadata["knob"], name=item.name, kind=item.type, default=item.default)
+        for item in fields(kind)
+        if "knob" in item.metadata
+    )
+
+
+Rule = tuple[bool, str]
+"""Whether it holds, and what to say where it doesn't."""
+
+
+class Checked:
+    """A dataclass of knobs: each value is checked, then what has to go together. Raises `SettingsError` with everything that is wrong."""
+
+    def __post_init__(self) -> None:
+        kind: Any = type(self)
+        problems = [problem for each in knobs_of(kind) for problem in each.problems(getattr(self, each.name))]
+        problems += [message for holds, message in self.rules() if not holds]
+        if problems:
+            raise SettingsError(all_problems("the settings", problems), problems)
+
+    def rules(self) -> tuple[Rule, ...]:
+        """What has to hold between fields, whatever their values are."""
+        return ()
+
+
+def _in_order(low: str, least: Any, high: str, most: Any) -> Rule:
+    """Whole numbers of which one can't be above the other; what isn't a whole number has a rule of its own."""
+    are_whole = isinstance(least, int) and isinstance(most, int)
+    return not are_whole or least <= most, f"{high} is {most}; it can't be below {low}, which is {least}"
+
+
+def _seed() -> int:
+    return knob(0, "Seed of the sample, the splits, the samplers and the trials.", SEARCH, low=0, high=LARGEST_SEED)
+
+
+@dataclass(frozen=True)
+class TaskSettings(Checked):
+    """Which labeled text, and how it is split."""
+
+    task: str | None = knob(
+        None,
+        "Name of a task (see: pelt-automl tasks), or hf:owner/name[:config]. Left out with files of your own.",
+        DATA,
+        names="tasks",
+    )
+    data_dir: Path | None = knob(
+        None, "Folder with DIR/TASK/train.jsonl and so on. Used before the Hub. Default: $PELT_AUTOML_DATA_DIR.", DATA
+    )
+    train: Path | None = knob(None, "Your labeled file: CSV, TSV, JSON, JSONL or Parquet.", DATA)
+    validation: Path | None = knob(None, "Your validation file (optional).", DATA)
+    test: Path | None = knob(None, "Your labeled test file (optional). It becomes the report split.", DATA)
+    text_columns: tuple[str, ...] = knob((), "One or two columns with text: a or a,b. Needed for files and hf: data sets.", DATA)
+    label_column: str | None = knob(None, "Column with the label. Needed for files and hf: data sets.", DATA)
+    encoding: str | None = knob(None, "Encoding of the files, such as windows-1252. Default: detected, file by file.", DATA)
+    delimiter: str | None = knob(
+        None, "What separates the cells of CSV and TSV files: one character, or tab. Default: detected, file by file.", DATA
+    )
+    kind: Literal["classification", "regression"] | None = knob(
+        None, "What the labels are. Default: regression when they are numbers with a fraction, else classification.", DATA
+    )
+    metric: str | None = knob(
+        None,
+        "Metric to optimize. Default: the task's own; for files accuracy, macro-F1 when classes are imbalanced, Spearman for regression.",
+        DATA,
+        names="metrics",
+    )
+    positive_class: str | None = knob(
+        None, "Class that f1 and accuracy_f1 are computed for. Default: the rarer one in train; the benchmark's for a named task.", DATA
+    )
+    k: int | None = knob(
+        None,
+        "Number of labeled examples to use, or full. Several (50,100,200) give a curve over K. Default: all.",
+        DATA,
+        low=SMALLEST_K,
+        nothing="full",
+        several=True,
+    )
+    protocol: Literal["strict", "paper"] = knob(
+        "strict", "strict: select is carved out of the K examples. paper: UniPELT's, with the next 1,000 to select on.", DATA
+    )
+    seed: int = _seed()
+
+    def rules(self) -> tuple[Rule, ...]:
+        """Of the places that data come from, and of columns."""
+        own = self.train is not None
+        needs_columns = own or str(self.task).startswith("hf:")
+        return (
+            (own != (self.task is not None), "give either a task's name or a train file, not both and not neither"),
+            (own or (self.validation is None and self.test is None), "a validation or test file needs a train file"),
+            (
+                own or self.data_dir is not None or (self.encoding is None and self.delimiter is None),
+                "encoding and delimiter are for files: give a train file or a data folder, or leave them out",
+            ),
+            (not needs_columns or len(self.text_columns) in (1, 2), "name one or two text columns (--text-columns a,b)"),
+            (not needs_columns or self.label_column is not None, "name the label column (--label-column)"),
+        )
+
+
+@dataclass(frozen=True)
+class TrainingSettings(Checked):
+    """What is the same for every trial (fixed hyper-parameters: caveats of every conclusion)."""
+
+    batch_size: int = knob(16, "Batch size per trial, in examples.", TRAINING, unit="examples", low=1, high=65_536)
+    max_length: int | None = knob(
+        None,
+        "Maximum tokens per example, special ones included. Default: what 99 % of the texts to train on need, in steps of 32 and up to 512 "
+        "(128 under the paper protocol). Never more than the model reads.",
+        TRAINING,
+        unit="tokens",
+        low=8,
+        high=1_000_000,
+    )
+    epochs: float = knob(
+        20.0,
+        "Length of a full training in passes over the train split. Shortened when the time limit asks for it.",
+        TRAINING,
+        unit="passes",
+        above=0,
+        high=1_000_000,
+    )
+    min_steps: int = knob(40, "Optimizer steps that a full training is never shortened below.", TRAINING, unit="steps", low=1)
+    max_steps: int = knob(2000, "Optimizer steps that a full training never exceeds.", TRAINING, unit="steps", low=1)
+    warmup: float = knob(
+        0.1,
+        "Share of a full training's steps over which the learning rate rises linearly. Then it falls linearly to 0.",
+        TRAINING,
+        unit="of the training",
+        low=0,
+        below=1,
+    )
+    clip: float = knob(1.0, "Largest L2 norm of a trial's gradient.", TRAINING, above=0)
+    weight_decay: float = knob(0.0, "AdamW's decoupled weight decay.", TRAINING, low=0, high=100)
+    patience: int = knob(
+        4,
+        "Evaluations without a new best after which a trial stops, in the second half of its training.",
+        TRAINING,
+        unit="evaluations",
+        low=1,
+    )
+    head_start: Literal["auto", "probe", "random"] = knob(
+        "auto",
+        "Where every head starts: probe (a regularized linear map of the frozen features), random, or auto: probe if it is above chance in "
+        "a cross-validation inside train (random under the paper protocol).",
+        TRAINING,
+    )
+    dropout: float = knob(
+        0.0,
+        "Dropout inside the frozen backbone. At 0 a trial ends the same whatever else trains in its pack.",
+        TRAINING,
+        low=0,
+        below=1,
+    )
+    precision: Literal["auto", "bf16", "fp32"] = knob("auto", "Number format of the training. auto measures which is faster.", TRAINING)
+    pack_size: int | None = knob(
+        None,
+        "Maximum number of trials that train together. Default: measured, up to 32 on a GPU and 8 on a processor.",
+        TRAINING,
+        unit="trials",
+        low=1,
+        high=1024,
+    )
+    threads: int | None = knob(
+        None,
+        "Threads on a processor. Default: all cores or one, whichever is measured to be faster.",
+        TRAINING,
+        unit="threads",
+        low=1,
+        high=1024,
+    )
+
+    def rules(self) -> tuple[Rule, ...]:
+        """Of the shortest and the longest training."""
+        return (_in_order("min_steps", self.min_steps, "max_steps", self.max_steps),)
+
+
+@dataclass(frozen=True)
+class SearchSettings(Checked):
+    """How hard to look, and how to decide."""
+
+    methods: tuple[str, ...] = knob((), "Methods to compare: lora,adapter,... or all. Default: the standard ones.", SEARCH, names="methods")
+    baselines: tuple[str, ...] = knob(
+        ("probe", "bag-of-words", "neighbors"),
+        "Contenders that train no backbone, fitted in seconds; none for none.",
+        SEARCH,
+        names="baselines",
+        nothing="none",
+    )
+    trials: int = knob(
+        6, "Maximum configurations per method. The first is the published default.", SEARCH, unit="trials", low=1, high=100_000
+    )
+    seconds: float | None = knob(
+        None,
+        "Time limit of the whole selection, finalists included, in seconds. Default: none.",
+        SEARCH,
+        unit="seconds",
+        above=0,
+        high=1_000_000_000,
+    )
+    finalist_seeds: int = knob(
+        3,
+        "Minimum number of fresh seed triples (split, initialization, order) per finalist.",
+        VERDICT,
+        unit="seeds",
+        low=1,
+        high=1000,
+    )
+    most_seeds: int = knob(
+        10,
+        "Maximum number of fresh seeds per finalist, never fewer than the minimum. Seeds beyond that are added only while the verdict "
+        "could change.",
+        VERDICT,
+        unit="seeds",
+        low=1,
+        high=1000,
+    )
+    finalist_share: float = knob(
+        0.5,
+        "Share of the time limit that is reserved for the finalists, their evaluation and the evidence.",
+        VERDICT,
+        unit="of the time limit",
+        above=0,
+        below=1,
+    )
+    rungs: tuple[float, ...] = knob(
+        (0.25, 0.5),
+        "Shares of a training after which only the better trials go on; none for none.",
+        SEARCH,
+        unit="of the training",
+        above=0,
+        below=1,
+        nothing="none",
+    )
+    promoted: float = knob(
+        0.34,
+        "Share of a method's trials that go on from a rung. The published default always does.",
+        SEARCH,
+        unit="of the trials",
+        above=0,
+        high=1,
+    )
+    equivalence: float = knob(
+        1.0, "Region of practical equivalence, in points of the metric (1 point = 0.01).", VERDICT, unit="points", low=0, high=100
+    )
+    prefer: Literal["params", "latency", "time", "score"] = knob(
+        "params", "What decides among the tied: trainable parameters, latency of one text, training time, or the report score.", VERDICT
+    )
+    sampler: Literal["tpe", "gp", "cmaes", "random"] = knob(
+        "tpe", "Optuna's sampler: multivariate TPE, Gaussian processes, CMA-ES, or random search.", SEARCH
+    )
+    portfolio: bool = knob(True, "Try known good configurations first when there are few trials.", SEARCH)
+    race: bool = knob(True, "Drop methods that are clearly behind.", SEARCH)
+    max_trainable: int | None = knob(
+        None,
+        "Maximum trainable parameters of a configuration: PELT, gates and head. Default: no limit.",
+        LIMITS,
+        unit="parameters",
+        low=1,
+    )
+    max_latency_ms: float | None = knob(
+        None,
+        "Maximum milliseconds for one text on this device, tokenization left out, folded into the backbone where export --merged can write "
+        "it so. Default: no limit.",
+        LIMITS,
+        unit="milliseconds",
+        above=0,
+    )
+    max_memory: float | None = knob(
+        None,
+        "Maximum gigabytes for training a configuration alone, the backbone included. Default: no limit.",
+        LIMITS,
+        unit="gigabytes",
+        above=0,
+    )
+    seed: int = _seed()
+    spaces: Path | None = knob(None, "Folder with search spaces of your own (METHOD.yaml). Default: those shipped.", SEARCH)
+
+    def rules(self) -> tuple[Rule, ...]:
+        """Of the seeds."""
+        return (_in_order("finalist_seeds", self.finalist_seeds, "most_seeds", self.most_seeds),)
+
+
+@dataclass(frozen=True)
+class SelectionSettings(Checked):
+    """One selection: a task, a pretrained model, and how to search."""
+
+    task: TaskSettings
+    model: str = knob("minilm", "A Hub name, a local folder, or minilm.", TRAINING)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
+
+
+PARTS: dict[str, Any] = {"task": TaskSettings, "training": TrainingSettings, "search": SearchSettings}
+"""The fields of `SelectionSettings` that are dataclasses of knobs."""
+
+
+def options() -> dict[str, Knob]:
+    """Every knob by its name, flat, panel by panel; the seed, which two parts have, is one."""
+    found = {each.name: each for kind in (SelectionSettings, *PARTS.values()) for each in knobs_of(kind)}
+    return dict(sorted(found.items(), key=lambda item: PANELS.index(item[1].panel)))
+
+
+def is_curve(k: Any) -> bool:
+    """Whether a ``k`` (text, a number, a sequence) asks for several."""
+    return len([part for part in k.split(",") if part.strip()] if isinstance(k, str) else k if isinstance(k, list | tuple) else ()) > 1
