@@ -18,7 +18,7 @@ from pelt_automl.settings import TaskSettings, TrainingSettings
 from pelt_automl.tasks import TaskData
 from pelt_automl.tasks.files import read_table
 from pelt_automl.training.dissection import dissect
-from pelt_automl.training.evaluation import Evaluation, LabelScale, evaluate, predictions_of, score_of
+from pelt_automl.training.evaluation import Evaluation, LabelScale, evaluate, predictions_of
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import make_plan, wanted_steps
 from pelt_automl.training.tokens import BatchOrder, Tokens, tokenize
@@ -145,4 +145,4 @@ def _taken_apart(backbone: Backbone, data: TaskData, select: Tokens, run: TrialR
 
 
 def _score(data: TaskData, tokens: Tokens, evaluation: Evaluation) -> float:
-    return score_of(data.metric, tokens.labels, predictions_of(evaluation, LabelScale()))
+    return data.metric.value(predictions_of(evaluation, LabelScale()), tokens.labels)

@@ -37,7 +37,7 @@ from pelt_automl.search.spaces import SearchSpace, load_spaces
 from pelt_automl.selection.finalist_phase import finalist_seeds
 from pelt_automl.selection.text_length import text_length
 from pelt_automl.tasks import TaskData, load_task
-from pelt_automl.training.evaluation import LabelScale, score_of
+from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.schedule import even_steps, wanted_steps
 from pelt_automl.training.tokens import Tokens, tokenize
 
@@ -248,7 +248,7 @@ class PeerSearch:
         true = np.asarray(labels, dtype=np.float64).reshape(-1)
         if self.data.kind == "regression":
             true = true * self.scale.deviation + self.scale.mean
-        return score_of(self.data.metric, true, self._predictions(logits))
+        return self.data.metric.value(self._predictions(logits), true)
 
     def confirm(self, seeds: int) -> dict[str, Any]:
         """Train each method's best and the fixed defaults on fresh splits and orders; what came out, and what it took."""
@@ -292,7 +292,7 @@ class PeerSearch:
         predictions = self._predictions(trainer.predict(self.report).predictions)
         labels = np.asarray(self.data.report.labels, dtype=np.float64)
         draws = paired_bootstrap(labels, predictions[None, None], self.data.metric.name)
-        return score_of(self.data.metric, labels, predictions), interval(draws[:, 0])
+        return self.data.metric.value(predictions, labels), interval(draws[:, 0])
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pelt_automl.evidence.statistics import interval, paired_bootstrap, probability_best
-from pelt_automl.evidence.weighted_scores import weighted_scores
+from pelt_automl.tasks import METRICS
 
 DRAWS = 4000
 """Of a bootstrap over data sets and repeats."""
@@ -77,9 +77,7 @@ def truth(
 
 def mean_scores(predictions: Any, labels: Any, metric: str) -> Any:
     """(C,): the mean over seeds of the scores on all examples, from (C, S, n)."""
-    configurations, seeds, n = predictions.shape
-    rows = weighted_scores(metric, labels, predictions.reshape(-1, n), np.ones((1, n)))
-    return rows.reshape(configurations, seeds).mean(axis=1)
+    return np.array([[METRICS[metric].value(row, labels) for row in rows] for rows in predictions]).mean(axis=1)
 
 
 @dataclass(frozen=True)

@@ -110,15 +110,13 @@ class _Source:
         """They are trained in full."""
 
     def ended(self, run: "TrialRun") -> None:
-        from pelt_automl.training.evaluation import score_of
-
         wanted, start = self.begun[run.name], time.perf_counter()
         predictions = self._predictions(run)
         run.progress.best_weights = {}
         wall = run.progress.seconds + time.perf_counter() - start
         self.take({
             "what": "run", **wanted.configuration.plain(), "seed": wanted.seed, "state": run.progress.state, "cause": run.progress.cause,
-            "score": score_of(self.context.data.metric, self.tokens.labels, predictions),
+            "score": self.context.data.metric.value(predictions, self.tokens.labels),
             "wall": wall, "cost": wall * self.busy.share, "predictions": predictions.tolist(),
         })  # fmt: skip
 

@@ -10,7 +10,6 @@ from pelt_automl.evidence.finalists import Finalist
 from pelt_automl.evidence.signed_rank import signed_rank
 from pelt_automl.evidence.simultaneous import simultaneous_intervals
 from pelt_automl.evidence.statistics import interval, paired_bootstrap, probability_best, share_best
-from pelt_automl.evidence.weighted_scores import weighted_scores
 from pelt_automl.recommendation.another_seed import outlook
 from pelt_automl.recommendation.standings import Comparison
 from pelt_automl.records import FinalistScored
@@ -54,16 +53,15 @@ def judged(finals: Finals, resamples: int, seed: int) -> Said:
     """What is said about `finals` from so many draws."""
     greater, truth = METRICS[finals.metric].greater_is_better, finals.truth
     sign = 1 if greater else -1
-    count, seeds, n = finals.predictions.shape
     draws = paired_bootstrap(finals.labels, finals.predictions, finals.metric, resamples, seed, finals.fitted)
-    scores = weighted_scores(finals.metric, finals.labels, finals.predictions.reshape(-1, n), np.ones((1, n))).reshape(count, seeds)
+    scores = np.array([[METRICS[finals.metric].value(row, finals.labels) for row in rows] for rows in finals.predictions])
     leader = int(np.argmax(sign * scores.mean(axis=1)))
     low, high = simultaneous_intervals(draws)
     apart = truth[:, None] - truth
-    by_itself = [interval(sign * (draws[:, leader] - draws[:, other])) for other in range(count) if other != leader]
+    by_itself = [interval(sign * (draws[:, leader] - draws[:, other])) for other in range(len(truth)) if other != leader]
     by_seed = sign * (scores[leader] - scores[0])
     return Said(
-        seeds=seeds,
+        seeds=scores.shape[1],
         pair=_holds(interval(draws[:, -1] - draws[:, 0]), truth[-1] - truth[0]),
         mean=_holds(interval(draws[:, 0]), truth[0]),
         together=bool(((low - ROUNDING <= apart) & (apart <= high + ROUNDING)).all()),
@@ -136,13 +134,13 @@ def stopped(world: World, repeats: int, least: int = 3, resamples: int = 500, se
 
 
 def _comparison(finals: Finals) -> Comparison:
-    score = METRICS[finals.metric].score
+    score = METRICS[finals.metric].value
     labels = finals.labels.tolist()
     finalists = []
     for index, runs in enumerate(finals.predictions.tolist()):
         name, method = f"f-{index:04d}", "probe" if finals.fitted[index] else "f"
         scored = {
-            s: FinalistScored(f"{name}-{s}", name, method, s, score(labels, predictions), predictions) for s, predictions in enumerate(runs)
+            s: FinalistScored(f"{name}-{s}", name, method, s, score(predictions, labels), predictions) for s, predictions in enumerate(runs)
         }
         finalists.append(Finalist(name, method, False, {}, 1, 1.0, 0.0, scored))
     return Comparison(finalists, labels, finals.metric, METRICS[finals.metric].greater_is_better)

@@ -22,7 +22,7 @@ from pelt_automl.records import Seeds
 from pelt_automl.settings import PAPER_LENGTH, SearchSettings, TrainingSettings
 from pelt_automl.tasks import METRICS, Examples, TaskData
 from pelt_automl.training.checkpoints import precision_name
-from pelt_automl.training.evaluation import Evaluation, LabelScale, Predictions, predictions_of, score_of
+from pelt_automl.training.evaluation import Evaluation, LabelScale, Predictions, predictions_of
 from pelt_automl.training.failures import Failure
 from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.loop import Trainer
@@ -132,8 +132,8 @@ def bytes_of(tensors: Mapping[str, Tensor]) -> int:
 
 def scores(data: TaskData, labels: NDArray[np.float64], predictions: Predictions, logits: NDArray[np.floating]) -> dict[str, float]:
     """The task's metric (``score``) and the others of its kind; ``log_loss`` in nats."""
-    found = {"score": score_of(data.metric, labels, predictions)}
-    found |= {name: score_of(METRICS[name], labels, predictions) for name in SCORES[data.kind]}
+    found = {"score": data.metric.value(predictions, labels)}
+    found |= {name: METRICS[name].value(predictions, labels) for name in SCORES[data.kind]}
     if data.kind == "classification":
         shifted = np.asarray(logits, np.float64) - logits.max(axis=1, keepdims=True)
         own = shifted[np.arange(len(labels)), labels.astype(np.int64)]
@@ -180,7 +180,7 @@ def _trained(task: TaskTrainings, training: Training) -> Record:
         "best_step": _best_step(run, data),
         "select_score": progress.best_score,
         "report": None if report is None else plain(data, report),
-        "report_score": None if report is None else score_of(data.metric, task.report.labels, report),
+        "report_score": None if report is None else data.metric.value(report, task.report.labels),
     }
 
 
@@ -238,7 +238,7 @@ def _fitted(task: TaskTrainings, training: Training) -> Record:
         "best_step": 0,
         "select_score": found["score"],
         "report": plain(data, on_report),
-        "report_score": score_of(data.metric, task.report.labels, on_report),
+        "report_score": data.metric.value(on_report, task.report.labels),
     }
 
 

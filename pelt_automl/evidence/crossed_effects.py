@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pelt_automl.evidence.weighted_scores import Floats
+from pelt_automl.tasks.metrics import Floats
 
 Bools = NDArray[np.bool_]
 

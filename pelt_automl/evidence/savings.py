@@ -148,7 +148,7 @@ def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
     first, second = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     if len(set(first)) == 1 or len(set(second)) == 1:
         return None
-    return METRICS["spearman"].score(first, second)
+    return METRICS["spearman"].value(first, second)
 
 
 def _batch_size(events: Sequence[Event]) -> int:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pelt_automl.evidence.weighted_scores import Floats
+from pelt_automl.tasks.metrics import Floats
 
 PRIOR = 0.5
 """Weight of the pseudo-difference of 0, as in the paper and in baycomp: half a seed that says "equal"."""

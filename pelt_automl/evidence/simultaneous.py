@@ -10,7 +10,7 @@ intervals are stretched until all of them together hold 95 % of the draws: a boo
 import numpy as np
 
 from pelt_automl.evidence.statistics import LEVEL
-from pelt_automl.evidence.weighted_scores import Floats
+from pelt_automl.tasks.metrics import Floats
 
 
 def simultaneous_intervals(draws: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:

@@ -17,12 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pelt_automl.evidence.crossed_effects import mean_draws
-from pelt_automl.evidence.weighted_scores import QUICK, Floats, weighted_scores
 from pelt_automl.tasks import METRICS
+from pelt_automl.tasks.metrics import Floats, Metric
 
 RESAMPLES = 2000
-SLOW_RESAMPLES = 200
-"""For a metric without a quick form, which is scored resample by resample."""
 BLOCK = 4_000_000
 """Weights held in memory at once (32 MB)."""
 LEVEL = 0.95
@@ -58,15 +56,15 @@ def _blocks(rows: int, examples: int) -> Iterator[int]:
         yield min(size, rows - start)
 
 
-def _resampled_scores(labels: Floats, predictions: Floats, metric: str, resamples: int, rng: np.random.Generator) -> Floats:
+def _resampled_scores(labels: Floats, predictions: Floats, metric: Metric, resamples: int, rng: np.random.Generator) -> Floats:
     """(R, F, S): each run's score on resampled examples."""
-    finalists, seeds, n = predictions.shape
-    rows = predictions.reshape(finalists * seeds, n)
+    finalists, seeds, n = predictions.shape[:3]
     draws = []
     for size in _blocks(resamples, n):
         drawn = rng.integers(n, size=(size, n)) + np.arange(size)[:, None] * n
         weights = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
-        draws.append(weighted_scores(metric, labels, rows, weights).reshape(size, finalists, seeds))
+        scores = [metric.score(metric.statistics(run, labels), weights) for runs in predictions for run in runs]
+        draws.append(np.stack(scores, axis=1).reshape(size, finalists, seeds))
     return np.concatenate(draws)
 
 
@@ -76,21 +74,19 @@ def paired_bootstrap(
     """Draws of every finalist's mean score, with the same examples and seeds for all finalists in a draw.
 
     Args:
-        labels: (n,), class indices or numbers.
-        predictions: (F, S, n), in the same form; the seeds are those that all finalists share.
+        labels: (n, ...), for instance class indices or numbers.
+        predictions: (F, S, n, ...), in the same form; the seeds are those that all finalists share.
         metric: a name in `pelt_automl.tasks.metrics.METRICS`.
-        resamples: number of draws; at most `SLOW_RESAMPLES` for a metric without a quick form.
+        resamples: number of draws.
         seed: of the draws; the same input gives the same draws.
         fitted: (F,), which finalists have no random start or order; none by default. Each of these is drawn by itself.
 
     Returns:
         (R, F), in the metric's own unit. Heavy-tailed with few seeds: single draws may leave the metric's range.
     """
-    resamples = resamples if metric in QUICK else min(resamples, SLOW_RESAMPLES)
-    finalists, seeds, n = predictions.shape
-    rng = np.random.default_rng(seed)
-    resampled = _resampled_scores(labels, predictions, metric, resamples, rng)
-    scores = weighted_scores(metric, labels, predictions.reshape(-1, n), np.ones((1, n))).reshape(finalists, seeds)
+    rng, of = np.random.default_rng(seed), METRICS[metric]
+    resampled = _resampled_scores(labels, predictions, of, resamples, rng)
+    scores = np.array([[of.value(run, labels) for run in runs] for runs in predictions])
     return mean_draws(resampled, scores, rng, fitted)
 
 
@@ -145,6 +141,6 @@ def interval(draws: Floats, level: float = LEVEL) -> tuple[float, float]:
 def smallest_error(n: int, metric: str) -> float:
     """What a standard error over `n` examples isn't taken to be below, where a bootstrap finds no mistake to draw.
 
-    For classification that of a perfect accuracy after Agresti and Coull (1998): none among n doesn't mean that none are made.
+    For a metric that counts, that of a perfect accuracy after Agresti and Coull (1998): none among n doesn't mean that none are made.
     """
-    return math.sqrt(2 * (n + 2) / (n + 4) ** 3) if METRICS[metric].kind == "classification" else 0.0
+    return math.sqrt(2 * (n + 2) / (n + 4) ** 3) if METRICS[metric].counts else 0.0

@@ -57,11 +57,11 @@ def guess_of(data: DataDescribed, labels: Sequence[float]) -> Guess | None:
         return None
     classes = data.kind == "classification"
     if data.positive_class is not None:
-        by_class = {constant: METRICS[data.metric].score(list(labels), [constant] * len(labels)) for constant in sorted(set(labels))}
+        by_class = {constant: METRICS[data.metric].value([constant] * len(labels), labels) for constant in sorted(set(labels))}
         best = max(by_class, key=by_class.__getitem__)
         return Guess(best, by_class[best], repr(data.labels[int(best)]))
     constant = Counter(labels).most_common(1)[0][0] if classes else sum(labels) / len(labels)
-    score = METRICS[data.metric].score(list(labels), [constant] * len(labels))
+    score = METRICS[data.metric].value([constant] * len(labels), labels)
     return Guess(constant, score, "the most frequent class" if classes else "the mean")
 
 

@@ -10,10 +10,10 @@ from pelt_automl.evidence.finalists import Finalist
 from pelt_automl.evidence.gates import mean
 from pelt_automl.evidence.simultaneous import simultaneous_intervals
 from pelt_automl.evidence.statistics import SharedSeeds, interval, paired_bootstrap, probability_best, shared_seeds
-from pelt_automl.evidence.weighted_scores import Floats
 from pelt_automl.recommendation.wording import Unit
 from pelt_automl.records import Standing
 from pelt_automl.tasks import METRICS
+from pelt_automl.tasks.metrics import Floats
 
 ROUNDING = 1e-9
 """Differences below this are rounding."""
@@ -171,7 +171,7 @@ class Comparison:
         own = [self._by_name[candidate].runs[seed].predictions for seed in seeds]
         rows = np.asarray([own, [[constant] * len(self._labels)] * len(seeds)], np.float64)
         draws = paired_bootstrap(self._labels, rows, self.metric)
-        score = METRICS[self.metric].score(self._labels.tolist(), [constant] * len(self._labels))
+        score = METRICS[self.metric].value([constant] * len(self._labels), self._labels)
         bounds = interval(self.sign * (draws[:, 0] - draws[:, 1]))
         return Difference(self.sign * (self._mean(candidate, seeds) - score), bounds, bounds)
 

@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pelt_automl.evidence.points import ERRORS
 from pelt_automl.methods import BASELINES
 from pelt_automl.records import Outcome, Standing, TrialEnded
 from pelt_automl.tasks.labels import shortened
+from pelt_automl.tasks.metrics import METRICS
 
 NOTHING = "\N{EN DASH}"
 SUREST = 0.999
 """Probability above which nothing is said to be: it comes from a few thousand draws."""
-LIMITS = {"mcc": (-1.0, 1.0), "pearson": (-1.0, 1.0), "spearman": (-1.0, 1.0), "pearson_spearman": (-1.0, 1.0)}
-"""Range of metrics other than the usual 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Unit:
     @property
     def in_points(self) -> bool:
         """Whether values are multiplied by 100."""
-        return self.metric not in ERRORS
+        return not METRICS[self.metric].in_label_unit
 
     @property
     def name(self) -> str:
@@ -42,9 +40,7 @@ class Unit:
     @property
     def limits(self) -> tuple[float, float]:
         """The values that the metric can take."""
-        if self.metric in ERRORS:
-            return 0.0, float("inf")
-        return (float("-inf"), 1.0) if self.metric == "r2" else LIMITS.get(self.metric, (0.0, 1.0))
+        return METRICS[self.metric].low, METRICS[self.metric].high
 
     def clip(self, interval: tuple[float, float]) -> tuple[float, float]:
         """The interval without values that the metric can't take."""

@@ -17,7 +17,7 @@ from pelt_automl.selection.field import longest_text
 from pelt_automl.settings import PAPER_LENGTH
 from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.training.checkpoints import precision_name
-from pelt_automl.training.evaluation import is_constant, score_of
+from pelt_automl.training.evaluation import is_constant
 from pelt_automl.training.failures import Failure
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.pack_training import predict_best
@@ -90,7 +90,7 @@ class CellTraining:
 
     def _reported(self, run: TrialRun) -> tuple[float, bool]:
         predictions = predict_best(self.trainer, run, self._report)
-        return score_of(self.data.metric, self._report.labels, predictions), is_constant(predictions)
+        return self.data.metric.value(predictions, self._report.labels), is_constant(predictions)
 
     @cached_property
     def _report(self) -> Tokens:

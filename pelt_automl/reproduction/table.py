@@ -163,7 +163,7 @@ def _grid(protocol: Protocol, k: K, runs: Sequence[FinishedRun], unavailable: Co
         oracles=tuple(_oracle(label, names, tasks, rows) for label, names in ORACLES.items()),
         order_here=tuple(sorted(here, key=lambda name: -here[name])),
         order_published=tuple(sorted(printed, key=lambda name: -printed[name])),
-        correlation=METRICS["spearman"].score([printed[m] for m in here], [here[m] for m in here]) if len(here) >= FEWEST_RANKED else None,
+        correlation=METRICS["spearman"].value([printed[m] for m in here], [here[m] for m in here]) if len(here) >= FEWEST_RANKED else None,
         wanted=len(protocol.seeds),
     )
 

@@ -17,7 +17,7 @@ from pelt_automl.selection.costs import LIMIT_PASSES, baseline_passes
 from pelt_automl.selection.field import too_many
 from pelt_automl.selection.working_folders import fitted_at
 from pelt_automl.tasks import Examples
-from pelt_automl.training.evaluation import Predictions, is_constant, score_of
+from pelt_automl.training.evaluation import Predictions, is_constant
 from pelt_automl.training.failures import Failure
 from pelt_automl.training.tokens import drawn
 
@@ -84,10 +84,9 @@ def is_usable(trial: TrialEnded) -> bool:
 
 def score_baselines(context: Context, runs: Sequence[TrialEnded], examples: Examples) -> None:
     """Score runs on the report examples that all finalists are scored on."""
-    labels = np.asarray(examples.labels, dtype=np.float64)
     for run in runs:
         predictions = _predictions(load_fitted(fitted_at(context.folder, run), context.encoder), examples)
-        score = score_of(context.data.metric, labels, predictions)
+        score = context.data.metric.value(predictions, examples.labels)
         context.record.add(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
 
 
@@ -100,7 +99,7 @@ def _fit(context: Context, run: _Run) -> TrialEnded:
         encoder = context.encoder if BASELINES[run.method].reads_backbone else None
         fitted = fit_baseline(run.method, train, data.outputs, encoder)
         predictions = _predictions(fitted, select)
-        score = score_of(data.metric, np.asarray(select.labels, dtype=np.float64), predictions)
+        score = data.metric.value(predictions, select.labels)
     except Exception as error:  # noqa: BLE001 whatever it is, the selection has other contenders
         failure = Failure.of(error)
         log.info("%s failed: %s", run.name, failure.traceback)

@@ -11,7 +11,7 @@ from pelt_automl.search.budget import WRITING
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import packs_of, trained_pack
 from pelt_automl.training.dissection import dissect
-from pelt_automl.training.evaluation import Evaluation, LabelScale, predictions_of, score_of
+from pelt_automl.training.evaluation import Evaluation, LabelScale, predictions_of
 from pelt_automl.training.tokens import Tokens
 
 
@@ -85,4 +85,4 @@ def _place(event: Event) -> tuple[object, ...]:
 
 def _score(context: Context, run: TrialEnded, tokens: Tokens, evaluation: Evaluation) -> float:
     scale = LabelScale.of(context.splits(run.seeds.split)[0].labels, regression=context.data.kind == "regression")
-    return score_of(context.data.metric, tokens.labels, predictions_of(evaluation, scale))
+    return context.data.metric.value(predictions_of(evaluation, scale), tokens.labels)

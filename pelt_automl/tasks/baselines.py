@@ -20,7 +20,7 @@ def baselines(data: TaskData, seed: int = 0) -> dict[str, float]:
     fitted = Examples(train.texts + select.texts, train.labels + select.labels)
     constant = _constant(data, fitted)
     predictions = {"majority": [constant] * len(data.report), "bag of words": _bag_of_words(data, fitted)}
-    return {name: data.metric.score(data.report.labels, predicted) for name, predicted in predictions.items()}
+    return {name: data.metric.value(predicted, data.report.labels) for name, predicted in predictions.items()}
 
 
 def constant_on_select(data: TaskData, seed: int) -> float:
@@ -30,7 +30,7 @@ def constant_on_select(data: TaskData, seed: int) -> float:
     """
     train, select = data.split(seed)
     constants = {_constant(data, train), 1} if data.metric.binary else {_constant(data, train)}
-    return max(data.metric.score(select.labels, [constant] * len(select)) for constant in constants)
+    return max(data.metric.value([constant] * len(select), select.labels) for constant in constants)
 
 
 def _constant(data: TaskData, fitted: Examples) -> float:

@@ -1,20 +1,26 @@
-"""Metrics of text tasks, each with its direction, in plain Python so that importing them costs nothing.
+"""Metrics of text tasks: each is written once, for the predictions as they are and for thousands of resamples of the examples alike.
 
-Definitions follow scikit-learn and SciPy, with one difference: what is undefined there (a correlation with a constant, R2 of
-constant labels) is 0.0 here, without a warning, since a constant prediction is a common way for a small training to fail.
-Predictions that aren't finite score as badly as the metric allows.
+A metric has two halves. `Metric.statistics` turns predictions and labels into one row of numbers per example. `Metric.score` turns these
+rows into the metric's value, with each row counted as often as its weight says. A resample (a draw of a bootstrap) is a row of weights, so
+one bootstrap serves every metric. Most metrics need the weighted sums of their statistics alone. Spearman's is no function of sums: its
+statistics are the values themselves, and they are ranked under each row of weights.
+
+Definitions follow scikit-learn and SciPy, with one difference: what is undefined there (a correlation with a constant, R2 of constant
+labels) is 0.0 here, without a warning, since a constant prediction is a common way for a small training to fail.
+Shapes: `n` examples, `s` statistics, `R` resamples, `C` classes.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf, isfinite, sqrt
-from typing import Any
+from math import inf
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from pelt_automl.errors import SettingsError
 from pelt_automl.tasks.examples import Kind
 
-Numbers = Sequence[float]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -22,139 +28,213 @@ class Metric:
     """How predictions are scored."""
 
     name: str
+    """Unique over all kinds of tasks: records say nothing else of a metric."""
     greater_is_better: bool
     kind: Kind
-    function: Callable[[Numbers, Numbers], float]
+    statistics: Callable[[Floats, Floats], Floats]
+    """From predictions ``(n, ...)`` and labels ``(n, ...)`` of the task's kind: ``(n, s)``, numbers of each example."""
+    score: Callable[[Floats, Floats], Floats]
+    """From statistics ``(n, s)`` and weights ``(R, n)``, how often each example counts: ``(R,)``, values in the metric's own unit."""
     binary: bool = False
     """Whether it needs exactly two classes; the class with index 1 is the positive one (`pelt_automl.tasks.positive` sees to that)."""
+    low: float = 0.0
+    """The least value that it can take."""
+    high: float = 1.0
+    """The greatest."""
+    broken: float = 0.0
+    """Its value where a prediction isn't finite: as bad as it allows, or no skill."""
+    in_label_unit: bool = False
+    """Whether it is an error in the unit of the labels."""
+    counts: bool = False
+    """Whether it counts right and wrong answers, so that none wrong among n examples doesn't mean that none are made."""
 
-    def score(self, labels: Sequence[Any], predictions: Sequence[Any]) -> float:
+    def value(self, predictions: ArrayLike, labels: ArrayLike) -> float:
         """The score in the metric's own unit (accuracy 0 to 1).
 
         Args:
-            labels: the true class indices or numbers, `(n,)`.
-            predictions: predicted class indices or numbers, `(n,)`.
+            predictions: ``(n, ...)``, for instance predicted class indices or numbers.
+            labels: ``(n, ...)``, the true ones.
 
         Raises:
             ValueError: the lengths differ or are 0.
         """
-        if len(labels) != len(predictions) or not len(labels):
-            raise ValueError(
-                f"{self.name} needs a prediction for each label, one at least: {len(labels)} labels, {len(predictions)} predictions"
-            )
-        return self.function([float(x) for x in labels], [float(x) for x in predictions])
+        found, true = np.asarray(predictions, np.float64), np.asarray(labels, np.float64)
+        if len(found) != len(true) or not len(true):
+            raise ValueError(f"{self.name} needs a prediction for each label, one at least: {len(true)} labels, {len(found)} predictions")
+        if not np.isfinite(found).all():
+            return self.broken
+        return float(self.score(self.statistics(found, true), np.ones((1, len(true))))[0])
 
     def fits(self, kind: Kind, classes: int) -> bool:
         """Whether it can score a task of this kind with so many classes."""
         return self.kind == kind and (not self.binary or classes == 2)
 
 
-def _accuracy(labels: Numbers, predictions: Numbers) -> float:
-    return sum(a == b for a, b in zip(labels, predictions, strict=True)) / len(labels)
-
-
-def _f1_of(positive: float, labels: Numbers, predictions: Numbers) -> float:
-    hits = sum(a == b == positive for a, b in zip(labels, predictions, strict=True))
-    named = sum(a == positive for a in labels) + sum(b == positive for b in predictions)
-    return 2 * hits / named if named else 0.0
-
-
-def _f1(labels: Numbers, predictions: Numbers) -> float:
-    return _f1_of(1.0, labels, predictions)
-
-
-def _macro_f1(labels: Numbers, predictions: Numbers) -> float:
-    """Mean over the classes that occur among the labels or the predictions."""
-    true, predicted = Counter(labels), Counter(predictions)
-    hits = Counter(a for a, b in zip(labels, predictions, strict=True) if a == b)
-    classes = true.keys() | predicted.keys()
-    return sum(2 * hits[c] / (true[c] + predicted[c]) for c in sorted(classes)) / len(classes)
-
-
-def _mcc(labels: Numbers, predictions: Numbers) -> float:
-    """Gorodkin's R_K (2004), which is Matthews' coefficient for two classes."""
-    n, true, predicted = len(labels), Counter(labels), Counter(predictions)
-    hits = sum(a == b for a, b in zip(labels, predictions, strict=True))
-    covariance = hits * n - sum(true[c] * predicted[c] for c in true)
-    spread = (n * n - sum(x * x for x in predicted.values())) * (n * n - sum(x * x for x in true.values()))
-    return covariance / sqrt(spread) if spread else 0.0
-
-
-def _pearson(labels: Numbers, predictions: Numbers) -> float:
-    if not all(map(isfinite, predictions)):
-        return 0.0
-    mean_a, mean_b = sum(labels) / len(labels), sum(predictions) / len(predictions)
-    a, b = [x - mean_a for x in labels], [x - mean_b for x in predictions]
-    widest_a, widest_b = max(map(abs, a)), max(map(abs, b))
-    # Differences of rounding size are no spread: without this a constant 0.1 would correlate with something.
-    if widest_a <= 1e-12 * max(1.0, abs(mean_a)) or widest_b <= 1e-12 * abs(mean_b) or not isfinite(widest_b) or not widest_b:
-        return 0.0
-    a, b = [x / widest_a for x in a], [x / widest_b for x in b]
-    covariance = sum(x * y for x, y in zip(a, b, strict=True))
-    return max(-1.0, min(1.0, covariance / sqrt(sum(x * x for x in a) * sum(y * y for y in b))))
-
-
-def ranks(values: Numbers) -> list[float]:
-    """Ranks from 1, ties sharing their mean rank."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    result = [0.0] * len(values)
-    start = 0
-    while start < len(order):
-        end = start
-        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
-            end += 1
-        for i in order[start : end + 1]:
-            result[i] = (start + end) / 2 + 1
-        start = end + 1
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """``above / below``, 0 where `below` is 0: a metric without a defined value counts as no skill."""
+    result: Floats = np.divide(above, below, out=np.zeros(np.broadcast_shapes(above.shape, below.shape)), where=below > 0)
     return result
 
 
-def _spearman(labels: Numbers, predictions: Numbers) -> float:
-    return _pearson(ranks(labels), ranks(predictions)) if all(map(isfinite, predictions)) else 0.0
+def _mean(statistics: Floats, weights: Floats) -> Floats:
+    """Of the first statistic."""
+    return np.asarray(weights @ statistics[:, 0] / weights.sum(axis=1), np.float64)
 
 
-def _r2(labels: Numbers, predictions: Numbers) -> float:
-    if not all(map(isfinite, predictions)):
-        return -inf
-    mean = sum(labels) / len(labels)
-    total = sum((a - mean) * (a - mean) for a in labels)
-    return 1 - sum((a - b) * (a - b) for a, b in zip(labels, predictions, strict=True)) / total if total else 0.0
+def _right(predictions: Floats, labels: Floats) -> Floats:
+    return np.asarray(predictions == labels, np.float64)[:, None]
 
 
-def _mae(labels: Numbers, predictions: Numbers) -> float:
-    if not all(map(isfinite, predictions)):
-        return inf
-    return sum(abs(a - b) for a, b in zip(labels, predictions, strict=True)) / len(labels)
+def _positives(predictions: Floats, labels: Floats) -> Floats:
+    """Of the class with index 1: whether it is there, whether it is predicted, whether both."""
+    true, said = labels == 1, predictions == 1
+    return np.stack([true, said, true & said], axis=1).astype(np.float64)
 
 
-def _rmse(labels: Numbers, predictions: Numbers) -> float:
-    if not all(map(isfinite, predictions)):
-        return inf
-    return sqrt(sum((a - b) * (a - b) for a, b in zip(labels, predictions, strict=True)) / len(labels))
+def _f1(statistics: Floats, weights: Floats) -> Floats:
+    """0 when the positive class was neither there nor predicted."""
+    true, said, hits = (weights @ statistics).T
+    return _ratio(2 * hits, true + said)
 
 
-def _mean_of(*functions: Callable[[Numbers, Numbers], float]) -> Callable[[Numbers, Numbers], float]:
-    def mean(labels: Numbers, predictions: Numbers) -> float:
-        return sum(function(labels, predictions) for function in functions) / len(functions)
+def _confusion(predictions: Floats, labels: Floats) -> Floats:
+    """``(n, 3 C)``: for each class that is there or predicted whether it is there, whether it is predicted, whether both."""
+    classes = np.union1d(labels, predictions)
+    true, said = labels[:, None] == classes, predictions[:, None] == classes
+    return np.hstack([true, said, true & said]).astype(np.float64)
 
-    return mean
 
+def _counted(statistics: Floats, weights: Floats) -> list[Floats]:
+    """Of each class, ``(R, C)``: the weight of its examples, of those predicted as it, and of both."""
+    return np.split(weights @ statistics, 3, axis=1)
+
+
+def _macro_f1(statistics: Floats, weights: Floats) -> Floats:
+    """Mean over the classes that are there or predicted."""
+    true, said, hits = _counted(statistics, weights)
+    support = true + said
+    in_all = np.cumsum(_ratio(2 * hits, support), axis=1)[:, -1]  # class after class, as one adds by hand
+    return _ratio(in_all, (support > 0).sum(axis=1).astype(np.float64))
+
+
+def _mcc(statistics: Floats, weights: Floats) -> Floats:
+    """Gorodkin's R_K (2004), which is Matthews' coefficient for two classes."""
+    true, said, hits = _counted(statistics, weights)
+    total = true.sum(axis=1)
+    covariance = hits.sum(axis=1) * total - (true * said).sum(axis=1)
+    spread = (total**2 - (said**2).sum(axis=1)) * (total**2 - (true**2).sum(axis=1))
+    return _ratio(covariance, np.sqrt(np.maximum(spread, 0)))
+
+
+def _centered(values: Floats) -> Floats:
+    """Less their mean; zeros where the differences are of rounding size, without which a constant 0.1 would correlate with something."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = values.mean()
+        centered = values - mean
+        widest = np.abs(centered).max()
+    return np.asarray(centered if np.isfinite(widest) and widest > 1e-12 * abs(mean) else np.zeros_like(values), np.float64)
+
+
+def _standardized(values: Floats) -> Floats:
+    """Centered and at most 1, which changes no correlation and keeps squares within range."""
+    centered = _centered(values)
+    return np.asarray(centered / (np.abs(centered).max() or 1.0), np.float64)
+
+
+def _moments(predictions: Floats, labels: Floats) -> Floats:
+    x, y = _standardized(predictions), _standardized(labels)
+    return np.stack([x, y, x * x, y * y, x * y], axis=1)
+
+
+def _pearson(statistics: Floats, weights: Floats) -> Floats:
+    x, y, xx, yy, xy = (weights @ statistics / weights.sum(axis=1, keepdims=True)).T
+    variance_x, variance_y = xx - x**2, yy - y**2
+    # What is left of a constant after subtraction is rounding, not variance.
+    constant = (variance_x <= 1e-14 * np.var(statistics[:, 0])) | (variance_y <= 1e-14 * np.var(statistics[:, 1]))
+    found = np.clip(_ratio(xy - x * y, np.sqrt(np.maximum(variance_x * variance_y, 0))), -1, 1)
+    return np.where(constant, 0.0, found)
+
+
+def _values(predictions: Floats, labels: Floats) -> Floats:
+    return np.stack([predictions, labels], axis=1)
+
+
+def _centered_ranks(values: Floats, weights: Floats) -> Floats:
+    """``(R, n)``: each example's rank in each resample, ties sharing their mean rank, minus the mean of all ranks.
+
+    They are taken in each resample: with the ranks of the whole sample the spread of Spearman's correlation comes out wrong.
+    A value's rank is the weight below it and half its own, so that one sorting of the values serves all resamples.
+    """
+    order = np.argsort(values, kind="stable")
+    is_new = np.concatenate([[True], np.diff(values[order]) > 0])
+    own = np.take(weights, order, axis=1)
+    if not is_new.all():
+        own = np.add.reduceat(own, np.flatnonzero(is_new), axis=1)
+    ranks = own.cumsum(axis=1)
+    ranks -= own / 2
+    ranks -= weights.sum(axis=1, keepdims=True) / 2
+    group = np.empty(len(values), dtype=np.int64)
+    group[order] = is_new.cumsum() - 1
+    by_example: Floats = np.take(ranks, group, axis=1)
+    return by_example
+
+
+def _spearman(statistics: Floats, weights: Floats) -> Floats:
+    one, other = (_centered_ranks(column, weights) for column in statistics.T)
+    weighted = weights * one
+    variance = np.einsum("rn,rn->r", weighted, one) * np.einsum("rn,rn,rn->r", weights, other, other)
+    return _ratio(np.einsum("rn,rn->r", weighted, other), np.sqrt(variance))
+
+
+def _errors(predictions: Floats, labels: Floats) -> Floats:
+    """Of each example: the size of its error, the error squared, the label less the mean label, and that squared."""
+    error, centered = predictions - labels, _centered(labels)
+    return np.stack([np.abs(error), error**2, centered, centered**2], axis=1)
+
+
+def _mse(statistics: Floats, weights: Floats) -> Floats:
+    return _mean(statistics[:, 1:2], weights)
+
+
+def _r2(statistics: Floats, weights: Floats) -> Floats:
+    variance = _mean(statistics[:, 3:], weights) - _mean(statistics[:, 2:], weights) ** 2
+    constant = variance <= 1e-14 * np.var(statistics[:, 2])
+    return np.where(constant, 0.0, 1 - _ratio(_mse(statistics, weights), variance))
+
+
+def _mean_of(name: str, one: Metric, width: int, other: Metric) -> Metric:
+    """The mean of two metrics of one kind; `width`: the statistics of the first of them."""
+
+    def statistics(predictions: Floats, labels: Floats) -> Floats:
+        return np.hstack([one.statistics(predictions, labels), other.statistics(predictions, labels)])
+
+    def score(both: Floats, weights: Floats) -> Floats:
+        return (one.score(both[:, :width], weights) + other.score(both[:, width:], weights)) / 2
+
+    return Metric(name, True, one.kind, statistics, score, other.binary, low=(one.low + other.low) / 2, counts=one.counts)
+
+
+_ACCURACY = Metric("accuracy", True, "classification", _right, _mean, counts=True)
+_F1 = Metric("f1", True, "classification", _positives, _f1, binary=True, counts=True)
+_MACRO_F1 = Metric("macro_f1", True, "classification", _confusion, _macro_f1, counts=True)
+_PEARSON = Metric("pearson", True, "regression", _moments, _pearson, low=-1.0)
+_SPEARMAN = Metric("spearman", True, "regression", _values, _spearman, low=-1.0)
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", True, "classification", _accuracy),
-        Metric("f1", True, "classification", _f1, binary=True),
-        Metric("macro_f1", True, "classification", _macro_f1),
-        Metric("mcc", True, "classification", _mcc),
-        Metric("accuracy_f1", True, "classification", _mean_of(_accuracy, _f1), binary=True),
-        Metric("accuracy_macro_f1", True, "classification", _mean_of(_accuracy, _macro_f1)),
-        Metric("spearman", True, "regression", _spearman),
-        Metric("pearson", True, "regression", _pearson),
-        Metric("pearson_spearman", True, "regression", _mean_of(_pearson, _spearman)),
-        Metric("r2", True, "regression", _r2),
-        Metric("mae", False, "regression", _mae),
-        Metric("rmse", False, "regression", _rmse),
+        _ACCURACY,
+        _F1,
+        _MACRO_F1,
+        Metric("mcc", True, "classification", _confusion, _mcc, low=-1.0, counts=True),
+        _mean_of("accuracy_f1", _ACCURACY, 1, _F1),
+        _mean_of("accuracy_macro_f1", _ACCURACY, 1, _MACRO_F1),
+        _SPEARMAN,
+        _PEARSON,
+        _mean_of("pearson_spearman", _PEARSON, 5, _SPEARMAN),
+        Metric("r2", True, "regression", _errors, _r2, low=-inf, broken=-inf),
+        Metric("mae", False, "regression", _errors, _mean, high=inf, broken=inf, in_label_unit=True),
+        Metric("rmse", False, "regression", _errors, lambda *of: np.sqrt(_mse(*of)), high=inf, broken=inf, in_label_unit=True),
     )
 }
 

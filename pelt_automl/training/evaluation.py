@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from pelt_automl.modifications import Pack
 from pelt_automl.modifications.observed import Place, Values
-from pelt_automl.tasks import Metric
 from pelt_automl.training.padding import passes
 from pelt_automl.training.tokens import Tokens, collate
 
@@ -115,13 +114,6 @@ def predictions_of(evaluation: Evaluation, scale: LabelScale) -> Predictions:
     if evaluation.logits.shape[1] == 1:
         return np.asarray(evaluation.logits[:, 0], dtype=np.float64) * scale.deviation + scale.mean
     return np.asarray(evaluation.logits.argmax(axis=1), dtype=np.float64)
-
-
-def score_of(metric: Metric, labels: NDArray[np.float64], predictions: Predictions) -> float:
-    """The metric in its own unit."""
-    if metric.kind == "classification":
-        return metric.score(labels.astype(np.int64).tolist(), predictions.astype(np.int64).tolist())
-    return metric.score(labels.tolist(), predictions.tolist())
 
 
 def is_constant(predictions: Predictions) -> bool:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from pelt_automl.modifications import Pack, PackTrial, pack_order, without_reparameterization
 from pelt_automl.records import CurvePoint
-from pelt_automl.training.evaluation import Evaluation, Predictions, evaluate, is_constant, pad_id_of, predictions_of, score_of
+from pelt_automl.training.evaluation import Evaluation, Predictions, evaluate, is_constant, pad_id_of, predictions_of
 from pelt_automl.training.optimizer import PackedAdamW
 from pelt_automl.training.padding import by_length, passes
 from pelt_automl.training.schedule import learning_rate_share
@@ -149,7 +149,7 @@ class PackTraining:
     def _take(self, slot: int, tokens: Tokens, evaluation: Evaluation, loss: float | None) -> None:
         run, step, metric = self.runs[slot], self._step_of(slot), self.trainer.metric
         progress, predictions = run.progress, predictions_of(evaluation, run.scale)
-        score = score_of(metric, tokens.labels, predictions)
+        score = metric.value(predictions, tokens.labels)
         rate = run.learning_rate * learning_rate_share(step - 1, self.plan) if step else 0.0
         progress.curve += (CurvePoint(step, loss, score, rate, progress.seconds),)
         progress.step = step
@@ -189,7 +189,7 @@ class PackTraining:
 def score_in_full(trainer: "Trainer", run: TrialRun) -> None:
     """Score the best weights of a training on all of select, where its evaluations have looked at a part of it."""
     predictions = predict_best(trainer, run, run.select)
-    run.progress.best_score = score_of(trainer.metric, run.select.labels, predictions)
+    run.progress.best_score = trainer.metric.value(predictions, run.select.labels)
     run.progress.best_constant, run.progress.best_predictions = is_constant(predictions), tuple(predictions.tolist())
 
 

@@ -73,7 +73,7 @@ def gain(
         # Each fold's predictions sit around the mean of the others, which is high where this fold's labels are low.
         outputs[out] = own - own.mean() if classes == 1 else own
     if classes == 1:
-        return METRICS["spearman"].score(labels.tolist(), outputs[:, 0].tolist()), 0.0, 1 / float(np.sqrt(len(labels) - 1))
+        return METRICS["spearman"].value(outputs[:, 0], labels), 0.0, 1 / float(np.sqrt(len(labels) - 1))
     most = Counter(labels.tolist()).most_common(1)[0][0]
     right, constant = outputs.argmax(axis=1) == labels, labels == most
     difference = right.astype(float) - constant

@@ -65,13 +65,13 @@ def test_a_record_says_what_was_trained_and_how_it_went(finished_folder):
 
 def test_the_outputs_have_the_scores_that_are_recorded(finished_folder):
     for record in recorded(finished_folder).values():
-        score = METRICS[record["metric"]].score
-        assert record["report_score"] == score(record["report_labels"], record["report"])
-        assert record["select_score"] == score(record["select_labels"], record["select_best"])
+        score = METRICS[record["metric"]].value
+        assert record["report_score"] == score(record["report"], record["report_labels"])
+        assert record["select_score"] == score(record["select_best"], record["select_labels"])
         at = dict(zip(record["curve"]["step"], record["curve"]["score"], strict=True))
         assert record["select_score"] == max(at.values()) == at[record["best_step"]]
         for step, outputs in record["select"].items():
-            assert score(record["select_labels"], outputs) == at[int(step)]
+            assert score(outputs, record["select_labels"]) == at[int(step)]
 
 
 def test_the_probe_is_the_untouched_start_of_a_training(finished_folder):

@@ -85,7 +85,7 @@ def test_saved_and_loaded_weights_give_equal_logits(method, tmp_path):
     first, second = (trained_pack(config, tiny_backbone(), tmp_path / "winner" / WEIGHTS) for _ in range(2))
     one, other = (evaluate(pack, [run.select])[0].logits for pack in (first, second))
     np.testing.assert_array_equal(one, other)
-    score = METRICS["accuracy"].score(run.select.labels.astype(int).tolist(), one.argmax(1).tolist())
+    score = METRICS["accuracy"].value(one.argmax(1), run.select.labels)
     assert score == run.progress.best_score, "they are the weights of the best evaluation"
     untrained = evaluate(trained_pack(config, tiny_backbone(), _weights_of(method, tmp_path)), [run.select])[0].logits
     assert np.abs(one - untrained).max() > 1e-3
