@@ -162,6 +162,58 @@ RECORDED |= {
     )
     for number, (trials, pack, draws) in enumerate(((8, 1, 1000), (8, 4, 1000), (12, 4, 4), (12, 1, 6), (9, 4, 3)))
 }
+MANY = ("lora", "adapter", "bitfit", "ia3", "houlsby")
+RECORDED |= {
+    f"race-many-{number}": scripted(
+        {"methods": list(MANY), "trials": 12, "pack_size": pack, "portfolio": False, "rungs": rungs},
+        skills=dict.fromkeys(MANY, 0.1) | {"lora": 0.95},
+        spread=0.15,
+    )
+    for number, (pack, rungs) in enumerate(((2, "0.5"), (3, "0.25,0.5"), (4, "0.5"), (6, "0.25,0.5"), (8, "0.75")))
+}
+RECORDED |= {
+    f"limit-{limit}-slow-{number}": scripted({"methods": list(methods), "trials": 6, "seconds": limit, "pack_size": pack}, slow=slow)
+    for number, (limit, pack, slow, methods) in enumerate(
+        (
+            (8, 4, 6.0, FIVE),
+            (9, 2, 5.0, FIVE),
+            (7, 4, 4.0, FIVE),
+            (12, 4, 8.0, EIGHT),
+            (10, 1, 4.0, FIVE),
+            (28, 2, 1.0, EIGHT),
+            (20, 2, 1.0, EIGHT),
+            (34, 4, 1.5, EIGHT),
+            (18, 3, 1.0, EIGHT),
+            (110, 4, 1.0, ("lora", "adapter")),
+            (70, 3, 1.0, ("lora", "adapter", "head")),
+        )
+    )
+}
+RECORDED |= {
+    f"sampler-{number}": scripted(
+        {"methods": list(methods), "trials": 16, "pack_size": pack, "portfolio": False, "race": False}, spread=1.2
+    )
+    for number, (pack, methods) in enumerate(((8, ("lora",)), (4, ("lora", "adapter")), (6, ("adapter",))))
+}
+RECORDED |= {
+    f"killed-late-{number}": scripted({"methods": ["lora", "adapter"], "trials": 7, "pack_size": pack, "promoted": 0.67}, kills=kills)
+    for number, (pack, kills) in enumerate(
+        (
+            (6, (("promoted", 3), ("promoted", 1), ("promoted", 1), ("TrialEnded", 1), ("TrialEnded", 1))),
+            (4, (("promoted", 2), ("promoted", 2), ("promoted", 2), ("TrialEnded", 2), ("promoted", 1))),
+            (2, (("promoted", 3), ("promoted", 2), ("TrialEnded", 1), ("promoted", 1), ("TrialEnded", 1))),
+        )
+    )
+}
+RECORDED |= {
+    f"default-fails-{pack}": scripted(
+        {"methods": ["lora", "adapter", "head"], "trials": 7, "pack_size": pack},
+        skills={"lora": 0.9, "adapter": 0.1, "head": 0.1},
+        spread=0.1,
+        fails={"adapter-0000": 22, "head-0000": 44},
+    )
+    for pack in (1, 4)
+}
 RECORDED |= {
     "failures-scripted": scripted(
         {"methods": list(EIGHT), "trials": 5},
