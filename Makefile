@@ -4,12 +4,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PARITY := .venv-parity
+# What `make test` leaves out: whole programs and every family (slow), servers (stack), simulations (statistical).
+QUICK := -m "not (slow or stack or statistical)"
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test parity lint format up down status logs clean
+.PHONY: help install demo test test-all parity lint format up down status logs clean
 
 help:  ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 install: $(INSTALLED)  ## make .venv with the versions of constraints.txt
 
@@ -25,8 +28,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install  ## a complete selection for an embedded task with the embedded encoder, under 5 minutes
 	@$(BIN)/pelt-automl select --task pydoc-topic --model minilm --k 300 --methods head,bitfit,lora --trials 3 --seconds 270
 
-test: install  ## run the tests, one process per core
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
+test: install  ## run the quick tests, one process per core
+	@$(PYTEST) $(QUICK)
+
+test-all: install  ## run all tests: also the slow ones, those that need servers, the statistical ones
+	@PELT_CONFORMANCE=all PELT_SLOWEST_TEST=10 $(PYTEST)
 
 # `adapters` pins an older transformers, so it can't live in .venv; tests/parity/README.md says what is compared.
 parity: $(PARITY)/.installed  ## write the reference tensors of tests/parity again, with AdapterHub's adapters

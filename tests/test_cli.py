@@ -4,7 +4,6 @@ import csv
 import errno
 import json
 import logging
-import os
 import re
 import shutil
 import subprocess
@@ -21,11 +20,9 @@ from pelt_automl.errors import SelectionError
 from pelt_automl.folders import LOCK, exclusive
 from pelt_automl.methods import METHODS, standard
 from pelt_automl.modifications import pack
-from pelt_automl.settings import options
 from tests.tiny_world import CLASSES
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("torch", "transformers", "datasets", "pandas", "numpy", "sklearn", "scipy", "optuna", "mlflow", "prefect", "matplotlib", "jinja2")
 COMMANDS = ("select", "methods", "tasks", "spaces", "report", "sync", "predict", "reproduce-unipelt", "export", "doctor")
 
 
@@ -86,58 +83,6 @@ def test_methods_lists_the_baselines(run):
 def test_help_names_every_command():
     done = subprocess.run([sys.executable, "-m", "pelt_automl.cli", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert all(command in done.stdout for command in COMMANDS)
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["select", "--help"], ["--version"], ["predict", "--help"]])
-def test_nothing_heavy_is_imported_for_help(arguments):
-    script = (
-        "import sys\n"
-        "from pelt_automl.cli import main\n"
-        f"sys.argv = ['pelt-automl', *{arguments}]\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        f"print('LOADED', [name for name in {HEAVY} if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "LOADED []"
-
-
-def test_importing_the_package_loads_nothing_heavy():
-    script = f"import sys, pelt_automl, pelt_automl.methods; print([name for name in {HEAVY} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_select_has_an_option_for_every_knob_in_its_panel_with_its_help(run, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
-    code, out, _ = run("select", "--help")
-    assert code == 0
-    panels = dict(re.findall(r"─ ([A-Z][^─]+?) ─.*?\n(.*?)\n╰", out, re.DOTALL))
-    for knob in options().values():
-        assert re.search(rf"{knob.flag} .*{re.escape(knob.help.split(';')[0])}", panels[knob.panel]), knob.name
-    assert "[default: 0.25,0.5]" in panels["Search"]
-    assert "(from 1 to 65536 examples) [default: 16]" in panels["Model and training"]
-    assert "--no-race" in out
-
-
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
-        ("--methods lora,bit", ["lora,bitfit"]),
-        ("--methods al", ["all"]),
-        ("--baselines n", ["neighbors", "none"]),
-        ("--task pydoc-m", ["pydoc-match"]),
-        ("--metric spe", ["spearman"]),
-        ("--sampler c", ["cmaes"]),
-        ("--prefer ", ["params", "latency", "time", "score"]),
-    ],
-)
-def test_the_shell_completes_names_and_choices(typed, offered):
-    command = {"_PELT_AUTOML_COMPLETE": "complete_bash", "COMP_WORDS": f"pelt-automl select {typed}", "COMP_CWORD": "3"}
-    words = len(command["COMP_WORDS"].split(" ")) - 1
-    env = os.environ | command | {"COMP_CWORD": str(words)}
-    program = "from pelt_automl.cli import app; app(prog_name='pelt-automl')"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == offered
 
 
 # ---------------------------------------------------------------- lists

@@ -48,6 +48,7 @@ def answer_of(address, rows):
     return json.loads(urllib.request.urlopen(request, timeout=60).read())
 
 
+@pytest.mark.stack
 @pytest.mark.timeout(600)
 def test_the_champion_is_loaded_in_a_new_process_and_served_and_answers_as_the_winner_does(finished, tmp_path):
     """Expensive, and so one test: two processes that load torch."""

@@ -1,9 +1,11 @@
 """Tiny random models and examples, one architecture family each: no download, milliseconds to build."""
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import transformers
 
@@ -91,6 +93,21 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 FAMILIES = tuple(CONFIGS)
+
+STRUCTURES = {
+    "bert": "encoder, norm last",
+    "modernbert": "encoder, norm first",
+    "qwen3": "rotary positions, normed queries and keys",
+    "gemma2": "norms before and after each sublayer",
+    "t5": "encoder and decoder",
+    "llama": "decoder, query heads that share keys",
+}
+"""The family that stands for each structure in `make test`; the others of `FAMILIES` are of the slow tier."""
+
+
+def by_structure(families: Iterable[str] = FAMILIES) -> list[Any]:
+    """Families as a test's parameters; those that repeat a structure are marked slow."""
+    return [family if family in STRUCTURES else pytest.param(family, marks=pytest.mark.slow) for family in families]
 
 
 class FakeTokenizer:

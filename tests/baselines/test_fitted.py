@@ -23,7 +23,7 @@ from pelt_automl.training.checkpoints import WEIGHTS
 from pelt_automl.training.evaluation import evaluate
 from pelt_automl.training.tokens import tokenize
 from tests.baselines.worlds import KINDS, backbone_of, encoder_of, examples_of, words_alone
-from tests.tiny import CONFIGS
+from tests.tiny import by_structure
 
 NAMES = sorted(BASELINES)
 
@@ -106,7 +106,7 @@ def test_equal_numbers_are_predicted_again(name):
 # ---------------------------------------------------------------- the probe
 
 
-@pytest.mark.parametrize("family", sorted(CONFIGS))
+@pytest.mark.parametrize("family", by_structure())
 @pytest.mark.parametrize("outputs", [2, 1])
 def test_the_probe_is_a_head_of_every_family(family, outputs):
     """Set into a pack it predicts what the contender does; with a hidden layer, at seed 0's initialization."""
@@ -313,6 +313,7 @@ assert set(seen) == {1}, seen
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["probe", "bag-of-words"])
 def test_linear_algebra_has_one_thread_and_the_backbone_all(name):
     """In a process of its own, in which no library is loaded before the first fit."""

@@ -16,16 +16,14 @@ from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import make_plan
 from pelt_automl.training.trials import TrialRun
-from tests.tiny import CONFIGS, a_run, learnable_tokens, tiny_backbone
-
-FAMILIES = sorted(CONFIGS)
+from tests.tiny import a_run, by_structure, learnable_tokens, tiny_backbone
 
 
 def starts_of(family: str = "bert", outputs: int = 2) -> HeadStarts:
     return HeadStarts(FrozenFeatures(tiny_backbone(family)), outputs)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", by_structure())
 def test_an_untouched_start_predicts_what_the_probe_says(family: str) -> None:
     """Of a family with a hidden layer in its head: the map of that layer's outputs, at its initialization."""
     starts, train = starts_of(family), learnable_tokens(24)

@@ -141,6 +141,7 @@ def test_rows_that_the_program_would_refuse_are_left_out_of_copies(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_script_trains_what_is_missing_and_writes_its_tables(world, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(gate_cells.OWN_FILES, "tiny", ("reviews.csv", "test.csv", "text", "label"))
     typed = ["--data-dir", str(world.folder), "--datasets", "tiny,nowhere", "--ks", "40", "--seeds", "2", "--model", str(world.model)]

@@ -133,6 +133,7 @@ def test_what_is_not_there_is_told_and_not_passed_over(ledger):
     assert [ledger.watch(place, "x") for place in places] == [False, False, False]
 
 
+@pytest.mark.slow
 def test_every_place_that_a_watched_selection_names_is_in_the_program():
     from benchmarks.watched_selection import PLACES
 

@@ -35,6 +35,7 @@ def test_what_is_shared_counts_once_and_each_trial_adds_its_own():
     assert [light.of(["lora"] * trials) for trials in (1, 8)] == [400.0, 400.0], "never falling"
 
 
+@pytest.mark.slow
 def test_fresh_processes_predict_and_measure_what_a_pack_takes():
     probed = predict("tiny", TINY, configurations(["lora", "bitfit"], 2), "fp32", WORK)
     assert probed.together == ["lora", "bitfit"] * 2

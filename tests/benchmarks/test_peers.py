@@ -71,6 +71,7 @@ def test_the_real_loop_is_timed_and_a_pack_that_fails_is_no_timing(backbone):
         time_pack(backbone, [Configuration("full", METHODS["full"].defaults)] * 2, WORK)
 
 
+@pytest.mark.slow
 def test_packing_runs_with_torch_and_transformers_alone_and_says_what_stood_in(tmp_path):
     absent = ("optuna", "mlflow", "prefect", "datasets", "peft", "accelerate", "sklearn", "pandas", "scipy", "matplotlib")
     options = (
@@ -95,6 +96,7 @@ runpy.run_path("benchmarks/packing.py", run_name="__main__")
     assert all(row["share of ceiling"] > 0 for row in speeds)
 
 
+@pytest.mark.slow
 def test_the_peers_search_asks_for_every_default_first_and_scores_its_winner_once(world, capsys):
     from benchmarks.peer_search import PeerSearch
 
@@ -110,6 +112,7 @@ def test_the_peers_search_asks_for_every_default_first_and_scores_its_winner_onc
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_the_peers_finals_have_each_methods_best_and_the_fixed_defaults_on_fresh_seeds_and_splits(world, capsys):
     from benchmarks.peer_search import PeerSearch, _Best
     from pelt_automl.selection.finalist_phase import finalist_seeds
@@ -132,6 +135,7 @@ def test_the_peers_finals_have_each_methods_best_and_the_fixed_defaults_on_fresh
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_the_peers_search_takes_the_fastest_precision_and_trains_every_method_in_each(world, capsys, monkeypatch):
     from benchmarks.peer_search import METHODS_OF_BOTH, PeerSearch
 

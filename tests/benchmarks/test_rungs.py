@@ -118,6 +118,7 @@ def test_every_trial_of_the_programs_search_is_trained_to_its_last_step(world, t
     assert len(found["evaluate_at"]) == rungs.EVALUATIONS
 
 
+@pytest.mark.slow
 def test_the_script_writes_its_table_and_names_what_cannot_be_searched(world, tmp_path, capsys):
     typed = ["--train", str(world.train), "--test", str(world.test), "--text-columns", "text", "--label-column", "label", "--k", "60"]
     typed += ["--model", str(world.model), "--methods", "bitfit", "--trials", "3", "--epochs", "2", "--seeds", "1"]

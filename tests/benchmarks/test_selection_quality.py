@@ -144,6 +144,7 @@ def in_process(monkeypatch, tmp_path, without_mlflow):
     return asked
 
 
+@pytest.mark.slow
 def test_the_script_measures_once_goes_on_and_prints_its_tables(world, tmp_path, in_process, capsys):
     (tmp_path / "data" / "reviews").mkdir(parents=True)
     shutil.copy(world.train, tmp_path / "data" / "reviews" / "train.csv")

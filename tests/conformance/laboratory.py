@@ -67,7 +67,7 @@ def backbone_of(family: str) -> Backbone:
 
 @functools.cache
 def methods_on(family: str) -> tuple[str, ...]:
-    """The methods that the family doesn't refuse, those of peft in turn: each on every fifth family, and all of them on BERT."""
+    """The methods that the family doesn't refuse; those of peft in turn if not all are asked for: each on every fifth, all on BERT."""
     return tuple(method for method in METHODS if _has_its_turn(method, family) and not _refusal(method, family))
 
 

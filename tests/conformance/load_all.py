@@ -1,4 +1,4 @@
-"""A process of its own: loads every winner below a folder, under a ban on pickling, and prints what each says of the select examples."""
+"""A process of its own: loads a family's winners under a ban on pickling, and prints what each says of the select examples."""
 
 import json
 import sys
@@ -14,20 +14,17 @@ from tests.conformance.no_pickling import no_pickling
 from tests.tiny import learnable_tokens
 
 
-def main(folder: Path) -> None:
-    """One JSON object: logits by family and method. A family's backbone is loaded once, with its first winner."""
-    torch.set_num_threads(1)
-    select, logits = learnable_tokens(16, seed=2), {}
-    for family in sorted(folder.iterdir()):
-        winners = sorted((family / "winners").iterdir())
-        first = load_predictor(winners[0])
-        packs = {winners[0].name: first.pack}
-        for winner in winners[1:]:
-            packs[winner.name] = trained_pack(load_config(winner), first.pack.backbone, winner / WEIGHTS)
-        logits[family.name] = {method: evaluate(pack, [select])[0].logits.tolist() for method, pack in packs.items()}
-    print(json.dumps(logits))
+def logits_of_winners(folder: Path) -> dict[str, list[list[float]]]:
+    """By method: what the winners in a family's folder say of the select examples. The backbone is loaded once, with the first."""
+    select, winners = learnable_tokens(16, seed=2), sorted((folder / "winners").iterdir())
+    first = load_predictor(winners[0])
+    packs = {winners[0].name: first.pack}
+    for winner in winners[1:]:
+        packs[winner.name] = trained_pack(load_config(winner), first.pack.backbone, winner / WEIGHTS)
+    return {method: evaluate(pack, [select])[0].logits.tolist() for method, pack in packs.items()}
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     with no_pickling():
-        main(Path(sys.argv[1]))
+        print(json.dumps(logits_of_winners(Path(sys.argv[1]))))

@@ -1,6 +1,5 @@
 """Before any training: which pairs there are, how near the backbone they start, and what the loss reaches."""
 
-import pytest
 import torch
 
 from pelt_automl.design_space import Form, Modification, Site
@@ -9,8 +8,6 @@ from pelt_automl.modifications import Pack, PackTrial
 from tests.conformance.laboratory import backbone_of, methods_on, modifications_of, pack_of
 from tests.probing import a_batch, moved, without_gradient
 from tests.tiny import FAMILIES
-
-every_family = pytest.mark.parametrize("family", FAMILIES)
 
 EXACT, NEAR, FAR = 1e-5, 0.15, 2.0
 """Largest change of a logit at the start, as shares of the largest logit. A prefix isn't near the identity: its keys draw attention
@@ -39,7 +36,6 @@ def test_the_suite_is_not_empty_and_bert_has_every_method():
     assert methods_on("bert") == tuple(METHODS)
 
 
-@every_family
 def test_a_family_refuses_few_methods_of_ours(family):
     ours = {method for method in METHODS if not method.startswith("peft-")}
     there = set(methods_on(family))
@@ -57,7 +53,6 @@ def joins_softmax(modification: Modification) -> bool:
     return modification.form is Form.SOFTMAX and modification.composition == "gated"
 
 
-@every_family
 def test_methods_start_as_the_identity_or_near_it(family):
     problems = []
     for method in methods_on(family):
@@ -83,7 +78,6 @@ def _share_changed(family, changes):
     return ((changed - plain).abs().max() / plain.abs().max()).item()
 
 
-@every_family
 def test_gradients_reach_every_trained_tensor_and_no_frozen_one(family):
     problems = []
     for method in methods_on(family):

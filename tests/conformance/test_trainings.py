@@ -6,34 +6,27 @@ import pytest
 import torch
 
 from pelt_automl.modifications import Pack, PackTrial
-from tests.conformance.laboratory import backbone_of, laboratory, methods_on, modifications_of, pack_of, packable_on
+from tests.conformance.laboratory import backbone_of, methods_on, modifications_of, pack_of, packable_on
 from tests.conformance.no_pickling import PicklingError, no_pickling
 from tests.probing import a_batch, moved
-from tests.tiny import FAMILIES
-
-every_family = pytest.mark.parametrize("family", FAMILIES)
 
 NOISE = 1e-6
 """Components whose gradient is below this share of the trial's largest are rounding noise (a bias of the keys), which Adam blows up."""
 
 
-@every_family
-def test_every_method_trains_without_a_failure_and_without_pickling(family):
-    lab = laboratory(family)
+def test_every_method_trains_without_a_failure_and_without_pickling(family, lab):
     assert {method: run.progress.cause for method, run in (lab.together | lab.alone).items() if run.progress.state == "failed"} == {}
     assert lab.warnings == [], "a pack failed and was tried again in halves"
     assert [run.progress.step for run in lab.together.values()] == [3] * len(methods_on(family))
 
 
-@every_family
-def test_the_backbone_is_bit_identical_after_the_trainings(family):
-    assert laboratory(family).changed == []
+def test_the_backbone_is_bit_identical_after_the_trainings(lab):
+    assert lab.changed == []
 
 
-@every_family
-def test_training_moves_every_method(family):
+def test_training_moves_every_method(family, lab):
     still = []
-    for method, run in laboratory(family).together.items():
+    for method, run in lab.together.items():
         start = pack_of(family, method).trained_weights(0)
         moments = {name: own for name, own in run.progress.continuation.items() if name.startswith("exp_avg_sq/")}
         assert moments.keys() == {f"exp_avg_sq/{name}" for name in start}
@@ -41,9 +34,8 @@ def test_training_moves_every_method(family):
     assert still == []
 
 
-@every_family
-def test_a_mixed_pack_of_all_methods_ends_with_the_weights_that_each_has_alone(family):
-    lab, problems = laboratory(family), []
+def test_a_mixed_pack_of_all_methods_ends_with_the_weights_that_each_has_alone(lab):
+    problems = []
     for method, run in lab.alone.items():
         alone, packed = run.progress.continuation, lab.together[method].progress.continuation
         assert alone.keys() == packed.keys()
@@ -73,7 +65,6 @@ def _distances(ours, theirs):
     return (differences[: -1 - len(differences) // 50].norm() / size).item(), worst
 
 
-@every_family
 def test_a_mixed_pack_of_all_methods_in_two_sizes_gives_the_logits_and_gates_that_each_gives_alone(family):
     trials = [(method, size) for method in packable_on(family) for size in (4, 2)]
     if not trials:  # a family whose trials never share a pass

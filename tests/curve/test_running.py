@@ -39,6 +39,7 @@ def at(curve, k):
     return records_of(curve.folder / f"k-{k}")
 
 
+@pytest.mark.whole
 def test_a_curve_is_a_selection_in_a_folder_for_each_k_and_a_report(curve):
     found, loads = curve
     assert loads == 1, "the model is loaded once"
@@ -83,6 +84,7 @@ def test_what_is_inherited_is_tried_after_the_default_beside_the_usual_trials(wo
     assert trials["lora-0002"].hyper_parameters != configuration
 
 
+@pytest.mark.slow
 def test_a_killed_curve_goes_on_where_it_stood_and_a_finished_one_does_nothing_again(curve, world, tmp_path):
     whole, _ = curve
     for starts in itertools.count(1):
@@ -107,6 +109,7 @@ def test_a_killed_curve_goes_on_where_it_stood_and_a_finished_one_does_nothing_a
     assert again.events == []
 
 
+@pytest.mark.slow
 def test_one_limit_is_shared_out_and_a_selection_keeps_its_share_when_it_is_taken_up(world, tmp_path):
     settings = curve_settings("20,60", **options(world, seconds=100))
     run = CurveRun.open(settings, tmp_path / "out")
@@ -128,6 +131,7 @@ def at_folder(folder, k):
     return records_of(folder / "out" / f"k-{k}")
 
 
+@pytest.mark.slow
 def test_a_k_at_which_nothing_completed_is_named_and_the_others_go_on(world, tmp_path, monkeypatch):
     run = CurveRun.open(curve_settings("20,40", **options(world)), tmp_path / "out")
     with run.at(20):
@@ -174,6 +178,7 @@ def test_a_folder_of_the_users_is_refused_for_a_curve_before_anything_is_written
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["k-20", "mine.txt"]
 
 
+@pytest.mark.slow
 def test_baselines_are_contenders_at_each_k(world, tmp_path):
     few = {"methods": ["full"], "baselines": ["probe"], "trials": 1, "finalist_seeds": 2, "equivalence": 30}
     found = pelt_automl.k_curve(k=[40, 20], output=tmp_path / "out", **options(world, **few))

@@ -12,6 +12,8 @@ import pytest
 from benchmarks.verdict_simulation import brier, held, reliability, share, simulated
 from benchmarks.verdict_worlds import World
 
+pytestmark = pytest.mark.statistical
+
 REPEATS = 120
 MANY = World(8, 5, examples=150)
 

@@ -68,6 +68,7 @@ def lora(selection):
     return selection(METHODS["lora"].modifications({}), method="lora")
 
 
+@pytest.mark.slow
 def test_a_process_without_our_package_gives_the_winners_outputs_with_what_is_printed(lora, tmp_path):
     merged = export_winner(lora, tmp_path / "deep" / "merged", merged=True, peft=False)
     folder = export_winner(lora / "winner", tmp_path / "peft", merged=False, peft=True)

@@ -17,7 +17,7 @@ from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.modifications.merging import FOLDABLE, why_not_folded
 from pelt_automl.modifications.stacked import Member
 from tests.export.winners import backbone_of, our_logits, trained_pack_of
-from tests.tiny import FAMILIES
+from tests.tiny import by_structure
 
 MAPS = {
     "lora": (Form.LINEAR, Insertion.PARALLEL),
@@ -64,13 +64,13 @@ def assert_folds(family, modifications):
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.model.state_dict().items()), "the backbone stays"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", by_structure())
 @pytest.mark.parametrize("change", ["maps", "sublayers"])
 def test_folded_weights_give_the_outputs_of_the_trained_method(family, change):
     assert_folds(family, changes_of(family)[change])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", by_structure())
 def test_biases_and_whole_models_fold(family):
     if backbone_of(family).shape.biases:
         assert_folds(family, (Modification("bitfit", Site.BIASES, Form.BIAS), *changes_of(family)["sublayers"]))

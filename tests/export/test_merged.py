@@ -13,7 +13,7 @@ from pelt_automl.export.classification import plain_model, set_head
 from pelt_automl.export.merged import why_not_merged, write_merged
 from pelt_automl.training.evaluation import LabelScale
 from tests.export.winners import backbone_of, our_logits, their_logits, trained_config, trained_pack_of
-from tests.tiny import FAMILIES, tiny_config
+from tests.tiny import FAMILIES, by_structure, tiny_config
 
 LORA = tuple(
     Modification("lora", site, Form.LINEAR, size=3, scale=1.5) for site in (Site.ATTENTION_QUERY, Site.ATTENTION_VALUE, Site.FFN_DOWN)
@@ -31,7 +31,7 @@ def write(family, folder, modifications=LORA, **other):
     return pack, AutoModelForSequenceClassification.from_pretrained(str(folder))
 
 
-@pytest.mark.parametrize("family", HEADED)
+@pytest.mark.parametrize("family", by_structure(HEADED))
 def test_transformers_gives_the_outputs_of_the_trained_method(family, tmp_path):
     pack, model = write(family, tmp_path)
     torch.testing.assert_close(their_logits(model), our_logits(pack, model.config), rtol=0, atol=1e-5)
@@ -100,7 +100,7 @@ def test_a_model_that_is_not_the_trained_one_is_found_out(tmp_path, monkeypatch)
         write("bert", tmp_path)
 
 
-@pytest.mark.parametrize("family", HEADED)
+@pytest.mark.parametrize("family", by_structure(HEADED))
 def test_where_the_table_puts_the_head_is_all_of_the_classification_models_own_weights(family):
     """What isn't the backbone's and isn't named would stay random."""
     backbone = backbone_of(family)

@@ -11,7 +11,7 @@ from pelt_automl.export.classification import plain_model
 from pelt_automl.export.peft_folder import why_not_peft, write_peft
 from pelt_automl.training.evaluation import LabelScale
 from tests.export.winners import backbone_of, our_logits, padded_texts, their_logits, trained_config, trained_pack_of
-from tests.tiny import FAMILIES, tiny_config
+from tests.tiny import FAMILIES, by_structure, tiny_config
 
 HEADED = [family for family in FAMILIES if family != "modernbert"]
 QUERY_VALUE = (Site.ATTENTION_QUERY, Site.ATTENTION_VALUE)
@@ -51,7 +51,7 @@ def settings(folder):
     return json.loads((folder / "adapter_config.json").read_text())
 
 
-@pytest.mark.parametrize("family", HEADED)
+@pytest.mark.parametrize("family", by_structure(HEADED))
 def test_lora_at_query_and_value_is_the_same_in_peft(family, tmp_path):
     pack, model = write(family, tmp_path, lora(*((site, 3, 1.5) for site in QUERY_VALUE)))
     assert_equal(pack, model)
@@ -59,7 +59,7 @@ def test_lora_at_query_and_value_is_the_same_in_peft(family, tmp_path):
     assert [path.name for path in (tmp_path / "config").iterdir()] == ["config.json"]
 
 
-@pytest.mark.parametrize("family", HEADED)
+@pytest.mark.parametrize("family", by_structure(HEADED))
 def test_factors_are_the_same_in_peft(family, tmp_path):
     assert_equal(*write(family, tmp_path, ia3(*IA3)))
 

@@ -1,4 +1,7 @@
-"""What holds of every method that peft carries out: of its start, its training, its files, and its search space."""
+"""What holds of every method that peft carries out, of its count, its seeds, its files and its search space.
+
+Its start, gradients, training and saving: tests/conformance; padding: test_published_sizes.py.
+"""
 
 import functools
 import json
@@ -20,7 +23,7 @@ from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.predicting import trained_pack
 from pelt_automl.training.schedule import make_plan
-from tests.probing import a_batch, lively_backbone, moved, widened
+from tests.probing import a_batch, lively_backbone, moved
 from tests.tiny import a_run, tiny_backbone, tiny_model
 
 FAMILIES = ("bert", "llama", "bart")
@@ -53,35 +56,9 @@ def logits_of(pack):
 
 
 @every_family
-@every_method
-def test_a_method_starts_at_the_backbone_or_near_it(method, family):
+def test_a_prompt_is_read_from_the_start(family):
     plain = logits_of(Pack(backbone_of(family), [PackTrial((), 3)], outputs=3))
-    distance = (logits_of(pack_of(method, family)) - plain).abs().max() / plain.abs().max()
-    if method == "peft-p-tuning":
-        assert distance > 1e-4, "a prompt is read from the start"
-    else:
-        # C3A and VB-LoRA start at random; the others at the backbone itself
-        assert distance < {"peft-c3a": 1.0, "peft-vblora": 0.02}.get(method, 1e-5)
-
-
-@every_family
-@every_method
-def test_gradients_reach_every_trained_tensor_and_no_other(method, family):
-    pack = moved(pack_of(method, family))
-    pack(*a_batch(1)).logits.square().sum().backward()
-    missing = [name for name, own in pack.named_parameters() if own.requires_grad and (own.grad is None or not own.grad.any())]
-    assert missing == []
-    assert all(own.grad is None for name, own in pack.named_parameters() if not own.requires_grad)
-    assert all(own.grad is None and not own.requires_grad for own in backbone_of(family).model.parameters())
-
-
-@pytest.mark.parametrize("family", ["bert", "llama"])
-@every_method
-def test_padding_moves_no_logit(method, family):
-    pack = moved(pack_of(method, family))
-    ids, mask = a_batch(1)
-    wide = pack(*widened(ids, mask, right=5)).logits
-    torch.testing.assert_close(wide, pack(ids, mask).logits, rtol=1e-4, atol=1e-5)
+    assert (logits_of(pack_of("peft-p-tuning", family)) - plain).abs().max() > 1e-4 * plain.abs().max()
 
 
 @every_family
@@ -111,7 +88,6 @@ def test_a_trials_start_depends_on_its_seed_alone(method):
 class Trained:
     run: object
     backbone: object
-    before: dict
     folder: Path
 
 
@@ -122,13 +98,12 @@ def trained(tmp_path_factory):
     @functools.cache
     def train(method):
         backbone, modifications = tiny_backbone(), modifications_of(method)
-        before = {name: own.clone() for name, own in backbone.model.state_dict().items()}
         run = a_run(method, modifications)
         plan = make_plan(4, (0.5,), 16, TrainingSettings(batch_size=8, min_steps=1))
         Trainer(backbone, plan, METRICS["accuracy"], outputs=2).train([run], until=4)
         folder = tmp_path_factory.mktemp(method)
         save_trained(folder, config_of(method, kept_form(modifications, backbone)), run.progress.best_weights, Tokenizer())
-        return Trained(run, backbone, before, folder)
+        return Trained(run, backbone, folder)
 
     return train
 
@@ -145,29 +120,7 @@ def config_of(method, modifications):
     )  # fmt: skip
 
 
-@every_method
-def test_training_moves_every_trained_tensor_and_leaves_the_backbone_bit_for_bit(method, trained):
-    done = trained(method)
-    assert (done.run.progress.state, done.run.progress.cause) == ("completed", "")
-    now = done.backbone.model.state_dict()
-    assert now.keys() == done.before.keys()
-    assert all(torch.equal(now[name], own) for name, own in done.before.items())
-    start = Pack(done.backbone, [PackTrial(done.run.modifications, done.run.seeds.initialization)], 2).kept_weights(0)
-    still = [name for name, own in start.items() if torch.equal(own, done.run.progress.best_weights[name])]
-    assert [name for name in still if not name.endswith("delora_w_norm")] == []  # the weights' norms, frozen
-
-
-@every_method
-def test_saved_and_loaded_it_gives_the_same_logits(method, trained):
-    done = trained(method)
-    config = load_config(done.folder)
-    kept = Pack(done.backbone, [PackTrial(kept_form(done.run.modifications, done.backbone), 9)], 2)
-    kept.load_weights(0, done.run.progress.best_weights)
-    loaded = trained_pack(config, tiny_backbone(), done.folder / WEIGHTS)
-    torch.testing.assert_close(logits_of(loaded), logits_of(kept))
-    assert not torch.allclose(logits_of(loaded), logits_of(Pack(done.backbone, [PackTrial(config.modifications, 9)], 2)))
-
-
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @every_method
 def test_peft_itself_reads_the_folder(method, trained):

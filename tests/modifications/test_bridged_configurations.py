@@ -14,7 +14,7 @@ from pelt_automl.methods import METHODS
 from pelt_automl.methods.bridged import BRIDGED
 from pelt_automl.modifications import Pack, PackTrial, bridged, check_supported, count_on, kept_form, why_not
 from pelt_automl.search.spaces import load_space
-from tests.tiny import FAMILIES, shared_backbone, tiny_backbone
+from tests.tiny import by_structure, shared_backbone, tiny_backbone
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,7 +60,7 @@ def test_a_field_that_peft_does_not_have_is_refused_in_a_search_space(tmp_path):
     assert load_space(tmp_path / "peft-dora.yaml").default() == {"lora_dropout": 0.0}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", by_structure())
 def test_lora_of_peft_and_ln_tuning_find_their_targets_in_every_architecture(family):
     for modification in (a_peft(peft_type="LORA", r=2), a_peft(peft_type="LN_TUNING"), a_peft(peft_type="IA3")):
         assert refused(modification, family) is None

@@ -10,7 +10,7 @@ from pelt_automl.design_space import Form, Gate, Insertion, Modification, Site
 from pelt_automl.modifications import LowerLayers, Pack, PackTrial
 from pelt_automl.training.tokens import keys_of
 from tests.probing import a_batch, lively_backbone, moved, widened
-from tests.tiny import FAMILIES, random_ids
+from tests.tiny import FAMILIES, by_structure, random_ids
 
 SHARED = (
     "bert", "roberta", "xlm-roberta", "electra", "distilbert", "modernbert", "gpt2", "opt", "opt-norm-last", "llama", "mistral", "qwen2",
@@ -85,7 +85,7 @@ def test_logits_gates_and_gradients_are_those_of_a_pass_through_all_layers(famil
         assert len(lower) == 4
 
 
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(SHARED)))
+@pytest.mark.parametrize("family", by_structure(sorted(set(FAMILIES) - set(SHARED))))
 def test_a_family_whose_layers_hand_on_more_than_hidden_states_is_never_shared(family):
     backbone, batch = lively(family), a_batch(1)
     lower = LowerLayers(backbone)

@@ -48,6 +48,7 @@ def child(monkeypatch, program):
     monkeypatch.setattr(sending, "COMMAND", (sys.executable, "-c", program))
 
 
+@pytest.mark.whole
 def test_a_finished_selection_is_sent_once_and_its_folder_says_where(folder, caplog):
     recorder = RECORDERS["mlflow"](folder)
     with caplog.at_level(logging.INFO, logger="pelt_automl"):
@@ -67,6 +68,7 @@ def test_a_finished_selection_is_sent_once_and_its_folder_says_where(folder, cap
     assert (folder / "mlflow.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_server_that_takes_the_connection_and_never_answers_costs_seconds(folder, silent_server, caplog):
     started = time.monotonic()
     with caplog.at_level(logging.WARNING, logger="pelt_automl"):
@@ -81,6 +83,7 @@ def test_a_server_that_takes_the_connection_and_never_answers_costs_seconds(fold
     assert not is_sent(folder)
 
 
+@pytest.mark.slow
 def test_after_an_outage_everything_can_be_sent(folder, uri, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert send_folder(folder).problem == "it can't be reached (connection refused)"
@@ -89,6 +92,13 @@ def test_after_an_outage_everything_can_be_sent(folder, uri, monkeypatch):
     recorder.publish(folder)  # as the same command does
     assert sent_of(folder).problem == ""
     assert sent_of(folder).complete
+
+
+def test_no_password_of_a_server_is_kept(folder, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://anna:s3cret@127.0.0.1:9")
+    child(monkeypatch, "raise SystemExit('gone')")
+    assert send_folder(folder).uri == "http://127.0.0.1:9"
+    assert "s3cret" not in (folder / "mlflow.json").read_text()
 
 
 def test_a_process_that_falls_silent_is_ended(folder, monkeypatch):
@@ -154,6 +164,7 @@ main(Path(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ["ENOLCK", "EBADF", "EOPNOTSUPP"])
 def test_a_folder_that_cant_be_locked_as_on_nfs_is_sent_by_one_process_at_a_time_all_the_same(folder, monkeypatch, error):
     import fcntl
@@ -174,6 +185,7 @@ def test_where_nothing_can_be_locked_that_is_said_and_what_to_do(folder, monkeyp
     assert "can be locked (No locks available), so another process could send the same at the same time; set PELT_AUTOML_HOME to" in problem
 
 
+@pytest.mark.slow
 def test_a_selection_that_has_not_ended_is_not_all_there(tmp_path):
     folder = write_folder(tmp_path / "selection", [event for event in events() if not isinstance(event, SelectionEnded)])
     sent = send_folder(folder)
@@ -196,6 +208,7 @@ def test_a_servers_pages_have_addresses_and_a_files_have_none():
     assert Sent("http://127.0.0.1:5000", "away").run_page == ""
 
 
+@pytest.mark.slow
 def test_the_first_use_of_a_new_home_prints_nothing_and_loads_nothing_of_mlflow_in_the_selections_own_process(folder, tmp_path):
     program = """
 import sys
@@ -215,6 +228,7 @@ assert not sent_of(Path(sys.argv[1])).problem, sent_of(Path(sys.argv[1]))
     assert (tmp_path / "home" / "mlflow.db").is_file()
 
 
+@pytest.mark.slow
 def test_a_module_in_the_folder_that_the_user_is_in_is_not_taken_for_pythons(folder, tmp_path, monkeypatch):
     (tmp_path / "json.py").write_text("raise SystemExit('taken from the folder')")
     monkeypatch.chdir(tmp_path)
@@ -252,6 +266,7 @@ class Server:
         self.log.close()
 
 
+@pytest.mark.stack
 def test_a_real_server_gets_everything_through_its_own_address(folder, tmp_path, monkeypatch):
     server = Server(tmp_path)
     try:

@@ -110,6 +110,7 @@ def test_each_is_fitted_once_on_the_searchs_split_before_any_trial(whole):
     assert kept["neighbors"] == 42 * 16, "the features of the train examples"
 
 
+@pytest.mark.slow
 def test_nothing_of_select_has_a_part_in_what_they_predict(world, tmp_path):
     """Select is a file here, whose labels are turned around: no prediction changes, whatever its score."""
     rows = [(text, CLASSES[label]) for text, label in sentences(40, seed=9)]
@@ -129,6 +130,7 @@ def test_nothing_of_select_has_a_part_in_what_they_predict(world, tmp_path):
         assert right[name].select_score == pytest.approx(1 - wrong[name].select_score)
 
 
+@pytest.mark.slow
 def test_one_that_fails_is_a_failed_trial_with_its_cause_and_costs_nothing_else(world, tmp_path, monkeypatch):
     fit = baseline_phase.fit_baseline
 
@@ -195,6 +197,7 @@ def test_a_limit_that_a_head_is_within_lets_the_probe_in(world, tmp_path, monkey
     assert {decision.subject for decision in of(events, Decision) if decision.what == "left out"} == {"bag-of-words", "neighbors"}
 
 
+@pytest.mark.slow
 def test_they_take_no_trials_and_change_nothing_of_what_the_search_does(world, tmp_path):
     options = {"trials": 3, "finalist_seeds": 1, "epochs": 3}
     searched = []
@@ -254,6 +257,7 @@ def test_a_probe_that_is_a_head_is_as_fast_as_a_tuned_head(whole):
     assert [measured["probe"].latency(batch) for batch in (1, 32)] == [measured["head"].latency(batch) for batch in (1, 32)]
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_goes_on_and_fits_nothing_twice(world, tmp_path, whole):
     _, found, there = whole
     for _ in range(60):
@@ -272,6 +276,7 @@ def test_killed_anywhere_it_goes_on_and_fits_nothing_twice(world, tmp_path, whol
     assert {row.candidate for row in again.leaderboard} == {row.candidate for row in found.leaderboard}
 
 
+@pytest.mark.slow
 def test_without_time_for_any_training_they_are_the_answer(world, tmp_path, monkeypatch):
     """As if the clock had kept the search from its first trial."""
     monkeypatch.setattr(search_phase._Search, "run", lambda _: None)
@@ -338,6 +343,7 @@ def recommended(world, folder, method, **options):
     return found, events
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ALL)
 def test_a_recommended_baseline_is_handed_over_like_any_winner(world, tmp_path, method):
     found, events = recommended(world, tmp_path / "out", method)
@@ -371,6 +377,7 @@ def test_numbers_have_baselines_in_their_own_unit(world, tmp_path):
     assert pelt_automl.load(tmp_path / "out").predict([text for text, _ in rows[90:]]) == pytest.approx(scored.predictions, abs=0.01)
 
 
+@pytest.mark.slow
 def test_pairs_have_baselines(world, tmp_path):
     rows = [(text, f"word{i % 5} word{i % 7}", CLASSES[label]) for i, (text, label) in enumerate(sentences(130, seed=6))]
     train = write_csv(tmp_path / "pairs.csv", ["first", "second", "label"], rows[:90])

@@ -120,6 +120,7 @@ def test_time_for_measuring_is_kept_when_there_is_a_limit(opened):
     assert opened.cost_seconds() == min(2.0 * finalists, 1.5)
 
 
+@pytest.mark.slow
 def test_a_selection_goes_on_where_it_was_killed_while_measuring(world, tmp_path, without_mlflow, monkeypatch):
     options = world.options(methods=["head", "lora"], trials=1, finalist_seeds=1)
 

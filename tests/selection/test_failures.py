@@ -23,6 +23,7 @@ def failing(monkeypatch, *methods):
     monkeypatch.setattr(pack, "check_supported", broken)
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("without_mlflow")
 def test_a_method_whose_every_trial_fails_does_not_end_the_selection(world, tmp_path, monkeypatch):
     failing(monkeypatch, "lora")
@@ -49,6 +50,7 @@ def test_all_methods_failing_is_an_error_that_names_the_causes_and_leaves_the_re
     assert of(events, VerdictReached) == []
 
 
+@pytest.mark.slow
 def test_while_mlflow_is_away_nothing_is_lost_and_the_same_call_sends_it_once_it_is_back(world, tmp_path, monkeypatch, caplog):
     folder, call = tmp_path / "out", world.options(**QUICK, methods=["lora", "head"])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://anna:s3cret@127.0.0.1:9")

@@ -82,6 +82,7 @@ def test_a_refusal_comes_before_a_model_is_loaded_and_leaves_nothing(llama_world
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_mlflow")
 def test_a_selection_on_a_decoder_says_what_it_left_out(llama_world, tmp_path):
     world, folder = llama_world

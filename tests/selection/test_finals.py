@@ -34,6 +34,7 @@ def seeds_of(events, candidate):
     return sorted(trial.number for trial in of(events, TrialEnded) if trial.stage == "finalist" and trial.candidate == candidate)
 
 
+@pytest.mark.whole
 def test_seeds_are_added_one_by_one_until_the_verdict_needs_no_more(world, tmp_path, outlooks):
     asked = outlooks(Outlook(""), Outlook(""), Outlook("as told", numbers={"p_best": 0.97}))
     pelt_automl.select(output=tmp_path / "out", **world.options(**FEW))
@@ -45,12 +46,14 @@ def test_seeds_are_added_one_by_one_until_the_verdict_needs_no_more(world, tmp_p
     assert {len(row.seed_scores) for row in of(events, VerdictReached)[-1].standings} == {4}
 
 
+@pytest.mark.slow
 def test_there_are_never_more_seeds_than_the_most(world, tmp_path, outlooks):
     outlooks(Outlook(""))
     pelt_automl.select(output=tmp_path / "out", **world.options(**FEW))
     assert seeds_of(records_of(tmp_path / "out"), "lora-0000") == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_finalist_that_is_clearly_behind_gets_no_further_seed_and_stays_in_the_leaderboard(world, tmp_path, outlooks):
     outlooks(Outlook("", ("head-0000",)), Outlook("enough"))
     found = pelt_automl.select(output=tmp_path / "out", **world.options(**FEW))
@@ -63,6 +66,7 @@ def test_a_finalist_that_is_clearly_behind_gets_no_further_seed_and_stays_in_the
     assert not any("Not compared" in warning for warning in found.warnings)
 
 
+@pytest.mark.whole
 def test_killed_in_a_further_seed_it_finishes_that_seed_and_asks_again(world, tmp_path, outlooks):
     asked = outlooks(Outlook(""), Outlook("enough"))
     watcher = Watcher(kill=lambda seen: any(trial.trial == "final-head-0000-seed2" for trial in of(seen.events, TrialEnded)))

@@ -27,6 +27,7 @@ def head_start(events):
     return decisions[0]
 
 
+@pytest.mark.slow
 def test_every_training_starts_where_the_selection_decided(world, tmp_path):
     for wanted in ("probe", "random"):
         with Selection.open(settings_from(**world.options(head_start=wanted, trials=2)), tmp_path / wanted) as opened:
@@ -72,6 +73,7 @@ def test_flipping_the_labels_of_select_changes_neither_decision_nor_start(world,
         np.testing.assert_array_equal(one["weight"].numpy(), other["weight"].numpy())
 
 
+@pytest.mark.slow
 def test_a_selection_that_is_taken_up_again_keeps_its_start(world, tmp_path):
     def kill(watcher):
         return any(trial.stage == "search" for trial in of(watcher.events, TrialEnded))

@@ -19,6 +19,7 @@ def run(world, folder, **options):
     return pelt_automl.select(output=folder, **world.options(**FEW | options)), records_of(folder)
 
 
+@pytest.mark.whole
 def test_numbers_are_learned_on_a_scale_of_their_own_and_predicted_in_their_unit(world, tmp_path):
     random = np.random.default_rng(3)
     rows = [(text, round(1000 + 400 * label + float(random.normal()), 2)) for text, label in sentences(130, seed=3)]
@@ -48,6 +49,7 @@ def test_spearman_decides_on_numbers_unless_another_metric_is_asked_for(world, t
     assert of(events, DataDescribed)[0].sizes["report"] == 12, "a fifth of the file is put aside"
 
 
+@pytest.mark.slow
 def test_three_classes_have_three_outputs_and_their_names(world, tmp_path):
     rows = [(text, CLASSES[label]) for text, label in sentences(150, classes=3, seed=5)]
     train = write_csv(tmp_path / "three.csv", ["text", "label"], rows)
@@ -59,6 +61,7 @@ def test_three_classes_have_three_outputs_and_their_names(world, tmp_path):
     assert set(predictor.predict([text for text, _ in rows])) <= set(CLASSES)
 
 
+@pytest.mark.slow
 def test_pairs_are_read_as_pairs(world, tmp_path):
     """The label is whether the second text repeats the first one's signal word; the first alone tells nothing."""
     first, second = sentences(80, seed=6), sentences(80, seed=7)
@@ -74,6 +77,7 @@ def test_pairs_are_read_as_pairs(world, tmp_path):
     assert of(events, KnockedOut) == [], "no method with gates took part"
 
 
+@pytest.mark.slow
 def test_full_fine_tuning_takes_part_and_its_whole_model_can_be_kept(world, tmp_path):
     found, events = run(world, tmp_path / "out", methods=["full"], epochs=3)
     assert (found.method, found.candidate) == ("full", "full-0000")
@@ -86,6 +90,7 @@ def test_full_fine_tuning_takes_part_and_its_whole_model_can_be_kept(world, tmp_
     assert predictor.predict(texts) == [predictor.config.labels[int(index)] for index in scored.predictions]
 
 
+@pytest.mark.slow
 def test_full_fine_tuning_stands_beside_packed_methods(world, tmp_path):
     found, events = run(world, tmp_path / "out", methods=["full", "unipelt-ap"])
     assert {row.method for row in found.leaderboard} - {"unipelt"} == {"full", "unipelt-ap"}  # and perhaps a smaller union

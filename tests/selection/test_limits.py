@@ -23,6 +23,7 @@ def decisions(events, what):
     return {decision.subject: decision.why for decision in of(events, Decision) if decision.what == what}
 
 
+@pytest.mark.slow
 def test_what_has_too_many_parameters_is_never_trained_and_the_report_says_so(world, tmp_path):
     # LoRA of rank r at query and value of 2 layers of width 16: 2 * 2 * r * 32 = 128 r; the default has rank 8.
     recommendation = pelt_automl.select(
@@ -160,6 +161,7 @@ def test_memory_is_measured_before_a_first_training_and_refused_over_the_limit(p
     assert [event.memory_gb for event in of(context.record.events, CostMeasured) if event.method == "head"] == [0.2]
 
 
+@pytest.mark.whole
 def test_real_limits_that_everything_meets_change_nothing_but_the_records(world, tmp_path):
     options = world.options(methods=["head", "lora"], trials=2, finalist_seeds=1, max_latency_ms=60_000.0, max_memory=1000.0)
     pelt_automl.select(output=tmp_path / "out", **options)
@@ -171,6 +173,7 @@ def test_real_limits_that_everything_meets_change_nothing_but_the_records(world,
     assert decisions(events, "default over a limit") == {}
 
 
+@pytest.mark.slow
 def test_a_method_whose_fitting_configurations_are_too_rare_to_be_drawn_ends_its_search_and_the_others_go_on(world, tmp_path, monkeypatch):
     def refusal(self, method, hyper_parameters):
         return "too rare" if method == "lora" and hyper_parameters["learning_rate"] != METHODS["lora"].learning_rate else None

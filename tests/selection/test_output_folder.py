@@ -97,6 +97,7 @@ def recorder(monkeypatch):
     return Kept
 
 
+@pytest.mark.whole
 def test_a_kill_between_the_recommendation_and_the_publishing_is_made_up_for(finished, tmp_path, recorder):
     """recommendation.json is there already then: it is no sign that all was done."""
     folder = finished.copy(tmp_path / "out")

@@ -80,6 +80,7 @@ print(json.dumps({call: {part: [before[part], own[part]] for part in before if o
 """
 
 
+@pytest.mark.slow
 def test_a_selection_a_load_and_a_prediction_leave_the_process_as_it_was(world, tmp_path):
     """In a process of its own, with MLflow's database still to be made."""
     options = world.options(methods=["head", "lora"], trials=2, finalist_seeds=1, epochs=2)
@@ -92,6 +93,7 @@ def test_a_selection_a_load_and_a_prediction_leave_the_process_as_it_was(world, 
     assert changed == {"select": {}, "load": {}, "predict": {}, "an error": {}}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_the_state_that_is_compared_would_show_a_change():
     program = STATE + (

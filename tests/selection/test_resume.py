@@ -60,6 +60,7 @@ def assert_each_thing_was_done_once(events, methods, trials, seeds, baselines=()
     assert len(of(events, SelectionEnded)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_mlflow")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_every_few_records_it_ends_with_what_an_uninterrupted_selection_finds(finished, tmp_path, seed):
@@ -93,6 +94,7 @@ def test_killed_every_few_records_it_ends_with_what_an_uninterrupted_selection_f
     assert pelt_automl.load(tmp_path / "out").predict(["good word1"]) == pelt_automl.load(finished.folder).predict(["good word1"])
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("without_mlflow")
 def test_a_trial_that_is_killed_after_its_rung_goes_on_from_its_own_weights(world, tmp_path):
     options = world.options(methods=["lora"], trials=1, finalist_seeds=1, epochs=8)
@@ -121,6 +123,7 @@ def test_a_trial_that_is_killed_after_its_rung_goes_on_from_its_own_weights(worl
     assert not (tmp_path / "killed" / "work").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_mlflow")
 def test_a_trial_that_waits_at_its_rung_still_waits_there_after_a_kill(world, tmp_path):
     options = world.options(methods=["lora"], trials=3, finalist_seeds=1, pack_size=1, patience=100)
@@ -217,6 +220,7 @@ class Process:
         assert self.process.wait() == -9
 
 
+@pytest.mark.slow
 def test_killed_three_times_with_kill_9_it_ends_as_if_nothing_had_happened(world, tmp_path):
     luck, folder, home = random.Random(7), tmp_path / "out", tmp_path / "home"
     Process(world, folder, home).kill_when("search", 1, delay=luck.uniform(0, 0.3))

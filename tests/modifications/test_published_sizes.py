@@ -1,4 +1,6 @@
-"""What holds of every method on every family that doesn't refuse it: its start, padding, what is kept, its gates."""
+"""What holds of every method at its published sizes: blind to padding, counted as it is kept, and its gates.
+
+How near the backbone methods start, and that a pack changes nothing: tests/conformance."""
 
 import functools
 
@@ -14,10 +16,7 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, check_supported, needs_own_pack, without_reparameterization
 from pelt_automl.modifications.gate import gate_values
 from pelt_automl.modifications.stacked import generator_for
-from tests.tiny import FAMILIES, random_ids, shared_backbone, tiny_config
-
-EXACT_IDENTITY = ("full", "head", "bitfit", "lora", "ia3")
-"""Methods whose papers start at the backbone's own output; how near the others start: tests/conformance/test_starts.py."""
+from tests.tiny import FAMILIES, by_structure, random_ids, shared_backbone, tiny_config
 
 DECODERS = ("gpt2", "opt", "opt-norm-last", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3")
 
@@ -41,14 +40,13 @@ BRIDGED = [name for name, method in METHODS.items() if any(m.form is Form.PEFT f
 BRIDGED_ON = ("bert", "gpt2", "t5", "deberta-v3")
 """One family of each kind is enough for what peft computes inside its own modules."""
 
-PAIRS = [(family, method) for family in FAMILIES for method in METHODS if method not in BRIDGED and not refusal(method, family)]
-BRIDGED_PAIRS = [(family, method) for family in BRIDGED_ON for method in BRIDGED if not refusal(method, family)]
-every_pair = pytest.mark.parametrize(("family", "method"), PAIRS)
-every_family = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", by_structure())
 
 
+@functools.cache
 def methods_on(family):
-    return [method for name, method in PAIRS + BRIDGED_PAIRS if name == family]
+    there = [name for name in METHODS if name not in BRIDGED or family in BRIDGED_ON]
+    return [name for name in there if not refusal(name, family)]
 
 
 def pack_of(family, *methods):
@@ -104,11 +102,11 @@ def _gates_of(output, slot):
     return {place: values[slots.tolist().index(slot)] for place, (slots, values) in output.gates.items() if slot in slots.tolist()}
 
 
-def assert_same(ours, theirs):
-    torch.testing.assert_close(ours[0], theirs[0], rtol=1e-4, atol=1e-5)
-    assert ours[1].keys() == theirs[1].keys()
+def assert_same(ours, theirs, method):
+    torch.testing.assert_close(ours[0], theirs[0], rtol=1e-4, atol=1e-5, msg=method)
+    assert ours[1].keys() == theirs[1].keys(), method
     for place, opened in ours[1].items():
-        torch.testing.assert_close(opened, theirs[1][place], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(opened, theirs[1][place], rtol=1e-5, atol=1e-6, msg=f"{method}: {place}")
 
 
 NO_HEADS = "no site heads: its attention adds terms of the relative positions"
@@ -122,7 +120,7 @@ REFUSED = {
 """By family: the methods of the papers that it refuses, and the reason's words."""
 
 
-@every_family
+@pytest.mark.parametrize("family", FAMILIES)
 def test_what_a_family_refuses_and_why(family):
     methods, reason = REFUSED.get(family, ((), ""))
     papers = ("full", "head", "bitfit", "lora", "adapter", "houlsby", "parallel-adapter", "scaled-parallel-adapter", "multi-head-adapter")
@@ -137,32 +135,19 @@ def test_a_refusal_names_the_sites_that_there_are():
     )
 
 
-@pytest.mark.parametrize(("family", "method"), [pair for pair in PAIRS if pair[1] in EXACT_IDENTITY])
-def test_a_method_starts_as_the_identity_where_its_paper_says_so(family, method):
-    ids, mask = a_batch(1)
-    ours, plain = pack_of(family, method)(ids, mask).logits, pack_of(family, "head")(ids, mask).logits
-    assert (ours - plain).abs().max() < 1e-6
+@every_family
+def test_padding_on_the_right_moves_neither_a_logit_nor_a_gate(family):
+    for method in methods_on(family):
+        narrow, wide, *_ = outcomes(family)[method]
+        assert_same(narrow, wide, method)
+        assert (narrow[0][0] - narrow[0][2]).abs().max() > 1e-4, method
 
 
-@pytest.mark.parametrize(("family", "method"), PAIRS + BRIDGED_PAIRS)
-def test_padding_on_the_right_moves_neither_a_logit_nor_a_gate(family, method):
-    narrow, wide, *_ = outcomes(family)[method]
-    assert_same(narrow, wide)
-    assert (narrow[0][0] - narrow[0][2]).abs().max() > 1e-4
-
-
-@pytest.mark.parametrize(("family", "method"), [pair for pair in PAIRS + BRIDGED_PAIRS if pair[0] in DECODERS])
-def test_padding_on_the_left_gives_a_decoder_the_same_logits_and_gates(family, method):
-    right, _, left = outcomes(family)[method]
-    assert_same(right, left)
-
-
-@every_pair
-def test_a_method_in_a_mixed_pack_computes_what_it_computes_alone(family, method):
-    pack, (ids, mask) = perturbed(pack_of(family, method)), a_batch(1)
-    with torch.no_grad():
-        output = pack(ids, mask)
-    assert_same(outcomes(family)[method][0], (output.logits[0], _gates_of(output, 0)))
+@pytest.mark.parametrize("family", by_structure(DECODERS))
+def test_padding_on_the_left_gives_a_decoder_the_same_logits_and_gates(family):
+    for method in methods_on(family):
+        right, _, left = outcomes(family)[method]
+        assert_same(right, left, method)
 
 
 def test_the_papers_token_mean_does_let_padding_move_a_gate():
@@ -189,21 +174,21 @@ ATTENTIONS = {  # attention modules with weights of their own, and the width of 
 }
 
 
-@every_pair
-def test_kept_weights_give_equal_logits_and_number_as_counted(family, method):
-    pack, (ids, mask) = perturbed(pack_of(family, method)), a_batch(1)
-    kept = pack.kept_weights(0)
-    modifications = pack.trials[0].modifications
-    deployed = Pack(pack.backbone, [PackTrial(without_reparameterization(modifications), seed=8)], outputs=3)
-    deployed.load_weights(0, kept)
-    with torch.no_grad():
-        torch.testing.assert_close(deployed(ids, mask).logits[0], outcomes(family)[method][0][0], rtol=1e-4, atol=1e-5)
-    counted = count_all(modifications, pack.backbone.shape, outputs=3)
-    assert sum(tensor.numel() for tensor in kept.values()) == counted.kept
+@every_family
+def test_kept_weights_give_equal_logits_and_number_as_counted(family):
     attentions, width = ATTENTIONS[family]
-    prefixes = sum(m.size * attentions * 2 * width for m in modifications if m.reparameterization)  # keys and values
-    trained = sum(tensor.numel() for tensor in pack.trained_weights(0).values())
-    assert trained == counted.kept - prefixes + counted.training_only
+    for method in (name for name in methods_on(family) if name not in BRIDGED):
+        pack, (ids, mask) = perturbed(pack_of(family, method)), a_batch(1)
+        kept, modifications = pack.kept_weights(0), pack.trials[0].modifications
+        deployed = Pack(pack.backbone, [PackTrial(without_reparameterization(modifications), seed=8)], outputs=3)
+        deployed.load_weights(0, kept)
+        with torch.no_grad():
+            torch.testing.assert_close(deployed(ids, mask).logits[0], outcomes(family)[method][0][0], rtol=1e-4, atol=1e-5, msg=method)
+        counted = count_all(modifications, pack.backbone.shape, outputs=3)
+        assert sum(tensor.numel() for tensor in kept.values()) == counted.kept, method
+        prefixes = sum(m.size * attentions * 2 * width for m in modifications if m.reparameterization)  # keys and values
+        trained = sum(tensor.numel() for tensor in pack.trained_weights(0).values())
+        assert trained == counted.kept - prefixes + counted.training_only, method
 
 
 GATED_LAYERS = {  # feed-forward sublayers and attentions that are passed through
@@ -216,7 +201,7 @@ GATED_LAYERS = {  # feed-forward sublayers and attentions that are passed throug
 }
 
 
-@pytest.mark.parametrize("family", [family for family, method in PAIRS if method == "unipelt-apl"])
+@pytest.mark.parametrize("family", by_structure(family for family in FAMILIES if not refusal("unipelt-apl", family)))
 def test_the_gates_of_apl_are_one_a_submodule_and_layer_and_start_near_one_half(family):
     ids = random_ids(1, 6, 8)
     output = pack_of(family, "unipelt-apl")(ids, torch.ones_like(ids))
