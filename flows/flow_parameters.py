@@ -1,22 +1,29 @@
-"""From a flow's parameters, which come from outside, to a selection's settings: names are checked and paths kept inside the roots."""
+"""A flow's parameters, made from the settings; as they come from outside, names are checked and paths kept inside the roots."""
 
+import inspect
 import os
 import re
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+
+from pydantic import Field
 
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.home import expanded
-from pelt_automl.settings import SelectionSettings
+from pelt_automl.options import known_names, settings_from
+from pelt_automl.settings import Knob, SelectionSettings, options
 
 TASK = re.compile(r"[A-Za-z0-9][\w-]*|hf:[\w-][\w.-]*/[\w-][\w.-]*(:[\w-][\w.-]*)?", re.ASCII)
 MODEL = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
-METHOD = re.compile(r"[a-z0-9][a-z0-9-]*")
 FOLDER = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 ALIAS = "minilm"
 """Comes before any folder of this name."""
-PATHS = ("data_dir", "train", "validation", "test")
+PATHS = tuple(name for name, knob in options().items() if knob.base is Path)
 """The parameters that are paths; `model` may be one too."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def data_roots() -> list[Path]:
@@ -45,38 +52,83 @@ def inside(path: str, roots: list[Path]) -> Path:
     return next((candidate for candidate in allowed if candidate.exists()), allowed[0])
 
 
-def checked_settings(**parameters: Any) -> SelectionSettings:
-    """The settings of one selection. Raises what `checked_options` raises, then `SettingsError` for what is wrong with the settings."""
-    options = checked_options(**parameters)
+def with_parameters(knobs: Mapping[str, Knob]) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+    """A flow's function gets a parameter for each knob in place of its ``**parameters``, with what Prefect's schema and form show of it."""
 
-    from pelt_automl.selection import settings_from
+    def made(work: Callable[P, Any]) -> Callable[P, Any]:
+        own = [each for each in inspect.signature(work).parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        work.__signature__ = inspect.Signature([*map(parameter, knobs.values()), *own])  # type: ignore[attr-defined]
+        helps = "\n".join(f"    {name}: {knob.help}" for name, knob in knobs.items())
+        before, args, after = inspect.cleandoc(work.__doc__ or "").partition("Args:\n")
+        work.__doc__ = f"{before}{args}{helps}\n{after}"
+        return work
 
-    return settings_from(**options)
+    return made
 
 
-def checked_options(**parameters: Any) -> dict[str, Any]:
-    """The parameters that were given, their names looked at and their paths resolved; one that is None or empty is left out.
+def parameter(knob: Knob) -> inspect.Parameter:
+    """A knob with its type, default, bounds, choices and unit, as pydantic writes them into a JSON schema."""
+    names = knob.choices or (known_names(knob.names) if knob.names not in ("", "tasks") else ())
+    kind: Any = Literal[names] if names else str if knob.base is Path else knob.base
+    bounds: dict[str, Any] = {"ge": knob.low, "gt": knob.above, "le": knob.high, "lt": knob.below}
+    if given := {name: bound for name, bound in bounds.items() if bound is not None}:
+        kind = Annotated[kind, Field(**given)]
+    if knob.nothing:
+        kind = kind | Literal[knob.nothing]
+    if knob.many or knob.several:
+        kind = list[kind] if knob.many else kind | list[kind]
+    if knob.many or knob.optional:
+        kind = kind | None
+    shown = Annotated[kind, Field(json_schema_extra={"unit": knob.unit_name} if knob.unit else None)]
+    default = [one if one is not None else knob.nothing for one in knob.default] or None if knob.many else knob.default
+    return inspect.Parameter(knob.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=shown)
 
-    Raises `SettingsError` with everything that is wrong with names and paths at once.
+
+def checked(make: Callable[..., T], own: Collection[str] = (), /, **parameters: Any) -> tuple[T, dict[str, Any]]:
+    """What `make` makes of a flow's parameters, and those in `own`, which aren't for it; names are looked at and paths resolved.
+
+    A parameter that is None or empty wasn't given. Raises `SettingsError` with everything that is wrong at once, with what `make` says.
     """
     given = {name: value for name, value in parameters.items() if value is not None and value != []}
     problems = _name_problems(given)
     roots = data_roots()
     for name in [*PATHS, *(["model"] if _is_path(given.get("model", "")) else [])]:
-        if name in given:
+        if isinstance(given.get(name), str | Path):
             try:
-                path = inside(str(given[name]), roots)
-                given[name] = str(path) if name == "model" else path
+                given[name] = str(inside(str(given[name]), roots))
             except SettingsError as error:
                 problems.append(f"{name} {error}")
+                given[name] = "refused"  # nothing is read
+    mine = {name: given.pop(name) for name in own if name in given}
+    try:
+        made = make(**given)
+    except SettingsError as error:
+        problems += error.problems
     if problems:
-        raise SettingsError(all_problems("the request", problems))
-    return given
+        raise SettingsError(all_problems("the request", problems), problems)
+    return made, mine
 
 
-def _is_path(model: str) -> bool:
+def checked_settings(**parameters: Any) -> SelectionSettings:
+    """The settings of one selection. Raises what `checked` raises."""
+    return checked(settings_from, **parameters)[0]
+
+
+def as_sent(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters that were checked, as a deployment's schema wants them: lists for ``a,b``, numbers for numbers in quotes."""
+    known, sent = options(), dict[str, Any]()
+    for name, value in parameters.items():
+        knob, read = known[name], known[name].converted(value)
+        if knob.many:
+            sent[name] = list(read) or [knob.nothing] * bool(value)
+        else:
+            sent[name] = value if knob.base is Path or read is None else read  # paths are the worker's matter; "full" is the schema's word
+    return sent
+
+
+def _is_path(model: Any) -> bool:
     """Whether a model's name can only be a folder. What lies where the worker happens to work has no say in it."""
-    return model.startswith((".", "/", "~")) or model.count("/") > 1
+    return isinstance(model, str) and (model.startswith((".", "/", "~")) or model.count("/") > 1)
 
 
 def _model_problems(model: str) -> list[str]:
@@ -91,19 +143,11 @@ def _model_problems(model: str) -> list[str]:
     return []
 
 
-def _name_problems(given: dict[str, Any]) -> list[str]:
-    names = [given["task"]] if "task" in given else given.get("tasks", [])
-    problems = [
-        f"task {name!r} isn't a task's name: letters, digits, - and _, or hf:owner/name[:config]"
-        for name in names
-        if not TASK.fullmatch(name)
-    ]
-    problems += _model_problems(given.get("model", ALIAS))
-    if "output" in given and not FOLDER.fullmatch(given["output"]):
-        problems.append(f"output {given['output']!r} isn't a folder's name: letters, digits, ., - and _; it lies in the program's home")
-    return problems + _method_problems("method", given.get("methods", [])) + _method_problems("baseline", given.get("baselines", []))
-
-
-def _method_problems(kind: str, names: list[str]) -> list[str]:
-    wrong = [name for name in names if not METHOD.fullmatch(name)]
-    return [f"{kind} {name!r} isn't a {kind}'s name: small letters, digits and -" for name in wrong]
+def _name_problems(given: Mapping[str, Any]) -> list[str]:
+    task, output, model = (given[name] if isinstance(given.get(name), str) else None for name in ("task", "output", "model"))
+    problems = _model_problems(model) if model else []
+    if task is not None and not TASK.fullmatch(task):
+        problems.append(f"task {task!r} isn't a task's name: letters, digits, - and _, or hf:owner/name[:config]")
+    if output is not None and not FOLDER.fullmatch(output):
+        problems.append(f"output {output!r} isn't a folder's name: letters, digits, ., - and _; it lies in the program's home")
+    return problems

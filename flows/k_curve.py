@@ -6,7 +6,7 @@ from prefect import tags
 
 from flows.clear_failures import step
 from flows.conduct import concluded, run_log
-from flows.flow_parameters import checked_options
+from flows.flow_parameters import checked
 from flows.run_display import LogDisplay
 from flows.run_page import leave_curve_artifacts, run_tags, tag_this_run, where
 
@@ -25,7 +25,7 @@ def select_at_each_k(**parameters: Any) -> Any:
     """The curve, with its report as an artifact. The answer has task, statement and folder."""
     from pelt_automl.curve import CurveRun, curve_settings, curve_text
 
-    settings = curve_settings(**checked_options(**parameters))
+    settings, _ = checked(curve_settings, **parameters)
     names = sorted({name for k in settings.ks for name in run_tags(settings.at(k, None))})
     tag_this_run(names)
     with tags(*names):

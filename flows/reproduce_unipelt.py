@@ -6,16 +6,17 @@ A run works through the open cells of its folder, each of which it holds while i
     prefect deployment run reproduce-unipelt/default --param model=minilm --param 'tasks=["rte","cola"]' --param 'ks=[100]'
 """
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.clear_failures import step
 from flows.conduct import concluded, conducted, run_log
-from flows.flow_parameters import checked_options
+from flows.flow_parameters import checked, with_parameters
 from flows.run_page import not_in_the_way, reproduction_name, tag_this_run
 from pelt_automl.home import home
+from pelt_automl.settings import reproduction_options
 
 if TYPE_CHECKING:
     from pelt_automl.reproduction import Reproduction, Table
@@ -29,55 +30,37 @@ def train_open_cells(reproduction: "Reproduction") -> "Table":
 
 @flow(name="reproduce-unipelt", flow_run_name=reproduction_name)
 @conducted
+@with_parameters(reproduction_options())
 def reproduce_unipelt(
+    *,
     model: str | None = None,
-    tasks: list[str] | None = None,
-    ks: list[int | Literal["full"]] | None = None,
-    seeds: list[int] | None = None,
-    methods: list[str] | None = None,
-    epochs: float | None = None,
-    evaluations: int | None = None,
-    select_most: int | None = None,
-    report_most: int | None = None,
-    batch_size: int | None = None,
-    dropout: float | None = None,
     data_dir: str | None = None,
     output: str | None = None,
     seconds: float | None = None,
     retry_failed: bool = False,
+    **parameters: Any,
 ) -> Any:  # a state that has a dictionary
     """Run the UniPELT paper's protocol on a model; what an earlier run has finished isn't done again.
 
     Args:
         model: Hub name of a pretrained encoder, a folder inside the worker's data folders, or ``minilm``; the paper's when it isn't given.
-        tasks: Of the paper's eight GLUE tasks; all when none is given.
-        ks: Training examples, ``full`` for all; 100, 500, 1000 and full when none is given.
-        seeds: Data seeds; 0 to 4 when none is given.
-        methods: Rows of the paper's tables; each where the paper prints it when none is given.
-        epochs: Length of a training in passes over its data.
-        evaluations: Times that select is evaluated in a training.
-        select_most: Examples to select on, at most.
-        report_most: Examples to report on, at most.
-        batch_size: Examples a step and training.
-        dropout: Dropout inside the backbone.
         data_dir: Folder with one folder a task, inside the worker's data folders.
         output: Name of the folder in ``reproductions`` of the program's home; the model's name when it isn't given.
         seconds: Limit on this run; another run with the same parameters resumes it.
         retry_failed: Whether runs that failed in an earlier flow run are trained again.
+        **parameters: One for each knob of `pelt_automl.settings.reproduction_options`.
 
     Returns:
         Runs that are finished, those that the protocol has, and the folder.
     """
-    given = checked_options(**locals())
-
     from pelt_automl.reproduction import MODEL, Reproduction, markdown, protocol_from, terminal_text  # torch
 
-    place, model = given.pop("output", None), given.pop("model", MODEL)
-    whole = {name: given.pop(name) for name in ("data_dir", "seconds", "retry_failed") if name in given}
-    protocol = protocol_from(**given)
+    whole = {"model": model, "data_dir": data_dir, "output": output, "seconds": seconds, "retry_failed": retry_failed}
+    protocol, own = checked(protocol_from, whole, **parameters, **whole)
+    place, model = own.pop("output", None), own.pop("model", MODEL)
     tag_this_run([f"model:{model}"])
     folder = home() / "reproductions" / place if place else None
-    reproduction = Reproduction.open(protocol, model, output=folder, say=run_log().info, **whole)
+    reproduction = Reproduction.open(protocol, model, output=folder, say=run_log().info, **own)
     table = train_open_cells(reproduction)
     not_in_the_way(create_markdown_artifact)(markdown(table), key="reproduced-unipelt", description=f"UniPELT's tables on {model}")
     statement = f"{table.finished} of {table.wanted} runs are finished, in {reproduction.folder.path}"

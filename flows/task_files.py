@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from prefect.exceptions import ParameterTypeError
 
-from flows.flow_parameters import checked_settings, data_roots, inside
-from flows.select_pelt import select_pelt
+from flows.flow_parameters import as_sent, checked_settings, data_roots, inside
 from pelt_automl.errors import PeltError, SettingsError, all_problems
 from pelt_automl.home import home
 from pelt_automl.records import SelectionStarted, read
 from pelt_automl.selection import Asked, asked_of
 
-ALLOWED = sorted(select_pelt.parameters.properties)
-"""A task file's fields are the parameters of the flow that it starts."""
 ENDINGS = (".yaml", ".yml")
 """What a task file's name ends with."""
 
@@ -29,7 +25,7 @@ class TaskFile:
     name: str
     """The file's name without its ending."""
     parameters: dict[str, Any]
-    """What `select_pelt` is called with."""
+    """What the deployment of `select_pelt` is started with."""
     asked: Asked
     """The question and the effort."""
 
@@ -56,15 +52,11 @@ def read_task_file(path: Path) -> TaskFile:
         raise SettingsError(f"{what} can't be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):
         raise SettingsError(f"{what} must hold lines 'name: value' (task, model, k, seconds, ...); it holds {type(fields).__name__}")
-    problems = [f"unknown field {name!r}; there are {', '.join(ALLOWED)}" for name in fields if name not in ALLOWED]
-    known = {name: value for name, value in fields.items() if name in ALLOWED}
     try:
-        settings = checked_settings(**select_pelt.validate_parameters(known))
-    except (SettingsError, ParameterTypeError) as error:
-        raise SettingsError(all_problems(what, [*problems, str(error)])) from error
-    if problems:
-        raise SettingsError(all_problems(what, problems))
-    return TaskFile(path.stem, known, asked_of(settings))
+        settings = checked_settings(**fields)
+    except SettingsError as error:
+        raise SettingsError(all_problems(what, error.problems), error.problems) from error
+    return TaskFile(path.stem, as_sent(fields), asked_of(settings))
 
 
 def due_files(folder: str) -> list[Due]:

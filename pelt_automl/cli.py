@@ -123,7 +123,7 @@ def _option(knob: Knob) -> inspect.Parameter:
         f"{knob.flag}/--no-{knob.flag[2:]}" if knob.base is bool else knob.flag,
         rich_help_panel=knob.panel,
         help=(f"{knob.help} ({'each ' * knob.many}{knob.allowed()})" if knob.allowed() else knob.help).replace("[", "\\["),
-        metavar=f"<{'choice' if knob.choices else 'list' if knob.many else knob.base.__name__.lower()}>",
+        metavar=f"<{'list' if knob.many else 'choice' if knob.choices else knob.base.__name__.lower()}>",
         autocompletion=_completion(knob),
     )
     default = knob.default if knob.base is bool or knob.default in (None, ()) else knob.text(knob.default)
@@ -131,15 +131,19 @@ def _option(knob: Knob) -> inspect.Parameter:
     return inspect.Parameter(knob.name, inspect.Parameter.KEYWORD_ONLY, default=default or None, annotation=Annotated[kind, about])
 
 
-def _with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with an option for each knob in place of its ``**options``."""
-    own = [each for each in inspect.signature(command).parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    command.__signature__ = inspect.Signature([*map(_option, settings.options().values()), *own])  # type: ignore[attr-defined]
-    return command
+def _with_options(knobs: dict[str, Knob]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command gets an option for each knob in place of its ``**options``."""
+
+    def made(command: Callable[..., None]) -> Callable[..., None]:
+        own = [each for each in inspect.signature(command).parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        command.__signature__ = inspect.Signature([*map(_option, knobs.values()), *own])  # type: ignore[attr-defined]
+        return command
+
+    return made
 
 
 @app.command()
-@_with_options
+@_with_options(settings.options())
 def select(
     *,
     output: Annotated[
@@ -403,39 +407,24 @@ def predict(
 
 
 @app.command("reproduce-unipelt")
+@_with_options(settings.reproduction_options())
 def reproduce_unipelt(
+    *,
     model: Annotated[str | None, typer.Option(help="A Hub name, a local folder, or minilm. Default: the paper's BERT-base.")] = None,
-    tasks: Annotated[str | None, typer.Option(help="Tasks: sst2,mrpc,.... Default: the paper's eight.")] = None,
-    ks: Annotated[str | None, typer.Option(help="Numbers of training examples. Default: 100,500,1000,full.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Data seeds. Default: 0,1,2,3,4.")] = None,
-    methods: Annotated[
-        str | None, typer.Option(help="Rows of its tables: lora,unipelt-apl,.... Default: each where it is printed.")
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(help="Length of a training in passes over the data. Default: 50.")] = None,
-    evaluations: Annotated[int | None, typer.Option(help="Number of evaluations on select. Default: once an epoch.")] = None,
-    select_most: Annotated[int | None, typer.Option(help="Maximum examples to select on. Default: 1,000.")] = None,
-    report_most: Annotated[int | None, typer.Option(help="Maximum examples to report on. Default: all.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Batch size per training. Default: 16.")] = None,
-    dropout: Annotated[float | None, typer.Option(help="Dropout inside the backbone. Default: none.")] = None,
-    pack_size: Annotated[int | None, typer.Option(help="Maximum number of trainings in a pack.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, bf16 or fp32.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads on a processor.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with DIR/TASK/train.jsonl and so on. Used before the Hub.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help=settings.options()["data_dir"].help)] = None,
     seconds: Annotated[float | None, typer.Option(help="Time limit. Run the same command again to resume.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train runs again that failed in an earlier start.")] = False,
     output: Annotated[Path | None, typer.Option(help="Folder to write to; several processes can share it.")] = None,
     verbose: Verbose = False,
+    **options: Any,
 ) -> None:
     """Run the UniPELT paper's experiments on a model, and compare its printed tables with what came out."""
-    protocol_options = ("tasks", "ks", "seeds", "methods", "epochs", "evaluations", "select_most", "report_most")
-    training_options = ("batch_size", "dropout", "pack_size", "precision", "threads")
-    given = {name: value for name, value in locals().items() if name in protocol_options + training_options}
     from pelt_automl.reproduction import MODEL, Reproduction, protocol_from, terminal_text
 
     _be_verbose(verbose)
     started = time.monotonic()
     reproduction = Reproduction.open(
-        protocol_from(**given),
+        protocol_from(**options),
         model or MODEL,
         data_dir=data_dir,
         output=output,

@@ -1,22 +1,18 @@
 """The flat options that the command line, Python, the flows and task files share, as settings."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.methods import BASELINES, METHODS
-from pelt_automl.settings import ALL, PARTS, SearchSettings, SelectionSettings, knobs_of, options
+from pelt_automl.settings import ALL, PARTS, Knob, SearchSettings, SelectionSettings, knobs_of, options
 
 
-def settings_from(**given: Any) -> SelectionSettings:
-    """Settings from flat options, those of `pelt_automl.settings.options`; None means not given.
-
-    Each takes text too, as it is typed: ``k="full"``, ``methods="lora,adapter"``. ``seed`` seeds search and splits alike.
-    Raises `SettingsError` with everything that is wrong: unknown options and names, and whatever the settings themselves refuse.
-    """
-    known, values, problems = options(), dict[str, Any](), list[str]()
+def read_options(given: Mapping[str, Any], known: Mapping[str, Knob]) -> tuple[dict[str, Any], list[str]]:
+    """What was given, each as its option's type; and what is no option, or in the home of a user who isn't there."""
+    values, problems = dict[str, Any](), list[str]()
     for name, value in given.items():
         if name not in known:
             problems.append(f"there is no option {name!r}" + (did_you_mean(name, known) or f"; there are {', '.join(sorted(known))}"))
@@ -30,6 +26,16 @@ def settings_from(**given: Any) -> SelectionSettings:
             except SettingsError as error:
                 problems.append(f"{name} is {value!r}: {error}")
                 values[name] = Path(value)
+    return values, problems
+
+
+def settings_from(**given: Any) -> SelectionSettings:
+    """Settings from flat options, those of `pelt_automl.settings.options`; None means not given.
+
+    Each takes text too, as it is typed: ``k="full"``, ``methods="lora,adapter"``. ``seed`` seeds search and splits alike.
+    Raises `SettingsError` with everything that is wrong: unknown options and names, and whatever the settings themselves refuse.
+    """
+    values, problems = read_options(given, options())
     problems += _unknown("method", values.get("methods", ()), METHODS, BASELINES, ALL)
     problems += _unknown("baseline", values.get("baselines", ()), BASELINES, METHODS, "none")
     least = values.get("finalist_seeds")
@@ -72,6 +78,8 @@ def _unknown(what: str, names: Any, known: Iterable[str], others: Iterable[str],
             it, other = ("a method that is tuned", "baseline") if what == "method" else ("a baseline", "method")
             is_one = "a baseline" if what == "method" else "a method that is tuned"
             problems.append(f"{name!r} isn't {it} but {is_one}: name it with --{other}s {name} (in Python: {other}s)")
+        elif name == word:
+            problems.append(f"{word!r} stands alone; {what}s has {', '.join(names)}")
         elif name not in known:
             problems.append(f"unknown {what} {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}, or {word}")
     return problems

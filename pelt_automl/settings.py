@@ -6,7 +6,8 @@ Impossible values are reported all at once as a `SettingsError` when the datacla
 
 import math
 import numbers
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -33,7 +34,8 @@ ALL = "all"
 
 DATA, TRAINING, SEARCH = "Task and data", "Model and training", "Search"
 LIMITS, VERDICT = "Limits on configurations", "Verdict"
-PANELS = (DATA, TRAINING, SEARCH, LIMITS, VERDICT)
+PROTOCOL = "Protocol"
+PANELS = (PROTOCOL, DATA, TRAINING, SEARCH, LIMITS, VERDICT)
 """Groups of options, in the order of help and docs."""
 
 
@@ -69,9 +71,9 @@ class Knob:
         return "--" + self.name.replace("_", "-")
 
     @property
-    def optional(self) -> bool:
-        """Whether None is a value."""
-        return NoneType in get_args(self.kind)
+    def unit_name(self) -> str:
+        """The unit by itself: ``seconds``, ``share of the training``."""
+        return f"share {self.unit}" if self.unit.startswith("of ") else self.unit
 
     @property
     def many(self) -> bool:
@@ -79,25 +81,34 @@ class Knob:
         return get_origin(self.kind) is tuple
 
     @property
+    def optional(self) -> bool:
+        """Whether None is a value; of a list, whether each may be None."""
+        return NoneType in get_args(self._each)
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """The values of an enumeration, else nothing."""
-        return get_args(self._one) if get_origin(self._one) is Literal else ()
+        return get_args(self._some) if get_origin(self._some) is Literal else ()
 
     @property
     def base(self) -> type:
         """``int``, ``float``, ``bool``, ``str`` or ``Path``: of a value, or of each of a list."""
-        return str if self.choices else cast("type", self._one)
+        return str if self.choices else cast("type", self._some)
 
     @property
-    def _one(self) -> Any:
-        return next((each for each in get_args(self.kind) if each is not NoneType), None) if self.many or self.optional else self.kind
+    def _each(self) -> Any:
+        return get_args(self.kind)[0] if self.many else self.kind
+
+    @property
+    def _some(self) -> Any:
+        return next(one for one in get_args(self._each) if one is not NoneType) if self.optional else self._each
 
     def text(self, value: Any) -> str:
         """A value as it is typed."""
         if value is None or value == ():
             return self.nothing
-        if self.many:
-            return ",".join(map(str, value))
+        if isinstance(value, tuple):
+            return ",".join(map(self.text, value))
         return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
     def converted(self, value: Any) -> Any:
@@ -105,17 +116,17 @@ class Knob:
 
         Raises `SettingsError` for a path in the home of a user who isn't there.
         """
-        if self.nothing and isinstance(value, str) and value.strip().lower() == self.nothing:
-            return () if self.many else None
         if not self.many:
             return self._converted(value)
         parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-        if not isinstance(parts, Iterable):
+        if not isinstance(parts, Iterable) or isinstance(parts, Mapping):
             return value
         found = tuple(str(part) if self.base is str else self._converted(part) for part in parts)
-        return () if tuple(map(str.lower, map(str, found))) == (self.nothing,) else found
+        return () if self.nothing and [str(one).lower() for one in found] == [self.nothing] else found
 
     def _converted(self, value: Any) -> Any:
+        if self.optional and self.nothing and isinstance(value, str) and value.strip().lower() == self.nothing:
+            return None
         if self.base is Path and isinstance(value, str | Path):
             return expanded(value).absolute()
         if self.base is str and isinstance(value, Path):
@@ -128,15 +139,13 @@ class Knob:
 
     def problems(self, value: Any) -> list[str]:
         """What is wrong with a value; nothing where it is one of this knob's."""
-        if value is None and self.optional:
-            return []
         if not self.many:
             return [] if self._fits(value) else [f"{self.name} is {value!r}; it must be {self.expected(value)}"]
         if not isinstance(value, tuple | list):
             kind = "names" if self.base is str else "numbers"
             return [f"{self.name} is {value!r}; it must be a list of {kind}{self._such_as()}{self._or_nothing()}"]
         found = [f"{self.name} has {one!r}; each must be {self.expected(one)}" for one in value if not self._fits(one)]
-        if self.names and len(set(value)) < len(value):
+        if any(one in value[:index] for index, one in enumerate(value)):
             found.append(f"{self.name} {list(value)} names one twice")
         return found
 
@@ -145,7 +154,7 @@ class Knob:
         words = {str: "text", bool: "true or false", Path: "a path", int: "a whole number", float: "a finite number"}[self.base]
         if allowed := self.allowed():
             words = allowed if self.choices or self._is_number(value) else f"{words}{', ' if self.base is int else ' '}{allowed}"
-        return words + ("" if self.many else self._or_nothing())
+        return words + (self._or_nothing() if self.optional else "")
 
     def allowed(self) -> str:
         """``auto, bf16 or fp32``, ``from 1 to 1024 trials``, ``above 0``; empty where anything is."""
@@ -170,6 +179,8 @@ class Knob:
         return isinstance(value, kinds) and not isinstance(value, bool) and abs(value) < math.inf  # so NaN is none, either
 
     def _fits(self, value: Any) -> bool:
+        if value is None and self.optional:
+            return True
         if self.choices:
             return isinstance(value, str) and value in self.choices
         if self.base in (int, float):
@@ -491,9 +502,64 @@ PARTS: dict[str, Any] = {"task": TaskSettings, "training": TrainingSettings, "se
 
 
 def options() -> dict[str, Knob]:
-    """Every knob by its name, flat, panel by panel; the seed, which two parts have, is one."""
+    """Every knob of a selection by its name, flat, panel by panel; the seed, which two parts have, is one."""
     found = {each.name: each for kind in (SelectionSettings, *PARTS.values()) for each in knobs_of(kind)}
     return dict(sorted(found.items(), key=lambda item: PANELS.index(item[1].panel)))
+
+
+@dataclass(frozen=True)
+class ProtocolSettings(Checked):
+    """Which of UniPELT's experiments are run again."""
+
+    tasks: tuple[Literal["sst2", "mrpc", "cola", "rte", "qnli", "stsb", "mnli", "qqp"], ...] = knob(
+        ("sst2", "mrpc", "cola", "rte", "qnli", "stsb", "mnli", "qqp"), "Tasks of the paper's tables, in their order.", PROTOCOL
+    )
+    ks: tuple[int | None, ...] = knob(
+        (100, 500, 1000, None), "Numbers of training examples, or full.", PROTOCOL, low=SMALLEST_K, nothing="full"
+    )
+    seeds: tuple[int, ...] = knob(
+        (0, 1, 2, 3, 4),
+        "Data seeds. Each shuffles the training data: the first K are trained on, the next 1,000 selected on.",
+        PROTOCOL,
+        low=0,
+        high=LARGEST_SEED,
+    )
+    methods: tuple[str, ...] = knob(
+        (), "Rows of its tables: lora,unipelt-apl,.... at every K. Default: each where it is printed.", PROTOCOL
+    )
+    evaluations: int | None = knob(
+        None, "Number of evaluations on select in a training, equally far apart. Default: once an epoch.", PROTOCOL, low=1
+    )
+    select_most: int | None = knob(
+        None, "Maximum examples to select on, of the 1,000 that follow the K. Default: all.", PROTOCOL, unit="examples", low=1
+    )
+    report_most: int | None = knob(
+        None, "Maximum examples to report on, the same ones for all runs. Default: all.", PROTOCOL, unit="examples", low=1
+    )
+
+    def rules(self) -> tuple[Rule, ...]:
+        """Of the lists that say which runs there are."""
+        return tuple((bool(getattr(self, name)), f"name at least one of the {name}") for name in ("tasks", "ks", "seeds"))
+
+
+PAPER_TRAINING = TrainingSettings(
+    batch_size=16,
+    max_length=PAPER_LENGTH,
+    epochs=50,
+    min_steps=1,
+    max_steps=sys.maxsize,
+    warmup=0.0,
+    patience=10,
+    head_start="random",
+)
+"""The training of UniPELT's experiments, without dropout in the backbone, so that a run ends the same in any pack."""
+
+
+def reproduction_options() -> dict[str, Knob]:
+    """Every knob of a reproduction by its name: of its protocol, and of the training, with the paper's defaults."""
+    training = {each.name: replace(each, default=getattr(PAPER_TRAINING, each.name)) for each in knobs_of(TrainingSettings)}
+    shown = ("epochs", "batch_size", "dropout", "pack_size", "precision", "threads")
+    return {each.name: each for each in knobs_of(ProtocolSettings)} | {name: training[name] for name in shown}
 
 
 def is_curve(k: Any) -> bool:

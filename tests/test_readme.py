@@ -19,7 +19,7 @@ from pelt_automl.cli import app
 from pelt_automl.methods import METHODS, STANDARD
 from pelt_automl.recommendation import Recommendation
 from pelt_automl.search.finalists import FAR_POINTS
-from pelt_automl.settings import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings
+from pelt_automl.settings import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings, options, reproduction_options
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED = {"benchmarks.md", "gate-validity.md", "selection-quality.md", "speed.md", "verdict.md"}
@@ -96,7 +96,10 @@ def flow_parameters(entrypoint):
     path, name = entrypoint.split(":")
     tree = ast.parse((ROOT / path).read_text())
     function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
-    return {argument.arg for argument in function.args.args}
+    made = function.args.kwarg and (
+        reproduction_options() if "reproduction_options" in ast.unparse(function.decorator_list[-1]) else options()
+    )
+    return {argument.arg for argument in (*function.args.args, *function.args.kwonlyargs)} | set(made or ())
 
 
 def flow_name(entrypoint):

@@ -72,6 +72,9 @@ def test_a_number_outside_of_its_range_is_refused_by_its_name(name, value):
         ({"rungs": 0.5}, "rungs is 0.5; it must be a list of numbers such as 0.25,0.5, or 'none'"),
         ({"race": "no"}, "race is 'no'; it must be true or false"),
         ({"portfolio": 1}, "portfolio is 1; it must be true or false"),
+        ({"methods": "lora,all"}, "'all' stands alone; methods has lora, all"),
+        ({"baselines": "none,probe"}, "'none' stands alone; baselines has none, probe"),
+        ({"methods": "lora,lora"}, "methods ['lora', 'lora'] names one twice"),
         ({"sampler": "grid"}, "sampler is 'grid'; it must be tpe, gp, cmaes or random"),
         ({"precision": 16}, "precision is 16; it must be auto, bf16 or fp32"),
         ({"kind": "ranking"}, "kind is 'ranking'; it must be classification or regression"),
@@ -125,7 +128,7 @@ def test_numbers_of_numpy_are_numbers():
 def test_the_reproductions_numbers_are_refused_with_those_of_its_training():
     with pytest.raises(SettingsError) as found:
         protocol_from(evaluations=math.nan, select_most=2.5, report_most=-1, batch_size=0, threads=0, seeds="0,-1", ks="8")
-    named = ("evaluations is nan", "select_most is 2.5", "report_most is -1", "batch_size is 0", "threads is 0", "seed is -1", "k is 8")
+    named = ("evaluations is nan", "select_most is 2.5", "report_most is -1", "batch_size is 0", "threads is 0", "seeds has -1", "ks has 8")
     assert [part for part in named if part not in str(found.value)] == []
 
 

@@ -5,42 +5,23 @@ them from the paper, and 50 epochs from memory of its appendix. What is done oth
 """
 
 import math
-import re
-import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.methods import METHODS
+from pelt_automl.options import did_you_mean, read_options
 from pelt_automl.records import HyperParameters
-from pelt_automl.settings import LARGEST_SEED, PAPER_LENGTH, SMALLEST_K, TrainingSettings
+from pelt_automl.settings import PAPER_TRAINING, ProtocolSettings, Rule, TrainingSettings, knobs_of
 from pelt_automl.training.schedule import TrainingPlan, wanted_steps
 
 K = int | None
 """Training examples; None for all there are."""
 
-TASKS = ("sst2", "mrpc", "cola", "rte", "qnli", "stsb", "mnli", "qqp")
-"""In the order of the paper's tables."""
-
-KS: tuple[K, ...] = (100, 500, 1000, None)
-
-SEEDS = (0, 1, 2, 3, 4)
-"""Data seeds: the paper has five and doesn't say which."""
+TASKS, KS = ProtocolSettings.tasks, ProtocolSettings.ks
 
 MODEL = "bert-base-uncased"
-
-TRAINING = TrainingSettings(
-    batch_size=16,
-    max_length=PAPER_LENGTH,
-    epochs=50,
-    min_steps=1,
-    max_steps=sys.maxsize,
-    warmup=0.0,
-    patience=10,
-    head_start="random",
-)
-"""The paper's training, without dropout in the backbone, so that a run ends the same in any pack."""
 
 BY_RUN = ("tasks", "ks", "seeds", "methods")
 """What of a protocol says which runs there are; all else is the same for each of them."""
@@ -111,28 +92,18 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class Protocol(ProtocolSettings):
     """Which runs there are, and what is the same for all of them."""
 
-    tasks: tuple[str, ...] = TASKS
-    ks: tuple[K, ...] = KS
-    seeds: tuple[int, ...] = SEEDS
-    """Each shuffles the training data: the first K are trained on, the next 1,000 selected on."""
-    methods: tuple[str, ...] = ()
-    """Names of `PAPER_METHODS`, at every K; empty: each where the paper prints it."""
-    training: TrainingSettings = TRAINING
-    evaluations: int | None = None
-    """Times that select is evaluated in a training, equally far apart; None: once an epoch."""
-    select_most: int | None = None
-    """Examples to select on at most, of the 1,000 that follow the K; None: all of them."""
-    report_most: int | None = None
-    """Examples of the report split that are scored at most, the same ones for all runs; None: all."""
+    training: TrainingSettings = PAPER_TRAINING
     training_seed: int = 42
     """Seed of initialization and order in every run (HF's default): only the data change with the data seed, as in the paper."""
 
-    def __post_init__(self) -> None:
-        if problems := _problems({name: getattr(self, name) for name in _CHECKED}):
-            raise SettingsError(all_problems("the reproduction", problems))
+    def rules(self) -> tuple[Rule, ...]:
+        """Of the lists, and of the methods' names."""
+        there = f"there are {', '.join(PAPER_METHODS)}"
+        strange = [name for name in self.methods if name not in PAPER_METHODS]
+        return (*super().rules(), *((False, f"there is no method {one!r}{did_you_mean(one, PAPER_METHODS)}; {there}") for one in strange))
 
     def cells(self) -> Iterator[Cell]:
         """All cells, seed after seed, so that a table of one seed is there before the next begins."""
@@ -173,30 +144,6 @@ class Protocol:
         return [f"{name.replace('_', ' ')} {_word(name, mine[name])} (paper: {_word(name, paper[name])})" for name in differing]
 
 
-_CHECKED = (*BY_RUN, "evaluations", "select_most", "report_most")
-
-
-def _problems(values: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with a protocol's values, all of `_CHECKED`."""
-    problems = [f"there is no task {task!r}; the paper has {', '.join(TASKS)}" for task in values["tasks"] if task not in TASKS]
-    problems += [
-        f"there is no method {name!r}; there are {', '.join(PAPER_METHODS)}" for name in values["methods"] if name not in PAPER_METHODS
-    ]
-    problems += [f"k is {k}; it must be at least {SMALLEST_K}, or 'full'" for k in values["ks"] if k is not None and k < SMALLEST_K]
-    problems += [f"seed is {seed}; it must be from 0 to {LARGEST_SEED}" for seed in values["seeds"] if not 0 <= seed <= LARGEST_SEED]
-    for name in BY_RUN:
-        listed = values[name]
-        if not listed and name != "methods":
-            problems.append(f"name at least one of the {name}")
-        if len(set(listed)) < len(listed):
-            problems.append(f"the {name} name one twice")
-    for name in ("evaluations", "select_most", "report_most"):
-        value = values[name]
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            problems.append(f"{name} is {value!r}; it must be a whole number, at least 1")
-    return problems
-
-
 def _flat(shared: Mapping[str, Any]) -> dict[str, Any]:
     return {**shared["training"], **{name: value for name, value in shared.items() if name != "training"}}
 
@@ -212,37 +159,17 @@ def protocol_from(**options: Any) -> Protocol:
 
     Raises `SettingsError` with everything that is wrong at once.
     """
-    given = {name: value for name, value in options.items() if value is not None}
-    training = {item.name: given.pop(item.name) for item in fields(TrainingSettings) if item.name in given}
-    unreadable: dict[str, str] = {}
-    for name in (name for name in BY_RUN if name in given):
-        given[name] = _list(given[name])
-        if name in ("ks", "seeds"):
-            given[name], wrong = _whole_numbers(name, given[name])
-            unreadable |= {name: wrong} if wrong else {}
-    problems = list(unreadable.values())
-    checked = TRAINING
+    values, problems = read_options(options, {each.name: each for kind in (TrainingSettings, Protocol) for each in knobs_of(kind)})
+    training = {each.name: values.pop(each.name) for each in knobs_of(TrainingSettings) if each.name in values}
+    made, trained = Protocol(), PAPER_TRAINING
     try:
-        checked = TrainingSettings(**(asdict(TRAINING) | training))
+        trained = replace(trained, **training)
     except SettingsError as error:
-        problems.append(str(error))
-    readable = {name: value for name, value in given.items() if name not in unreadable}
-    problems += _problems({name: getattr(Protocol, name) for name in _CHECKED} | readable)
+        problems += error.problems
+    try:
+        made = Protocol(training=trained, **values)
+    except SettingsError as error:
+        problems += error.problems
     if problems:
-        raise SettingsError(all_problems("the reproduction", problems))
-    return Protocol(training=checked, **given)
-
-
-def _list(value: Any) -> tuple[str, ...]:
-    parts = value.split(",") if isinstance(value, str) else [str(part) for part in value]
-    return tuple(part.strip() for part in parts if part.strip())
-
-
-def _whole_numbers(name: str, parts: tuple[str, ...]) -> tuple[tuple[K, ...], str]:
-    """The numbers, and what can't be read as one."""
-    numbers = [None if name == "ks" and part.lower() == "full" else part for part in parts]
-    wrong = [part for part in numbers if part is not None and not re.fullmatch(r"-?\d+", part)]
-    expected = "whole numbers or 'full'" if name == "ks" else "whole numbers"
-    if wrong:
-        return (), f"{name} has {', '.join(wrong)}; expected {expected}"
-    return tuple(None if part is None else int(part) for part in numbers), ""
+        raise SettingsError(all_problems("the reproduction", problems), problems)
+    return made

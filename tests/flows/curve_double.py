@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pelt_automl.home import home
+from pelt_automl.options import settings_from
 from pelt_automl.settings import SelectionSettings
-from tests.flows.selection_double import settings_from
 
 
 @dataclass(frozen=True)

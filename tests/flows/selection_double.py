@@ -17,20 +17,8 @@ from pelt_automl.records import (
     VerdictReached,
     to_json,
 )
-from pelt_automl.settings import SearchSettings, SelectionSettings, TaskSettings
+from pelt_automl.settings import SelectionSettings
 from pelt_automl.tasks import name_and_hash
-
-TASK_FIELDS = set(TaskSettings.__dataclass_fields__)
-SEARCH_FIELDS = {"methods", "trials", "seconds", "equivalence", "prefer", "seed"}
-
-
-def settings_from(**options):
-    options["k"] = None if options.get("k") == "full" else options.get("k")
-    task = {name: options[name] for name in TASK_FIELDS & set(options)}
-    search = {name: options[name] for name in SEARCH_FIELDS & set(options)}
-    search["methods"] = tuple(search.get("methods", ()))
-    task["text_columns"] = tuple(task.get("text_columns", ()))
-    return SelectionSettings(TaskSettings(**task), options.get("model", "minilm"), search=SearchSettings(**search))
 
 
 @dataclass(frozen=True)

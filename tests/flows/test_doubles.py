@@ -4,7 +4,6 @@ import inspect
 
 import pytest
 
-import pelt_automl.selection
 from pelt_automl.curve import CurveRun
 from pelt_automl.records import VerdictReached
 from pelt_automl.selection import Selection
@@ -26,8 +25,5 @@ def test_what_a_flow_calls_of_the_double_can_be_called_of_the_real_one(double, r
         assert set(parameters(getattr(double, name))) <= set(known), name
 
 
-def test_the_double_reads_the_same_options():
-    options = {"task": "qnli", "k": 100, "methods": ["lora"], "seconds": 60.0, "model": "bert"}
-    real, double = pelt_automl.selection.settings_from(**options), selection_double.settings_from(**options)
-    assert (double.task, double.model, double.search.methods) == (real.task, real.model, real.search.methods)
+def test_the_verdict_of_the_double_is_one():
     assert isinstance(selection_double.verdict(), VerdictReached)

@@ -1,10 +1,15 @@
 import os
 import re
+from contextlib import nullcontext
 
+import jsonschema
 import pytest
 
 from flows.flow_parameters import checked_settings, inside
+from flows.select_pelt import select_pelt
 from pelt_automl.errors import SettingsError
+from pelt_automl.methods import METHODS
+from pelt_automl.settings import is_curve, options
 
 
 @pytest.fixture
@@ -35,8 +40,7 @@ def test_baselines_are_named_left_to_the_default_or_left_out(roots):
     assert checked_settings(task="qnli", baselines=["none"]).search.baselines == ()
     every = ("probe", "bag-of-words", "neighbors")
     assert checked_settings(task="qnli", baselines=[]).search.baselines == checked_settings(task="qnli").search.baselines == every
-    with pytest.raises(SettingsError, match=r"baseline '\.\./probe' isn't a baseline's name"):
-        checked_settings(task="qnli", baselines=["../probe"])
+    assert checked_settings(task="qnli", baselines="probe,neighbors").search.baselines == ("probe", "neighbors")
     with pytest.raises(SettingsError, match="there are probe, bag-of-words, neighbors, or none"):
         checked_settings(task="qnli", baselines=["nothing"])
 
@@ -110,9 +114,54 @@ def test_everything_that_is_wrong_is_said_at_once(roots):
     assert str(caught.value).splitlines() == [
         "the request has 3 problems:",
         "  - task 'a b' isn't a task's name: letters, digits, - and _, or hf:owner/name[:config]",
-        "  - method '../x' isn't a method's name: small letters, digits and -",
         f"  - data_dir '/etc' lies outside the folders that flows may read: {roots}/data, {roots}/more",
+        f"  - unknown method '../x'; there are {', '.join(METHODS)}, or all",
     ]
+
+
+def test_the_flow_has_a_parameter_for_every_option_with_its_type_default_bounds_choices_unit_and_help():
+    shown = select_pelt.parameters.model_dump()["properties"]
+    assert set(shown) == set(options())
+    assert all(shown[name]["description"] == knob.help for name, knob in options().items())
+    assert (
+        shown["epochs"].items() >= {"type": "number", "default": 20.0, "exclusiveMinimum": 0, "maximum": 1000000, "unit": "passes"}.items()
+    )
+    assert shown["sampler"].items() >= {"enum": ["tpe", "gp", "cmaes", "random"], "default": "tpe", "type": "string"}.items()
+    assert shown["rungs"]["default"] == [0.25, 0.5]
+    assert shown["rungs"]["unit"] == "share of the training"
+    assert shown["methods"]["anyOf"][0]["items"]["enum"] == [*METHODS, "all"]
+    assert (shown["race"]["type"], shown["race"]["default"]) == ("boolean", True)
+
+
+@pytest.mark.parametrize(
+    ("given", "fits"),
+    [
+        ({"epochs": 3}, True),
+        ({"epochs": 0}, False),
+        ({"sampler": "grid"}, False),
+        ({"methods": ["lora", "head"]}, True),
+        ({"methods": ["all"]}, True),
+        ({"methods": ["lorra"]}, False),
+        ({"k": "full"}, True),
+        ({"k": [50, 100, "full"]}, True),
+        ({"k": 3}, False),
+        ({"rungs": ["none"], "baselines": ["none"], "seconds": None}, True),
+        ({"rungs": [1.5]}, False),
+        ({"race": "no"}, False),
+        ({"threads": 0}, False),
+    ],
+)
+def test_prefects_server_takes_what_the_settings_take_and_refuses_what_they_refuse(given, fits):
+    assert jsonschema.Draft202012Validator(select_pelt.parameters.model_dump()).is_valid(given) == fits
+    with nullcontext() if fits and not is_curve(given.get("k")) else pytest.raises(SettingsError):
+        checked_settings(task="qnli", **given)
+
+
+@pytest.mark.parametrize("name", ["task", "model", "data_dir", "methods", "output", "k"])
+@pytest.mark.parametrize("value", [5, {"a": 1}, True], ids=str)
+def test_a_value_of_another_kind_is_one_clear_message(name, value, roots):
+    with pytest.raises(SettingsError, match=f"{name} |option 'output'"):
+        checked_settings(**{"task": "qnli", name: value})
 
 
 def test_a_folder_where_the_worker_works_does_not_change_what_a_flow_means(roots, monkeypatch):

@@ -9,8 +9,8 @@ from cronsim import CronSim
 from prefect import Flow
 
 from flows import reproduce_unipelt
-from flows.select_pelt import select_pelt
-from flows.task_files import ALLOWED
+from pelt_automl.options import settings_from
+from pelt_automl.settings import options
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -47,8 +47,8 @@ def test_every_task_file_that_is_shipped_has_only_fields_that_the_flow_knows():
     assert files
     for file in files:
         fields = yaml.safe_load(file.read_text())
-        assert set(fields) <= set(ALLOWED), file
-        select_pelt.validate_parameters(fields)
+        assert set(fields) <= set(options()), file
+        settings_from(**fields)
 
 
 def test_several_workers_are_invited_only_with_postgresql():

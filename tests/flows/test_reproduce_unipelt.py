@@ -2,10 +2,12 @@
 
 import json
 
+import jsonschema
 import pytest
+from prefect.exceptions import ParameterTypeError
 
 from flows import reproduce_unipelt as module
-from flows.flow_parameters import checked_options
+from flows.flow_parameters import checked
 from flows.reproduce_unipelt import reproduce_unipelt
 from pelt_automl.errors import SettingsError
 from pelt_automl.home import home
@@ -45,20 +47,28 @@ def test_the_flow_trains_the_open_cells_of_its_folder_and_leaves_the_table(roots
 
 def test_names_and_paths_from_outside_are_checked_all_at_once(roots):
     with pytest.raises(SettingsError) as caught:
-        checked_options(tasks=["rte", "../x"], methods=["lora", "a b"], output="../elsewhere", data_dir="/etc", model="minilm")
+        reproduce_unipelt.fn.__wrapped__(tasks=["rte", "../x"], methods=["a b"], epochs=0, output="../elsewhere", data_dir="/etc")
     said = str(caught.value)
-    assert said.startswith("the request has 4 problems:")
-    for part in ("task '../x'", "method 'a b'", "output '../elsewhere'", "data_dir '/etc' lies outside"):
+    assert said.startswith("the request has 5 problems:")
+    for part in ("tasks has '../x'", "no method 'a b'", "epochs is 0", "output '../elsewhere'", "data_dir '/etc' lies outside"):
         assert part in said
 
 
 @pytest.mark.parametrize("output", ["..", ".hidden", "a/b", "/tmp/x", "a\n", ""])
 def test_a_flow_writes_to_no_place_but_the_programs_home(output, roots):
     with pytest.raises(SettingsError, match="isn't a folder's name"):
-        checked_options(output=output)
+        checked(dict, output=output)
 
 
-def test_what_prefect_lets_through_are_the_protocols_kinds():
-    reproduce_unipelt.validate_parameters({"ks": [100, "full"], "seeds": [0, 1], "epochs": 50, "tasks": ["rte"]})
-    with pytest.raises(Exception, match="ks"):
-        reproduce_unipelt.validate_parameters({"ks": ["some"]})
+WRONG = {"ks": [8], "tasks": ["wnli"], "epochs": 0, "seeds": ["full"], "precision": "fp8"}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_schema_has_the_protocols_kinds_and_bounds(wrong):
+    right = {"ks": [100, "full"], "seeds": [0, 1], "epochs": 50, "tasks": ["rte"], "precision": "fp32"}
+    jsonschema.validate(right, reproduce_unipelt.parameters.model_dump())
+    reproduce_unipelt.validate_parameters(right)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(right | {wrong: WRONG[wrong]}, reproduce_unipelt.parameters.model_dump())
+    with pytest.raises(ParameterTypeError, match=wrong):
+        reproduce_unipelt.validate_parameters(right | {wrong: WRONG[wrong]})

@@ -3,10 +3,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import jsonschema
 import pytest
 
 from flows.flow_parameters import checked_settings
 from flows.reevaluate import asked_tag, outcome, summary
+from flows.select_pelt import select_pelt
 from flows.task_files import due_files, read_task_file
 from pelt_automl.errors import SettingsError
 from pelt_automl.recommendation.schema import recommendation_from
@@ -137,7 +139,7 @@ def test_one_bad_file_does_not_stop_the_others_and_unreadable_verdicts_are_left_
         ("- task: qnli", "must hold lines 'name: value'.*it holds list"),
         ("", "it holds NoneType"),
         ("!!python/object/apply:os.system ['true']", "can't be read as YAML"),
-        ("task: qnli\nseeds: 3", "unknown field 'seeds'; there are baselines, data_dir, delimiter, encoding"),
+        ("task: qnli\nseeds: 3", r"there is no option 'seeds' \(did you mean seed\?\)"),
         ("task: qnli\nk: many", "task file x.yaml: .*k"),
         ("task: ../qnli", "isn't a task's name"),
         ("task: qnli\ndata_dir: /etc", "lies outside"),
@@ -151,14 +153,27 @@ def test_a_wrong_file_is_named_with_what_is_wrong(place, text, message):
 
 def test_everything_wrong_with_a_file_is_said_at_once(place):
     with pytest.raises(SettingsError) as caught:
-        read_task_file(write(place, "x.yaml", "task: a b\nseeds: 3\nrungs: 2\nmethods: [../x]"))
+        read_task_file(write(place, "x.yaml", "task: a b\nseeds: 3\nrungs: [2]\nmethods: [../x]\nepochs: 0\ndata_dir: /etc"))
     message = str(caught.value)
-    assert [word for word in ("'seeds'", "'rungs'", "'a b'", "'../x'") if word in message] == ["'seeds'", "'rungs'", "'a b'", "'../x'"]
+    wrong = ("'seeds'", "rungs has 2.0", "'a b'", "'../x'", "epochs is 0.0", "data_dir '/etc'")
+    assert [word for word in wrong if word not in message] == []
+    assert message.startswith("task file x.yaml has 6 problems:")
 
 
 def test_numbers_that_yaml_reads_as_strings_are_numbers_all_the_same(place):
     file = read_task_file(write(place, "own.yaml", OWN + "seconds: 1e3\n"))
     assert file.asked.settings.search.seconds == 1000.0
+    assert file.parameters["seconds"] == 1000.0, "the deployment's schema wants a number"
+
+
+def test_a_file_may_say_lists_and_words_as_the_command_line_does_and_the_deployment_gets_what_its_schema_has(place):
+    more = "methods: lora, head\nbaselines: none\nrungs: none\nepochs: 3\nrace: false\n"
+    file = read_task_file(write(place, "own.yaml", OWN.replace("k: 16", "k: full") + more))
+    search = file.asked.settings.search
+    assert (search.methods, search.baselines, search.rungs, search.race) == (("lora", "head"), (), (), False)
+    jsonschema.validate(file.parameters, select_pelt.parameters.model_dump())
+    assert (file.parameters["k"], file.parameters["train"], file.parameters["methods"]) == ("full", "train.csv", ["lora", "head"])
+    assert checked_settings(**file.parameters) == file.asked.settings
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "../elsewhere", "/etc"])

@@ -80,17 +80,23 @@ def test_everything_that_is_wrong_is_said_at_once():
     with pytest.raises(SettingsError) as caught:
         protocol_from(tasks="rte,wnli", methods="lora,lora,ia3", ks="8", evaluations=0)
     assert str(caught.value).splitlines()[0] == "the reproduction has 5 problems:"
-    for part in ("no task 'wnli'", "no method 'ia3'", "k is 8; it must be at least 16", "the methods name one twice", "evaluations is 0"):
+    for part in (
+        "tasks has 'wnli'",
+        "no method 'ia3'",
+        "ks has 8; each must be at least 16",
+        "methods ['lora', 'lora', 'ia3'] names",
+        "evaluations is 0",
+    ):
         assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ks": "100,many"}, "ks has many; expected whole numbers or 'full'"),
-        ({"ks": "many", "tasks": "wnli"}, r"ks has many.*\n.*no task 'wnli'"),
-        ({"seeds": "0,full"}, "seeds has full; expected whole numbers"),
-        ({"seeds": "-1"}, "seed is -1"),
+        ({"ks": "100,many"}, "ks has 'many'; each must be a whole number, at least 16, or 'full'"),
+        ({"ks": "many", "tasks": "wnli"}, r"tasks has 'wnli'.*\n.*ks has 'many'"),
+        ({"seeds": "0,full"}, "seeds has 'full'; each must be a whole number, from 0 to"),
+        ({"seeds": "-1"}, "seeds has -1"),
         ({"tasks": ","}, "name at least one of the tasks"),
         ({"epochs": 0}, "epochs is 0"),
     ],
