@@ -167,6 +167,8 @@ class Because(StrEnum):
     REPEATED = "repeated"
     """The state that it went on from is lost or damaged: it starts over under a new attempt."""
     NOT_PROMOTED = "not promoted from its rung"
+    NEAR_END = "near its end when the time is up"
+    """Its rest takes next to nothing: it is trained to its end without another look."""
     METHOD_OUT = "its method has left the race"
     TIME = "time limit"
 

@@ -1,7 +1,7 @@
 """The border between deciding and doing: a scheduler turns a history into actions, an executor turns actions into events."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -49,11 +49,12 @@ class Room:
 
     A pack holds trials of one kind. `kind`: of the pack that has free places, None where the next trial's kind will do; `free`: trials that
     it can take; `waiting`: released trials that are in no pack, by name, with their kind; `at`: the step of each trial that is in a pack.
+    The place of a trial in `at` whose segment has ended isn't free; the trial leaves it unless its next segment is among the actions.
     """
 
     free: int
-    kind: object | None = None
-    waiting: Mapping[str, object] = field(default_factory=dict)
+    kind: Hashable | None = None
+    waiting: Mapping[str, Hashable] = field(default_factory=dict)
     at: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -78,7 +79,7 @@ class Scheduler(Protocol):
     def actions(self, history: History, room: Room, budget: Budget) -> Sequence[Action]:
         """What is to be done now; empty while the executor's next events have to be waited for."""
 
-    def deadline(self, history: History, budget: Budget) -> float:
+    def deadline(self, history: History, room: Room, budget: Budget) -> float:
         """Seconds left of the limit at which it has to be asked again, whatever has ended by then; -inf for never."""
 
 

@@ -35,6 +35,7 @@ def leaving(
     out: Collection[str],
     slow: Collection[str],
     defaultless: Collection[str] = (),
+    stopping: Sequence[str] = (),
     *,
     greater_is_better: bool,
 ) -> list[Decision]:
@@ -43,14 +44,14 @@ def leaving(
     The difference is taken on the same examples of select (`labels`, the split of the search), so that what makes an example hard for
     all cancels. Its variance is a paired bootstrap's over examples, and what other seeds would change in two trials, by `SEED_POINTS`.
     Nobody leaves before its published default has been trained in full (but `defaultless`, whose defaults may not be trained) and `GRACE`
-    (`slow`: `LONG_GRACE`) of its trials have ended.
+    (`slow`: `LONG_GRACE`) of its trials have ended, with those that are told to end: `stopping`, their methods.
     """
     sign = 1 if greater_is_better else -1
     searched = [trial for trial in trials if trial.stage == "search"]
     usable = [trial for trial in searched if trial.state == "completed" and len(trial.select_predictions) == len(labels)]
     best = {t.method: t for t in sorted(usable, key=lambda t: sign * (t.select_score or 0.0)) if t.method not in out}
     leader = max(best.values(), key=lambda t: sign * (t.select_score or 0.0), default=None)
-    behind = [trial for method, trial in best.items() if trial is not leader and _may_leave(method, searched, slow, defaultless)]
+    behind = [trial for method, trial in best.items() if trial is not leader and _may_leave(method, searched, slow, defaultless, stopping)]
     if leader is None or not behind:
         return []
     predictions = np.array([trial.select_predictions for trial in (leader, *behind)], dtype=np.float64)
@@ -64,10 +65,12 @@ def leaving(
     ]
 
 
-def _may_leave(method: str, searched: Sequence[TrialEnded], slow: Collection[str], defaultless: Collection[str]) -> bool:
+def _may_leave(
+    method: str, searched: Sequence[TrialEnded], slow: Collection[str], defaultless: Collection[str], stopping: Sequence[str] = ()
+) -> bool:
     own = [trial for trial in searched if trial.method == method]
     in_full = method in defaultless or any(trial.is_default and trial.state == "completed" for trial in own)
-    return in_full and len(own) >= (LONG_GRACE if method in slow else GRACE)
+    return in_full and len(own) + stopping.count(method) >= (LONG_GRACE if method in slow else GRACE)
 
 
 def _decision(trial: TrialEnded, leader: TrialEnded, error: float) -> Decision:

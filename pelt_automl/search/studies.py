@@ -3,9 +3,7 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,6 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pelt_automl.errors import SearchSpaceError, SelectionError
 from pelt_automl.records import HyperParameters
+from pelt_automl.search.proposer import Asked
 from pelt_automl.search.samplers import sampler as make_sampler
 from pelt_automl.search.spaces import SearchSpace
 
@@ -26,28 +25,6 @@ DRAWS_BY_SAMPLER, MOST_DRAWS = 50, 1000
 
 REFUSED = "refused"
 """Optuna's user attribute with the reason why a configuration was never trained."""
-
-
-@contextmanager
-def quiet_optuna() -> Iterator[None]:
-    """Without a line for each study that is made; at the end Optuna says what it said before."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A configuration to be tried."""
-
-    number: int
-    hyper_parameters: dict[str, Any]
-    """All of the method's that have a meaning in it, those that aren't searched included."""
-    is_default: bool
-    """Whether this is the published configuration."""
 
 
 class _FileLock(BaseJournalFileLock):

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 import torch
 
 from pelt_automl.backbones.loading import best_device
-from pelt_automl.search.studies import quiet_optuna
+from pelt_automl.search.proposer import quiet_optuna
 from pelt_automl.training.memory import kept_pages
 
 

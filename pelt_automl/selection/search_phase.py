@@ -20,9 +20,10 @@ from pelt_automl.records import TIME_LIMIT, CurvePoint, Decision, TrialEnded
 from pelt_automl.search.budget import of_use_to_finals
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.promotion import expected_share, promoted
+from pelt_automl.search.proposer import Asked
 from pelt_automl.search.race import LONG_GRACE, OUT, _may_leave, leaving, out_of_race
 from pelt_automl.search.samplers import portfolio_length
-from pelt_automl.search.studies import Asked, MethodStudy, open_storage
+from pelt_automl.search.studies import MethodStudy, open_storage
 from pelt_automl.selection.baseline_phase import fitted_in_search
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.limits import Limits

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pelt_automl.errors import SelectionError
 from pelt_automl.records import Decision, Seeds
-from pelt_automl.search.studies import Asked
+from pelt_automl.search.proposer import Asked
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.working_folders import working
 from pelt_automl.training.checkpoints import load_progress, save_progress
