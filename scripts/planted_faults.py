@@ -49,7 +49,7 @@ def tier(root: Path) -> list[str]:
 
 def failed(root: Path, tests: list[str], workers: str) -> str:
     """The first test below `root` that fails; empty if all pass."""
-    found = [test for test in tests if (root / test).exists()]
+    found = [test for test in tests if (root / test.partition("::")[0]).exists()]
     if tests and not found:
         return ""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", workers, "--dist", "worksteal", *tier(root), *found]
@@ -57,7 +57,7 @@ def failed(root: Path, tests: list[str], workers: str) -> str:
     ended = subprocess.run(command, cwd=root, env=os.environ | quiet, capture_output=True, text=True, check=False)
     if ended.returncode in (0, 5):  # 5: no test is left to run
         return ""
-    named = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
+    named = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", ended.stdout, re.MULTILINE)
     if ended.returncode != 1 or not named:
         raise SystemExit(f"pytest can't run below {root}:\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}")
     return named[1]
@@ -90,6 +90,8 @@ def main() -> None:
                 copy, [], asked.workers
             )
             (copy / fault.file).write_bytes(sound)
+            if caught and failed(copy, [caught], "0"):
+                raise SystemExit(f"{caught} fails without the fault, too")
             missed += not caught
             print(f"{'caught' if caught else 'MISSED'}  {fault.name}\n        {caught}", flush=True)
     print(f"{len(faults) - missed} of {len(faults)} faults are caught")

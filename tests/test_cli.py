@@ -6,9 +6,7 @@ import json
 import logging
 import re
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import transformers
@@ -22,7 +20,6 @@ from pelt_automl.methods import METHODS, standard
 from pelt_automl.modifications import pack
 from tests.tiny_world import CLASSES
 
-ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("select", "methods", "tasks", "spaces", "report", "sync", "predict", "reproduce-unipelt", "export", "doctor")
 
 
@@ -80,9 +77,10 @@ def test_methods_lists_the_baselines(run):
 # ---------------------------------------------------------------- help
 
 
-def test_help_names_every_command():
-    done = subprocess.run([sys.executable, "-m", "pelt_automl.cli", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert all(command in done.stdout for command in COMMANDS)
+def test_help_names_every_command(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(command in out for command in COMMANDS)
 
 
 # ---------------------------------------------------------------- lists
@@ -226,6 +224,7 @@ def test_a_wrong_option_is_clicks_own_message(run):
 # ---------------------------------------------------------------- select, report
 
 
+@pytest.mark.whole
 def test_select_prints_the_verdict_and_where_everything_is(run, world, tmp_path, without_mlflow, monkeypatch):
     columns = ["--text-columns", "text", "--label-column", "label"]
     few = ["--k", "60", "--methods", "lora,head", "--trials", "1", "--epochs", "4", "--finalist-seeds", "1", "--precision", "fp32"]

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 120.0
 
@@ -17,6 +19,7 @@ def command(world, folder):
     return [sys.executable, "-m", "pelt_automl.cli", "select", *map(str, options)]
 
 
+@pytest.mark.slow
 def test_a_real_interrupt_ends_with_130_and_says_that_the_same_command_resumes(world, tmp_path):
     folder, log = tmp_path / "out", tmp_path / "log.txt"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PELT_", "MLFLOW_", "PREFECT_"))}

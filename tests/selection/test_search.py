@@ -19,6 +19,7 @@ def searched(events, method):
     return [trial for trial in of(events, TrialEnded) if trial.stage == "search" and trial.method == method]
 
 
+@pytest.mark.whole
 def test_a_method_that_leaves_the_race_gets_no_finalist_and_its_trials_go_to_those_left(world, tmp_path, monkeypatch):
     seen = []
 
@@ -38,6 +39,7 @@ def test_a_method_that_leaves_the_race_gets_no_finalist_and_its_trials_go_to_tho
     assert "left the race" in (tmp_path / "out" / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_trials_under_way_of_a_method_that_leaves_end_at_their_next_rung(world, tmp_path, monkeypatch):
     told = []
 
@@ -66,6 +68,7 @@ def test_no_method_leaves_while_a_trial_that_has_come_to_a_rung_may_go_on(world,
     assert went_on <= {trial.trial for trial in before}
 
 
+@pytest.mark.whole
 def test_drawn_configurations_that_are_not_promoted_end_at_their_rung_judged_by_those_before_them(world, tmp_path, monkeypatch):
     judged = []
 
@@ -108,6 +111,7 @@ def test_of_configurations_known_beforehand_the_best_go_on_when_all_have_come_to
     assert [decision.numbers["rung"] for decision in promoted] == [first, first, second]
 
 
+@pytest.mark.slow
 def test_a_trial_that_waits_at_its_rung_keeps_nothing_in_memory_and_loses_nothing(world, tmp_path, monkeypatch):
     waiting = []
 
@@ -127,6 +131,7 @@ def test_a_trial_that_waits_at_its_rung_keeps_nothing_in_memory_and_loses_nothin
     assert losses(went_on) == pytest.approx(losses(without), rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["text", "of another", "another's weights", "no metadata"])
 def test_checkpoints_that_are_spoilt_while_trials_wait_cost_no_score(world, tmp_path, monkeypatch, how):
     def spoil(path):
@@ -175,6 +180,7 @@ def test_without_a_race_nobody_is_asked_who_leaves(world, tmp_path, monkeypatch)
     assert not [decision for decision in of(records_of(tmp_path / "out"), Decision) if decision.what == LEFT]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("portfolio", "expected"), [(True, [2e-3, 1e-3]), (False, None)])
 def test_few_trials_are_the_portfolios(world, tmp_path, portfolio, expected):
     pelt_automl.select(output=tmp_path / "out", **world.options(methods=["lora"], trials=3, finalist_seeds=1, portfolio=portfolio))
@@ -184,6 +190,7 @@ def test_few_trials_are_the_portfolios(world, tmp_path, portfolio, expected):
     assert (rates[1:] == expected) is portfolio
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rungs", ["none", "0.5"])
 def test_rungs_as_typed(world, tmp_path, rungs):
     options = world.options(methods=["head"], trials=3, finalist_seeds=1, rungs=rungs, patience=100)

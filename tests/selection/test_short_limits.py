@@ -167,6 +167,7 @@ def test_as_many_finalists_as_fit_by_the_speed_of_each_method_two_on_one_seed_or
         assert finalist_phase._affordable(context, trials) == count
 
 
+@pytest.mark.slow
 def test_a_contender_left_out_for_lack_of_time_joins_the_finals_before_the_leader_has_a_second_seed(world, tmp_path, monkeypatch):
     monkeypatch.setattr(finalist_phase, "_affordable", lambda *_: 1)
     options = world.options(seconds=100, methods=["lora", "head"], trials=1, epochs=3, finalist_seeds=2, most_seeds=2)

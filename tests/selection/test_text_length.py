@@ -124,6 +124,7 @@ def options(world, folder, **more):
     return world.options(**files, k="full", methods=["lora", "head"], trials=1, finalist_seeds=1, epochs=4) | more
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_mlflow")
 def test_what_is_cut_stands_in_plan_notes_verdict_and_the_winner_and_a_prediction_warns(world, long_documents, tmp_path):
     found = pelt_automl.select(output=tmp_path / "out", **options(world, long_documents))
@@ -145,6 +146,7 @@ def test_what_is_cut_stands_in_plan_notes_verdict_and_the_winner_and_a_predictio
         predictor.predict([" ".join(["word1"] * 48), " ".join(["word1"] * 12)])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_mlflow")
 def test_a_selection_that_is_taken_up_cuts_where_it_began(world, long_documents, tmp_path, monkeypatch):
     wanted = options(world, long_documents, output=tmp_path / "out", max_length=None)

@@ -98,6 +98,7 @@ def test_a_change_on_the_way_is_in_the_record(world, tmp_path):
     assert said.numbers == {"threads": 2.0}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_mlflow")
 def test_the_plan_says_what_was_measured_and_a_resume_keeps_the_precision(world, tmp_path, monkeypatch):
     seconds = {"bf16": 0.1, "fp32": 0.2, "2": 0.03, "1": 0.05}

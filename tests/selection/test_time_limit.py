@@ -26,6 +26,7 @@ def timed(world, folder, **options):
     return found, time.monotonic() - start
 
 
+@pytest.mark.slow
 def test_a_selection_with_far_more_work_than_time_ends_by_its_limit_with_a_verdict(world, tmp_path):
     found, seconds = timed(world, tmp_path / "out", seconds=20, epochs=300, trials=50, methods=["lora", "adapter", "unipelt-apl", "head"])
     assert seconds < 20 + GRACE
@@ -39,6 +40,7 @@ def test_a_selection_with_far_more_work_than_time_ends_by_its_limit_with_a_verdi
     assert pelt_automl.load(tmp_path / "out").predict(["good word1"])
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("without_mlflow")
 def test_no_finalist_in_time_still_gives_a_recommendation_with_a_warning_and_the_weights_that_belong_to_it(world, tmp_path, monkeypatch):
     """The search has its trials, then the clock jumps: the time for the finalists is gone."""
@@ -88,6 +90,7 @@ def test_too_little_time_for_a_single_evaluation_is_said_so(world, tmp_path):
         timed(world, tmp_path / "out", seconds=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_mlflow")
 def test_a_slow_machine_gets_shorter_trainings_and_says_so(world, tmp_path, monkeypatch):
     monkeypatch.setattr(selection_module, "measure_speed", lambda *_: Speed(step=0.05, example=0.001))
@@ -101,6 +104,7 @@ def test_a_slow_machine_gets_shorter_trainings_and_says_so(world, tmp_path, monk
     assert not [decision for decision in of(events, Decision) if decision.what == "left out"], "what was planned fitted"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_mlflow")
 def test_where_the_search_has_to_be_short_finalists_are_trained_longer(world, tmp_path, monkeypatch):
     monkeypatch.setattr(selection_module, "measure_speed", lambda *_: Speed(step=0.05, example=0.001))

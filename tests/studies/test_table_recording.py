@@ -144,6 +144,7 @@ def test_what_is_done_is_not_done_again(world, tmp_path, finished_folder):
     assert in_the_table & recorded(tmp_path).keys() == set()
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_only_the_training_under_way(world, tmp_path):
     running = process(world, tmp_path, 24)
     deadline = time.monotonic() + 60
@@ -160,6 +161,7 @@ def test_a_killed_process_loses_only_the_training_under_way(world, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work_and_double_none(world, tmp_path):
     both = [process(world, tmp_path, 24) for _ in range(2)]
     said = [own.communicate(timeout=120)[0].splitlines() for own in both]
@@ -202,6 +204,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
+@pytest.mark.slow
 def test_recording_needs_the_training_core_alone():
     ended = subprocess.run([sys.executable, "-c", LOADED], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(json.loads(ended.stdout.splitlines()[-1]))

@@ -93,6 +93,7 @@ print(before, after, held - resident(), faults())
 """
 
 
+@pytest.mark.slow
 @on_glibc
 @where_told
 def test_what_is_freed_is_taken_again_without_page_faults_until_the_end() -> None:
@@ -125,6 +126,7 @@ print(peak.bytes / (4 * weight.numel()))
 """
 
 
+@pytest.mark.slow
 @where_told
 def test_the_peak_of_a_step_counts_what_is_kept_for_the_backward_pass_though_it_is_gone_afterwards() -> None:
     """Two tensors are kept, a third is the gradient on its way. In a fresh process: what the heap wastes depends on what it has held."""
