@@ -48,7 +48,7 @@ def _of_a_search(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _answer(selection: "Selection", *, with_finalists: bool) -> dict[str, Any]:
     from pelt_automl.recommendation.decision import best_by_select_score
-    from pelt_automl.records import TrialEnded, VerdictReached
+    from pelt_automl.records import Stage, TrialEnded, VerdictReached
 
     context = selection.context
     trials = context.record.of(TrialEnded)
@@ -63,8 +63,8 @@ def _answer(selection: "Selection", *, with_finalists: bool) -> dict[str, Any]:
         "candidate": chosen.candidate,
         "steps": context.final_plan.steps if verdicts and verdicts[-1].standings else context.plan.steps,
         "wanted_steps": _wanted_steps(selection),
-        "trials": sum(trial.stage == "search" for trial in trials),
-        "seeds": len({trial.number for trial in trials if trial.stage == "finalist"}),
+        "trials": sum(trial.stage == Stage.SEARCH for trial in trials),
+        "seeds": len({trial.number for trial in trials if trial.stage == Stage.FINALIST}),
         "seconds": context.clock.elapsed,
         "finalists": [
             {

@@ -26,7 +26,7 @@ from benchmarks.common import Report, Table, add_selection_options, parser, sele
 from benchmarks.measuring import ProcessError, run_process
 from pelt_automl.evidence.savings import rank_correlation, score_by
 from pelt_automl.methods import METHODS
-from pelt_automl.records import TrialEnded, from_json
+from pelt_automl.records import State, TrialEnded, from_json
 from pelt_automl.search.promotion import promoted
 
 ALL = "all methods"
@@ -52,7 +52,7 @@ class Searched:
     def of(method: str, found: Mapping[str, Any]) -> "Searched":
         """From what `our_search` hands over of a method."""
         ended = [from_json(line) for line in found["trials"]]
-        trials = [trial for trial in ended if isinstance(trial, TrialEnded) and trial.state == "completed"]
+        trials = [trial for trial in ended if isinstance(trial, TrialEnded) and trial.state == State.COMPLETED]
         return Searched(method, trials, tuple(found["evaluate_at"])[:-1], found["steps"], found["greater_is_better"])
 
     def scores(self, step: int) -> dict[str, float]:

@@ -55,11 +55,13 @@ def _found(folder: Path) -> Iterator[str]:
     from pelt_automl.recommendation import load_recommendation
     from pelt_automl.recommendation.outcome import never_compared
     from pelt_automl.recommendation.wording import Unit
-    from pelt_automl.records import TrialEnded, of_kind, read
+    from pelt_automl.records import Stage, State, TrialEnded, of_kind, read
 
     found, events = load_recommendation(folder), list(read(folder / "records.jsonl"))
     unit, sign = Unit(found.report_metric), 1 if found.greater_is_better else -1
-    searched = [t for t in of_kind(events, TrialEnded) if t.stage == "search" and t.select_score is not None and t.state != "failed"]
+    searched = [
+        t for t in of_kind(events, TrialEnded) if t.stage == Stage.SEARCH and t.select_score is not None and t.state != State.FAILED
+    ]
     best = max(searched, key=lambda trial: sign * (trial.select_score or 0.0))
     own = next((trial for trial in searched if trial.candidate == found.candidate), best)  # a smaller union has no trial of the search
     yield from (found.outcome, found.candidate, unit.number(own.select_score), unit.number(found.report_score))

@@ -19,6 +19,7 @@ from pelt_automl.records import (
     ReportOpened,
     SelectionStarted,
     TrialEnded,
+    What,
 )
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _trial(event: TrialEnded) -> str:
 
 
 def _decision(event: Decision) -> str:
-    return f"{event.what}: {event.subject} ({event.why})" if event.what != "promoted" else ""
+    return f"{event.what}: {event.subject} ({event.why})" if event.what != What.PROMOTED else ""
 
 
 def _costs(event: CostMeasured) -> str:

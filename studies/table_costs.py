@@ -18,9 +18,9 @@ import torch
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import HeadStarts
-from pelt_automl.checked import checked
 from pelt_automl.durable import write_text
 from pelt_automl.errors import PeltError, SelectionError
+from pelt_automl.log.codec import checked
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.records import Seeds
 from pelt_automl.tasks import METRICS

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pelt_automl.baselines.cross_validation import CrossValidation
-from pelt_automl.checked import checked
 from pelt_automl.durable import write_text
 from pelt_automl.errors import SelectionError
+from pelt_automl.log.codec import checked
 from pelt_automl.tasks import Examples
 from pelt_automl.training.checkpoints import WEIGHTS, load_tensors, save_tensors
 from pelt_automl.training.evaluation import LabelScale

@@ -7,7 +7,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from pelt_automl.checked import checked
 from pelt_automl.curve.answer import (
     ALONE,
     CUT_OFF,
@@ -22,13 +21,26 @@ from pelt_automl.curve.answer import (
 from pelt_automl.curve.settings import in_words
 from pelt_automl.errors import SelectionError
 from pelt_automl.evidence.finalists import finalists, report_labels
+from pelt_automl.log.codec import checked
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.decision import compare
 from pelt_automl.recommendation.schema import RECORDS, Recommendation, recommendation_from
 from pelt_automl.recommendation.standings import Comparison, Difference
 from pelt_automl.recommendation.without_us import fixed_defaults
 from pelt_automl.recommendation.wording import Unit, name_of
-from pelt_automl.records import DataDescribed, Event, SelectionStarted, Standing, TrialEnded, VerdictReached, of_kind, read
+from pelt_automl.records import (
+    DataDescribed,
+    Event,
+    Outcome,
+    SelectionStarted,
+    Stage,
+    Standing,
+    State,
+    TrialEnded,
+    VerdictReached,
+    of_kind,
+    read,
+)
 
 SCHEMA_VERSION = 1
 FILE = "k-curve.json"
@@ -236,13 +248,13 @@ def _point(k: int | None, events: Sequence[Event], found: Recommendation) -> Poi
 
 def _doubts(found: Recommendation, winner: Standing, events: Sequence[Event]) -> list[str]:
     """What the verdict on scored finalists lacks."""
-    own = [trial for trial in of_kind(events, TrialEnded) if trial.stage == "finalist" and trial.candidate == winner.candidate]
+    own = [trial for trial in of_kind(events, TrialEnded) if trial.stage == Stage.FINALIST and trial.candidate == winner.candidate]
     lacks = {
-        NOTHING_LEARNED: found.outcome == "nothing-learned",
-        NO_BETTER: found.outcome == "tentative",
+        NOTHING_LEARNED: found.outcome == Outcome.NOTHING_LEARNED,
+        NO_BETTER: found.outcome == Outcome.TENTATIVE,
         ALONE: sum(row.method not in BASELINES for row in found.leaderboard) <= 1 and len(of_kind(events, SelectionStarted)[0].methods) > 1,
         ONE_SEED: len(winner.seed_scores) < 2,
-        CUT_OFF: any(trial.state == "stopped" for trial in own),
+        CUT_OFF: any(trial.state == State.STOPPED for trial in own),
     }
     return [doubt for doubt, holds in lacks.items() if holds]
 

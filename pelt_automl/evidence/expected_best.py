@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pelt_automl.methods import BASELINES
-from pelt_automl.records import TrialEnded
+from pelt_automl.records import Stage, State, TrialEnded
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def expected_best_by_method(trials: Sequence[TrialEnded], *, greater_is_better: 
 
     A trial that failed has no score to be drawn; its time counts. Baselines have one configuration each: there is nothing to draw.
     """
-    search = [trial for trial in trials if trial.stage == "search" and trial.method not in BASELINES]
+    search = [trial for trial in trials if trial.stage == Stage.SEARCH and trial.method not in BASELINES]
     found = []
     for method in dict.fromkeys(trial.method for trial in search):
         own = sorted((trial for trial in search if trial.method == method), key=lambda trial: trial.number)
@@ -66,7 +66,7 @@ def expected_best_by_method(trials: Sequence[TrialEnded], *, greater_is_better: 
 
 def _score(trial: TrialEnded) -> float | None:
     score = trial.select_score
-    return score if trial.state != "failed" and score is not None and math.isfinite(score) else None
+    return score if trial.state != State.FAILED and score is not None and math.isfinite(score) else None
 
 
 def budgets(curves: Sequence[ExpectedBest]) -> list[int]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pelt_automl.evidence.finalists import report_labels, scored_runs
-from pelt_automl.records import TIME_LIMIT, Event, FinalistScored, TrialEnded, of_kind
+from pelt_automl.records import Because, Event, FinalistScored, State, TrialEnded, of_kind
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Reliability:
 
 def reliability(events: Sequence[Event]) -> dict[str, Reliability]:
     """By method. A training that the time limit ended before it could be evaluated says nothing about its method and doesn't count."""
-    trials = {trial.trial: trial for trial in of_kind(events, TrialEnded) if (trial.state, trial.cause) != ("failed", TIME_LIMIT)}
+    trials = {trial.trial: trial for trial in of_kind(events, TrialEnded) if (trial.state, trial.cause) != ("failed", Because.TIME)}
     finite = {run.trial: run for runs in scored_runs(events).values() for run in runs.values()}
-    failed = {trial.trial for trial in trials.values() if trial.state == "failed"}
+    failed = {trial.trial for trial in trials.values() if trial.state == State.FAILED}
     failed |= {run.trial for run in of_kind(events, FinalistScored) if run.trial not in finite}
     constant = {trial.trial for trial in trials.values() if trial.constant_predictions}
     if len(set(report_labels(events))) > 1:

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pelt_automl.methods import BASELINES
-from pelt_automl.records import TIME_LIMIT, CurvePoint, DataDescribed, Event, Planned, SelectionStarted, TrialEnded, of_kind
+from pelt_automl.records import Because, CurvePoint, DataDescribed, Event, Planned, SelectionStarted, Stage, State, TrialEnded, of_kind
 from pelt_automl.tasks.metrics import METRICS
 
 FEWEST = 3
 """Trials that a rank correlation needs: any two agree or disagree fully."""
-
-OUT = "its method has left the race"
-"""Cause of trials that weren't stopped by their rung but with their method."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +77,9 @@ def savings(events: Sequence[Event]) -> Savings | None:
     if not plans or not batch:
         return None
     plan, trials = plans[-1], search_trials(events)
-    stopped = [trial for trial in trials if trial.state == "stopped" and trial.cause != TIME_LIMIT]
+    stopped = [trial for trial in trials if trial.state == State.STOPPED and not trial.out_of_time]
     rungs = [rung for rung in plan.rungs or [plan.rung_steps] if rung < plan.steps]  # none in a training too short for any
-    with_method = [trial for trial in stopped if trial.cause == OUT]
+    with_method = [trial for trial in stopped if trial.cause == Because.METHOD_OUT]
 
     def examples_left(ended: Sequence[TrialEnded]) -> int:
         return batch * sum(plan.steps - trial.steps for trial in ended)
@@ -91,7 +88,7 @@ def savings(events: Sequence[Event]) -> Savings | None:
         trained=batch * sum(trial.steps for trial in trials),
         by_rungs=examples_left(stopped) - examples_left(with_method),
         by_race=examples_left(with_method),
-        by_patience=examples_left([trial for trial in trials if trial.state == "completed"]),
+        by_patience=examples_left([trial for trial in trials if trial.state == State.COMPLETED]),
         padding=padding_share(trials),
         agreements=rung_agreements(trials, rungs, _greater_is_better(events)),
     )
@@ -100,7 +97,7 @@ def savings(events: Sequence[Event]) -> Savings | None:
 def search_trials(events: Sequence[Event]) -> list[TrialEnded]:
     """The search's trainings; of one that was recorded twice (after a restart) the later. Baselines aren't trained."""
     trials = of_kind(events, TrialEnded)
-    return list({trial.trial: trial for trial in trials if trial.stage == "search" and trial.method not in BASELINES}.values())
+    return list({trial.trial: trial for trial in trials if trial.stage == Stage.SEARCH and trial.method not in BASELINES}.values())
 
 
 def padding_share(trials: Sequence[TrialEnded]) -> float | None:
@@ -117,7 +114,7 @@ def rung_agreements(trials: Sequence[TrialEnded], rungs: Sequence[int], greater_
     """
     found = []
     for method in dict.fromkeys(trial.method for trial in trials):
-        completed = [trial for trial in trials if trial.method == method and trial.state == "completed"]
+        completed = [trial for trial in trials if trial.method == method and trial.state == State.COMPLETED]
         for rung in rungs:
             pairs = [
                 (early, trial.select_score)

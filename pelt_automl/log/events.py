@@ -5,27 +5,62 @@ unit (accuracy 0 to 1); seconds are wall time; `time` is seconds since the epoch
 displays and are not kept. No torch here.
 """
 
-import json
 import time as clock
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from pelt_automl.checked import checked_line, checked_lines
-
 E = TypeVar("E", bound="Event")
 
-Outcome = Literal["recommended", "tentative", "nothing-learned"]
-"""How far an answer carries, by its lead over a constant prediction (the most frequent class, or the mean).
 
-``recommended``: the 95 % interval of the lead is above 0. ``tentative``: it holds 0, or nothing was confirmed on the report split.
-``nothing-learned``: its upper end is below the region of practical equivalence.
-"""
+class Outcome(StrEnum):
+    """How far an answer carries, by its lead over a constant prediction (the most frequent class, or the mean)."""
 
-TIME_LIMIT = "time limit"
-"""The cause of a training that the clock cut off, and the reason of a selection that ended by it."""
+    RECOMMENDED = "recommended"
+    """The 95 % interval of the lead is above 0."""
+    TENTATIVE = "tentative"
+    """It holds 0, or nothing was confirmed on the report split."""
+    NOTHING_LEARNED = "nothing-learned"
+    """Its upper end is below the region of practical equivalence."""
+
+
+class Phase(StrEnum):
+    """Of a selection, as its progress and its bill name it."""
+
+    DATA = "data"
+    MODEL = "model"
+    BASELINES = "baselines"
+    SEARCH = "search"
+    FINALISTS = "finalists"
+    EVIDENCE = "evidence"
+    COSTS = "costs"
+
+
+class Stage(StrEnum):
+    """What a training is for."""
+
+    SEARCH = "search"
+    FINALIST = "finalist"
+
+
+class State(StrEnum):
+    """How a training has ended."""
+
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    """Before the end of its schedule, with a score: see `TrialEnded.cause`."""
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why a selection has come to its end."""
+
+    DONE = "done"
+    TIME = "time limit"
+    """A longer limit would have allowed more."""
+
 
 HyperParameters = Mapping[str, Any]
 """A method's hyper-parameters by name: numbers, strings, booleans."""
@@ -45,8 +80,7 @@ class Ephemeral(Event):
 class Progress(Ephemeral):
     """How far a phase has come."""
 
-    phase: str
-    """``data``, ``baselines``, ``search``, ``finalists``, ``evidence``, ``costs``."""
+    phase: Phase
     done: float
     total: float
     """In the same unit as `done`."""
@@ -108,6 +142,11 @@ class DataDescribed(Event):
     """What that cuts of ``train`` and ``select``: ``texts``, of these ``cut``; ``tokens``, of these ``lost``."""
     time: float = field(default_factory=clock.time)
 
+    @property
+    def sign(self) -> int:
+        """1 where a greater score is better, else -1."""
+        return 1 if self.greater_is_better else -1
+
 
 @dataclass(frozen=True)
 class Planned(Event):
@@ -123,12 +162,23 @@ class Planned(Event):
     """Predicted for a full training in a pack."""
     message: str = ""
     numbers: dict[str, float] = field(default_factory=dict)
-    """What it was planned from and for: ``step_seconds`` (a trial's step), ``example_seconds``, ``finalists``, and ``pack_...`` (see
-    `pelt_automl.selection.probe.Packs`)."""
+    """What was measured for it, for people: ``pack_...`` (see `pelt_automl.selection.probe.Packs`), ``layers_...``, ``threads``."""
     rungs: list[int] = field(default_factory=list)
     """Optimizer steps to each rung; empty in old records, which had the one of `rung_steps`."""
     final_steps: int = 0
     """Optimizer steps of a finalist's training; 0 in old records, where they had as many as the search's."""
+    step_seconds: float = 1.0
+    """A trial's step, its share of its pack's."""
+    example_seconds: float = 0.01
+    """Evaluating one example."""
+    finalists: int = 0
+    """That there is time for."""
+    seconds_enough: float | None = None
+    """The time limit that would have allowed every method a full training, and three finalists two full ones each; None in old records."""
+    pack_size: int = 0
+    """Trials in a pack at most; 0 in old records."""
+    precision: Literal["bf16", "fp32", ""] = ""
+    """``bf16`` or ``fp32``: a selection that is taken up again goes on in it; empty in old records."""
     time: float = field(default_factory=clock.time)
 
 
@@ -183,7 +233,7 @@ class Segment:
     """The configuration's name; see `TrialEnded.candidate`."""
     method: str
     hyper_parameters: dict[str, Any]
-    stage: Literal["search", "finalist"]
+    stage: Stage
     number: int
     """The trial's number in its method's study; for a finalist's run the index of its seed triple."""
     is_default: bool
@@ -244,11 +294,10 @@ class TrialEnded(Event):
     candidate: str
     """The configuration that was trained; a finalist's runs share the name of the trial that it comes from: ``lora-0003``."""
     method: str
-    stage: Literal["search", "finalist"]
+    stage: Stage
     number: int
     """The trial's number in its method's study; for a finalist's run the index of its seed triple."""
-    state: Literal["completed", "stopped", "failed"]
-    """``stopped``: not promoted from its rung."""
+    state: State
     is_default: bool
     hyper_parameters: dict[str, Any]
     seeds: Seeds
@@ -263,7 +312,7 @@ class TrialEnded(Event):
     constant_predictions: bool = False
     """Whether its best evaluation predicted one class (or one value) throughout."""
     cause: str = ""
-    """Why it failed or stopped early: exception type and text, ``loss is not finite``, ..."""
+    """Why it stopped early, a `Because`; or why it failed: exception type and text, ``loss is not finite``, ..."""
     traceback: str = ""
     """Of the exception that it failed with, as text; empty where none was raised, and in old records."""
     select_predictions: list[float] = field(default_factory=list)
@@ -272,19 +321,70 @@ class TrialEnded(Event):
     """Tokens in its training's batches: ``computed`` (padding included) and ``text``; empty in old records."""
     time: float = field(default_factory=clock.time)
 
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the clock cut it off."""
+        return self.cause == Because.TIME
+
+
+class What(StrEnum):
+    """What was decided."""
+
+    HEAD_START = "head start"
+    """Where the heads of all trainings start; its subject is ``probe`` or ``random``."""
+    THREADS = "threads"
+    METHOD_IMPOSSIBLE = "method left out"
+    """It isn't possible on the model."""
+    METHOD_OVER = "method over a limit"
+    """Nothing of a method, or of a baseline, is within the user's limits."""
+    DEFAULT_OVER = "default over a limit"
+    """A method's published default isn't within the user's limits; the method is searched without it."""
+    INHERITED = "inherited"
+    """Configurations that another selection found are tried."""
+    RESUMED = "resumed"
+    STARTED_OVER = "started over"
+    """A training's checkpoint can't be read."""
+    PROMOTED = "promoted"
+    STOPPED = "stopped"
+    """In old records: not promoted."""
+    EXHAUSTED = "nothing left to try"
+    LEFT_RACE = "left the race"
+    """A method."""
+    SEARCH_ENDED = "search ended"
+    """Its share of the time is used."""
+    NOT_BEGUN = "not begun"
+    """A method, for lack of time."""
+    FINALIST = "finalist"
+    NO_TIME_FOR_FINALIST = "no time for a finalist"
+    NO_TIME_FOR_SEED = "no time for a seed"
+    ENOUGH_SEEDS = "enough seeds"
+    LEFT_FINALS = "left the finals"
+    """A finalist that gets no further seeds."""
+    NO_TIME_FOR_EVIDENCE = "no time for evidence"
+    SAME_CONFIGURATION = "same configuration"
+    """A smaller union that is a finalist already."""
+    NO_TIME_FOR_COSTS = "no time for costs"
+
+
+LACK_OF_TIME = frozenset(
+    (
+        What.SEARCH_ENDED, What.NOT_BEGUN, What.NO_TIME_FOR_FINALIST, What.NO_TIME_FOR_SEED, What.NO_TIME_FOR_EVIDENCE,
+        What.NO_TIME_FOR_COSTS,
+    )
+)  # fmt: skip
+"""Decisions whose reason is the time limit."""
+
 
 @dataclass(frozen=True)
 class Decision(Event):
     """Something that the program decided, why, and on which numbers."""
 
-    what: str
-    """``promoted``, ``stopped``, ``finalist``, ``left out``, ``shortened``, ``resumed``, ..."""
+    what: What
     subject: str
     """The trial, method or candidate that it is about."""
     why: str
+    """For people: nothing is decided by it."""
     numbers: dict[str, float] = field(default_factory=dict)
-    lack_of_time: bool = False
-    """Whether the time limit is the reason."""
     time: float = field(default_factory=clock.time)
 
 
@@ -533,7 +633,7 @@ class VerdictReached(Event):
     warnings: list[str] = field(default_factory=list)
     against: list[Against] = field(default_factory=list)
     """The recommended configuration against each fixed default, in their order, and against the runner-up if that is none of them."""
-    outcome: Outcome = "recommended"
+    outcome: Outcome = Outcome.RECOMMENDED
     """How far the answer carries; see `Outcome`."""
     so_far: bool = False
     """Whether it rests on one seed, or for lack of time on a single tuned finalist or none: the best so far."""
@@ -544,8 +644,7 @@ class VerdictReached(Event):
 class SelectionEnded(Event):
     """The end, with the bill."""
 
-    reason: str
-    """``done``, ``time limit reached during the search``, ..."""
+    reason: Reason
     seconds: float
     """Wall time of the whole selection, earlier starts included."""
     bill: dict[str, float]
@@ -669,27 +768,6 @@ class Recorder(Protocol):
 
     def close(self) -> None:
         """Write whatever is still held back."""
-
-
-def to_json(event: Event) -> str:
-    """The event as one line of JSON."""
-    return json.dumps({"event": type(event).__name__} | asdict(event), ensure_ascii=False)
-
-
-def from_json(line: str | bytes, kinds: Mapping[str, type[Event]] = KINDS) -> Event:
-    """The inverse of `to_json`. Fields that a later version may have added are left out. `kinds`: those that may stand there, by name.
-
-    Raises `ValueError` when the line isn't an event, or lacks something of it.
-    """
-    return checked_line(line, "event", kinds)
-
-
-def read(path: Path, kinds: Mapping[str, type[Event]] = KINDS) -> Iterator[Event]:
-    """The events of a JSON lines file, oldest first. A last line that a kill cut off is left out. `kinds`: see `from_json`.
-
-    Raises `SelectionError` for a file that can't be read, and for a line that isn't an event, with its number.
-    """
-    return checked_lines(path, "event", kinds)
 
 
 def of_kind(events: Iterable[Event], kind: type[E]) -> list[E]:

@@ -12,10 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pelt_automl.recommendation.standings import Comparison
-from pelt_automl.records import Decision
-
-LEFT = "left the finals"
-"""The decision about a finalist that gets no further seeds."""
+from pelt_automl.records import Decision, What
 
 CERTAIN = 0.95
 """Probability of being the best from which on the question is decided."""
@@ -37,7 +34,7 @@ class Outlook:
 
 def out_of_finals(decisions: Sequence[Decision]) -> set[str]:
     """The finalists that have left, by the decisions recorded."""
-    return {decision.subject for decision in decisions if decision.what == LEFT}
+    return {decision.subject for decision in decisions if decision.what == What.LEFT_FINALS}
 
 
 def outlook(comparison: Comparison, region: float) -> Outlook:

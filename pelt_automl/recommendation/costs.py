@@ -5,9 +5,6 @@ from dataclasses import replace
 
 from pelt_automl.records import CostMeasured, Event, Standing, of_kind
 
-LEFT_OUT, DEFAULT_OVER = "left out", "default over a limit"
-"""Decisions: a method of which nothing is within the user's limits; a published default that isn't."""
-
 NOT_MEASURED = "Latencies were not measured for all of the tied, so that the number of trainable parameters decided in their place."
 
 LATENCY_DIGITS = 2

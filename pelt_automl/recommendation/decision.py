@@ -25,7 +25,7 @@ from pelt_automl.recommendation.standings import Comparison
 from pelt_automl.recommendation.statement import fallback_statement, statement
 from pelt_automl.recommendation.warnings import all_warnings, longer_texts
 from pelt_automl.recommendation.without_us import against
-from pelt_automl.records import DataDescribed, Decision, Event, Standing, TrialEnded, UnionPruned, VerdictReached, of_kind
+from pelt_automl.records import DataDescribed, Decision, Event, Outcome, Standing, State, TrialEnded, UnionPruned, VerdictReached, of_kind
 
 
 def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictReached:
@@ -67,7 +67,7 @@ def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictR
         all_failed_in_words(events),
         never_compared_in_words(events),
         unconfirmed,
-        *([] if outcome == "recommended" else [what_would_help(events, data, longer_texts(events))]),
+        *([] if outcome == Outcome.RECOMMENDED else [what_would_help(events, data, longer_texts(events))]),
     ]
     return VerdictReached(
         method=winner.method,
@@ -142,7 +142,7 @@ def _fall_back(events: Sequence[Event], data: DataDescribed) -> VerdictReached:
         statement=fallback_statement(trial, data, [sentence for sentence in closing if sentence], learned=learned),
         margins={},
         warnings=[warning, *all_warnings(events, None)],
-        outcome="tentative" if learned else "nothing-learned",
+        outcome=Outcome.TENTATIVE if learned else Outcome.NOTHING_LEARNED,
     )
 
 
@@ -152,7 +152,8 @@ def best_by_select_score(trials: Sequence[TrialEnded], greater_is_better: bool) 
 
     Raises `NoTrialCompletedError` with the causes when no trial that didn't fail has a finite select score.
     """
-    scored = [(t, t.select_score) for t in trials if t.state != "failed" and t.select_score is not None and math.isfinite(t.select_score)]
+    usable = [trial for trial in trials if trial.state != State.FAILED]
+    scored = [(t, t.select_score) for t in usable if t.select_score is not None and math.isfinite(t.select_score)]
     if not scored:
         causes = sorted({f"{trial.trial}: {trial.cause or trial.state}" for trial in trials})[:5]
         raise NoTrialCompletedError(

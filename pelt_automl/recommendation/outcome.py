@@ -13,21 +13,20 @@ from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.standings import Comparison, Difference
 from pelt_automl.recommendation.wording import Unit, duration, listed
 from pelt_automl.records import (
-    TIME_LIMIT,
     DataDescribed,
     Decision,
     Event,
     Outcome,
     Planned,
     SelectionStarted,
+    Stage,
     Standing,
+    State,
     TrialEnded,
+    What,
     of_kind,
 )
 from pelt_automl.tasks.metrics import METRICS
-
-SECONDS_ENOUGH = "seconds_enough"
-"""In a plan's numbers: the time limit that would have allowed every method a full training, and three finalists two full ones each."""
 
 ROUND_SECONDS = 30
 
@@ -73,11 +72,11 @@ def outcome_of(lead: Difference | None, region: float) -> Outcome:
         region: of practical equivalence, in the same unit.
     """
     if lead is None:
-        return "tentative"
+        return Outcome.TENTATIVE
     low, high = lead.interval
     if high < region:
-        return "nothing-learned"
-    return "recommended" if low > 0 else "tentative"
+        return Outcome.NOTHING_LEARNED
+    return Outcome.RECOMMENDED if low > 0 else Outcome.TENTATIVE
 
 
 def lead_over(comparison: Comparison, candidate: str, guess: Guess | None) -> Difference | None:
@@ -93,9 +92,9 @@ def never_compared(events: Sequence[Event]) -> list[str]:
     started = of_kind(events, SelectionStarted)
     if not started:
         return []
-    scored = {trial.method for trial in of_kind(events, TrialEnded) if trial.stage == "search" and trial.select_score is not None}
-    failed = {trial.method for trial in of_kind(events, TrialEnded) if trial.state == "failed"}
-    ruled_out = {decision.subject for decision in of_kind(events, Decision) if decision.what == "left out"}
+    scored = {trial.method for trial in of_kind(events, TrialEnded) if trial.stage == Stage.SEARCH and trial.select_score is not None}
+    failed = {trial.method for trial in of_kind(events, TrialEnded) if trial.state == State.FAILED}
+    ruled_out = {decision.subject for decision in of_kind(events, Decision) if decision.what in (What.METHOD_IMPOSSIBLE, What.METHOD_OVER)}
     return [method for method in started[0].methods if method not in scored | failed | ruled_out]
 
 
@@ -103,15 +102,15 @@ def was_short_of_time(events: Sequence[Event]) -> bool:
     """Whether a longer limit would have changed what was trained: shorter trainings, trainings cut off, methods never compared."""
     planned, started = of_kind(events, Planned), of_kind(events, SelectionStarted)
     limit = started[0].settings.get("search", {}).get("seconds") if started else None
-    enough = planned[-1].numbers.get(SECONDS_ENOUGH) if planned else None
-    cut = any(trial.cause == TIME_LIMIT for trial in of_kind(events, TrialEnded))
+    enough = planned[-1].seconds_enough if planned else None
+    cut = any(trial.out_of_time for trial in of_kind(events, TrialEnded))
     return cut or bool(never_compared(events)) or (limit is not None and enough is not None and enough > limit)
 
 
 def seconds_that_would_do(events: Sequence[Event]) -> int | None:
     """By the speed that was measured, rounded up to half a minute; None where it wasn't measured, or the limit was longer."""
     planned, started = of_kind(events, Planned), of_kind(events, SelectionStarted)
-    enough = planned[-1].numbers.get(SECONDS_ENOUGH) if planned else None
+    enough = planned[-1].seconds_enough if planned else None
     limit = started[0].settings.get("search", {}).get("seconds") if started else None
     if enough is None or limit is None:
         return None
@@ -144,7 +143,7 @@ def unconfirmed_in_words(events: Sequence[Event], standings: Sequence[Standing])
 
     Baselines don't count: they always are.
     """
-    trials = [trial for trial in of_kind(events, TrialEnded) if trial.stage == "search" and trial.select_score is not None]
+    trials = [trial for trial in of_kind(events, TrialEnded) if trial.stage == Stage.SEARCH and trial.select_score is not None]
     searched = {trial.candidate for trial in trials if trial.method not in BASELINES}
     tuned = [row for row in standings if row.method not in BASELINES]
     if len(tuned) > 1 or len(searched) <= len(tuned) or not was_short_of_time(events):
@@ -159,9 +158,9 @@ def all_failed_in_words(events: Sequence[Event]) -> str:
     """The methods of which every training failed, each with the kind of error; empty when there are none."""
     searched: dict[str, list[TrialEnded]] = {}
     for trial in of_kind(events, TrialEnded):
-        if trial.stage == "search" and trial.cause != TIME_LIMIT:
+        if trial.stage == Stage.SEARCH and not trial.out_of_time:
             searched.setdefault(trial.method, []).append(trial)
-    failed = {method: trials[0].cause.partition(":")[0] for method, trials in searched.items() if all(t.state == "failed" for t in trials)}
+    failed = {name: own[0].cause.partition(":")[0] for name, own in searched.items() if all(trial.state == State.FAILED for trial in own)}
     return f"Not compared, because every training failed: {listed([f'{m} ({why})' for m, why in failed.items()])}." if failed else ""
 
 

@@ -9,7 +9,7 @@ from pelt_automl.evidence.unions import PlaceRow
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.svg import BLUE, GRAY, ORANGE, STYLE, as_svg, new_figure
 from pelt_automl.recommendation.wording import Unit, name_of
-from pelt_automl.records import Standing, TrialEnded
+from pelt_automl.records import Stage, Standing, State, TrialEnded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,11 @@ def learning_curves(trials: Sequence[TrialEnded], unit: Unit) -> str | None:
 
     by_method: dict[str, list[TrialEnded]] = defaultdict(list)
     for trial in trials:
-        if trial.stage == "search" and trial.method not in BASELINES and any(math.isfinite(point.select_score) for point in trial.curve):
+        if (
+            trial.stage == Stage.SEARCH
+            and trial.method not in BASELINES
+            and any(math.isfinite(point.select_score) for point in trial.curve)
+        ):
             by_method[trial.method].append(trial)
     if not by_method:
         return None
@@ -47,9 +51,9 @@ def _panel(panel: "Axes", method: str, trials: Sequence[TrialEnded], unit: Unit)
         points = [point for point in trial.curve if math.isfinite(point.select_score)]
         steps, scores = [point.step for point in points], [scale * point.select_score for point in points]
         color = ORANGE if trial.is_default else BLUE
-        line = "-" if trial.state == "completed" else ":"
+        line = "-" if trial.state == State.COMPLETED else ":"
         panel.plot(steps, scores, line, color=color, linewidth=1.8 if trial.is_default else 1.1, marker="o", markersize=2)
-        if trial.state == "failed" and points:
+        if trial.state == State.FAILED and points:
             panel.plot(steps[-1:], scores[-1:], "x", color="#d64545", markersize=6, markeredgewidth=1.6)
     panel.set_title(method, fontweight="bold")
     panel.grid(visible=True)

@@ -7,8 +7,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pelt_automl.checked import checked
 from pelt_automl.errors import SelectionError, all_problems
+from pelt_automl.log.codec import checked
 from pelt_automl.log.events import Against
 from pelt_automl.records import (
     DataDescribed,
@@ -73,7 +73,7 @@ class Recommendation:
     """The finalists, best first."""
     against: list[Against] = field(default_factory=list)
     """The recommended configuration against the fixed defaults, which one would have got without it, and the runner-up."""
-    outcome: Outcome = "recommended"
+    outcome: Outcome = Outcome.RECOMMENDED
     """``recommended``, ``tentative`` or ``nothing-learned``."""
     so_far: bool = False
     """Whether it rests on one seed, or for lack of time on a single tuned finalist or none: the best so far."""

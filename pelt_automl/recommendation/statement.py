@@ -23,7 +23,7 @@ def statement(
     examples: int,
     pruned: Sequence[UnionPruned] = (),
     *,
-    outcome: Outcome = "recommended",
+    outcome: Outcome = Outcome.RECOMMENDED,
     than: str = "a constant prediction",
     so_far: bool = False,
     closing: Sequence[str] = (),
@@ -48,9 +48,9 @@ def statement(
     """
     unit = Unit(data.metric, data.positive_class)
     defaults = [rival for rival in rivals if rival.role == "default"]
-    if outcome == "nothing-learned":
+    if outcome == Outcome.NOTHING_LEARNED:
         return " ".join([_nothing_learned(winner, unit, examples, than), *closing])
-    if outcome == "tentative":
+    if outcome == Outcome.TENTATIVE:
         sentences = [
             _tentative(winner, unit, examples, than),
             _tied(winner, standings, unit, equivalence, prefer),

@@ -16,7 +16,6 @@ from pelt_automl.recommendation.pareto import front_in_words
 from pelt_automl.recommendation.schema import Recommendation, recommendation_from
 from pelt_automl.recommendation.wording import NOTHING, Unit, candidate_names, chance, display_name
 from pelt_automl.records import (
-    TIME_LIMIT,
     CostMeasured,
     DataDescribed,
     Decision,
@@ -25,7 +24,9 @@ from pelt_automl.records import (
     ReportOpened,
     SelectionEnded,
     SelectionStarted,
+    Stage,
     Standing,
+    State,
     TrialEnded,
     UnionPruned,
     of_kind,
@@ -177,7 +178,7 @@ def summarize(events: Sequence[Event], folder: Path) -> Summary:
         ended=ended[-1] if ended else None,
         methods=method_summaries(trials, data.greater_is_better),
         trials=trials,
-        failures=[trial for trial in trials if trial.state == "failed"],
+        failures=[trial for trial in trials if trial.state == State.FAILED],
         decisions=of_kind(events, Decision),
         gates=_gates(events, recommendation),
         pruned=of_kind(events, UnionPruned),
@@ -191,7 +192,7 @@ def summarize(events: Sequence[Event], folder: Path) -> Summary:
 def latest_trials(events: Iterable[Event]) -> list[TrialEnded]:
     """Trainings by name; of one that was recorded twice (after a restart) the later. What the clock kept from its first step isn't one."""
     latest = {trial.trial: trial for trial in of_kind(events, TrialEnded)}
-    return [trial for trial in latest.values() if trial.steps or trial.cause != TIME_LIMIT]
+    return [trial for trial in latest.values() if trial.steps or not trial.out_of_time]
 
 
 def _gates(events: Sequence[Event], recommendation: Recommendation) -> list[tuple[GateEvidence, list[PlaceRow]]]:
@@ -209,8 +210,8 @@ def method_summaries(trials: Sequence[TrialEnded], greater_is_better: bool) -> l
 
 
 def _method_summary(method: str, trials: Sequence[TrialEnded], greater_is_better: bool) -> MethodSummary:
-    search = [trial for trial in trials if trial.stage == "search"]
-    scores = {trial.trial: trial.select_score for trial in search if trial.state != "failed" and trial.select_score is not None}
+    search = [trial for trial in trials if trial.stage == Stage.SEARCH]
+    scores = {trial.trial: trial.select_score for trial in search if trial.state != State.FAILED and trial.select_score is not None}
     sign = 1 if greater_is_better else -1
     best = max(scores, key=lambda name: sign * scores[name]) if scores else None
     default = next((trial.trial for trial in search if trial.is_default), None)
@@ -218,14 +219,14 @@ def _method_summary(method: str, trials: Sequence[TrialEnded], greater_is_better
     return MethodSummary(
         method,
         trials=len(search),
-        completed=states.count("completed"),
-        stopped=states.count("stopped"),
-        failed=states.count("failed"),
+        completed=states.count(State.COMPLETED),
+        stopped=states.count(State.STOPPED),
+        failed=states.count(State.FAILED),
         best_select=scores[best] if best else None,
         default_select=scores.get(default) if default and method not in BASELINES else None,
         best=next((display_name(t.candidate, method, t.is_default) for t in search if t.trial == best), ""),
         search_seconds=sum(trial.seconds for trial in search),
-        finalist_seconds=sum(trial.seconds for trial in trials if trial.stage == "finalist"),
+        finalist_seconds=sum(trial.seconds for trial in trials if trial.stage == Stage.FINALIST),
     )
 
 

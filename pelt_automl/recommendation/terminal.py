@@ -7,7 +7,7 @@ from pathlib import Path
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.summary import Summary, summarize
 from pelt_automl.recommendation.wording import chance, counted, duration, listed, milliseconds, name_of, percent
-from pelt_automl.records import Event, Standing
+from pelt_automl.records import Event, Stage, Standing
 
 WIDTH = 100
 LINES = 30
@@ -75,7 +75,7 @@ def _gate_lines(summary: Summary) -> list[str]:
 
 
 def _bill_lines(summary: Summary) -> list[str]:
-    trials = [trial for trial in summary.trials if trial.stage == "search" and trial.method not in BASELINES]
+    trials = [trial for trial in summary.trials if trial.stage == Stage.SEARCH and trial.method not in BASELINES]
     failed = f", {len(summary.failures)} failed" if summary.failures else ""
     phases = [f"{phase} {duration(seconds)}" for phase, seconds in summary.bill.items() if seconds >= 0.05]
     spent = f": {listed(phases)}" if phases else ""

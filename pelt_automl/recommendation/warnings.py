@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pelt_automl.evidence.finalists import report_labels, scored_runs
 from pelt_automl.evidence.statistics import SharedSeeds
 from pelt_automl.recommendation.another_seed import out_of_finals
-from pelt_automl.recommendation.costs import DEFAULT_OVER
 from pelt_automl.recommendation.wording import candidate_names, counted, listed, percent
 from pelt_automl.records import (
-    TIME_LIMIT,
     DataDescribed,
     Decision,
     Event,
@@ -18,7 +16,10 @@ from pelt_automl.records import (
     Planned,
     ReportOpened,
     SelectionStarted,
+    Stage,
+    State,
     TrialEnded,
+    What,
     of_kind,
 )
 
@@ -112,14 +113,14 @@ def _unknown_tokens(events: Sequence[Event]) -> list[str]:
 
 def _over_limits(events: Sequence[Event]) -> list[str]:
     """Published defaults that the user's limits keep out, so that nobody compared anything with them."""
-    over = [decision for decision in of_kind(events, Decision) if decision.what == DEFAULT_OVER]
+    over = [decision for decision in of_kind(events, Decision) if decision.what == What.DEFAULT_OVER]
     return [f"The published default of {own.subject} is over the limit: {own.why}. It was searched without it." for own in over]
 
 
 def _failed_finalists(events: Sequence[Event], names: dict[str, str]) -> list[str]:
     causes: dict[str, list[str]] = defaultdict(list)
     for trial in of_kind(events, TrialEnded):
-        if trial.stage == "finalist" and trial.state == "failed" and trial.cause != TIME_LIMIT:
+        if trial.stage == Stage.FINALIST and trial.state == State.FAILED and not trial.out_of_time:
             causes[trial.candidate].append(trial.cause or "cause not recorded")
     for run in of_kind(events, FinalistScored):
         if not math.isfinite(run.report_score) or not all(map(math.isfinite, run.predictions)):
@@ -132,7 +133,7 @@ def _failed_finalists(events: Sequence[Event], names: dict[str, str]) -> list[st
 
 def _cut_off(events: Sequence[Event], names: dict[str, str]) -> list[str]:
     planned = of_kind(events, Planned)
-    cut = [trial for trial in of_kind(events, TrialEnded) if trial.stage == "finalist" and trial.state == "stopped"]
+    cut = [trial for trial in of_kind(events, TrialEnded) if trial.stage == Stage.FINALIST and trial.state == State.STOPPED]
     if not cut or not planned:
         return []
     who = listed(sorted({names.get(trial.candidate, trial.candidate) for trial in cut}))
@@ -143,7 +144,7 @@ def _cut_off(events: Sequence[Event], names: dict[str, str]) -> list[str]:
 
 
 def _constant(events: Sequence[Event], names: dict[str, str]) -> list[str]:
-    found = {trial.candidate for trial in of_kind(events, TrialEnded) if trial.stage == "finalist" and trial.constant_predictions}
+    found = {trial.candidate for trial in of_kind(events, TrialEnded) if trial.stage == Stage.FINALIST and trial.constant_predictions}
     for candidate, runs in scored_runs(events).items():
         if len(report_labels(events)) > 1 and any(len(set(run.predictions)) == 1 for run in runs.values()):
             found.add(candidate)

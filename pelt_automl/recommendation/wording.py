@@ -151,7 +151,7 @@ def percent(probability: float | None) -> str:
 
 def chance(row: Standing, outcome: Outcome) -> str:
     """P(best) of a finalist as tables show it: a dash on one seed and where the answer isn't a recommendation, and never ``100 %``."""
-    if len(row.seed_scores) < 2 or outcome != "recommended":
+    if len(row.seed_scores) < 2 or outcome != Outcome.RECOMMENDED:
         return NOTHING
     return percent(min(row.p_best, SUREST))
 

@@ -21,6 +21,7 @@ from pelt_automl.records import (
     ReportOpened,
     SelectionEnded,
     SelectionStarted,
+    Stage,
     TrialEnded,
     VerdictReached,
     of_kind,
@@ -205,7 +206,7 @@ def _training(event: TrialEnded, shared: Mapping[str, object], rungs: Sequence[i
         {
             "method": event.method,
             "stage": event.stage,
-            "rung": sum(event.steps > rung for rung in rungs) if rungs is not None and event.stage == "search" else None,
+            "rung": sum(event.steps > rung for rung in rungs) if rungs is not None and event.stage == Stage.SEARCH else None,
             "seed": f"{event.seeds.split}-{event.seeds.initialization}-{event.seeds.order}",
             "candidate": event.candidate,
             "number": event.number,

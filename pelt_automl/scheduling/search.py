@@ -12,10 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelt_automl.evidence.savings import score_by
-from pelt_automl.log.events import Because, CurvePoint, Decision, HyperParameters, Released, Seeds, Segment, Stopped, TrialEnded
+from pelt_automl.log.events import (
+    Because,
+    CurvePoint,
+    Decision,
+    HyperParameters,
+    Released,
+    Seeds,
+    Segment,
+    Stage,
+    Stopped,
+    TrialEnded,
+    What,
+)
 from pelt_automl.log.history import History, Trial
 from pelt_automl.methods import METHODS
-from pelt_automl.recommendation.costs import DEFAULT_OVER
 from pelt_automl.recommendation.wording import in_short
 from pelt_automl.scheduling.actions import Action, Budget, Finish, Note, Room, Stop, Train
 from pelt_automl.search.promotion import expected_share, promoted
@@ -27,10 +38,6 @@ from pelt_automl.training.schedule import TrainingPlan
 if TYPE_CHECKING:
     from pelt_automl.search.proposer import Asked
 
-INHERITED = "inherited"
-"""The decision to try configurations that another selection found."""
-
-EXHAUSTED, SEARCH_ENDED, NOT_BEGUN = "nothing left to try", "search ended", "not begun"
 
 AHEAD = 2
 """Trials that a method may be ahead of another, whose own wait for a pack of their kind."""
@@ -142,7 +149,7 @@ def is_closing(history: History) -> bool:
     """Whether the search's time was up once: decided for good with the first trial that ends or goes on for it."""
     said = [event.segment.trial for event in history.of_kind(Released) if event.because == Because.NEAR_END]
     said += [event.trial for event in history.of_kind(Stopped) if event.because == Because.TIME]
-    return any(history.trials[name].segment.stage == "search" for name in said)
+    return any(history.trials[name].segment.stage == Stage.SEARCH for name in said)
 
 
 class _Turn:
@@ -181,16 +188,16 @@ class _Turn:
             case Note():
                 self.history.apply(action.event)
 
-    def _note(self, what: str, subject: str, why: str, numbers: Mapping[str, float] | None = None, *, lack_of_time: bool = False) -> None:
+    def _note(self, what: What, subject: str, why: str, numbers: Mapping[str, float] | None = None) -> None:
         """Once in a selection."""
         if not any((said.what, said.subject) == (what, subject) for said in self.history.of_kind(Decision)):
-            self._do(Note(Decision(what, subject, why, dict(numbers or {}), lack_of_time)))
+            self._do(Note(Decision(what, subject, why, dict(numbers or {}))))
 
     # ------------------------------------------------------------ what there is
 
     def _trials(self, method: str | None = None) -> list[Trial]:
         """Those of the search, by number within a method."""
-        own = [trial for trial in self.history.trials.values() if trial.segment.stage == "search"]
+        own = [trial for trial in self.history.trials.values() if trial.segment.stage == Stage.SEARCH]
         return sorted((trial for trial in own if method in (None, trial.segment.method)), key=lambda trial: trial.segment.number)
 
     def _alive(self) -> list[Trial]:
@@ -207,7 +214,7 @@ class _Turn:
 
     def _open(self) -> list[str]:
         """Methods of which there are trials to come: as many of each as were wanted, and its share of those that others have left."""
-        out = self._out() | {said.subject for said in self.history.of_kind(Decision) if said.what == EXHAUSTED}
+        out = self._out() | {said.subject for said in self.history.of_kind(Decision) if said.what == What.EXHAUSTED}
         inside = [method for method in self.fixed.methods if method not in out]
         freed = sum(max(0, self.fixed.trials - self._asked(method)) for method in self.fixed.methods if method in out)
         most = self.fixed.trials + (freed // len(inside) if inside else 0)
@@ -280,7 +287,7 @@ class _Turn:
         first = min(self.fixed.plan.rungs, default=self.fixed.plan.steps)
         undecided = {trial.segment.method for trial in self._alive() if self._step(trial) >= first}
         trials = [trial for trial in self.history.of_kind(TrialEnded) if trial.method in self.fixed.methods]
-        over = {said.subject for said in self.history.of_kind(Decision) if said.what == DEFAULT_OVER}
+        over = {said.subject for said in self.history.of_kind(Decision) if said.what == What.DEFAULT_OVER}
         slow = {method for method in self.fixed.methods if METHODS[method].slow_starter}
         stopping = [trial.segment.method for trial in self._trials() if trial.stopped and not trial.ended]
         metric = self.fixed.metric
@@ -302,7 +309,7 @@ class _Turn:
         while self._places(kind) > 0 and (method := self._next_method(kind)):
             asked = self.fixed.proposer.next(self.history, method)
             if asked is None:
-                self._note(EXHAUSTED, method, f"too many configurations of {method} in a row make no sense; see `pelt-automl spaces`")
+                self._note(What.EXHAUSTED, method, f"too many configurations of {method} in a row make no sense; see `pelt-automl spaces`")
                 continue
             segment = self._first_segment(method, asked)
             self._do(Train(segment, Because.FIRST))
@@ -315,7 +322,7 @@ class _Turn:
         seeds = Seeds(seed, seed, seed)  # the same for all, so that their scores are paired
         end = min(plan.rungs, default=plan.steps)
         configuration = dict(asked.hyper_parameters)
-        return Segment(name, name, method, configuration, "search", asked.number, asked.is_default, seeds, plan.steps, 0, end)
+        return Segment(name, name, method, configuration, Stage.SEARCH, asked.number, asked.is_default, seeds, plan.steps, 0, end)
 
     def _waiting(self) -> dict[str, Hashable]:
         """Trials with a segment to be trained that are in no pack, with their kinds."""
@@ -393,17 +400,17 @@ class _Turn:
         """Say what there was no time for."""
         remaining, numbers = self._open(), {"seconds": self.budget.elapsed}
         if remaining and not self._affordable(remaining):
-            self._note(SEARCH_ENDED, "search", "the search's share of the time is used", numbers, lack_of_time=True)
+            self._note(What.SEARCH_ENDED, "search", "the search's share of the time is used", numbers)
         for method in remaining:
             if not self._asked(method):
-                self._note(NOT_BEGUN, method, "no time for its first trial", numbers, lack_of_time=True)
+                self._note(What.NOT_BEGUN, method, "no time for its first trial", numbers)
         self.actions.append(Finish())
 
     def _say_what_is_inherited(self) -> None:
         for method, configurations in self.fixed.inherited.items():
             if method in self.fixed.methods:
                 listed = "; ".join(in_short(configuration) for configuration in configurations)
-                self._note(INHERITED, method, f"{self.fixed.source}, tried right after its default: {listed}")
+                self._note(What.INHERITED, method, f"{self.fixed.source}, tried right after its default: {listed}")
 
 
 def _curve(trial: Trial) -> Sequence[CurvePoint]:

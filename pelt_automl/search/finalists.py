@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pelt_automl.methods import FIXED_DEFAULTS
-from pelt_automl.records import Decision, TrialEnded
+from pelt_automl.records import Decision, Stage, State, TrialEnded, What
 
 FAR_POINTS = 5.0
 """Points on select by which a default has to be behind the leader to have no place of its own where the time is short.
@@ -25,12 +25,12 @@ class Finalists:
 
     def decision(self, trial: TrialEnded) -> Decision:
         """That a trial's configuration is a finalist."""
-        return Decision("finalist", trial.candidate, self.reasons[trial.trial], {"select_score": trial.select_score or 0.0})
+        return Decision(What.FINALIST, trial.candidate, self.reasons[trial.trial], {"select_score": trial.select_score or 0.0})
 
     def left_out(self, trial: TrialEnded) -> Decision:
         """That there was no time for it."""
         why = f"{self.reasons[trial.trial]}, but no time for it"
-        return Decision("left out", trial.candidate, why, {"select_score": trial.select_score or 0.0}, lack_of_time=True)
+        return Decision(What.NO_TIME_FOR_FINALIST, trial.candidate, why, {"select_score": trial.select_score or 0.0})
 
 
 def wanted_finalists(methods: Sequence[str]) -> int:
@@ -59,7 +59,7 @@ def choose_finalists(
         far: in the metric's unit.
         greater_is_better: the metric's direction.
     """
-    usable = [trial for trial in trials if trial.stage == "search" and trial.state != "failed" and trial.select_score is not None]
+    usable = [trial for trial in trials if trial.stage == Stage.SEARCH and trial.state != State.FAILED and trial.select_score is not None]
     sign = 1 if greater_is_better else -1
 
     def rank(trial: TrialEnded) -> tuple[bool, float, int, str]:  # of equals the earlier one, in whatever order they have ended

@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 
 from pelt_automl.evidence.points import point
 from pelt_automl.evidence.statistics import paired_bootstrap, smallest_error
-from pelt_automl.records import Decision, TrialEnded
-
-LEFT, OUT = "left the race", "its method has left the race"
+from pelt_automl.records import Decision, Stage, State, TrialEnded, What
 
 STANDARD_ERRORS = 2.33
 """Of a difference in select score, by which a method has to be behind: one-sided 1 %."""
@@ -25,7 +23,7 @@ GRACE, LONG_GRACE = 3, 6
 
 def out_of_race(decisions: Sequence[Decision]) -> set[str]:
     """The methods that have left, by the decisions recorded."""
-    return {decision.subject for decision in decisions if decision.what == LEFT}
+    return {decision.subject for decision in decisions if decision.what == What.LEFT_RACE}
 
 
 def leaving(
@@ -47,8 +45,8 @@ def leaving(
     (`slow`: `LONG_GRACE`) of its trials have ended, with those that are told to end: `stopping`, their methods.
     """
     sign = 1 if greater_is_better else -1
-    searched = [trial for trial in trials if trial.stage == "search"]
-    usable = [trial for trial in searched if trial.state == "completed" and len(trial.select_predictions) == len(labels)]
+    searched = [trial for trial in trials if trial.stage == Stage.SEARCH]
+    usable = [trial for trial in searched if trial.state == State.COMPLETED and len(trial.select_predictions) == len(labels)]
     best = {t.method: t for t in sorted(usable, key=lambda t: sign * (t.select_score or 0.0)) if t.method not in out}
     leader = max(best.values(), key=lambda t: sign * (t.select_score or 0.0), default=None)
     behind = [trial for method, trial in best.items() if trial is not leader and _may_leave(method, searched, slow, defaultless, stopping)]
@@ -69,11 +67,11 @@ def _may_leave(
     method: str, searched: Sequence[TrialEnded], slow: Collection[str], defaultless: Collection[str], stopping: Sequence[str] = ()
 ) -> bool:
     own = [trial for trial in searched if trial.method == method]
-    in_full = method in defaultless or any(trial.is_default and trial.state == "completed" for trial in own)
+    in_full = method in defaultless or any(trial.is_default and trial.state == State.COMPLETED for trial in own)
     return in_full and len(own) + stopping.count(method) >= (LONG_GRACE if method in slow else GRACE)
 
 
 def _decision(trial: TrialEnded, leader: TrialEnded, error: float) -> Decision:
     numbers = {"best": trial.select_score or 0.0, "leader": leader.select_score or 0.0, "standard_error": error}
     why = f"its best, {trial.trial}, is behind {leader.trial} by more than {STANDARD_ERRORS} standard errors of their difference on select"
-    return Decision(LEFT, trial.method, why, numbers)
+    return Decision(What.LEFT_RACE, trial.method, why, numbers)

@@ -10,8 +10,7 @@ import numpy as np
 from pelt_automl.baselines import Fitted, fit_baseline, load_fitted
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.another_seed import out_of_finals
-from pelt_automl.recommendation.costs import LEFT_OUT
-from pelt_automl.records import CurvePoint, Decision, FinalistScored, Seeds, TrialEnded
+from pelt_automl.records import CurvePoint, Decision, FinalistScored, Phase, Seeds, Stage, State, TrialEnded, What
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.costs import LIMIT_PASSES, baseline_passes
 from pelt_automl.selection.field import too_many
@@ -49,16 +48,16 @@ def fit_baselines(context: Context) -> None:
     """
     seed = context.settings.search.seed
     ended = {trial.trial for trial in context.record.of(TrialEnded)}
-    left_out = {decision.subject for decision in context.record.of(Decision) if decision.what == LEFT_OUT}
+    left_out = {decision.subject for decision in context.record.of(Decision) if decision.what == What.METHOD_OVER}
     wanted = [name for name in BASELINES if name in context.settings.search.baselines]
     for done, name in enumerate(wanted):
         run = _Run(name, Seeds(seed, seed, seed))
         if run.name in ended or name in left_out:
             continue
-        context.progress("baselines", done, len(wanted), name)
+        context.progress(Phase.BASELINES, done, len(wanted), name)
         found = _fit(context, run)
         reason = _over_a_limit(context, found) if is_usable(found) else None
-        context.record.add(Decision(LEFT_OUT, name, reason) if reason else found)
+        context.record.add(Decision(What.METHOD_OVER, name, reason) if reason else found)
 
 
 def confirm_baselines(context: Context, seeds: Mapping[int, Seeds]) -> None:
@@ -74,12 +73,14 @@ def confirm_baselines(context: Context, seeds: Mapping[int, Seeds]) -> None:
 
 def fitted_in_search(context: Context) -> list[TrialEnded]:
     """The baselines that have a score on select, in their order."""
-    return [trial for trial in context.record.of(TrialEnded) if trial.method in BASELINES and trial.stage == "search" and is_usable(trial)]
+    return [
+        trial for trial in context.record.of(TrialEnded) if trial.method in BASELINES and trial.stage == Stage.SEARCH and is_usable(trial)
+    ]
 
 
 def is_usable(trial: TrialEnded) -> bool:
     """Whether it ended with a score."""
-    return trial.state != "failed" and trial.select_score is not None
+    return trial.state != State.FAILED and trial.select_score is not None
 
 
 def score_baselines(context: Context, runs: Sequence[TrialEnded], examples: Examples) -> None:
@@ -104,7 +105,7 @@ def _fit(context: Context, run: _Run) -> TrialEnded:
         failure = Failure.of(error)
         log.info("%s failed: %s", run.name, failure.traceback)
         ended = _record(run, time.perf_counter() - started)
-        return replace(ended, state="failed", cause=failure.cause, traceback=failure.traceback)
+        return replace(ended, state=State.FAILED, cause=failure.cause, traceback=failure.traceback)
     fitted.save(fitted_at(context.folder, _record(run, 0.0)))
     seconds = time.perf_counter() - started
     ended = _record(run, seconds)
@@ -124,9 +125,9 @@ def _record(run: _Run, seconds: float) -> TrialEnded:
         trial=run.name,
         candidate=run.candidate,
         method=run.method,
-        stage="search" if run.index is None else "finalist",
+        stage=Stage.SEARCH if run.index is None else Stage.FINALIST,
         number=run.index or 0,
-        state="completed",
+        state=State.COMPLETED,
         is_default=True,
         hyper_parameters={},
         seeds=run.seeds,

@@ -12,7 +12,21 @@ from pelt_automl.baselines import Encoder, HeadStarts, probed_at_most
 from pelt_automl.design_space import Modification
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
-from pelt_automl.records import Decision, Event, HyperParameters, Planned, Progress, Recorder, Seeds, TrialEnded, of_kind
+from pelt_automl.records import (
+    Decision,
+    Event,
+    HyperParameters,
+    Phase,
+    Planned,
+    Progress,
+    Recorder,
+    Seeds,
+    Stage,
+    State,
+    TrialEnded,
+    What,
+    of_kind,
+)
 from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, FEWEST_REPORT, WRITING, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
 from pelt_automl.selection.environment import question_of
@@ -27,9 +41,6 @@ from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import TrainingPlan, make_plan
 from pelt_automl.training.tokens import Tokens, TokenStore, tokenize
 from pelt_automl.training.trials import TrialRun, begin
-
-HEAD_START = "head start"
-"""The decision on where the heads of all trainings start; its subject is ``probe`` or ``random``."""
 
 DEAR = 2.0
 """A training that changes the backbone itself, over one that shares a pack: it also computes the gradients of all weights."""
@@ -194,13 +205,13 @@ class Context:
     def pack_size(self) -> int:
         """Trials in one forward pass at most: the user's wish, else as planned. Plans made before packs were measured don't say it."""
         planned = self.record.of(Planned)
-        measured = planned[-1].numbers.get("pack_size") if planned else None
-        return self.settings.training.pack_size or int(measured or (4 if self.backbone.device.type == "cpu" else 16))
+        measured = planned[-1].pack_size if planned else 0
+        return self.settings.training.pack_size or measured or (4 if self.backbone.device.type == "cpu" else 16)
 
     @property
     def heads_from_probe(self) -> bool:
         """Whether the heads of all trainings start at the probe, as decided once; False before that."""
-        return any(decision.what == HEAD_START and decision.subject == "probe" for decision in self.record.of(Decision))
+        return any(decision.what == What.HEAD_START and decision.subject == "probe" for decision in self.record.of(Decision))
 
     @property
     def planned(self) -> Planned:
@@ -210,19 +221,19 @@ class Context:
     @property
     def speed(self) -> Speed:
         """What was measured."""
-        return Speed(self.planned.numbers["step_seconds"], self.planned.numbers["example_seconds"])
+        return Speed(self.planned.step_seconds, self.planned.example_seconds)
 
     @property
     def seconds_a_training(self) -> float:
         """What a full training of the search takes: as seen in the search so far, else as planned."""
-        seen = [trial for trial in self.record.of(TrialEnded) if trial.steps and trial.state != "failed"]
+        seen = [trial for trial in self.record.of(TrialEnded) if trial.steps and trial.state != State.FAILED]
         if not seen:
             return self.planned.seconds_a_training
         return self.plan.steps * sum(trial.seconds for trial in seen) / sum(trial.steps for trial in seen)
 
     def seconds_a_training_of(self, method: str) -> float:
         """What a full training of the search takes with this method: as seen of it so far, else by the others."""
-        own = [trial for trial in self.record.of(TrialEnded) if trial.method == method and trial.steps and trial.state != "failed"]
+        own = [trial for trial in self.record.of(TrialEnded) if trial.method == method and trial.steps and trial.state != State.FAILED]
         if not own:
             return self.seconds_a_training * (1 if self.shares_packs(method) else DEAR)
         return self.plan.steps * sum(trial.seconds for trial in own) / sum(trial.steps for trial in own)
@@ -278,7 +289,7 @@ class Context:
             head=self.heads.of(seeds.split, seeds.initialization, splits[0]) if self.heads and self.heads_from_probe else None,
         )
 
-    def trainer(self, phase: str, total_steps: float, *, reserve: float, plan: TrainingPlan | None = None) -> Trainer:
+    def trainer(self, phase: Phase, total_steps: float, *, reserve: float, plan: TrainingPlan | None = None) -> Trainer:
         """A trainer that stops when only `reserve` seconds are left, and shows its steps as the phase's progress.
 
         It trains by the search's plan unless another is given.
@@ -290,7 +301,7 @@ class Context:
             taken += trials
             if self.threads and self.threads.look():
                 why = f"measured again, since the machine's load has changed: {self.threads} threads"
-                self.record.add(Decision("threads", "machine", why, {"threads": float(self.threads.number)}))
+                self.record.add(Decision(What.THREADS, "machine", why, {"threads": float(self.threads.number)}))
             self.progress(phase, min(taken, total_steps), total_steps)
 
         return Trainer(
@@ -304,7 +315,7 @@ class Context:
         )
 
     @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
+    def timed(self, phase: Phase) -> Iterator[None]:
         """Put the wall time spent inside on the bill."""
         start = time.monotonic()
         try:
@@ -312,7 +323,7 @@ class Context:
         finally:
             self.bill[phase] = self.bill.get(phase, 0.0) + time.monotonic() - start
 
-    def progress(self, phase: str, done: float, total: float, message: str = "") -> None:
+    def progress(self, phase: Phase, done: float, total: float, message: str = "") -> None:
         """Tell the display how far a phase has come."""
         self.record.show(Progress(phase, done, total, message))
 
@@ -347,7 +358,7 @@ class Context:
             constant_predictions=progress.best_constant,
             cause=progress.cause,
             traceback=progress.traceback,
-            select_predictions=list(progress.best_predictions) if stage == "search" and state == "completed" else [],
+            select_predictions=list(progress.best_predictions) if stage == Stage.SEARCH and state == State.COMPLETED else [],
             tokens={"computed": progress.tokens_computed, "text": progress.tokens_of_text},
         )
 
@@ -362,8 +373,8 @@ class Context:
         seeds divide the same examples.
         """
         baselines = [trial for trial in self.record.of(TrialEnded) if trial.method in BASELINES]
-        fitted = [trial for trial in baselines if trial.stage == "search" and trial.curve]
-        seeds = self.settings.search.finalist_seeds - len({trial.number for trial in baselines if trial.stage == "finalist"})
+        fitted = [trial for trial in baselines if trial.stage == Stage.SEARCH and trial.curve]
+        seeds = self.settings.search.finalist_seeds - len({trial.number for trial in baselines if trial.stage == Stage.FINALIST})
         if seeds <= 0:
             return 0.0
         if not any(BASELINES[trial.method].reads_backbone for trial in fitted):
@@ -375,14 +386,14 @@ class Context:
 
     def cost_seconds(self) -> float:
         """What measuring the finalists' costs may take; nothing is kept for it without a time limit."""
-        return min(COST_SECONDS * self.planned.numbers.get("finalists", 0.0), COST_SHARE * (self.clock.limit or 0.0))
+        return min(COST_SECONDS * self.planned.finalists, COST_SHARE * (self.clock.limit or 0.0))
 
     def evidence_seconds(self) -> float:
         """What measuring gates and knocking submodules out is going to take; nothing without a gated finalist.
 
         Before the finalists are chosen, without a gated method.
         """
-        finalists = {decision.subject for decision in self.record.of(Decision) if decision.what == "finalist"}
+        finalists = {decision.subject for decision in self.record.of(Decision) if decision.what == What.FINALIST}
         methods = {trial.method for trial in self.record.of(TrialEnded) if trial.candidate in finalists} or set(self.methods)
         if not any(m.gate for method in methods for m in self.modifications(method, METHODS[method].defaults)):
             return 0.0

@@ -16,7 +16,7 @@ from pelt_automl.design_space import OWN_COPY, Modification
 from pelt_automl.methods import BASELINES
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
 from pelt_automl.modifications.merging import plain_when_folded, why_no_head
-from pelt_automl.records import CostMeasured, Decision, HyperParameters, Latency, Seeds, TrialEnded
+from pelt_automl.records import CostMeasured, Decision, HyperParameters, Latency, Phase, Seeds, Stage, State, TrialEnded, What
 from pelt_automl.search.budget import WRITING
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.probe import known_texts, training_bytes
@@ -207,7 +207,7 @@ def measure_costs(context: Context) -> None:
     if not finalists:
         return
     end = time.perf_counter() + context.clock.left - WRITING
-    context.progress("costs", 0, 1, "measuring latency and memory")
+    context.progress(Phase.COSTS, 0, 1, "measuring latency and memory")
     baselines = {name: runs for name, runs in finalists.items() if runs[0].method in BASELINES}
     finalists = {name: runs for name, runs in finalists.items() if name not in baselines}
     kept = {name: cost_shape(without_reparameterization(_modifications(context, runs))) for name, runs in finalists.items()}
@@ -259,7 +259,7 @@ def _not_measured(context: Context) -> dict[str, list[TrialEnded]]:
     known = {event.candidate for event in context.record.of(CostMeasured)}
     found: dict[str, list[TrialEnded]] = {}
     for trial in context.record.of(TrialEnded):
-        if trial.stage == "finalist" and trial.state != "failed" and trial.candidate not in known:
+        if trial.stage == Stage.FINALIST and trial.state != State.FAILED and trial.candidate not in known:
             found.setdefault(trial.candidate, []).append(trial)
     return found
 
@@ -286,7 +286,7 @@ def _say_what_is_missing(context: Context, finalists: Sequence[str]) -> None:
         missing = [event.candidate for event in asked if figure(event) is None]
         if missing:
             why = f"the time left was too short to measure it for {len(missing)} of {len(asked)} finalists"
-            context.record.add(Decision("left out", what, why, lack_of_time=True))
+            context.record.add(Decision(What.NO_TIME_FOR_COSTS, what, why))
 
 
 def device_name(context: Context) -> str:

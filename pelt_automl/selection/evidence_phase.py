@@ -6,7 +6,19 @@ from pelt_automl.design_space import submodules
 from pelt_automl.evidence.gates import mean
 from pelt_automl.methods import BASELINES
 from pelt_automl.modifications import Pack, PackTrial
-from pelt_automl.records import ContributionMeasured, Decision, Event, FinalistScored, GateMeasured, KnockedOut, TrialEnded
+from pelt_automl.records import (
+    ContributionMeasured,
+    Decision,
+    Event,
+    FinalistScored,
+    GateMeasured,
+    KnockedOut,
+    Phase,
+    Stage,
+    State,
+    TrialEnded,
+    What,
+)
 from pelt_automl.search.budget import WRITING
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import packs_of, trained_pack
@@ -22,14 +34,14 @@ def explain(context: Context) -> None:
         if context.clock.left - WRITING < _seconds(context, runs):
             _leave_out(context, candidate)
             continue
-        context.progress("evidence", done, len(todo), f"taking {candidate} apart")
+        context.progress(Phase.EVIDENCE, done, len(todo), f"taking {candidate} apart")
         for pack in packs_of(context, runs):
             _explain(context, pack)
 
 
 def _unions(context: Context) -> dict[str, list[TrialEnded]]:
     """The scored runs, one a seed, of each finalist that has submodules, by candidate; the best mean on the report split first."""
-    runs = {trial.trial: trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"}
+    runs = {trial.trial: trial for trial in context.record.of(TrialEnded) if trial.stage == Stage.FINALIST and trial.state != State.FAILED}
     scores: dict[str, dict[str, float]] = {}
     for scored in context.record.of(FinalistScored):
         if scored.method not in BASELINES and _submodules(context, runs[scored.trial]):
@@ -57,7 +69,7 @@ def _seconds(context: Context, runs: Sequence[TrialEnded]) -> float:
 
 def _leave_out(context: Context, candidate: str) -> None:
     numbers = {"seconds_left": context.clock.left}
-    decision = Decision("left out", f"gate evidence of {candidate}", "the time left is too short for it", numbers, lack_of_time=True)
+    decision = Decision(What.NO_TIME_FOR_EVIDENCE, candidate, "the time left is too short to take it apart", numbers)
     if (decision.what, decision.subject) not in {(made.what, made.subject) for made in context.record.of(Decision)}:
         context.record.add(decision)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from pelt_automl.evidence.points import point
 from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation.another_seed import LEFT, out_of_finals
+from pelt_automl.recommendation.another_seed import out_of_finals
 from pelt_automl.recommendation.decision import outlook_of
-from pelt_automl.records import TIME_LIMIT, Decision, FinalistScored, ReportOpened, Seeds, TrialEnded
+from pelt_automl.records import Because, Decision, FinalistScored, Phase, ReportOpened, Seeds, Stage, State, TrialEnded, What
 from pelt_automl.search.budget import WRITING
 from pelt_automl.search.finalists import FAR_POINTS, Finalists, choose_finalists
 from pelt_automl.search.race import out_of_race
@@ -33,9 +33,6 @@ SECOND = 0.5
 
 ROOM_FOR_ANOTHER = 3
 """Runs for whose scoring time is kept when the leader is scored first: the runner-up's, and what training it takes."""
-
-ENOUGH = "enough seeds"
-"""The decision that no further seed is needed."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ def _confirm_alone(context: Context) -> None:
     for index in range(context.settings.search.finalist_seeds):
         if index and context.clock.left <= WRITING:
             numbers = {"seconds_left": context.clock.left}
-            context.record.add(Decision("left out", f"seed {index}", "the time left is too short for another seed", numbers, True))
+            context.record.add(Decision(What.NO_TIME_FOR_SEED, f"seed {index}", "the time left is too short for another seed", numbers))
             break
         confirm_baselines(context, {index: finalist_seeds(context.question, index)})
     score_finalists(context)
@@ -98,7 +95,7 @@ def _confirm(context: Context, found: Finalists, finalists: list[Candidate]) -> 
     complete = _train_least(context, finalists)
     score_finalists(context)
     finalists = _with_others(context, found, finalists)
-    said = {decision.subject for decision in context.record.of(Decision) if decision.what in ("finalist", "left out")}
+    said = {decision.subject for decision in context.record.of(Decision) if decision.what in (What.FINALIST, What.NO_TIME_FOR_FINALIST)}
     for trial in found.no_time_for:
         if trial.candidate not in said:
             context.record.add(found.left_out(trial))
@@ -120,7 +117,7 @@ def confirm_further(context: Context, candidates: Sequence[Candidate]) -> None:
         return
     for candidate in candidates:
         why = "the time left is too short to train it on the finalists' seeds"
-        context.record.add(Decision("left out", candidate.name, why, {"seconds_left": context.clock.left}, lack_of_time=True))
+        context.record.add(Decision(What.NO_TIME_FOR_FINALIST, candidate.name, why, {"seconds_left": context.clock.left}))
 
 
 def finalist_seeds(question: str, index: int) -> Seeds:
@@ -135,8 +132,8 @@ def finalist_seeds(question: str, index: int) -> Seeds:
 def _chosen(context: Context) -> tuple[Finalists, list[Candidate]]:
     """What the search leads to, and the finalists: those that an earlier start has decided on, if it has trained any."""
     trials, metric = [trial for trial in context.record.of(TrialEnded) if trial.method not in BASELINES], context.data.metric
-    decided = {decision.subject for decision in context.record.of(Decision) if decision.what == "finalist"}
-    begun = any(trial.stage == "finalist" for trial in trials)
+    decided = {decision.subject for decision in context.record.of(Decision) if decision.what == What.FINALIST}
+    begun = any(trial.stage == Stage.FINALIST for trial in trials)
     found = choose_finalists(
         trials,
         partial(_affordable, context),
@@ -179,7 +176,7 @@ def _with_others(context: Context, found: Finalists, finalists: Sequence[Candida
 def _train_further_seeds(context: Context, finalists: Sequence[Candidate]) -> None:
     """One seed after the other for those that are still in, as long as it may change the verdict and there is time."""
     search, record = context.settings.search, context.record
-    begun = {trial.number for trial in record.of(TrialEnded) if trial.stage == "finalist"}
+    begun = {trial.number for trial in record.of(TrialEnded) if trial.stage == Stage.FINALIST}
     for index in range(search.finalist_seeds, search.most_seeds):
         if index not in begun and _enough(context):
             return
@@ -193,15 +190,15 @@ def _train_further_seeds(context: Context, finalists: Sequence[Candidate]) -> No
 def _enough(context: Context) -> bool:
     """Whether the verdict needs no further seed; that, and which finalists can't be tied any more, is recorded."""
     record = context.record
-    if any(decision.what == ENOUGH for decision in record.of(Decision)):
+    if any(decision.what == What.ENOUGH_SEEDS for decision in record.of(Decision)):
         return True
     found = outlook_of(record.events, context.settings.search.equivalence)
     if found.stop:
-        record.add(Decision(ENOUGH, "finalists", found.stop, found.numbers))
+        record.add(Decision(What.ENOUGH_SEEDS, "finalists", found.stop, found.numbers))
         return True
     for name in found.behind:
         why = "by all of its interval it is further behind the best than the region of practical equivalence"
-        record.add(Decision(LEFT, name, why, found.numbers))
+        record.add(Decision(What.LEFT_FINALS, name, why, found.numbers))
     return False
 
 
@@ -241,10 +238,10 @@ def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
     if runs[0].index > 0 and _time_for(context, runs) < 1:
         needed = sum(context.seconds_a_finalist_of(run.candidate.method) for run in todo) + reserve
         numbers = {"seconds_left": context.clock.left, "seconds_needed": needed}
-        context.record.add(Decision("left out", f"seed {runs[0].index}", "the time left is too short for another seed", numbers, True))
+        context.record.add(Decision(What.NO_TIME_FOR_SEED, f"seed {runs[0].index}", "the time left is too short for another seed", numbers))
         return False
     plan = context.final_plan
-    trainer = context.trainer("finalists", len(todo) * plan.steps, reserve=reserve, plan=plan)
+    trainer = context.trainer(Phase.FINALISTS, len(todo) * plan.steps, reserve=reserve, plan=plan)
     source = _Finalists(context, deque(todo), reserve=reserve)
     trainer.stream(source, context.pack_size)
     for run in source.todo:  # the time was up before they could begin
@@ -312,7 +309,7 @@ def _start(context: Context, run: _FinalistRun) -> TrialRun:
 
 def _end(context: Context, run: _FinalistRun, training: TrialRun) -> None:
     if training.running:
-        training.end("stopped" if training.progress.evaluated else "failed", TIME_LIMIT)
+        training.end("stopped" if training.progress.evaluated else "failed", Because.TIME)
     if training.progress.state != "failed":
         save_tensors(weights_of_run(context.folder, run.name), training.progress.best_weights)
     context.record.add(
@@ -320,7 +317,7 @@ def _end(context: Context, run: _FinalistRun, training: TrialRun) -> None:
             training,
             candidate=run.candidate.name,
             method=run.candidate.method,
-            stage="finalist",
+            stage=Stage.FINALIST,
             number=run.index,
             is_default=run.candidate.is_default,
             hyper_parameters=run.candidate.hyper_parameters,
@@ -336,7 +333,7 @@ def _reserve(context: Context, runs: Sequence[_FinalistRun]) -> float:
     if context.clock.limit is None:
         return 0.0
     scored, opened = {scored.trial for scored in context.record.of(FinalistScored)}, context.record.of(ReportOpened)
-    ended = [trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"]
+    ended = [trial for trial in context.record.of(TrialEnded) if trial.stage == Stage.FINALIST and trial.state != State.FAILED]
     trained = {trial.trial for trial in ended if trial.method not in BASELINES}
     unscored = len((trained | {run.name for run in runs}) - scored)
     closing = context.closing_seconds(unscored, opened[-1].examples if opened else context.least_scored)

@@ -1,20 +1,20 @@
 """Where the heads of a selection's trainings start: decided once, the same for all methods, so that their comparison stays fair."""
 
 from pelt_automl.baselines import CrossValidation
-from pelt_automl.records import Decision
-from pelt_automl.selection.context import HEAD_START, Context
+from pelt_automl.records import Decision, Phase, What
+from pelt_automl.selection.context import Context
 
 
 def decide_head_start(context: Context) -> None:
     """Write the decision, unless an earlier start has. It rests on the train part of the search's split alone."""
-    if any(decision.what == HEAD_START for decision in context.record.of(Decision)):
+    if any(decision.what == What.HEAD_START for decision in context.record.of(Decision)):
         return
     wanted, subject, why, numbers = context.settings.training.head_start, "random", "as asked (--head-start)", dict[str, float]()
     if wanted == "auto" and context.settings.task.protocol == "paper":
         why = "as in the paper's protocol"
     elif wanted != "random":
         assert context.heads is not None
-        context.progress("model", 0.4, 1, "fitting the probe")
+        context.progress(Phase.MODEL, 0.4, 1, "fitting the probe")
         seed = context.settings.search.seed
         found = context.heads.probe(seed, context.splits(seed)[0])
         validation, numbers = found.validation, {"strength": found.strength}
@@ -24,7 +24,7 @@ def decide_head_start(context: Context) -> None:
             subject = "probe"
         else:
             subject, why = _by_itself(validation)
-    context.record.add(Decision(HEAD_START, subject, why, numbers))
+    context.record.add(Decision(What.HEAD_START, subject, why, numbers))
 
 
 def _by_itself(validation: CrossValidation | None) -> tuple[str, str]:

@@ -14,8 +14,7 @@ from pelt_automl.design_space import BackboneShape, Modification
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import count_of, count_on
-from pelt_automl.recommendation.costs import DEFAULT_OVER, LEFT_OUT
-from pelt_automl.records import CostMeasured, Decision, HyperParameters
+from pelt_automl.records import CostMeasured, Decision, HyperParameters, What
 from pelt_automl.search.spaces import MOST_COMBINATIONS, SearchSpace
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.costs import (
@@ -221,18 +220,18 @@ def apply_limits(context: Context) -> None:
 
     leave_out(context, out_of_limits(context.methods, context.spaces, refusal, size))
     refused = {method: refusal(method, default_of(context.spaces[method])) for method in context.methods}
-    _add(context, [Decision(DEFAULT_OVER, method, reason) for method, reason in refused.items() if reason])
+    _add(context, [Decision(What.DEFAULT_OVER, method, reason) for method, reason in refused.items() if reason])
 
 
 def leave_out(context: Context, out: Mapping[str, str]) -> None:
     """Go on without methods, and record why, unless an earlier start has."""
     context.methods = tuple(method for method in context.methods if method not in out)
-    _add(context, [Decision(LEFT_OUT, method, reason) for method, reason in out.items()])
+    _add(context, [Decision(What.METHOD_OVER, method, reason) for method, reason in out.items()])
 
 
 def left_out_before(context: Context) -> dict[str, str]:
     """The methods that an earlier start has left out."""
-    return {d.subject: d.why for d in context.record.of(Decision) if d.what == LEFT_OUT and d.subject in context.methods}
+    return {d.subject: d.why for d in context.record.of(Decision) if d.what == What.METHOD_OVER and d.subject in context.methods}
 
 
 def _add(context: Context, decisions: Sequence[Decision]) -> None:

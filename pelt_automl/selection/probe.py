@@ -91,11 +91,11 @@ class Packs:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """For the record: ``pack_size``; ``pack_probed``, the larger pack that was measured; ``pack_seconds_1`` and ``pack_seconds_n``, a
+        """For the record: ``pack_probed``, the larger pack that was measured; ``pack_seconds_1`` and ``pack_seconds_n``, a
         step of a pack of one and of that one; ``pack_bytes_1`` and ``pack_bytes_n``, their memory; ``pack_bytes``, what is predicted for
         `pack_size`; ``pack_bytes_free``, what it may take, where the system tells.
         """
-        found = {"pack_size": float(self.size)}
+        found: dict[str, float] = {}
         if self.probe:
             probe = self.probe
             found |= {"pack_probed": float(probe.size), "pack_bytes": probe.bytes_of(self.size)}

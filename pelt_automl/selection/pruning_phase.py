@@ -13,7 +13,7 @@ from pelt_automl.methods.unipelt import ANY, smaller_union
 from pelt_automl.recommendation.another_seed import out_of_finals
 from pelt_automl.recommendation.decision import region_of_equivalence
 from pelt_automl.recommendation.wording import WITHOUT
-from pelt_automl.records import Decision, KnockedOut, TrialEnded, UnionPruned
+from pelt_automl.records import Decision, KnockedOut, Stage, TrialEnded, UnionPruned, What
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_phase import Candidate, confirm_further
 
@@ -22,7 +22,11 @@ def prune(context: Context) -> None:
     """Find smaller unions, record them, and confirm them like any finalist, as far as there is time; what is recorded is taken up again."""
     for pruned in _found(context):
         context.record.add(pruned)
-    left_out = {decision.subject for decision in context.record.of(Decision) if decision.what == "left out"}
+    left_out = {
+        decision.subject
+        for decision in context.record.of(Decision)
+        if decision.what in (What.SAME_CONFIGURATION, What.NO_TIME_FOR_FINALIST)
+    }
     todo = [pruned for pruned in context.record.of(UnionPruned) if pruned.candidate not in left_out]
     candidates = [Candidate(pruned.candidate, pruned.method, pruned.hyper_parameters) for pruned in todo]
     if candidates and math.isinf(context.clock.left):
@@ -41,7 +45,7 @@ def _found(context: Context) -> Iterator[UnionPruned]:
     """Smaller unions of finalists that were taken apart and are still in the finals, the best first; those of an earlier start left out."""
     record, metric = context.record, context.data.metric
     region = region_of_equivalence(context.settings.search.equivalence, metric.name, report_labels(record.events))
-    runs = {trial.candidate: trial for trial in record.of(TrialEnded) if trial.stage == "finalist" and trial.method not in BASELINES}
+    runs = {trial.candidate: trial for trial in record.of(TrialEnded) if trial.stage == Stage.FINALIST and trial.method not in BASELINES}
     done = {name for pruned in record.of(UnionPruned) for name in (pruned.candidate, pruned.of)} | out_of_finals(record.of(Decision))
     known = {**runs} | {pruned.candidate: pruned for pruned in record.of(UnionPruned)}
     there = {_configuration(context, one.method, one.hyper_parameters): name for name, one in known.items()}
@@ -67,5 +71,5 @@ def _configuration(context: Context, method: str, hyper_parameters: dict[str, An
 
 def _already_there(context: Context, name: str, same: str) -> None:
     made = {(decision.what, decision.subject) for decision in context.record.of(Decision)}
-    if ("left out", name) not in made:
-        context.record.add(Decision("left out", name, f"{same} is the same configuration"))
+    if (What.SAME_CONFIGURATION, name) not in made:
+        context.record.add(Decision(What.SAME_CONFIGURATION, name, f"{same} is the same configuration"))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pelt_automl.methods import BASELINES
-from pelt_automl.records import FinalistScored, ReportOpened, TrialEnded
+from pelt_automl.records import FinalistScored, Phase, ReportOpened, Stage, State, TrialEnded
 from pelt_automl.selection.baseline_phase import confirm_baselines, score_baselines
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import packs_of, trained_pack
@@ -25,10 +25,10 @@ def score_finalists(context: Context, more_runs: int = 0) -> None:
 
     `more_runs`: as many more are expected to follow, so that fewer examples are opened where the time is short.
     """
-    runs = [trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"]
+    runs = [trial for trial in context.record.of(TrialEnded) if trial.stage == Stage.FINALIST and trial.state != State.FAILED]
     confirm_baselines(context, {run.number: run.seeds for run in runs if run.method not in BASELINES})
     scored = {event.trial for event in context.record.of(FinalistScored)}
-    runs = [trial for trial in context.record.of(TrialEnded) if trial.stage == "finalist" and trial.state != "failed"]
+    runs = [trial for trial in context.record.of(TrialEnded) if trial.stage == Stage.FINALIST and trial.state != State.FAILED]
     todo = [run for run in runs if run.trial not in scored]
     if not todo:
         return
@@ -36,7 +36,7 @@ def score_finalists(context: Context, more_runs: int = 0) -> None:
     tokens, examples = _opened(context, len(trained) + more_runs + bool(fitted))
     packs = packs_of(context, trained)
     for done, pack in enumerate(packs):
-        context.progress("finalists", done, len(packs), "scoring on the report split")
+        context.progress(Phase.FINALISTS, done, len(packs), "scoring on the report split")
         _score(context, pack, tokens)
     score_baselines(context, fitted, examples)
 

@@ -9,7 +9,17 @@ from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import kept_form
 from pelt_automl.recommendation import Recommendation, load_recommendation, write_report
 from pelt_automl.recommendation.decision import decide
-from pelt_automl.records import TIME_LIMIT, Decision, FinalistScored, Published, SelectionEnded, TrialEnded, VerdictReached
+from pelt_automl.records import (
+    LACK_OF_TIME,
+    Decision,
+    FinalistScored,
+    Published,
+    Reason,
+    SelectionEnded,
+    Stage,
+    TrialEnded,
+    VerdictReached,
+)
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
 from pelt_automl.selection.search_phase import weights_of_method
@@ -77,7 +87,7 @@ def _winning_run(context: Context, verdict: VerdictReached) -> tuple[TrialEnded,
         best = max(runs, key=lambda run: sign * (run.select_score or 0.0))
         return best, fitted_at(context.folder, best) if best.method in BASELINES else weights_of_run(context.folder, best.trial)
     if verdict.method in BASELINES:
-        searched = next(trial for trial in trials if trial.candidate == verdict.candidate and trial.stage == "search")
+        searched = next(trial for trial in trials if trial.candidate == verdict.candidate and trial.stage == Stage.SEARCH)
         return searched, fitted_at(context.folder, searched)
     weights = weights_of_method(context.folder, verdict.method)
     kept = load_tensors(weights)[1].get("trial")
@@ -89,10 +99,10 @@ def _winning_run(context: Context, verdict: VerdictReached) -> tuple[TrialEnded,
     return found, weights
 
 
-def _reason(context: Context) -> str:
-    decided = any(decision.lack_of_time for decision in context.record.of(Decision))
-    stopped = any(trial.cause == TIME_LIMIT for trial in context.record.of(TrialEnded))
-    return TIME_LIMIT if decided or stopped else "done"
+def _reason(context: Context) -> Reason:
+    decided = any(decision.what in LACK_OF_TIME for decision in context.record.of(Decision))
+    stopped = any(trial.out_of_time for trial in context.record.of(TrialEnded))
+    return Reason.TIME if decided or stopped else Reason.DONE
 
 
 def _bill(context: Context) -> dict[str, float]:

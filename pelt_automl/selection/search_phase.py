@@ -12,16 +12,15 @@ from typing import Any
 from pelt_automl.errors import NoTrialCompletedError, SearchSpaceError
 from pelt_automl.evidence.savings import score_by
 from pelt_automl.methods import METHODS
-from pelt_automl.recommendation.costs import DEFAULT_OVER
 from pelt_automl.recommendation.decision import best_by_select_score
 from pelt_automl.recommendation.outcome import more_time
 from pelt_automl.recommendation.wording import in_short
-from pelt_automl.records import TIME_LIMIT, CurvePoint, Decision, TrialEnded
+from pelt_automl.records import Because, CurvePoint, Decision, Phase, Stage, State, TrialEnded, What
 from pelt_automl.search.budget import of_use_to_finals
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.promotion import expected_share, promoted
 from pelt_automl.search.proposer import Asked
-from pelt_automl.search.race import LONG_GRACE, OUT, _may_leave, leaving, out_of_race
+from pelt_automl.search.race import LONG_GRACE, _may_leave, leaving, out_of_race
 from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.search.studies import MethodStudy, open_storage
 from pelt_automl.selection.baseline_phase import fitted_in_search
@@ -34,12 +33,6 @@ from pelt_automl.training.checkpoints import save_tensors
 from pelt_automl.training.trials import TrialRun
 
 JOURNAL = "studies.journal"
-INHERITED = "inherited"
-"""The decision to try configurations that another selection found."""
-NOT_PROMOTED = "not promoted from its rung"
-
-EXHAUSTED = "nothing left to try"
-
 AHEAD = 2
 """Trials that a method may be ahead of another, whose own wait for a pack."""
 
@@ -60,9 +53,9 @@ def search(context: Context, methods: Sequence[str]) -> None:
     """
     _Search(context, methods).run()
     trials = [trial for trial in context.record.of(TrialEnded) if trial.method in methods]
-    if not fitted_in_search(context) and all(trial.state == "failed" or trial.select_score is None for trial in trials):
-        causes = "; ".join(sorted({f"{trial.method}: {trial.cause or TIME_LIMIT}" for trial in trials})[:8])
-        raise NoTrialCompletedError(f"no trial got as far as its first evaluation ({causes or TIME_LIMIT}). {_advice(context, trials)}")
+    if not fitted_in_search(context) and all(trial.state == State.FAILED or trial.select_score is None for trial in trials):
+        causes = "; ".join(sorted({f"{trial.method}: {trial.cause or Because.TIME}" for trial in trials})[:8])
+        raise NoTrialCompletedError(f"no trial got as far as its first evaluation ({causes or Because.TIME}). {_advice(context, trials)}")
 
 
 def _advice(context: Context, trials: Sequence[TrialEnded]) -> str:
@@ -76,7 +69,7 @@ def _advice(context: Context, trials: Sequence[TrialEnded]) -> str:
 
 
 def _errors(trials: Sequence[TrialEnded]) -> list[str]:
-    return [trial.cause for trial in trials if trial.cause not in ("", TIME_LIMIT)]
+    return [trial.cause for trial in trials if trial.cause not in ("", Because.TIME)]
 
 
 class _Search:
@@ -120,7 +113,7 @@ class _Search:
         self.left_over: deque[SearchTrial] = deque()
         """Of those under way, what a killed process was training."""
         self.talk.call("start", "", (), lambda: self.left_over.extend(self._left_over()), self._constants())
-        self.trainer = replace(context.trainer("search", self._total_steps(), reserve=0.0), expired=self._expired)
+        self.trainer = replace(context.trainer(Phase.SEARCH, self._total_steps(), reserve=0.0), expired=self._expired)
 
     def run(self) -> None:
         """Take up what a killed process left, then the defaults, then equally many trials of each method that is in the race."""
@@ -130,10 +123,10 @@ class _Search:
         self.talk.call("finish", "", (), self._finish)
         numbers, remaining = {"seconds": self.context.clock.elapsed}, self._open()
         if remaining and not self._affordable(remaining):
-            self.context.record.add(Decision("search ended", "search", "the search's share of the time is used", numbers, True))
+            self.context.record.add(Decision(What.SEARCH_ENDED, "search", "the search's share of the time is used", numbers))
         for method in remaining:
             if self.studies[method].asked == 0:
-                self.context.record.add(Decision("not begun", method, "no time for its first trial", numbers, True))
+                self.context.record.add(Decision(What.NOT_BEGUN, method, "no time for its first trial", numbers))
 
     def _cost_rank(self, method: str) -> tuple[bool, bool]:
         """Methods that train in packs before those that need the device for themselves; of these, those that leave the backbone alone."""
@@ -155,11 +148,11 @@ class _Search:
         trainer.train([trial.run for trial in cheap], self.context.plan.steps)
         for trial in remaining:
             if trial not in cheap and trial in waiting:  # paused, or promoted too late
-                self._stop(trial, TIME_LIMIT)
+                self._stop(trial, Because.TIME)
                 continue
             del self.under_way[trial.run.name]
             if trial.run.running:
-                trial.run.end("stopped", TIME_LIMIT)
+                trial.run.end("stopped", Because.TIME)
             self._end(trial)
 
     def _seconds_to_end(self, trial: SearchTrial) -> float:
@@ -176,12 +169,12 @@ class _Search:
         return handed + (space.good()[: portfolio_length(search.trials)] if search.portfolio else [])
 
     def _say_what_is_inherited(self) -> None:
-        said = {decision.subject for decision in self.context.record.of(Decision) if decision.what == INHERITED}
+        said = {decision.subject for decision in self.context.record.of(Decision) if decision.what == What.INHERITED}
         for method, configurations in self.context.inherited.first.items():
             if method in self.methods and method not in said:
                 listed = "; ".join(in_short(configuration) for configuration in configurations)
                 self.context.record.add(
-                    Decision(INHERITED, method, f"{self.context.inherited.source}, tried right after its default: {listed}")
+                    Decision(What.INHERITED, method, f"{self.context.inherited.source}, tried right after its default: {listed}")
                 )
 
     def _reserve(self) -> float:
@@ -259,7 +252,7 @@ class _Search:
         try:
             trial = begin_trial(self.context, chosen, self.studies[chosen].ask())
         except SearchSpaceError as error:  # too few of its configurations are within the limits to be drawn
-            self.context.record.add(Decision(EXHAUSTED, chosen, str(error)))
+            self.context.record.add(Decision(What.EXHAUSTED, chosen, str(error)))
             rule("exhausted", fired=True)
             self._release()
             return self.next(waiting)
@@ -278,7 +271,7 @@ class _Search:
         trial = self.under_way[run.name]
         rule, out, before = self.talk.rule, self.out, self._was_promoted(run.name, run.progress.step)
         if rule("out at a rung", fired=trial.method in out, contested=bool(out)):
-            run.end("stopped", OUT)
+            run.end("stopped", Because.METHOD_OUT)
         elif rule("promoted before", fired=before):  # since then a kill or a spoilt checkpoint has set it back
             keep(self.context, run)
         elif rule("judged together", fired=self._judged_together(trial), contested=not trial.asked.is_default):
@@ -287,7 +280,7 @@ class _Search:
         elif self._promoted(trial):
             keep(self.context, run)
         else:
-            run.end("stopped", NOT_PROMOTED)
+            run.end("stopped", Because.NOT_PROMOTED)
 
     @told
     def ended(self, run: TrialRun) -> None:
@@ -316,7 +309,7 @@ class _Search:
 
     def _open(self) -> list[str]:
         """Methods of which there are trials to come: as many of each as the settings say, and its share of those that others have left."""
-        out = self.out | {decision.subject for decision in self.context.record.of(Decision) if decision.what == EXHAUSTED}
+        out = self.out | {decision.subject for decision in self.context.record.of(Decision) if decision.what == What.EXHAUSTED}
         inside = [method for method in self.methods if method not in out]
         freed = sum(max(0, self.context.trials - self.studies[method].asked) for method in self.methods if method in out)
         most = self.context.trials + (freed // len(inside) if inside else 0)
@@ -375,7 +368,7 @@ class _Search:
         labels = self.context.splits(self.context.settings.search.seed)[1].labels
         trials = [trial for trial in self.context.record.of(TrialEnded) if trial.method in self.methods]
         decisions = self.context.record.of(Decision)
-        over = {decision.subject for decision in decisions if decision.what == DEFAULT_OVER}
+        over = {decision.subject for decision in decisions if decision.what == What.DEFAULT_OVER}
         first = min(self.context.plan.rungs, default=self.context.plan.steps)
         undecided = {trial.method for trial in self.under_way.values() if trial.run.progress.step >= first}
         found = leaving(trials, labels, metric.name, self.out, slow, over, greater_is_better=metric.greater_is_better)
@@ -389,13 +382,13 @@ class _Search:
     def _talk_of_race(self, trials: list[TrialEnded], labels: Any, slow: set[str], over: set[str], found: set[str]) -> None:
         """Who would leave without each of the race's rules."""
         metric, every = self.context.data.metric, set(self.methods)
-        inside = {trial.method for trial in trials if trial.state == "completed"} - self.out
+        inside = {trial.method for trial in trials if trial.state == State.COMPLETED} - self.out
 
         def without(trials: list[TrialEnded], slow: set[str], over: set[str]) -> set[str]:
             left = leaving(trials, labels, metric.name, self.out, slow, over, greater_is_better=metric.greater_is_better)
             return {decision.subject for decision in left}
 
-        more = [replace(trial, state="stopped") for trial in trials for _ in range(LONG_GRACE)]
+        more = [replace(trial, state=State.STOPPED) for trial in trials for _ in range(LONG_GRACE)]
         may = {method for method in inside if _may_leave(method, trials, slow, over)}
         rule = self.talk.rule
         rule("race", fired=bool(found), contested=len(inside) > 1 and bool(may))
@@ -416,7 +409,7 @@ class _Search:
                     continue
                 trial = begin_trial(self.context, method, asked)
                 step = trial.run.progress.step
-                self.context.record.add(Decision("resumed", name, f"its process was killed; it goes on at step {step}"))
+                self.context.record.add(Decision(What.RESUMED, name, f"its process was killed; it goes on at step {step}"))
                 run = self._begin(trial)
                 waits = self._judged_together(trial) and step in self.context.plan.rungs and not self._was_promoted(name, step)
                 if self.talk.rule("still paused", fired=waits, contested=step > 0):
@@ -453,7 +446,7 @@ class _Search:
             paused = [trial for trial in self.paused.values() if trial.method == method]
             if self.talk.rule("out while paused", fired=bool(paused) and method in out, contested=bool(paused and out)) or method in out:
                 for trial in paused:
-                    self._stop(trial, OUT)
+                    self._stop(trial, Because.METHOD_OUT)
                 continue
             if not paused:
                 continue
@@ -492,7 +485,7 @@ class _Search:
                 trial.run.progress.state = "running"
                 self.going_on.append(trial)
             else:
-                self._stop(trial, NOT_PROMOTED)
+                self._stop(trial, Because.NOT_PROMOTED)
 
     def _promoted(self, trial: SearchTrial) -> bool:
         """Whether a default, or a configuration that the sampler drew, goes on from the rung that it has come to; recorded if it does.
@@ -518,7 +511,7 @@ class _Search:
 
     def _scores_at(self, method: str, rung: int, numbers: Collection[int]) -> dict[str, float]:
         """Scores at a rung, by name, of those of a method's trials with these numbers that have come to it."""
-        ended = [(t.method, t.number, t.trial, t.curve) for t in self.context.record.of(TrialEnded) if t.stage == "search"]
+        ended = [(t.method, t.number, t.trial, t.curve) for t in self.context.record.of(TrialEnded) if t.stage == Stage.SEARCH]
         beside = [(trial.method, trial.asked.number, name, trial.run.progress.curve) for name, trial in self.under_way.items()]
         curves = {name: curve for own, number, name, curve in (*ended, *beside) if own == method and number in numbers}
         at_rung = {name: self._score_at(curve, rung) for name, curve in curves.items() if curve and curve[-1].step >= rung}
@@ -598,11 +591,11 @@ class _Search:
         }
 
     def _record_promotion(self, name: str, rung: int, score: float, why: str) -> None:
-        self.context.record.add(Decision("promoted", name, why, {"rung": rung, "rung_score": score}))
+        self.context.record.add(Decision(What.PROMOTED, name, why, {"rung": rung, "rung_score": score}))
 
     def _was_promoted(self, name: str, rung: int) -> bool:
         decisions = self.context.record.of(Decision)
-        return any(made.what == "promoted" and made.subject == name and made.numbers.get("rung") == rung for made in decisions)
+        return any(made.what == What.PROMOTED and made.subject == name and made.numbers.get("rung") == rung for made in decisions)
 
     # ------------------------------------------------------------ ends
 
@@ -619,7 +612,7 @@ class _Search:
             trial.run,
             candidate=trial.run.name,
             method=trial.method,
-            stage="search",
+            stage=Stage.SEARCH,
             number=trial.asked.number,
             is_default=trial.asked.is_default,
             hyper_parameters=trial.asked.hyper_parameters,
@@ -633,16 +626,16 @@ class _Search:
 
     def _is_best(self, event: TrialEnded) -> bool:
         """By the rule of a verdict without finalists, which recommends this trial and needs its weights."""
-        if event.state == "failed" or event.select_score is None:
+        if event.state == State.FAILED or event.select_score is None:
             return False
-        others = [other for other in self.context.record.of(TrialEnded) if other.method == event.method and other.stage == "search"]
+        others = [other for other in self.context.record.of(TrialEnded) if other.method == event.method and other.stage == Stage.SEARCH]
         return best_by_select_score([*others, event], self.context.data.metric.greater_is_better) is event
 
     def _tell(self, method: str, asked: Asked, event: TrialEnded) -> None:
         study = self.studies[method]
-        if event.state == "completed" and event.select_score is not None:
+        if event.state == State.COMPLETED and event.select_score is not None:
             study.tell_completed(asked.number, event.select_score)
-        elif event.state == "stopped":
+        elif event.state == State.STOPPED:
             study.tell_stopped(asked.number, event.steps, event.select_score)
         else:
             study.tell_failed(asked.number)

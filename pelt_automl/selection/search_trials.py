@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.records import Decision, Seeds
+from pelt_automl.records import Decision, Seeds, What
 from pelt_automl.search.proposer import Asked
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.working_folders import working
@@ -52,7 +52,7 @@ def take_up(context: Context, run: TrialRun) -> None:
         except SelectionError as error:
             run.progress = TrialProgress()
             log.warning("%s starts over: %s", run.name, error)
-            context.record.add(Decision("started anew", run.name, f"its checkpoint can't be read: {error}"))
+            context.record.add(Decision(What.STARTED_OVER, run.name, f"its checkpoint can't be read: {error}"))
 
 
 def stop(context: Context, run: TrialRun, cause: str) -> None:

@@ -15,10 +15,21 @@ from pelt_automl.folders import LOCK, RECORDS, check_output, exclusive, make_out
 from pelt_automl.home import expanded, home
 from pelt_automl.options import settings_from
 from pelt_automl.recommendation import Recommendation, load_recommendation
-from pelt_automl.recommendation.outcome import SECONDS_ENOUGH
 from pelt_automl.recommendation.schema import FILE
 from pelt_automl.recorders import RECORDERS
-from pelt_automl.records import DataDescribed, Decision, Event, Planned, Published, Recorder, SelectionEnded, SelectionStarted, read
+from pelt_automl.records import (
+    DataDescribed,
+    Decision,
+    Event,
+    Phase,
+    Planned,
+    Published,
+    Recorder,
+    SelectionEnded,
+    SelectionStarted,
+    What,
+    read,
+)
 from pelt_automl.search.budget import Clock, Speed, allowance, seconds_enough, seconds_used, training_seconds
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.spaces import load_spaces
@@ -37,7 +48,7 @@ from pelt_automl.selection.process import process_restored
 from pelt_automl.selection.pruning_phase import prune
 from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
-from pelt_automl.selection.speed import choose_threads, machine_numbers, machine_words, measure_speed, planned_precision, workload
+from pelt_automl.selection.speed import choose_threads, machine_numbers, machine_words, measure_speed, workload
 from pelt_automl.selection.text_length import length_note, recorded_length, text_length
 from pelt_automl.settings import SelectionSettings
 from pelt_automl.tasks import load_task
@@ -123,7 +134,7 @@ class Selection:
         )
         if not resumed:
             for method, reasons in left_out.items():
-                self.context.record.add(Decision("left out", method, f"not possible on {settings.model}: {'; '.join(reasons)}"))
+                self.context.record.add(Decision(What.METHOD_IMPOSSIBLE, method, f"not possible on {settings.model}: {'; '.join(reasons)}"))
         leave_out(self.context, over)
 
     @property
@@ -146,20 +157,20 @@ class Selection:
         if self.finished:
             return
         context = self.context
-        with context.timed("data"):
+        with context.timed(Phase.DATA):
             if not context.record.of(DataDescribed):
                 context.record.add(_description(context))
-        with context.timed("model"):
-            context.progress("model", 0, 1, f"loading {context.settings.model}")
+        with context.timed(Phase.MODEL):
+            context.progress(Phase.MODEL, 0, 1, f"loading {context.settings.model}")
             training, planned = context.settings.training, context.record.of(Planned)
-            backbone = self._backbone(planned_precision(planned) or training.precision)
+            backbone = self._backbone((planned[-1].precision if planned else "") or training.precision)
             if planned:
                 context.ready(backbone, planned[-1].steps, planned[-1].final_steps)
                 choose_threads(context)
                 leave_out(context, left_out_before(context))
                 return
             context.ready(backbone, wanted_steps(context.data.sizes(context.settings.search.seed)["train"], training))
-            context.progress("model", 0.5, 1, "measuring its speed")
+            context.progress(Phase.MODEL, 0.5, 1, "measuring its speed")
             choose_threads(context)
             decide_head_start(context)
             apply_limits(context)
@@ -193,51 +204,57 @@ class Selection:
         )
         context.ready(context.backbone, given.steps, given.final_steps)
         plan = context.plan
-        numbers = {
-            "step_seconds": speed.step,
-            "example_seconds": speed.example,
-            "finalists": given.finalists,
-            SECONDS_ENOUGH: seconds_enough(
-                wanted, len(context.methods), evaluated, context.clock.elapsed, speed, search_settings, training
-            ),
-            **packs.numbers,
-            **machine_numbers(context),
-        }
         seconds = training_seconds(given.steps, sizes["select"], speed, search_settings, training)
         cut = sum(part.cut["cut"] for part in context.splits(search_settings.seed))
         texts = f"texts of at most {context.max_length} tokens, {cut:,} of {sizes['train'] + sizes['select']:,} cut"
         message = f"{given.message}; {texts}; {machine_words(context)}; {packs.message}"
-        first_rung = plan.rungs[0] if plan.rungs else plan.steps
-        rungs, final_steps = list(plan.rungs), context.final_plan.steps
-        context.record.add(Planned(plan.steps, first_rung, len(plan.evaluate_at), seconds, message, numbers, rungs, final_steps))
+        enough = seconds_enough(wanted, len(context.methods), evaluated, context.clock.elapsed, speed, search_settings, training)
+        context.record.add(
+            Planned(
+                plan.steps,
+                plan.rungs[0] if plan.rungs else plan.steps,
+                len(plan.evaluate_at),
+                seconds,
+                message,
+                packs.numbers | machine_numbers(context),
+                list(plan.rungs),
+                context.final_plan.steps,
+                step_seconds=speed.step,
+                example_seconds=speed.example,
+                finalists=given.finalists,
+                seconds_enough=enough,
+                pack_size=packs.size,
+                precision=precision_name(context.backbone.dtype),
+            )
+        )
 
     def search(self) -> None:
         """The baselines, then trials of all methods, packed."""
         if self.finished:
             return
-        with self.context.timed("baselines"):
+        with self.context.timed(Phase.BASELINES):
             fit_baselines(self.context)
-        with self.context.timed("search"):
+        with self.context.timed(Phase.SEARCH):
             search(self.context, self.context.methods)
 
     def confirm(self) -> None:
         """Train the finalists on fresh seeds and score them on the report split."""
         if self.finished:
             return
-        with self.context.timed("finalists"):
+        with self.context.timed(Phase.FINALISTS):
             confirm(self.context)
 
     def explain(self) -> None:
         """Take unions apart, confirm those without what they can do without, and measure what each finalist costs."""
         if self.finished:
             return
-        with self.context.timed("evidence"):
+        with self.context.timed(Phase.EVIDENCE):
             explain(self.context)
-        with self.context.timed("finalists"):
+        with self.context.timed(Phase.FINALISTS):
             prune(self.context)
-        with self.context.timed("evidence"):
+        with self.context.timed(Phase.EVIDENCE):
             explain(self.context)  # the smaller unions, too
-        with self.context.timed("costs"):
+        with self.context.timed(Phase.COSTS):
             measure_costs(self.context)
 
     def recommend(self) -> Recommendation:

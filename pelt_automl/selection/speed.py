@@ -8,13 +8,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
-import torch
 
 from pelt_automl.backbones.layer_speed import Workload, layer_seconds, thread_choices
-from pelt_automl.backbones.loading import Precision
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, needs_own_pack
-from pelt_automl.records import Planned
 from pelt_automl.search.budget import Speed
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.probe import ENOUGH, Packs
@@ -23,9 +20,6 @@ from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.evaluation import evaluate
 
 log = logging.getLogger(__name__)
-
-BITS = "precision_bits"
-"""In a plan's numbers: a selection that is taken up again goes on in the precision that it began with."""
 
 ROUNDED = 32
 """Tokens: the length of the texts that layers are measured on is a multiple of it, so that the same task finds what is remembered."""
@@ -63,11 +57,11 @@ def choose_threads(context: Context) -> int:
 
 
 def machine_numbers(context: Context) -> dict[str, float]:
-    """For the record: ``precision_bits``, 16 or 32; ``layers_bf16`` and ``layers_fp32``, seconds by which the precision was chosen;
-    ``threads``; ``layers_threads_N``, seconds by which their number was.
+    """For the record: ``layers_bf16`` and ``layers_fp32``, seconds by which the precision was chosen; ``threads``; ``layers_threads_N``,
+    seconds by which their number was.
     """
     backbone, threads = context.backbone, context.threads
-    found = {BITS: float(torch.finfo(backbone.dtype).bits)}
+    found: dict[str, float] = {}
     if backbone.speeds:
         found |= {"layers_bf16": backbone.speeds.bf16, "layers_fp32": backbone.speeds.fp32}
     if threads:
@@ -81,12 +75,6 @@ def machine_words(context: Context) -> str:
     backbone = context.backbone
     figures = f" ({backbone.speeds})" if backbone.speeds else ""
     return f"computing in {precision_name(backbone.dtype)}{figures}, threads: {context.threads}"
-
-
-def planned_precision(planned: Sequence[Planned]) -> Precision | None:
-    """What an earlier start has trained in; None where there is no plan, or it doesn't say."""
-    bits = planned[-1].numbers.get(BITS) if planned else None
-    return None if bits is None else "bf16" if bits == 16 else "fp32"
 
 
 def measure_speed(context: Context, packs: Packs) -> Speed:

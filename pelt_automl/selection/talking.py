@@ -7,7 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pelt_automl.modifications import pack_kind
-from pelt_automl.records import Comparison, Decision, RuleLevel, SchedulerCalled, TrialEnded, TrialSeen
+from pelt_automl.records import Comparison, Decision, RuleLevel, SchedulerCalled, TrialEnded, TrialSeen, What
 
 if TYPE_CHECKING:
     from pelt_automl.selection.context import Context
@@ -77,9 +77,9 @@ class Talk:
                 given=given,
                 why=self.why,
                 comparisons=self._comparisons,
-                promoted=[event.subject for event in new if isinstance(event, Decision) and event.what == "promoted"],
+                promoted=[event.subject for event in new if isinstance(event, Decision) and event.what == What.PROMOTED],
                 ended={event.trial: f"{event.state}: {event.cause}".rstrip(": ") for event in new if isinstance(event, TrialEnded)},
-                left_race=[event.subject for event in new if isinstance(event, Decision) and event.what == "left the race"],
+                left_race=[event.subject for event in new if isinstance(event, Decision) and event.what == What.LEFT_RACE],
                 rules=self._rules,
                 hyper_parameters=self.hyper_parameters,
                 about=dict(about or {}),

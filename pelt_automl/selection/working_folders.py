@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from pelt_automl.folders import WORK
-from pelt_automl.records import TrialEnded
+from pelt_automl.records import Stage, TrialEnded
 
 Part = Literal["checkpoints", "finalists", "searched"]
 
@@ -19,4 +19,4 @@ def working(folder: Path, part: Part) -> Path:
 
 def fitted_at(folder: Path, run: TrialEnded) -> Path:
     """The folder that a baseline's run has written."""
-    return working(folder, "searched" if run.stage == "search" else "finalists") / run.trial
+    return working(folder, "searched" if run.stage == Stage.SEARCH else "finalists") / run.trial

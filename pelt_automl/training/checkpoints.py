@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.checked import checked
 from pelt_automl.design_space import Form, Modification, modification_from_dict, modification_to_dict
 from pelt_automl.durable import filling, replacing, write_text
 from pelt_automl.errors import SelectionError
+from pelt_automl.log.codec import checked
 from pelt_automl.modifications.bridged import ADAPTER_WEIGHTS, write_config
 from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.trials import TrialProgress
@@ -214,6 +214,6 @@ def load_progress(path: Path, of: str = "") -> TrialProgress:
         raise SelectionError(f"{path} isn't a checkpoint that this version has written: {error}") from error
 
 
-def precision_name(dtype: torch.dtype) -> str:
+def precision_name(dtype: torch.dtype) -> Literal["bf16", "fp32"]:
     """The name of a compute type in settings and files."""
     return "bf16" if dtype is torch.bfloat16 else "fp32"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -18,8 +18,6 @@ TrialState = Literal["running", "paused", "completed", "stopped", "failed"]
 @dataclass
 class TrialProgress:
     """How far a training has come; replaced as a whole when a pack has to be tried again."""
-
-    __pydantic_config__: ClassVar = {"arbitrary_types_allowed": True}  # tensors, when it is read from a file
 
     step: int = 0
     state: TrialState = "running"

@@ -144,7 +144,7 @@ def test_methods_without_a_score_are_named_with_the_seconds_that_would_do(events
             return replace(event, select_score=None, curve=[], steps=0, state="stopped", cause="time limit")
         if isinstance(event, SelectionStarted):
             return replace(event, settings=event.settings | {"search": event.settings["search"] | {"seconds": 120}})
-        return replace(event, numbers={"seconds_enough": 341.0}) if isinstance(event, Planned) else event
+        return replace(event, seconds_enough=341.0) if isinstance(event, Planned) else event
 
     untrained = [e for e in events if not isinstance(e, VerdictReached) and not (isinstance(e, FinalistScored) and e.method in cut)]
     told = [short_of_time(event) for event in untrained]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pelt_automl.log.events import Because, Decision
+from pelt_automl.log.events import LACK_OF_TIME, Because, Decision
 from pelt_automl.log.history import History
 from pelt_automl.scheduling.actions import Budget, Room
 from tests.scheduling.world import FakeCosts, asked, at, ended, kind_of, name_of, released, said, scheduler, segment, stopped, tried
@@ -398,7 +398,7 @@ def test_it_says_what_there_was_no_time_for_once():
     first = ["search ended: search", "not begun: adapter", "finish"]
     assert asked(policy, *events, room=room, budget=budget) == first
     notes = policy.actions(History.of(events), room, budget)[:-1]
-    assert all(note.event.lack_of_time for note in notes)
+    assert all(note.event.what in LACK_OF_TIME for note in notes)
     assert asked(policy, *events, *(note.event for note in notes), room=room, budget=budget) == ["finish"]
 
 

@@ -89,7 +89,7 @@ def test_with_room_for_three_the_leader_a_fixed_default_and_the_runner_up_stay()
     assert names(found.chosen) == ["adapter-1", "lora-1", "lora-0"]
     assert names(found.no_time_for) == ["adapter-0", "unipelt-apl-0"]
     left = found.left_out(found.no_time_for[0])
-    assert (left.what, left.subject, left.lack_of_time) == ("left out", "adapter-0", True)
+    assert (left.what, left.subject) == ("no time for a finalist", "adapter-0")
 
 
 def test_how_many_there_is_time_for_is_asked_in_the_order_in_which_they_are_wanted():

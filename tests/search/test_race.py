@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pelt_automl.evidence.statistics import smallest_error
-from pelt_automl.records import Decision, Seeds, TrialEnded
-from pelt_automl.search.race import LEFT, leaving, out_of_race
+from pelt_automl.records import Decision, Seeds, TrialEnded, What
+from pelt_automl.search.race import leaving, out_of_race
 
 LABELS = np.ones(100)
 SLOW = ("prompt",)
@@ -59,7 +59,7 @@ def test_a_method_leaves_when_it_is_clearly_behind_the_leader(name):
     others, out, expected = TABLE[name]
     decisions = leaving([*LEADER, *others], LABELS, "accuracy", out, SLOW, greater_is_better=True)
     assert [decision.subject for decision in decisions] == expected
-    assert all(decision.what == LEFT for decision in decisions)
+    assert all(decision.what == What.LEFT_RACE for decision in decisions)
 
 
 def test_a_method_whose_default_is_over_a_limit_leaves_without_it():
@@ -96,7 +96,7 @@ def test_a_method_that_has_left_leads_nobody_out():
 
 
 def test_who_has_left_is_read_from_the_decisions():
-    assert out_of_race([Decision(LEFT, "head", "why"), Decision("promoted", "lora-0001", "why")]) == {"head"}
+    assert out_of_race([Decision(What.LEFT_RACE, "head", "why"), Decision(What.PROMOTED, "lora-0001", "why")]) == {"head"}
 
 
 def test_equally_good_methods_rarely_part():

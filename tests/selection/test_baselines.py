@@ -14,6 +14,7 @@ from pelt_automl.predicting import predict_file
 from pelt_automl.recommendation import Recommendation, verdict_text
 from pelt_automl.recorders.run_tree import run_tree
 from pelt_automl.records import (
+    LACK_OF_TIME,
     CostMeasured,
     Decision,
     FinalistScored,
@@ -23,6 +24,7 @@ from pelt_automl.records import (
     SelectionStarted,
     TrialEnded,
     VerdictReached,
+    What,
 )
 from pelt_automl.search.budget import Speed
 from pelt_automl.selection import Selection, baseline_phase, costs, search_phase, settings_from
@@ -167,7 +169,7 @@ def test_what_is_over_a_limit_is_left_out_with_the_reason(world, tmp_path):
         fit_baselines(selection.context)
         events = selection.context.record.events
     assert [trial.trial for trial in of(events, TrialEnded)] == ["probe-0000"]
-    left_out = {decision.subject: decision.why for decision in of(events, Decision) if decision.what == "left out"}
+    left_out = {decision.subject: decision.why for decision in of(events, Decision) if decision.what == What.METHOD_OVER}
     assert left_out["neighbors"] == "it has 672 trainable parameters, more than the 40 of --max-trainable"
     assert set(left_out) == {"neighbors", "bag-of-words"}
 
@@ -179,7 +181,7 @@ def test_a_limit_on_latency_is_measured_at_their_own_answers(world, tmp_path):
         context.settings = replace(context.settings, search=replace(context.settings.search, max_latency_ms=1e-6))
         fit_baselines(context)
         assert not context.record.of(TrialEnded)
-        left_out = [decision for decision in context.record.of(Decision) if decision.what == "left out"]
+        left_out = [decision for decision in context.record.of(Decision) if decision.what == What.METHOD_OVER]
     assert [decision.subject for decision in left_out] == list(ALL)
     assert all("over the 1e-06 of --max-latency-ms" in decision.why for decision in left_out)
 
@@ -194,7 +196,7 @@ def test_a_limit_that_a_head_is_within_lets_the_probe_in(world, tmp_path, monkey
         fit_baselines(context)
         events = context.record.events
     assert [trial.method for trial in of(events, TrialEnded)] == ["probe"]
-    assert {decision.subject for decision in of(events, Decision) if decision.what == "left out"} == {"bag-of-words", "neighbors"}
+    assert {decision.subject for decision in of(events, Decision) if decision.what == What.METHOD_OVER} == {"bag-of-words", "neighbors"}
 
 
 @pytest.mark.slow
@@ -315,7 +317,7 @@ def test_where_the_time_is_over_they_have_one_seed(world, tmp_path, monkeypatch)
         selection.confirm()
         record = selection.context.record
     assert [scored.trial for scored in record.of(FinalistScored)] == ["final-probe-0000-seed0"]
-    assert [d.subject for d in record.of(Decision) if d.lack_of_time] == ["seed 1"]
+    assert [d.subject for d in record.of(Decision) if d.what in LACK_OF_TIME] == ["seed 1"]
 
 
 def test_where_every_training_fails_they_are_the_answer_and_the_failures_are_named(world, tmp_path, monkeypatch):
@@ -403,7 +405,7 @@ def test_report_terminal_and_json_have_them(whole):
     assert {row["method"] for row in json.loads((folder / "recommendation.json").read_text())["leaderboard"]} >= set(ALL)
     assert {row.candidate for row in verdict.standings} == {row.candidate for row in found.leaderboard}
     (planned,) = of(events, Planned)
-    assert planned.numbers["finalists"] == 3, "lora, head, and a fixed default: baselines take no one's place"
+    assert planned.finalists == 3, "lora, head, and a fixed default: baselines take no one's place"
     tree = run_tree(events)
     assert tree.children["final-probe-0000-seed0"].tags["method"] == "probe"
     (ended,) = of(events, SelectionEnded)

@@ -6,7 +6,7 @@ import pytest
 
 import pelt_automl
 from pelt_automl.methods import METHODS
-from pelt_automl.records import CostMeasured, Decision, SelectionEnded, TrialEnded
+from pelt_automl.records import CostMeasured, Decision, SelectionEnded, TrialEnded, What
 from pelt_automl.search.budget import Clock
 from pelt_automl.selection import Selection, costs, settings_from
 from pelt_automl.selection.costs import PLAIN, cost_shape, measure_costs
@@ -107,14 +107,14 @@ def test_without_time_nothing_is_measured_and_the_records_say_so(opened):
     measure_costs(opened)
     (event,) = of(opened.record.events, CostMeasured)
     assert (event.latencies, event.memory_bytes, event.served) == ([], None, None)
-    left_out = {decision.subject for decision in of(opened.record.events, Decision) if decision.what == "left out"}
+    left_out = {decision.subject for decision in of(opened.record.events, Decision) if decision.what == What.NO_TIME_FOR_COSTS}
     assert left_out == {"latency of one text", "latency of 32 texts", "memory"}
     measure_costs(opened)  # as after a kill
     assert len(of(opened.record.events, CostMeasured)) == 1
 
 
 def test_time_for_measuring_is_kept_when_there_is_a_limit(opened):
-    finalists = opened.planned.numbers["finalists"]
+    finalists = opened.planned.finalists
     assert opened.cost_seconds() == 0.0
     opened.clock = Clock(limit=50.0)
     assert opened.cost_seconds() == min(2.0 * finalists, 1.5)

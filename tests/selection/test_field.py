@@ -8,7 +8,7 @@ from pelt_automl.backbones import loading
 from pelt_automl.errors import BackboneError, SettingsError
 from pelt_automl.methods import METHODS, STANDARD
 from pelt_automl.options import settings_from
-from pelt_automl.records import Decision, SelectionStarted
+from pelt_automl.records import Decision, SelectionStarted, What
 from pelt_automl.selection.field import field_of, longest_text, refusals
 from tests.tiny import tiny_backbone, tiny_model
 from tests.tiny_world import of, records_of
@@ -91,5 +91,5 @@ def test_a_selection_on_a_decoder_says_what_it_left_out(llama_world, tmp_path):
     events = records_of(tmp_path / "out")
     [started] = of(events, SelectionStarted)
     assert "bitfit" not in started.methods
-    assert [d.subject for d in of(events, Decision) if d.what == "left out" and "no bias terms" in d.why] == ["bitfit"]
+    assert [d.subject for d in of(events, Decision) if d.what == What.METHOD_IMPOSSIBLE and "no bias terms" in d.why] == ["bitfit"]
     assert found.method in started.methods

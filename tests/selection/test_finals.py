@@ -3,10 +3,10 @@
 import pytest
 
 import pelt_automl
-from pelt_automl.recommendation.another_seed import LEFT, Outlook
-from pelt_automl.records import Decision, FinalistScored, ReportOpened, TrialEnded, VerdictReached
+from pelt_automl.recommendation.another_seed import Outlook
+from pelt_automl.records import Decision, FinalistScored, ReportOpened, TrialEnded, VerdictReached, What
 from pelt_automl.selection import Selection, finalist_phase, settings_from
-from pelt_automl.selection.finalist_phase import ENOUGH, Candidate, confirm_further
+from pelt_automl.selection.finalist_phase import Candidate, confirm_further
 from tests.tiny_world import Killed, Watcher, of, records_of
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
@@ -41,7 +41,7 @@ def test_seeds_are_added_one_by_one_until_the_verdict_needs_no_more(world, tmp_p
     events = records_of(tmp_path / "out")
     assert asked == [2, 3, 4]
     assert (seeds_of(events, "head-0000"), seeds_of(events, "lora-0000")) == ([0, 1, 2, 3], [0, 1, 2, 3])
-    assert [(d.why, d.numbers) for d in of(events, Decision) if d.what == ENOUGH] == [("as told", {"p_best": 0.97})]
+    assert [(d.why, d.numbers) for d in of(events, Decision) if d.what == What.ENOUGH_SEEDS] == [("as told", {"p_best": 0.97})]
     assert [opened.openings for opened in of(events, ReportOpened)] == [1]
     assert {len(row.seed_scores) for row in of(events, VerdictReached)[-1].standings} == {4}
 
@@ -59,7 +59,7 @@ def test_a_finalist_that_is_clearly_behind_gets_no_further_seed_and_stays_in_the
     found = pelt_automl.select(output=tmp_path / "out", **world.options(**FEW))
     events = records_of(tmp_path / "out")
     assert (seeds_of(events, "head-0000"), seeds_of(events, "lora-0000")) == ([0, 1], [0, 1, 2])
-    assert [d.subject for d in of(events, Decision) if d.what == LEFT] == ["head-0000"]
+    assert [d.subject for d in of(events, Decision) if d.what == What.LEFT_FINALS] == ["head-0000"]
     standings = {row.candidate: row for row in found.leaderboard}
     assert (standings["head-0000"].p_best, standings["lora-0000"].p_best) == (0.0, 1.0)
     assert found.method == "lora"

@@ -8,7 +8,7 @@ import pelt_automl
 from pelt_automl.cli import main
 from pelt_automl.errors import SettingsError
 from pelt_automl.methods import METHODS
-from pelt_automl.records import CostMeasured, Decision, SelectionStarted, TrialEnded
+from pelt_automl.records import CostMeasured, Decision, SelectionStarted, TrialEnded, What
 from pelt_automl.selection import Selection, limits, settings_from
 from pelt_automl.selection.limits import Limits
 from tests.tiny_world import counted, of, records_of
@@ -44,7 +44,7 @@ def test_a_method_of_which_nothing_fits_is_left_out_with_its_smallest_configurat
     options = world.options(methods=["head", "lora", "full"], max_trainable=HEAD + 100)
     with Selection.open(settings_from(**options), tmp_path / "out") as selection:
         assert selection.context.methods == ("head",)
-    left_out = decisions(records_of(tmp_path / "out"), "left out")
+    left_out = decisions(records_of(tmp_path / "out"), What.METHOD_OVER)
     smallest = (
         "no configuration is within the limits; of the smallest: it has 162 trainable parameters, more than the 134 of --max-trainable"
     )
@@ -143,7 +143,7 @@ def test_a_method_that_is_too_slow_is_left_out_of_this_start_and_the_next(prepar
         context = prepared(**options)
         assert context.methods == ("head",)
     events = records_of(tmp_path / "out")
-    assert [decision.subject for decision in of(events, Decision) if decision.what == "left out"] == ["adapter"]
+    assert [decision.subject for decision in of(events, Decision) if decision.what == What.METHOD_OVER] == ["adapter"]
     assert len(of(events, SelectionStarted)) == 2
 
 
@@ -157,7 +157,7 @@ def test_memory_is_measured_before_a_first_training_and_refused_over_the_limit(p
     monkeypatch.setattr(limits, "memory_bytes", lambda _, method, __: taken[method])
     context = prepared(methods=["head", "lora"], max_memory=0.3)
     assert context.methods == ("head",)
-    assert "its training takes 0.4 GB or more, over the 0.3 of --max-memory" in decisions(context.record.events, "left out")["lora"]
+    assert "its training takes 0.4 GB or more, over the 0.3 of --max-memory" in decisions(context.record.events, What.METHOD_OVER)["lora"]
     assert [event.memory_gb for event in of(context.record.events, CostMeasured) if event.method == "head"] == [0.2]
 
 

@@ -181,10 +181,11 @@ def test_the_plan_records_pack_size_time_and_memory_and_a_resumed_selection_take
         selection.prepare()
         assert selection.context.pack_size == 4
     (planned,) = of(records_of(tmp_path / "out"), Planned)
-    expected = {"pack_size": 4, "pack_probed": 4, "pack_seconds_1": 0.03, "pack_seconds_n": 0.033}
+    expected = {"pack_probed": 4, "pack_seconds_1": 0.03, "pack_seconds_n": 0.033}
     expected |= {"pack_bytes_1": 1000, "pack_bytes_n": 4000, "pack_bytes": 4000, "pack_bytes_free": 6500}
     assert {name: value for name, value in planned.numbers.items() if name.startswith("pack_")} == pytest.approx(expected)
-    assert planned.numbers["step_seconds"] == pytest.approx(0.033 / 4)
+    assert planned.pack_size == 4
+    assert planned.step_seconds == pytest.approx(0.033 / 4)
     assert "trials in a pack: 4, 8 ms a trial's step (30 alone), 4e-06 GB" in planned.message
     monkeypatch.setattr(selection_module, "probe_packs", lambda _: pytest.fail("it was measured before"))
     with Selection.open(options, tmp_path / "out") as resumed:
@@ -195,5 +196,5 @@ def test_the_plan_records_pack_size_time_and_memory_and_a_resumed_selection_take
 def test_plans_from_before_packs_were_measured_have_four_trials_in_a_pack_on_a_processor(opened):
     context: Context = opened(methods=["lora"])
     assert context.pack_size == 4
-    context.record.add(Planned(10, 3, 2, 1.0, "", {"step_seconds": 0.1, "example_seconds": 0.01, "finalists": 2}))
+    context.record.add(Planned(10, 3, 2, 1.0, step_seconds=0.1, example_seconds=0.01, finalists=2))
     assert context.pack_size == 4

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from pelt_automl.methods import METHODS
-from pelt_automl.records import Decision, FinalistScored, KnockedOut, ReportOpened, Seeds, TrialEnded, UnionPruned
+from pelt_automl.records import Decision, FinalistScored, KnockedOut, ReportOpened, Seeds, TrialEnded, UnionPruned, What
 from pelt_automl.selection import pruning_phase
 from pelt_automl.selection.context import Record
 from pelt_automl.selection.pruning_phase import prune
@@ -106,7 +106,7 @@ def test_with_a_time_limit_they_are_confirmed_one_by_one_the_best_first_and_what
         *finalist("unipelt-apl-0001", "unipelt-apl", APL, rank=4),
         *finalist("unipelt-apl-0002", "unipelt-apl", APL, rank=6),
     ]
-    left_out = Decision("left out", "unipelt-apl-0001-without-prefix", "the time left is too short")
+    left_out = Decision(What.NO_TIME_FOR_FINALIST, "unipelt-apl-0001-without-prefix", "the time left is too short")
     selection = Selection(monkeypatch, *events, left_out, seconds_left=100.0)
     prune(selection)
     assert selection.confirmed == [["unipelt-apl-0003-without-prefix"], ["unipelt-apl-0002-without-prefix"]]

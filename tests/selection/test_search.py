@@ -5,10 +5,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import pelt_automl
-from pelt_automl.records import Decision, Planned, TrialEnded
-from pelt_automl.search.race import LEFT, OUT
+from pelt_automl.records import Because, Decision, Planned, TrialEnded, What
 from pelt_automl.selection import search_phase
-from pelt_automl.selection.search_phase import NOT_PROMOTED
 from pelt_automl.training import pack_training
 from tests.tiny_world import losses, of, records_of
 
@@ -27,7 +25,7 @@ def test_a_method_that_leaves_the_race_gets_no_finalist_and_its_trials_go_to_tho
         seen.append((len(labels), metric, greater_is_better))
         ended = [trial for trial in trials if trial.method == "head" and trial.state == "completed"]
         assert all(len(trial.select_predictions) == len(labels) for trial in ended), "what the race is judged by"
-        return [Decision(LEFT, "head", "as told")] if ended and "head" not in out else []
+        return [Decision(What.LEFT_RACE, "head", "as told")] if ended and "head" not in out else []
 
     monkeypatch.setattr(search_phase, "leaving", leaving)
     pelt_automl.select(output=tmp_path / "out", **world.options(methods=["head", "lora"], trials=4, finalist_seeds=1, pack_size=1))
@@ -44,24 +42,24 @@ def test_trials_under_way_of_a_method_that_leaves_end_at_their_next_rung(world, 
     told = []
 
     def leaving(trials, labels, metric, out, slow, over, *, greater_is_better):
-        return [Decision(LEFT, "lora", "as told")] if not told and not told.append(1) else []
+        return [Decision(What.LEFT_RACE, "lora", "as told")] if not told and not told.append(1) else []
 
     monkeypatch.setattr(search_phase, "leaving", leaving)
     pelt_automl.select(output=tmp_path / "out", **world.options(methods=["head", "lora"], trials=2, finalist_seeds=1, pack_size=2))
     events = records_of(tmp_path / "out")
-    assert {trial.cause for trial in searched(events, "lora")} == {OUT}
+    assert {trial.cause for trial in searched(events, "lora")} == {Because.METHOD_OUT}
 
 
 def test_no_method_leaves_while_a_trial_that_has_come_to_a_rung_may_go_on(world, tmp_path, monkeypatch):
     def leaving(trials, labels, metric, out, slow, over, *, greater_is_better):
         ended = [trial for trial in trials if trial.method == "lora"]
-        return [Decision(LEFT, "lora", "as told")] if len(ended) >= 2 and "lora" not in out else []
+        return [Decision(What.LEFT_RACE, "lora", "as told")] if len(ended) >= 2 and "lora" not in out else []
 
     monkeypatch.setattr(search_phase, "leaving", leaving)
     options = world.options(methods=["head", "lora"], trials=5, finalist_seeds=1, pack_size=3, patience=100)
     pelt_automl.select(output=tmp_path / "out", **options)
     events = records_of(tmp_path / "out")
-    left = next(place for place, event in enumerate(events) if isinstance(event, Decision) and event.what == LEFT)
+    left = next(place for place, event in enumerate(events) if isinstance(event, Decision) and event.what == What.LEFT_RACE)
     before = [trial for trial in of(events[:left], TrialEnded) if trial.method == "lora"]
     went_on = {d.subject for d in of(events[:left], Decision) if d.what == "promoted" and d.subject.startswith("lora")}
     assert len(before) == 5, "told to leave after its second, it stayed until its best had come to their ends"
@@ -97,7 +95,7 @@ def test_of_configurations_known_beforehand_the_best_go_on_when_all_have_come_to
     assert (default.state, default.steps) == ("completed", plan.steps)
     first, second = plan.rungs
     assert sorted(trial.steps for trial in others) == [first, first, first, second, plan.steps]
-    assert all(trial.cause == NOT_PROMOTED for trial in others if trial.steps < plan.steps)
+    assert all(trial.cause == Because.NOT_PROMOTED for trial in others if trial.steps < plan.steps)
 
     def score(trial, rung):
         return max(point.select_score for point in trial.curve if point.step <= rung)
@@ -158,7 +156,7 @@ def test_checkpoints_that_are_spoilt_while_trials_wait_cost_no_score(world, tmp_
     others = [trial for trial in searched(events, "lora") if not trial.is_default]
     assert all(trial.select_score is not None for trial in others)
     assert sorted(trial.steps for trial in others) == [plan.rungs[0], plan.rungs[0], plan.steps]
-    anew = [decision.subject for decision in of(events, Decision) if decision.what == "started anew"]
+    anew = [decision.subject for decision in of(events, Decision) if decision.what == What.STARTED_OVER]
     assert set(anew) == {trial.trial for trial in others if trial.state == "completed"}
 
 
@@ -175,9 +173,9 @@ def test_a_single_method_fills_its_packs(world, tmp_path, monkeypatch):
 
 
 def test_without_a_race_nobody_is_asked_who_leaves(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(search_phase, "leaving", lambda *_, **__: [Decision(LEFT, "lora", "must not be")])
+    monkeypatch.setattr(search_phase, "leaving", lambda *_, **__: [Decision(What.LEFT_RACE, "lora", "must not be")])
     pelt_automl.select(output=tmp_path / "out", **world.options(methods=["head", "lora"], trials=2, finalist_seeds=1, race=False))
-    assert not [decision for decision in of(records_of(tmp_path / "out"), Decision) if decision.what == LEFT]
+    assert not [decision for decision in of(records_of(tmp_path / "out"), Decision) if decision.what == What.LEFT_RACE]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 import pelt_automl
 from pelt_automl.methods import METHODS as DEFAULTS
 from pelt_automl.recommendation.outcome import never_compared
-from pelt_automl.records import CurvePoint, Decision, FinalistScored, ReportOpened, TrialEnded
+from pelt_automl.records import LACK_OF_TIME, CurvePoint, Decision, FinalistScored, ReportOpened, TrialEnded
 from pelt_automl.search.budget import Clock, Speed, seconds_enough
 from pelt_automl.selection import Selection, finalist_phase, search_phase, settings_from
 from pelt_automl.training.loop import Trainer
@@ -82,7 +82,7 @@ def test_methods_that_the_time_never_reached_are_recorded_and_named_in_the_verdi
     found = pelt_automl.select(output=tmp_path / "out", **world.options(seconds=60, methods=METHODS, trials=1, epochs=3))
     decided = [d for d in of(records_of(tmp_path / "out"), Decision) if d.what == "not begun"]
     assert [d.subject for d in decided] == ["adapter", "bitfit", "full"]
-    assert all(d.lack_of_time for d in decided)
+    assert all(d.what in LACK_OF_TIME for d in decided)
     assert "Never compared, for lack of time: full, adapter and bitfit. About " in found.statement
 
 
@@ -179,7 +179,7 @@ def test_a_contender_left_out_for_lack_of_time_joins_the_finals_before_the_leade
     assert len(found.leaderboard) == 2
     assert {len(row.seed_scores) for row in found.leaderboard} == {2}
     assert len([d for d in of(events, Decision) if d.what == "finalist" and d.subject == other]) == 1
-    assert not [d for d in of(events, Decision) if d.what == "left out" and d.subject in (leader, other)]
+    assert not [d for d in of(events, Decision) if d.what in LACK_OF_TIME and d.subject in (leader, other)]
 
 
 def test_the_seconds_that_would_do_grow_with_methods_and_steps(world):
@@ -197,7 +197,7 @@ def test_the_seconds_that_would_do_grow_with_methods_and_steps(world):
 def test_finals_use_what_is_left_however_slow_scoring_is(prepared):
     """Scoring 60 report examples at 10 s each would take more than all that is left: fewer are scored, and the leader is trained."""
     context, time = prepared(1000, methods=["head", "lora"], trials=1)
-    object.__setattr__(context.planned, "numbers", context.planned.numbers | {"example_seconds": 10.0})
+    object.__setattr__(context.planned, "example_seconds", 10.0)
     time.now = 900.0
     runs = [finalist_phase._FinalistRun(finalist_phase.Candidate("lora-0000", "lora", DEFAULTS["lora"].defaults), 0)]
     assert finalist_phase._reserve(context, runs) == 50.0

@@ -111,8 +111,9 @@ def test_the_plan_says_what_was_measured_and_a_resume_keeps_the_precision(world,
     (planned,) = of(records_of(tmp_path / "out"), Planned)
     figures = "computing in bf16 (100 ms for 2 layers, fp32 200 ms), threads: 2 (30 ms for 2 layers, with 1 50 ms)"
     assert figures in planned.message
-    expected = {"precision_bits": 16.0, "layers_bf16": 0.1, "layers_fp32": 0.2, "threads": 2.0, "layers_threads_1": 0.05}
+    expected = {"layers_bf16": 0.1, "layers_fp32": 0.2, "threads": 2.0, "layers_threads_1": 0.05}
     assert expected.items() <= planned.numbers.items()
+    assert planned.precision == "bf16"
 
     seconds |= {"bf16": 0.9}
     monkeypatch.setenv("PELT_AUTOML_HOME", str(tmp_path / "new"))  # where nothing is remembered

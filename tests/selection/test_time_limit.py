@@ -8,7 +8,7 @@ import pelt_automl
 from pelt_automl.errors import NoTrialCompletedError
 from pelt_automl.methods import METHODS
 from pelt_automl.options import settings_from
-from pelt_automl.records import Decision, Planned, SelectionEnded, TrialEnded
+from pelt_automl.records import LACK_OF_TIME, Decision, Planned, SelectionEnded, TrialEnded
 from pelt_automl.search.budget import Speed
 from pelt_automl.selection import search_phase
 from pelt_automl.selection import selection as selection_module
@@ -101,7 +101,7 @@ def test_a_slow_machine_gets_shorter_trainings_and_says_so(world, tmp_path, monk
     assert "steps" in planned.message
     assert "instead of 240" in planned.message
     assert found.report_score is not None
-    assert not [decision for decision in of(events, Decision) if decision.what == "left out"], "what was planned fitted"
+    assert not [decision for decision in of(events, Decision) if decision.what in LACK_OF_TIME], "what was planned fitted"
 
 
 @pytest.mark.slow
