@@ -1,0 +1,1 @@
+"""What the work takes: one cost model, updated by every event."""

@@ -1,0 +1,55 @@
+"""What things take, by the recordings of the program that had this in its context."""
+
+import gzip
+
+import pytest
+
+from pelt_automl.log.events import DataDescribed, SchedulerCalled, SelectionStarted, from_json
+from pelt_automl.log.history import History
+from pelt_automl.settings import SearchSettings
+from pelt_automl.timing.costs import SeenCosts, Sizes
+from tests.recorded.make import FOLDER
+
+PATHS = sorted(FOLDER.glob("*.jsonl.gz"))
+
+
+def calls(path):
+    """The history before each call of the search, with what the scheduler knew."""
+    history = History()
+    for line in gzip.decompress(path.read_bytes()).splitlines():
+        event = from_json(line)
+        if isinstance(event, SchedulerCalled) and event.stage == "search":
+            yield history, event
+        history.apply(event)
+
+
+def costs(history, start):
+    sizes = history.of_kind(DataDescribed)[-1].sizes
+    given = history.of_kind(SelectionStarted)[-1].settings["search"]
+    settings = SearchSettings(**{name: given[name] for name in ("finalist_share", "finalist_seeds", "most_seeds")})
+    about = start.about
+    return SeenCosts(
+        about["methods"],
+        {method for method, shares in about["shares_packs"].items() if shares},
+        about["steps"],
+        about["final_steps"],
+        settings,
+        Sizes(sizes["train"], sizes["select"], sizes["report"], sizes["train"] + sizes["select"], 2000),
+    )
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name.partition(".")[0])
+def test_it_expects_of_trainings_and_of_the_finals_what_was_expected(path):
+    compared, fresh = 0, True
+    for history, call in calls(path):
+        if call.call == "start":
+            model, fresh = costs(history, call), len(history.of_kind(SelectionStarted)) == 1
+        if call.ended:  # the reserve was reckoned again when a trial ended in its pack, not when one that waited was stopped
+            fresh = list(call.ended) == [call.trial] and not call.ended[call.trial].startswith("stopped")
+        if call.call != "next" or call.ended:  # the history of others has what their call came to
+            continue
+        compared += 1
+        assert {method: model.training(history, method) for method in call.seconds_a_training} == pytest.approx(call.seconds_a_training)
+        if call.limit is not None and fresh:
+            assert model.reserve(history, call.limit) == pytest.approx(call.reserve)
+    assert compared
