@@ -286,6 +286,17 @@ class SegmentEnded(Event):
 
 
 @dataclass(frozen=True)
+class StateLost(Event):
+    """A trial can't go on: the state of its last ended segment is missing or damaged. It is released again from its start."""
+
+    trial: str
+    attempt: int
+    """The one that can't be gone on with; the next has the next number."""
+    cause: str
+    time: float = field(default_factory=clock.time)
+
+
+@dataclass(frozen=True)
 class TrialEnded(Event):
     """One training has ended: a trial of the search, or a finalist's run on one fresh seed triple."""
 
@@ -749,8 +760,8 @@ class SchedulerCalled(Event):
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        SelectionStarted, DataDescribed, Planned, Released, Stopped, SegmentEnded, TrialEnded, Decision, ReportOpened, FinalistScored,
-        GateMeasured, ContributionMeasured,
+        SelectionStarted, DataDescribed, Planned, Released, Stopped, SegmentEnded, StateLost, TrialEnded, Decision, ReportOpened,
+        FinalistScored, GateMeasured, ContributionMeasured,
         KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded, Published, SchedulerCalled,
     )
 }  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pelt_automl.log.events import CurvePoint, Event, Released, Segment, SegmentEnded, Stopped, TrialEnded, of_kind
+from pelt_automl.log.events import CurvePoint, Event, Released, Segment, SegmentEnded, StateLost, Stopped, TrialEnded, of_kind
 
 E = TypeVar("E", bound=Event)
 
@@ -22,6 +22,8 @@ class Trial:
     """Reference of the file from which its next segment goes on; empty: from the start."""
     reached: int = 0
     """Steps taken at the end of its last ended segment."""
+    lost: StateLost | None = None
+    """Set until it is released again, from its start."""
     stopped: Stopped | None = None
     ended: TrialEnded | None = None
 
@@ -33,12 +35,16 @@ class Trial:
     @property
     def open(self) -> bool:
         """Whether its last released segment has still to be trained."""
-        return self.ended is None and self.stopped is None and self.reached < self.segment.end
+        return self._going and self.reached < self.segment.end
 
     @property
     def undecided(self) -> bool:
         """Whether its segment has ended and neither the next nor its stop is decided."""
-        return self.ended is None and self.stopped is None and self.reached >= self.segment.end
+        return self._going and self.reached >= self.segment.end
+
+    @property
+    def _going(self) -> bool:
+        return self.ended is None and self.stopped is None and self.lost is None
 
 
 @dataclass
@@ -66,7 +72,7 @@ class History:
                 if known is None:
                     self.trials[segment.trial] = Trial(segment)
                 else:
-                    known.segment = segment
+                    known.segment, known.lost = segment, None
                     if segment.attempt > 0 and segment.start == 0:  # its state was spoilt
                         known.curve, known.seconds, known.state, known.reached = (), 0.0, "", 0
             case SegmentEnded():
@@ -74,6 +80,8 @@ class History:
                 if event.attempt == trial.segment.attempt:
                     trial.curve += tuple(event.points)
                     trial.seconds, trial.state, trial.reached = event.seconds, event.state, event.reached
+            case StateLost() if event.attempt == self.trials[event.trial].segment.attempt:
+                self.trials[event.trial].lost = event
             case Stopped():
                 self.trials[event.trial].stopped = event
             case TrialEnded() if event.trial in self.trials:
@@ -84,6 +92,10 @@ class History:
     def of_kind(self, kind: type[E]) -> list[E]:
         """The events of one kind, oldest first."""
         return of_kind(self.events, kind)
+
+    def lost(self) -> Sequence[Trial]:
+        """Trials that have to be released again from their start."""
+        return [trial for trial in self.trials.values() if trial.ended is None and trial.stopped is None and trial.lost is not None]
 
     def open(self) -> Sequence[Trial]:
         """Trials with something still to be carried out: a released segment, or a stop."""

@@ -98,7 +98,8 @@ class Executor(Protocol):
     def wait(self, expired: Callable[[], bool]) -> Sequence[Event]:
         """Train until a segment or a trial has ended, or `expired()`, which is asked before every step.
 
-        `SegmentEnded` and `TrialEnded` events, the earlier first; none when there is nothing to train, and when the time is up.
+        `SegmentEnded`, `TrialEnded` and `StateLost` events, the earlier first; none when there is nothing to train, when the time is up,
+        and when a pack of another kind is next, whose free places can be filled before it trains.
         """
 
     def stop(self) -> None:

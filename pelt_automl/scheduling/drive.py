@@ -1,10 +1,11 @@
 """Deciding and doing in turn: the one loop that every scheduler and every executor runs in."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from pelt_automl.log.events import Event, Released, Stopped
-from pelt_automl.log.history import History
+from pelt_automl.log.events import Because, Event, Released, Stopped
+from pelt_automl.log.history import History, Trial
 from pelt_automl.scheduling.actions import Action, Budget, Executor, Finish, Note, Scheduler, Stop, Train
 
 
@@ -23,31 +24,35 @@ def drive(scheduler: Scheduler, executor: Executor, log: Log, clock: Callable[[]
     """Ask the scheduler, log what it decides, have it done, and log what came of it, until the scheduler has finished.
 
     What an earlier process has decided and not carried out is begun first. A decision is logged before it is acted on, so that a kill at
-    any point repeats none: the same history gives the same actions.
+    any point repeats none: the same history gives the same actions. Raises `RuntimeError` where scheduler and executor wait for each other.
     """
-    executor.start(_left_over(log.history))
+    executor.start([_again(trial) for trial in log.history.open()])
+    idle = 0
     while True:
-        actions = scheduler.actions(log.history, executor.room(), clock())
+        actions = _repeats(log.history) or scheduler.actions(log.history, executor.room(), clock())
         for action in actions:
             if (event := _announced(action)) is not None:
                 log.append(event)
         if any(isinstance(action, Finish) for action in actions):
             return
         executor.start([action for action in actions if isinstance(action, Train | Stop)])
-        for event in executor.wait(lambda: _is_up(scheduler, executor, log, clock)):
+        up_before = _is_up(scheduler, executor, log, clock)
+        events = executor.wait(lambda: _is_up(scheduler, executor, log, clock))
+        for event in events:
             log.append(event)
+        idle = 0 if actions or events else idle + 1
+        if idle > 2 and (up_before or not executor.running()):
+            raise RuntimeError("the scheduler has nothing to say, and the executor nothing to train")
 
 
-def _left_over(history: History) -> Sequence[Train | Stop]:
-    """What was decided by a process that was killed, and not carried out."""
-    decided = {event.segment.trial: event for event in history.of_kind(Released)}
-    actions: list[Train | Stop] = []
-    for trial in history.open():
-        if trial.stopped:
-            actions.append(Stop(trial.name, trial.stopped.because, trial.stopped.numbers))
-        else:
-            actions.append(Train(trial.segment, decided[trial.name].because, decided[trial.name].numbers))
-    return actions
+def _again(trial: Trial) -> Train | Stop:
+    """What was decided by a process that was killed, and not carried out; why, the log says already."""
+    return Stop(trial.name, trial.stopped.because) if trial.stopped else Train(trial.segment, Because.FIRST)
+
+
+def _repeats(history: History) -> Sequence[Train]:
+    """Trials whose state is lost start over, to the end of the segment that they couldn't begin: what was decided stays decided."""
+    return [Train(replace(trial.segment, start=0, attempt=trial.segment.attempt + 1), Because.REPEATED) for trial in history.lost()]
 
 
 def _announced(action: Action) -> Event | None:

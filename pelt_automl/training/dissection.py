@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pelt_automl.design_space import submodules
+from pelt_automl.log.events import ContributionMeasured, Event, GateMeasured, KnockedOut
 from pelt_automl.modifications import Pack
 from pelt_automl.modifications.observed import Place
-from pelt_automl.records import ContributionMeasured, Event, GateMeasured, KnockedOut
 from pelt_automl.training.evaluation import Evaluation, evaluate
 from pelt_automl.training.tokens import Tokens
 

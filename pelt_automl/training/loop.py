@@ -2,20 +2,18 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pelt_automl.backbones.loading import Backbone
-from pelt_automl.modifications import LowerLayers, pack_kind
-from pelt_automl.tasks import Metric
-from pelt_automl.training.evaluation import Evaluation
+from pelt_automl.modifications import pack_kind
 from pelt_automl.training.failures import Failure
 from pelt_automl.training.memory import give_back, kept_pages
 from pelt_automl.training.pack_training import PackTraining, score_in_full
-from pelt_automl.training.schedule import TrainingPlan
+from pelt_automl.training.packing import fail, train
 from pelt_automl.training.trials import TrialRun
+from pelt_automl.training.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -56,27 +54,12 @@ class Given:
         """Nobody is told."""
 
 
-@dataclass(frozen=True)
-class Trainer:
-    """Everything that is the same for all trainings of a selection."""
-
-    backbone: Backbone
-    plan: TrainingPlan
-    metric: Metric
-    outputs: int
-    """Number of classes, 1 for regression."""
-    expired: Callable[[], bool] = lambda: False
-    """Asked before every step: True when the time is up. Trials then stay as they are, still running."""
-    on_step: Callable[[int], None] = lambda _: None
-    """Told after every step how many trials took it."""
-    on_evaluation: Callable[[TrialRun, int, Evaluation], None] = lambda _run, _step, _evaluation: None
-    """Told of every evaluation of a trial's own examples (`TrialRun.watched`), with the step that it is after."""
-    lower: LowerLayers | None = None
-    """Keeps what the layers below all changes of a pack put out, for all trainings of the backbone; None: they are computed every time."""
+class Trainer(Work):
+    """Trains by callbacks, until everything goes through `pelt_automl.execution`."""
 
     def train(self, runs: Sequence[TrialRun], until: int) -> None:
         """Train all of `runs` that are running to the step `until`, at once as far as they can share a pack."""
-        self.stream(Given(deque(run for run in runs if run.running and run.progress.step < until)), max(1, len(runs)), until)
+        train(self, runs, until)
 
     def stream(self, source: Source, at_once: int, until: int | None = None) -> None:
         """Train what `source` gives to the step `until` (None: the last), up to `at_once` trials in a pack.
@@ -163,13 +146,13 @@ class _Stream:
         """The pack, made if there is none, and who was evaluated, or what went wrong."""
         try:
             pack = pack or PackTraining(self.trainer, runs)
-            return pack, pack.advance(self.until)
+            return pack, pack.advance(self._end, self.trainer.expired)
         except Exception as error:  # noqa: BLE001 a trial's failure must not end the search
             return pack, Failure.of(error)
 
     def _exchanged(self, pack: PackTraining, runs: Sequence[TrialRun], kind: Kind | None) -> list[TrialRun] | None:
         """Who trains on, with others of the `kind` in the places of those that have ended; None if nobody leaves and nobody joins."""
-        left = pack.left(self.until)
+        left = pack.left(self._end)
         if left:
             pack.hold()
         for run in left:
@@ -183,7 +166,7 @@ class _Stream:
     def _apart(self, runs: Sequence[TrialRun], failure: Failure) -> None:
         """Close a trial that has failed alone. Try others again: in halves if memory ran out, else each alone."""
         if len(runs) == 1:
-            _fail(runs[0], failure)
+            fail(runs[0], failure)
             self.source.ended(runs[0])
             return
         how, parts = "each of them alone", [[run] for run in runs]
@@ -197,6 +180,9 @@ class _Stream:
         for part in parts:
             self._train(part, refill=False)
 
+    def _end(self, _run: TrialRun) -> int:
+        return self.until
+
     def _close(self, run: TrialRun) -> None:
         plan = self.trainer.plan
         if run.running and run.progress.step >= plan.steps:
@@ -205,10 +191,5 @@ class _Stream:
             try:
                 score_in_full(self.trainer, run)
             except Exception as error:  # noqa: BLE001 as in its training
-                _fail(run, Failure.of(error))
+                fail(run, Failure.of(error))
         self.source.ended(run)
-
-
-def _fail(run: TrialRun, failure: Failure) -> None:
-    log.info("%s failed\n%s", run.name, failure.traceback)
-    run.end("failed", failure.cause, failure.traceback)

@@ -2,9 +2,8 @@
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,17 +18,15 @@ from pelt_automl.training.padding import by_length, passes
 from pelt_automl.training.schedule import learning_rate_share
 from pelt_automl.training.tokens import Batch, Tokens, collate
 from pelt_automl.training.trials import TrialRun
-
-if TYPE_CHECKING:
-    from pelt_automl.training.loop import Trainer
+from pelt_automl.training.work import Work
 
 
 class PackTraining:
     """Trials that train together until some of them end or others join: then a new one is made."""
 
-    def __init__(self, trainer: "Trainer", runs: Sequence[TrialRun]) -> None:
+    def __init__(self, work: Work, runs: Sequence[TrialRun]) -> None:
         """Take up every trial where its progress left it."""
-        self.trainer, self.plan, self.backbone = trainer, trainer.plan, trainer.backbone
+        self.work, self.plan, self.backbone = work, work.plan, work.backbone
         self.runs = sorted(runs, key=lambda run: pack_order(run.modifications))
         self.held = [copy.copy(run.progress) for run in self.runs]
         """Each trial's progress as of the last time that it was held, to go back to."""
@@ -37,7 +34,7 @@ class PackTraining:
         self.taken = 0
         """Steps since then."""
         trials = [PackTrial(run.modifications, run.seeds.initialization, run.head) for run in self.runs]
-        self.pack = Pack(self.backbone, trials, trainer.outputs, trainer.lower)
+        self.pack = Pack(self.backbone, trials, work.outputs, work.lower)
         self.optimizer = PackedAdamW(self.pack, self.plan.weight_decay)
         for slot, run in enumerate(self.runs):
             if run.progress.continuation:
@@ -46,42 +43,48 @@ class PackTraining:
             self.pack.begin(slot, self.plan.steps, run.progress.continuation)
         device = self.backbone.device
         self.peaks = torch.tensor([run.learning_rate for run in self.runs], device=device)
-        self.losses = torch.zeros(len(self.runs), device=device)
-        self.steps_since = 0
+        self.losses = torch.tensor([run.progress.loss_sum for run in self.runs], device=device)
+        self.summed = [run.progress.loss_steps for run in self.runs]
+        """Steps that each trial's loss is the sum of: those since its last evaluation."""
         self.clock = time.perf_counter()
 
-    def advance(self, until: int) -> list[TrialRun]:
-        """Train to the next evaluation of some trial, or until one has come to the step `until`, or until the time is up.
+    def advance(self, until: Callable[[TrialRun], int], expired: Callable[[], bool]) -> list[TrialRun]:
+        """Train to the next evaluation of some trial, or until one has come to its step `until`, or until the time is up.
 
-        Returns the trials that have been evaluated; of these, those that are at a rung are held. A trial whose head starts from given
-        weights is also scored before its first step.
+        Returns the trials that have been evaluated; of these, those that are at a rung are held, and of all those that have come to their
+        step `until`. A trial whose head starts from given weights is also scored before its first step.
         """
         if self.taken == 0 and (untouched := [s for s, run in enumerate(self.runs) if run.head is not None and not run.progress.curve]):
             self._evaluate(untouched)
             if failed := [self.runs[slot] for slot in untouched if not self.runs[slot].running]:
                 return failed
-        while not self.trainer.expired():
+        while not expired():
             self._one_step()
-            due = [slot for slot in range(len(self.runs)) if self._step_of(slot) in self.plan.evaluate_at]
+            slots = range(len(self.runs))
+            due = [slot for slot in slots if self._step_of(slot) in self.plan.evaluate_at]
+            there = [slot for slot in slots if self._step_of(slot) >= until(self.runs[slot])]
             if due:
                 self._evaluate(due)
-                for slot in due:
-                    if self.runs[slot].running and self._step_of(slot) in self.plan.rungs:
-                        self._hold(slot)
+            for slot in {*there, *(slot for slot in due if self._step_of(slot) in self.plan.rungs)}:
+                if self.runs[slot].running:
+                    self._hold(slot)
+            if due or there:
                 return [self.runs[slot] for slot in due]
-            if any(self._step_of(slot) >= until for slot in range(len(self.runs))):
-                break
         return []
 
-    def left(self, until: int) -> list[TrialRun]:
-        """The trials that have ended, or have come to the step `until`."""
-        return [run for slot, run in enumerate(self.runs) if not run.running or self._step_of(slot) >= until]
+    def left(self, until: Callable[[TrialRun], int]) -> list[TrialRun]:
+        """The trials that have ended, or have come to their step `until`."""
+        return [run for slot, run in enumerate(self.runs) if not run.running or self._step_of(slot) >= until(run)]
 
-    def hold(self) -> None:
-        """Keep what the trials that are still running need to go on later."""
-        self._share_time()
+    def steps(self) -> dict[TrialRun, int]:
+        """Optimizer steps that each trial has taken since its start."""
+        return {run: self._step_of(slot) for slot, run in enumerate(self.runs)}
+
+    def hold(self, runs: Collection[TrialRun] | None = None) -> None:
+        """Keep what the trials that are still running need to go on later; `runs`: those of them that matter, None for all."""
+        self.share_time()
         for slot, run in enumerate(self.runs):
-            if run.running:
+            if run.running and (runs is None or run in runs):
                 self._hold(slot)
 
     def restore(self) -> None:
@@ -108,10 +111,10 @@ class PackTraining:
             self._count(own, batch)
         shares = torch.tensor([learning_rate_share(step, self.plan) for step in steps], device=self.backbone.device)
         self.optimizer.step(self.peaks * shares, self.plan.clip)
-        self.steps_since += 1
+        self.summed = [steps + 1 for steps in self.summed]
         self.taken += 1
         self.pack.after_step(self._step_of(0))
-        self.trainer.on_step(len(self.runs))
+        self.work.on_step(len(self.runs))
 
     def _count(self, parts: Sequence[Tokens], batch: Batch) -> None:
         computed = batch.inputs["input_ids"][0].numel()
@@ -134,20 +137,19 @@ class PackTraining:
         """Score the trials that are due; the others, in the middle of their way, get a single example each to look at."""
         sets = [run.watched(self.plan.select_most) if slot in due else run.select.take([0]) for slot, run in enumerate(self.runs)]
         evaluations = evaluate(self.pack, sets)
-        losses = (self.losses / self.steps_since).tolist() if self.steps_since else [None] * len(self.runs)
-        self._share_time()
+        losses = [float(loss / steps) if steps else None for loss, steps in zip(self.losses.cpu(), self.summed, strict=True)]
+        self.share_time()
         for slot in due:
             run, evaluation = self.runs[slot], evaluations[slot]
             if not (evaluation.finite and np.isfinite(losses[slot] or 0.0)):
                 run.end("failed", f"loss or output is not finite by step {self._step_of(slot)}")
             else:
-                self.trainer.on_evaluation(run, self._step_of(slot), evaluation)
+                self.work.on_evaluation(run, self._step_of(slot), evaluation)
                 self._take(slot, sets[slot], evaluation, losses[slot])
-        self.losses.zero_()
-        self.steps_since = 0
+            self.losses[slot], self.summed[slot] = 0.0, 0
 
     def _take(self, slot: int, tokens: Tokens, evaluation: Evaluation, loss: float | None) -> None:
-        run, step, metric = self.runs[slot], self._step_of(slot), self.trainer.metric
+        run, step, metric = self.runs[slot], self._step_of(slot), self.work.metric
         progress, predictions = run.progress, predictions_of(evaluation, run.scale)
         score = metric.value(predictions, tokens.labels)
         rate = run.learning_rate * learning_rate_share(step - 1, self.plan) if step else 0.0
@@ -168,35 +170,37 @@ class PackTraining:
         if not in_second_half or run.progress.best_constant:
             return False
         scores = [point.select_score for point in run.progress.curve if point.step]  # a start to be beaten isn't a lack of progress
-        since = len(scores) - 1 - scores.index(max(scores) if self.trainer.metric.greater_is_better else min(scores))
+        since = len(scores) - 1 - scores.index(max(scores) if self.work.metric.greater_is_better else min(scores))
         return since >= self.plan.patience
 
-    def _share_time(self) -> None:
-        now = time.perf_counter()
-        for run in self.runs:
-            run.progress.seconds += (now - self.clock) / len(self.runs)
+    def share_time(self) -> None:
+        """Put the wall time since this was last done on the trials that are still running, in equal parts."""
+        now, running = time.perf_counter(), [run for run in self.runs if run.running]
+        for run in running:
+            run.progress.seconds += (now - self.clock) / len(running)
         self.clock = now
 
     def _hold(self, slot: int) -> None:
         progress = self.runs[slot].progress
         progress.step = self._step_of(slot)
+        progress.loss_sum, progress.loss_steps = float(self.losses[slot]), self.summed[slot]
         if progress.step < self.plan.steps:
             needed = self.pack.trained_weights(slot) | self.optimizer.moments_of(slot) | self.pack.state(slot)
             progress.continuation = _on_cpu(needed, progress.best_weights)
         self.held[slot] = copy.copy(progress)
 
 
-def score_in_full(trainer: "Trainer", run: TrialRun) -> None:
+def score_in_full(work: Work, run: TrialRun) -> None:
     """Score the best weights of a training on all of select, where its evaluations have looked at a part of it."""
-    predictions = predict_best(trainer, run, run.select)
-    run.progress.best_score = trainer.metric.value(predictions, run.select.labels)
+    predictions = predict_best(work, run, run.select)
+    run.progress.best_score = work.metric.value(predictions, run.select.labels)
     run.progress.best_constant, run.progress.best_predictions = is_constant(predictions), tuple(predictions.tolist())
 
 
-def predict_best(trainer: "Trainer", run: TrialRun, tokens: Tokens) -> Predictions:
+def predict_best(work: Work, run: TrialRun, tokens: Tokens) -> Predictions:
     """What the best weights of a training say of other examples."""
     trial = PackTrial(without_reparameterization(run.modifications), run.seeds.initialization)
-    pack = Pack(trainer.backbone, [trial], trainer.outputs, trainer.lower)
+    pack = Pack(work.backbone, [trial], work.outputs, work.lower)
     pack.load_weights(0, run.progress.best_weights)
     return predictions_of(evaluate(pack, [tokens])[0], run.scale)
 

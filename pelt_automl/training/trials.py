@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from pelt_automl.design_space import Modification
-from pelt_automl.records import CurvePoint, Seeds
+from pelt_automl.log.events import CurvePoint, Seeds
 from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.tokens import BatchOrder, Tokens
@@ -27,6 +27,10 @@ class TrialProgress:
     curve: tuple[CurvePoint, ...] = ()
     seconds: float = 0.0
     """Its share of its packs' wall time."""
+    loss_sum: float = 0.0
+    """Of the steps since its last evaluation."""
+    loss_steps: int = 0
+    """How many those are."""
     best_score: float | None = None
     best_constant: bool = False
     best_predictions: tuple[float, ...] = ()

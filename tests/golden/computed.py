@@ -36,7 +36,7 @@ class ScriptedPack:
     def __init__(self, trainer, runs):
         self.plan, self.runs = trainer.plan, list(runs)
 
-    def advance(self, until):
+    def advance(self, until, expired):
         steps = min(next(at for at in self.plan.evaluate_at if at > run.progress.step) - run.progress.step for run in self.runs)
         for run in self.runs:
             run.progress.step += steps
@@ -56,7 +56,7 @@ class ScriptedPack:
         progress.best_weights = progress.continuation = {"weight": torch.zeros(1)}
 
     def left(self, until):
-        return [run for run in self.runs if not run.running or run.progress.step >= until]
+        return [run for run in self.runs if not run.running or run.progress.step >= until(run)]
 
     def hold(self):
         pass

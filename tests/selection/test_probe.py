@@ -13,7 +13,7 @@ from pelt_automl.selection import speed as speed_module
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.probe import PackProbe, choose_packs, longest_batch, probe_packs
 from pelt_automl.selection.selection import Selection
-from pelt_automl.training import loop
+from pelt_automl.training import packing
 from tests.tiny_world import of, records_of
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
@@ -74,14 +74,14 @@ def opened(world, tmp_path):
 
 def failing(monkeypatch, fails):
     """Packs of runs of which `fails` says so can't be made."""
-    real = loop.PackTraining
+    real = packing.PackTraining
 
     def make(trainer, runs):
         if fails(runs):
             raise RuntimeError("out of memory")
         return real(trainer, runs)
 
-    monkeypatch.setattr(loop, "PackTraining", make)
+    monkeypatch.setattr(packing, "PackTraining", make)
 
 
 def test_a_probe_measures_the_methods_that_share_packs_alone_and_together(opened):

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pelt_automl.training import loop, memory
+from pelt_automl.methods import METHODS
+from pelt_automl.training import memory, packing
+from tests.tiny import a_run
 from tests.training.test_packing import mixed_runs, trainer
 
 CPU = torch.device("cpu")
@@ -23,10 +25,10 @@ on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another
 where_told = pytest.mark.skipif(not memory.RESIDENT.is_file(), reason="the system doesn't tell what is resident")
 
 
-def test_memory_is_given_back_once_a_pack(monkeypatch) -> None:
+def test_memory_is_given_back_once_between_two_packs(monkeypatch) -> None:
     given = []
-    monkeypatch.setattr(loop, "give_back", lambda: given.append(1))
-    trainer().train(mixed_runs(), until=3)
+    monkeypatch.setattr(packing, "give_back", lambda: given.append(1))
+    trainer().train([*mixed_runs(), a_run("full", METHODS["full"].modifications({}))], until=3)
     assert given == [1]
 
 
