@@ -68,9 +68,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="only faults with one of these in their names")
     parser.add_argument("--root", type=Path, default=ROOT, help="the repository whose program and tests are tried")
+    parser.add_argument("--table", type=Path, default=ROOT / "tests" / "faults.toml", help="the faults")
     parser.add_argument("--workers", default="auto", help="processes, as for pytest -n")
     asked = parser.parse_args()
-    faults = [Fault(**fault) for fault in tomllib.loads((ROOT / "tests" / "faults.toml").read_text())["fault"]]
+    faults = [Fault(**fault) for fault in tomllib.loads(asked.table.read_text())["fault"]]
     faults = [fault for fault in faults if not asked.words or any(word in fault.name for word in asked.words)]
     missed = 0
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
