@@ -12,7 +12,12 @@ LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn")
 
 def machine() -> str:
     """Processor and cores: ``Intel(R) Xeon(R) Processor, 2 cores``."""
-    return f"{_processor()}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    return f"{_processor()}, {usable_cores()} cores"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:
@@ -23,10 +28,10 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def versions() -> str:
-    """``python 3.11.2, torch 2.6.0, ...``"""
+def versions(*more: str) -> str:
+    """``python 3.11.2, torch 2.6.0, ...``; `more`: libraries, too."""
     found = {"python": platform.python_version()}
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *more):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -20,7 +20,7 @@ from studies.table_machine import commit, machine, versions
 
 if TYPE_CHECKING:
     from studies.sources import SourceTask
-    from studies.table_training import TaskTrainings
+    from studies.table_training import TableTrainings
 
 NICE = 10
 WORKER = "worker"
@@ -52,7 +52,7 @@ class Worker:
 
     tasks: Tasks
     folder: TableFolder
-    load: Callable[["SourceTask", int], "TaskTrainings"]
+    load: Callable[["SourceTask", int], "TableTrainings"]
     """A task at a K, ready for its trainings; raises `PeltError` where its data can't be had."""
     model: str
     done: set[str]
@@ -61,7 +61,7 @@ class Worker:
     say: Callable[[str], None] = print
     about: dict[str, Any] = field(default_factory=dict)
     """What stands in every record."""
-    loaded: dict[tuple[str, int], "TaskTrainings"] = field(default_factory=dict)
+    loaded: dict[tuple[str, int], "TableTrainings"] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     """Tasks that can't be loaded, with the reason."""
 
@@ -81,7 +81,7 @@ class Worker:
                     recorded += 1
         return recorded
 
-    def _task(self, training: Training) -> "TaskTrainings | None":
+    def _task(self, training: Training) -> "TableTrainings | None":
         at = (training.task, training.k)
         try:
             if at not in self.loaded:
@@ -92,7 +92,7 @@ class Worker:
             self.say(f"{training.task} is left out: {error}")
             return None
 
-    def _record(self, task: "TaskTrainings", training: Training, key: str) -> None:
+    def _record(self, task: "TableTrainings", training: Training, key: str) -> None:
         """Scores aren't told: some sources are sealed."""
         begun = time.monotonic()
         found = task.record(training)
@@ -110,7 +110,7 @@ def work(tasks: Tasks, folder: TableFolder, model: str, done: set[str], hours: f
 
     from pelt_automl.backbones.loading import load_backbone
     from studies.sources import usual_places
-    from studies.table_training import TaskTrainings
+    from studies.table_training import TableTrainings
 
     torch.set_num_threads(1)
     places, backbone = usual_places(), load_backbone(model, precision="fp32")
@@ -120,7 +120,7 @@ def work(tasks: Tasks, folder: TableFolder, model: str, done: set[str], hours: f
     worker = Worker(
         tasks,
         folder,
-        lambda task, k: TaskTrainings(task.load(places, k), backbone),
+        lambda task, k: TableTrainings(task.load(places, k), backbone),
         name_of(model),
         done,
         lambda: time.monotonic() >= deadline or os.getppid() != parent,  # nobody is left to tell

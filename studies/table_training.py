@@ -7,7 +7,6 @@ in tokens, rounded up to a multiple of 32, and at 128 at most; a training never 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,28 +14,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.baselines import Encoder, HeadStarts, fit_baseline
+from pelt_automl.baselines import Encoder, fit_baseline
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.modifications import count_on
 from pelt_automl.records import Seeds
-from pelt_automl.settings import PAPER_LENGTH, SearchSettings, TrainingSettings
+from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS, Examples, TaskData
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.evaluation import Evaluation, LabelScale, Predictions, predictions_of
 from pelt_automl.training.failures import Failure
-from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.pack_training import predict_best
-from pelt_automl.training.schedule import TrainingPlan, make_plan, wanted_steps
-from pelt_automl.training.tokens import Tokens, tokenize, whole_texts
+from pelt_automl.training.tokens import Tokens
 from pelt_automl.training.trials import TrialRun, begin
 from studies.table_grid import Training
+from studies.trainings import TaskTrainings
 
 SETTINGS = TrainingSettings(patience=1_000_000, precision="fp32", pack_size=1, threads=1)
 """The program's, without an early stop."""
-
-NEARLY_ALL, STEP = 0.99, 32
-"""The share of the pool's texts that are read whole, and the multiple that their length in tokens is rounded up to: the program's rule."""
 
 SCORES = {"classification": ("accuracy", "macro_f1"), "regression": ("spearman", "pearson", "rmse")}
 """What stands on the curve beside the task's own metric; for classes their log loss, too."""
@@ -45,42 +40,11 @@ Record = dict[str, Any]
 """Plain values, as they stand in a line of JSON."""
 
 
-class TaskTrainings:
-    """A task at one K on a backbone, and what all its trainings share."""
+class TableTrainings(TaskTrainings):
+    """Trainings of a task as records of the table."""
 
     def __init__(self, data: TaskData, backbone: Backbone, settings: TrainingSettings = SETTINGS) -> None:
-        """`data`: its report split is looked at whole, in its order."""
-        self.data, self.backbone, self.settings = data, backbone, settings
-        self.starts = HeadStarts(FrozenFeatures(backbone), data.outputs)
-
-    @cached_property
-    def max_length(self) -> int:
-        """Tokens of an example at most."""
-        lengths = [len(ids) for ids in whole_texts(self.data.pool, self.backbone.tokenizer)]
-        needed = int(np.quantile(lengths, NEARLY_ALL, method="inverted_cdf"))
-        return min(STEP * -(-needed // STEP), self.settings.max_length or PAPER_LENGTH, self.backbone.shape.positions or PAPER_LENGTH)
-
-    @cached_property
-    def pool(self) -> Tokens:
-        return self.tokenized(self.data.pool)
-
-    @cached_property
-    def report(self) -> Tokens:
-        return self.tokenized(self.data.report)
-
-    def tokenized(self, examples: Examples) -> Tokens:
-        """Cut at `max_length`."""
-        return tokenize(examples, self.backbone.tokenizer, self.max_length)
-
-    def split(self, seed: int) -> tuple[Tokens, Tokens]:
-        """Train and select."""
-        train, select = self.data.indices(seed)
-        return self.pool.take(train.tolist()), self.pool.take(select.tolist())
-
-    def plan(self, seed: int) -> TrainingPlan:
-        """As the program would plan it without a time limit."""
-        train, select = self.split(seed)
-        return make_plan(wanted_steps(len(train), self.settings), SearchSettings.rungs, len(select), self.settings)
+        super().__init__(data, backbone, settings)
 
     def record(self, training: Training) -> Record:
         """Train it, or fit it, and say how it went. An exception is a failure with its cause."""
@@ -141,7 +105,7 @@ def scores(data: TaskData, labels: NDArray[np.float64], predictions: Predictions
     return found
 
 
-def _trained(task: TaskTrainings, training: Training) -> Record:
+def _trained(task: TableTrainings, training: Training) -> Record:
     configuration, data, backbone = training.configuration, task.data, task.backbone
     train, select = task.split(training.seed)
     plan = task.plan(training.seed)
@@ -201,7 +165,7 @@ def _best_step(run: TrialRun, data: TaskData) -> int | None:
     return max(curve, key=lambda point: (sign * point.select_score, point.step)).step if curve else None
 
 
-def _fitted(task: TaskTrainings, training: Training) -> Record:
+def _fitted(task: TableTrainings, training: Training) -> Record:
     """A contender that trains no backbone: no steps, no order, no initialization. Its seconds are those of the fit, features at hand."""
     data, (train, select) = task.data, task.split(training.seed)
     own, _ = data.split(training.seed)
@@ -242,7 +206,7 @@ def _fitted(task: TaskTrainings, training: Training) -> Record:
     }
 
 
-def _failed(task: TaskTrainings, training: Training, cause: str) -> Record:
+def _failed(task: TableTrainings, training: Training, cause: str) -> Record:
     """What has not even begun, or can't be fitted."""
     return _record(task, training, *task.split(training.seed), above_chance=False) | {
         "failure": cause,
@@ -259,7 +223,7 @@ def _failed(task: TaskTrainings, training: Training, cause: str) -> Record:
     }
 
 
-def _record(task: TaskTrainings, training: Training, train: Tokens, select: Tokens, above_chance: bool) -> Record:
+def _record(task: TableTrainings, training: Training, train: Tokens, select: Tokens, above_chance: bool) -> Record:
     data, configuration = task.data, training.configuration
     return {
         "task": training.task,

@@ -23,7 +23,7 @@ from pelt_automl.settings import SearchSettings, SelectionSettings, TaskSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED = {"benchmarks.md", "gate-validity.md", "selection-quality.md", "speed.md", "verdict.md"}
-"""Pages of docs/ that quote commands of benchmarks."""
+"""Pages of docs/ that quote commands of studies."""
 OTHER_PROGRAMS = {"mlflow.md"}
 """Pages of docs/ whose shell blocks are of other programs, with addresses on this machine."""
 PAGES = {

@@ -2,7 +2,7 @@
 
 A trial that was stopped at a rung never shows what it would have become. So the agreement between rungs and ends is known for the trials
 that were trained in full alone, which were the better ones at their rungs: over so narrow a field it looks smaller than it is over all.
-``benchmarks/rungs.py`` trains every trial in full and measures it over all.
+``studies.rungs`` trains every trial in full and measures it over all.
 """
 
 import math

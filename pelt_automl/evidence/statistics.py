@@ -6,7 +6,7 @@ them alike cancels in the differences. How the two are told apart and put togeth
 
 With one seed the draws say nothing about other seeds; the caller has to say so. An interval holds for the one mean or difference that was
 asked for before the scores were seen; for those that the scores have singled out, as the difference to the best, see
-`pelt_automl.evidence.simultaneous`. What is claimed here is simulated by ``benchmarks/verdict_calibration.py``: docs/verdict.md.
+`pelt_automl.evidence.simultaneous`. What is claimed here is simulated by ``studies.calibration``: docs/verdict.md.
 Shapes: `F` finalists, `S` seeds, `n` examples, `R` draws.
 """
 

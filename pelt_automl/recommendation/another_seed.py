@@ -1,7 +1,7 @@
 """Whether the finalists need another fresh seed: who can't be tied any more, and when more seeds can't change the verdict.
 
 Asked after each seed that all finalists still in have been scored on. It looks at the report scores several times, so that the probability
-of a finalist being the best is a little flattered when it is what ended the looking (``benchmarks/verdict_calibration.py`` measures by how
+of a finalist being the best is a little flattered when it is what ended the looking (``studies.calibration`` measures by how
 much).
 """
 

@@ -1,16 +1,17 @@
 """The verdict's statements about made-up finals are true as often as they say. Seeded, so that it gives the same answer each time.
 
 The bands are what the statements promise, widened by 3 standard errors of a share of so many finals: what is right passes, what is off by a
-few points fails. ``benchmarks/verdict_calibration.py`` does the same over more kinds of luck and with more finals.
+few points fails. ``studies/calibration.py`` does the same over more kinds of luck and with more finals.
 """
 
 import math
 from functools import cache
 
+import pandas as pd
 import pytest
 
-from benchmarks.verdict_simulation import brier, held, reliability, share, simulated
-from benchmarks.verdict_worlds import World
+from studies.calibration import held, reliability, simulated
+from studies.made_up_finals import World
 
 pytestmark = pytest.mark.statistical
 
@@ -41,32 +42,33 @@ def judged(world):
 )
 def test_intervals_hold_the_truth_and_equal_finalists_are_rarely_called_different(world):
     said = judged(world)
-    assert share(said, "pair") == within(0.93, 0.97)
-    assert share(said, "mean") == within(0.93, 0.97)
-    assert share(said, "different") <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / REPEATS)
-    assert share(said, "together") >= 0.93 - 3 * math.sqrt(0.05 * 0.95 / REPEATS)
+    assert said["pair"].mean() == within(0.93, 0.97)
+    assert said["mean"].mean() == within(0.93, 0.97)
+    assert said["different"].mean() <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / REPEATS)
+    assert said["together"].mean() >= 0.93 - 3 * math.sqrt(0.05 * 0.95 / REPEATS)
 
 
 def test_taken_one_by_one_the_intervals_would_call_equal_finalists_different_in_every_third_selection():
-    assert share(judged(MANY), "different_singly") > 0.25
+    assert judged(MANY)["different_singly"].mean() > 0.25
 
 
 def test_the_probability_of_being_the_best_is_true_as_often_as_it_says():
     """Over finals whose finalists differ truly by almost nothing and by a lot: from the scores one can't know which it is."""
-    said = [one for spread in (0.5, 1, 2, 4, 8) for one in simulated(World(4, 3, spread=spread), 80, resamples=400, seed=int(10 * spread))]
-    claimed = sum(max(one.p_best) for one in said) / len(said)
-    assert share(said, "leader_is_best") == pytest.approx(claimed, abs=3 * math.sqrt(0.25 / len(said)))
+    said = pd.concat(simulated(World(4, 3, spread=spread), 80, resamples=400, seed=int(10 * spread)) for spread in (0.5, 1, 2, 4, 8))
+    claimed = said["said"].mean()
+    assert said["true"].mean() == pytest.approx(claimed, abs=3 * math.sqrt(0.25 / len(said)))
     bins = reliability(said, (0.0, 0.4, 0.6, 0.8, 1.01))
-    assert [finals >= 40 for _, _, finals in bins] == [True] * 4
-    for in_bin, true, finals in bins:
+    assert [own["finals"] >= 40 for own in bins] == [True] * 4
+    for own in bins:
+        in_bin, true, finals = own["said"], own["true"], own["finals"]
         # 3 standard errors of a share, and 5 points that it may be off in a bin
         assert true == pytest.approx(in_bin, abs=3 * math.sqrt(in_bin * (1 - in_bin) / finals) + 0.05)
-    assert brier(said) < brier(said, "share_best")  # the plain share of the draws is surer than it is right
+    assert said["brier"].mean() < said["plain_brier"].mean()  # the plain share of the draws is surer than it is right
 
 
 def test_the_shaky_starts_of_the_trained_make_no_fitted_finalist_unsure_nor_is_the_trained_made_sure_by_it():
     world = World(3, 3, examples=400, own=5, common=0.5, fitted=2)
     now, alike = (held(world, REPEATS, resamples=300, alike=alike) for alike in (False, True))
-    assert {what: found.coverage for what, found in now.items()} == dict.fromkeys(now, within(0.93, 0.97))
-    assert now["fitted"].width < 0.9 * alike["fitted"].width
-    assert now["trained"].width > 1.3 * alike["trained"].width
+    assert now["coverage"].to_dict() == dict.fromkeys(now.index, within(0.93, 0.97))
+    assert now.loc["fitted", "width"] < 0.9 * alike.loc["fitted", "width"]
+    assert now.loc["trained", "width"] > 1.3 * alike.loc["trained", "width"]

@@ -10,7 +10,7 @@ from pelt_automl.tasks import TaskData, load_task
 from studies.table_folder import TableFolder
 from studies.table_grid import Configuration, Training
 from studies.table_recording import Worker
-from studies.table_training import TaskTrainings
+from studies.table_training import TableTrainings
 
 QUICK = TrainingSettings(batch_size=8, epochs=4, min_steps=8, patience=1_000_000, precision="fp32", pack_size=1, threads=1)
 
@@ -38,7 +38,7 @@ def worker_of(world: Path, table: Path, done: set[str] = frozenset()) -> Worker:
     backbone = load_backbone(str(world / "model"), precision="fp32")
     tasks = {"reviews": MadeUp(world)}
     folder = TableFolder(table).make()
-    return Worker(tasks, folder, lambda task, k: TaskTrainings(task.load(None, k), backbone, QUICK), "model", done)
+    return Worker(tasks, folder, lambda task, k: TableTrainings(task.load(None, k), backbone, QUICK), "model", done)
 
 
 def few(count: int = 6) -> list[Training]:

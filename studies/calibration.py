@@ -1,0 +1,229 @@
+"""Are the verdict's statements true as often as they say? Made-up finals with a known truth, judged by the program's own statistics.
+
+Intervals: how often they hold the truth, for one difference named beforehand, one mean, and all differences at once; the first two also
+where some finalists are fitted without a random start. "Different": how often it is said of equal finalists. P(best): how often the leader
+is the truly best, by what was said. The same with seeds added until the program's rule (`pelt_automl.recommendation.another_seed`) wants
+no more.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pelt_automl.evidence.finalists import Finalist
+from pelt_automl.evidence.signed_rank import signed_rank
+from pelt_automl.evidence.simultaneous import simultaneous_intervals
+from pelt_automl.evidence.statistics import interval, paired_bootstrap, probability_best, share_best
+from pelt_automl.recommendation.another_seed import outlook
+from pelt_automl.recommendation.standings import Comparison
+from pelt_automl.records import FinalistScored
+from pelt_automl.tasks.metrics import METRICS
+from studies.harness import Report, Row, numbers, parser, say
+from studies.made_up_finals import Finals, World
+
+REGION = 0.01
+"""Of practical equivalence: one point."""
+ROUNDING = 1e-9
+EDGES = (0.0, 0.4, 0.6, 0.8, 0.95, 1.01)
+USUAL = World(2, 3, own=2, common=2)
+LUCK = {
+    "no luck of seeds": World(2, 3, own=0, common=0),
+    "usual": USUAL,
+    "shaky": World(2, 3, own=5, common=2),
+    "one shakier (x2)": replace(USUAL, unstable=2),
+    "one shakier (x4)": replace(USUAL, unstable=4),
+    "usual, macro_f1": replace(USUAL, metric="macro_f1"),
+    "usual, mae": replace(USUAL, metric="mae"),
+}
+"""Kinds of luck; points of standard deviation over seeds."""
+FITTED_LUCK = {"usual": USUAL, "of the start": World(2, 3, own=2, common=0.5), "shaky starts": World(2, 3, own=5, common=0.5)}
+"""The same where some finalists are fitted without a random start and have 0.3 points for `own`."""
+
+
+# -------------------------------------------------------------------- one finals
+
+
+def judged(finals: Finals, resamples: int, seed: int) -> Row:
+    """Which statements about `finals` from so many draws are right.
+
+    ``pair``: the interval of a difference named beforehand holds the true one; ``mean``: that of a mean; ``together``: those of all
+    differences, for all at once; ``different``: some finalist was said to be different from the observed best; ``different_singly``: the
+    same, had each interval been taken by itself; ``said``, ``plain_said``: the leader's P(best), drawn together and as the plain share of
+    the draws; ``true``, ``plain_true``: whether that leader is the truly best; ``brier``, ``plain_brier``; ``signed_rank``: the
+    probability that it gives to the observed best being better than the first finalist, which stands for a default.
+    """
+    metric, truth = METRICS[finals.metric], finals.truth
+    sign = 1 if metric.greater_is_better else -1
+    draws = paired_bootstrap(finals.labels, finals.predictions, finals.metric, resamples, seed, finals.fitted)
+    scores = np.array([[metric.value(run, finals.labels) for run in runs] for runs in finals.predictions])
+    leader, best = int(np.argmax(sign * scores.mean(axis=1))), int(np.argmax(sign * truth))
+    low, high = simultaneous_intervals(draws)
+    apart = truth[:, None] - truth
+    singly = [interval(sign * (draws[:, leader] - draws[:, other])) for other in range(len(truth)) if other != leader]
+    row: Row = {
+        "seeds": scores.shape[1],
+        "pair": _holds(interval(draws[:, -1] - draws[:, 0]), truth[-1] - truth[0]),
+        "mean": _holds(interval(draws[:, 0]), truth[0]),
+        "together": bool(((low - ROUNDING <= apart) & (apart <= high + ROUNDING)).all()),
+        "different": bool((sign * (low if sign > 0 else high)[leader] > 0).any()),
+        "different_singly": any(bounds[0] > 0 for bounds in singly),
+        "signed_rank": signed_rank(sign * (scores[leader] - scores[0]), REGION, 2000).better,
+    }
+    for name, p in (("", probability_best(draws, sign > 0)), ("plain_", share_best(draws, sign > 0))):
+        error = ((p - np.eye(len(p))[best]) ** 2).sum() / 2
+        row |= {f"{name}said": float(p.max()), f"{name}true": int(p.argmax()) == best, f"{name}brier": float(error)}
+    return row
+
+
+def _holds(bounds: tuple[float, float], truth: float) -> bool:
+    return bounds[0] - ROUNDING <= truth <= bounds[1] + ROUNDING
+
+
+def simulated(world: World, repeats: int, resamples: int = 500, seed: int = 0) -> pd.DataFrame:
+    """`judged` of so many finals of `world`, with its number of seeds."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame([judged(world.finals(rng), resamples, seed=repeat) for repeat in range(repeats)])
+
+
+def stopped(world: World, repeats: int, least: int = 3, resamples: int = 500, seed: int = 0) -> pd.DataFrame:
+    """The same with seeds added one by one until the program's own rule wants no more: `least` to `world.seeds`.
+
+    Finalists that the rule sends home (clearly behind) are judged on all seeds here, as if they had stayed.
+    """
+    rng, found = np.random.default_rng(seed), []
+    for repeat in range(repeats):
+        finals, seeds = world.finals(rng), least
+        while seeds < world.seeds and not outlook(_comparison(finals.first(seeds)), REGION).stop:
+            seeds += 1
+        found.append(judged(finals.first(seeds), resamples, seed=repeat))
+    return pd.DataFrame(found)
+
+
+def _comparison(finals: Finals) -> Comparison:
+    metric, labels, finalists = METRICS[finals.metric], finals.labels.tolist(), []
+    for index, runs in enumerate(finals.predictions.tolist()):
+        name, method = f"f-{index:04d}", "probe" if finals.fitted[index] else "f"
+        scored = {s: FinalistScored(f"{name}-{s}", name, method, s, metric.value(run, labels), run) for s, run in enumerate(runs)}
+        finalists.append(Finalist(name, method, False, {}, 1, 1.0, 0.0, scored))
+    return Comparison(finalists, labels, finals.metric, metric.greater_is_better)
+
+
+def held(world: World, repeats: int, resamples: int = 500, seed: int = 0, *, alike: bool = False) -> pd.DataFrame:
+    """How often 95 % intervals hold the truth (``coverage``) and their median ``width`` in points, by what they are about (the index).
+
+    About the first (a fitted) and the last (a trained) finalist of `world`: means, and differences named beforehand. `alike`: with all
+    finalists treated as trained, as before there were fitted ones.
+    """
+    rng, rows = np.random.default_rng(seed), []
+    asked: dict[str, tuple[int, int | None]] = {"fitted": (0, None), "trained": (-1, None), "trained - fitted": (-1, 0)}
+    if world.finalists - world.fitted > 1:
+        asked["trained - trained"] = (-1, -2)
+    for repeat in range(repeats):
+        finals = world.finals(rng)
+        draws = paired_bootstrap(finals.labels, finals.predictions, finals.metric, resamples, repeat, () if alike else finals.fitted)
+        for what, (one, other) in asked.items():
+            low, high = interval(draws[:, one] if other is None else draws[:, one] - draws[:, other])
+            true = float(finals.truth[one] if other is None else finals.truth[one] - finals.truth[other])
+            rows.append({"what": what, "coverage": _holds((low, high), true), "width": 100 * (high - low)})
+    return pd.DataFrame(rows).groupby("what", sort=False).agg({"coverage": "mean", "width": "median"})
+
+
+def reliability(said: pd.DataFrame, edges: Sequence[float] = EDGES, what: str = "") -> list[Row]:
+    """For each bin of the leader's probability its mean, how often the leader was the truly best, and how many finals."""
+    bins = said.groupby(pd.cut(said[f"{what}said"], list(edges), right=False), observed=True)
+    return [{"said": own[f"{what}said"].mean(), "true": own[f"{what}true"].mean(), "finals": len(own)} for _, own in bins]
+
+
+# -------------------------------------------------------------------- tables
+
+
+def _shares(said: pd.DataFrame) -> Row:
+    columns = {"pair": "difference", "mean": "mean", "together": "all differences"}
+    return {name: float(said[column].mean()) for column, name in columns.items()}
+
+
+def intervals(report: Report, finalists: Sequence[int], seeds: Sequence[int], repeats: int, resamples: int) -> None:
+    """Coverage, and what is said of equal finalists."""
+    error = math.sqrt(0.95 * 0.05 / repeats)
+    for (name, luck), F, S in product(LUCK.items(), finalists, seeds):
+        say(f"intervals: {name}, {F} finalists, {S} seeds")
+        said = simulated(replace(luck, finalists=F, seeds=S), repeats, resamples)
+        wrong = {"false different": said["different"].mean(), "singly": said["different_singly"].mean()}
+        sure = {"signed rank > 95 %": float((said["signed_rank"] > 0.95).mean())}
+        title = f"Equal finalists: shares of {repeats} finals (standard error at 95 %: {error:.1%})"
+        report.add(title, luck=name, finalists=F, seeds=S, **_shares(said), **wrong, **sure)
+
+
+def fitted_ones(
+    report: Report, finalists: Sequence[int], fitted: Sequence[int], seeds: Sequence[int], repeats: int, resamples: int
+) -> None:
+    """Coverage and widths where the first finalists are fitted without a random start, with and without treating them so."""
+    for (name, luck), F, k, S in product(FITTED_LUCK.items(), finalists, fitted, seeds):
+        if k < F:
+            say(f"fitted finalists: {name}, {k} of {F}, {S} seeds")
+            for treated in ("alike", "by itself"):
+                found = held(replace(luck, finalists=F, fitted=k, seeds=S), repeats, resamples, alike=treated == "alike")
+                widths = {f"width: {what}": width for what, width in found["width"].items()}
+                row = {"luck": name, "finalists": F, "of them fitted": k, "seeds": S, "treated": treated}
+                title = f"Fitted finalists: coverage in {repeats} finals, and median widths of the intervals in points"
+                report.add(title, **row, **{str(what): share for what, share in found["coverage"].items()}, **widths)
+
+
+def probabilities(report: Report, finalists: Sequence[int], seeds: int, repeats: int, resamples: int) -> None:
+    """P(best) against how often it is true, for true spreads from nothing much to a lot; and in bins over all of them."""
+    every = []
+    for spread, F in product((0.5, 1.0, 2.0, 4.0, 8.0), finalists):
+        say(f"P(best): spread {spread}, {F} finalists")
+        said = simulated(World(F, seeds, own=2, common=2, spread=spread), repeats, resamples)
+        every.append(said)
+        means: Any = said[["said", "true", "brier", "plain_said", "plain_brier"]].astype(float).mean()
+        title = f"P(best) of the leader, {seeds} seeds, finalists that truly differ by `spread` points"
+        report.add(title, spread=spread, finalists=F, **dict(means), **_shares(said))
+    for name, what in (("P(best)", ""), ("plain share of draws", "plain_")):
+        for row in reliability(pd.concat(every), what=what):
+            report.add("All of the above, by what was said", what=name, **row)
+
+
+def stopping(report: Report, finalists: Sequence[int], most: int, repeats: int, resamples: int) -> None:
+    """With seeds added until the rule wants no more."""
+    every = []
+    for spread, F in product((0.0, 2.0, 4.0), finalists):
+        say(f"stopping: spread {spread}, {F} finalists")
+        said = stopped(World(F, most, own=2, common=2, spread=spread), repeats, resamples=resamples)
+        row = {"mean seeds": said["seeds"].mean(), **_shares(said), "different": said["different"].mean()}
+        if spread:
+            every.append(said)
+            row |= dict(said[["said", "true", "brier"]].astype(float).mean())
+        title = f"3 to {most} seeds, as many as the rule wants ({repeats} finals; with a spread of 0 all that is `different` is false)"
+        report.add(title, spread=spread, finalists=F, **row)
+    for row in reliability(pd.concat(every)):
+        report.add("P(best) when the rule has stopped, by what was said", **row)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Simulate, print, write."""
+    made = parser("calibration", __doc__)
+    made.add_argument("--repeats", type=int, default=1000, help="made-up finals a row (default: 1000)")
+    made.add_argument("--stopping-repeats", type=int, default=300, help="the same where seeds are added one by one (default: 300)")
+    made.add_argument("--resamples", type=int, default=500, help="draws of the bootstrap (default: 500; the program takes 2,000)")
+    made.add_argument("--finalists", type=numbers, default=[2, 4, 8], help="default: 2,4,8")
+    made.add_argument("--seeds", type=numbers, default=[3, 5, 10], help="default: 3,5,10")
+    made.add_argument("--fitted", type=numbers, default=[1, 3], help="finalists that are fitted without a random start (default: 1,3)")
+    made.add_argument("--only", choices=("all", "fitted"), default="all", help="fitted: the table about fitted finalists alone")
+    asked = made.parse_args(arguments)
+    report = Report("calibration", asked)
+    fitted_ones(report, asked.finalists, asked.fitted, asked.seeds, asked.repeats, asked.resamples)
+    if asked.only == "all":
+        intervals(report, asked.finalists, asked.seeds, asked.repeats, asked.resamples)
+        probabilities(report, asked.finalists, min(asked.seeds), asked.repeats, asked.resamples)
+        stopping(report, asked.finalists, max(asked.seeds), asked.stopping_repeats, asked.resamples)
+    report.write()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""What every study shares: options of a selection, fresh processes, turns, results that are kept, and a report as tables and JSON."""
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pelt_automl.durable import write_text
+from studies.table_machine import ROOT, commit, machine, versions
+
+Row = dict[str, Any]
+
+SELECTION_OPTIONS: dict[str, Callable[[str], Any]] = {
+    "task": str, "data_dir": Path, "train": Path, "validation": Path, "test": Path, "text_columns": str, "label_column": str, "k": str,
+    "model": str, "methods": str, "trials": int, "epochs": float, "finalist_seeds": int, "most_seeds": int, "seed": int,
+}  # fmt: skip
+"""Options of `pelt-automl select` that a study passes on as they are."""
+
+
+# -------------------------------------------------------------------- options
+
+
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """With the option that every study has."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m studies.{name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--output", type=Path, help="folder for the tables (.md) and the JSON")
+    return made
+
+
+def add_selection_options(to: argparse.ArgumentParser, **defaults: Any) -> None:
+    """Options of `pelt-automl select`, with a study's own defaults."""
+    group = to.add_argument_group("the selection (as in pelt-automl select)")
+    for name, kind in SELECTION_OPTIONS.items():
+        shown = f"default: {defaults[name]}" if name in defaults else None
+        group.add_argument(f"--{name.replace('_', '-')}", type=kind, default=defaults.get(name), help=shown)
+
+
+def selection_options(arguments: argparse.Namespace) -> Row:
+    """Those that were given, as plain values: an own file takes the default task's place."""
+    given = {name: value for name in SELECTION_OPTIONS if (value := getattr(arguments, name)) is not None}
+    if "train" in given:
+        given.pop("task", None)
+    return {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in given.items()}
+
+
+def numbers(text: str) -> list[int]:
+    """``1,2,4`` as numbers."""
+    return [int(part) for part in names(text)]
+
+
+def names(text: str) -> list[str]:
+    """``lora,adapter`` as names."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+# -------------------------------------------------------------------- the report
+
+
+@dataclass
+class Report:
+    """What a study hands over: tables for people, all of its data for programs."""
+
+    name: str
+    options: argparse.Namespace
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    """Rows by title; the columns of the first row come first."""
+    data: Row = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    """What wasn't measured, each with the reason."""
+    notes: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    load_before: float = field(default_factory=lambda: os.getloadavg()[0])
+
+    def leave_out(self, what: str, why: object) -> None:
+        """Say that something wasn't measured."""
+        self.left_out.append(f"{what}: {str(why).strip().splitlines()[0] if str(why).strip() else type(why).__name__}")
+        say(f"left out: {self.left_out[-1]}")
+
+    def add(self, title: str, **row: Any) -> None:
+        """A row for the table `title`."""
+        self.tables.setdefault(title, []).append(row)
+
+    def environment(self) -> Row:
+        """Machine, versions, commit, device, threads, load."""
+        import torch
+
+        gpu = torch.cuda.is_available()
+        return {
+            "machine": machine(), "versions": versions("peft", "accelerate", "optuna"), "commit": commit(),
+            "device": torch.cuda.get_device_name() if gpu else "processor", "cuda": torch.version.cuda if gpu else None,
+            "threads": torch.get_num_threads(), "load_before": round(self.load_before, 2),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "seconds": round(time.monotonic() - self.started, 1),
+        }  # fmt: skip
+
+    def write(self) -> None:
+        """Print the tables, then the JSON; into the folder `--output` too, as ``NAME.md`` and ``NAME.json``."""
+        environment = self.environment()
+        parts = [f"# {self.name}\n\n" + "; ".join(f"{name} {value}" for name, value in environment.items())]
+        parts += [f"**{title}**\n\n{markdown(rows)}" for title, rows in self.tables.items() if rows]
+        parts += [f"{title}:\n\n" + "\n".join(f"- {line}" for line in own) for title, own in
+                  (("Notes", self.notes), ("Left out", self.left_out)) if own]  # fmt: skip
+        text = "\n\n".join(parts) + "\n"
+        options = {name: str(value) for name, value in vars(self.options).items()}
+        content = {"study": self.name, "environment": environment, "options": options, "tables": self.tables, "notes": self.notes,
+                   "left_out": self.left_out, **self.data}  # fmt: skip
+        data = json.dumps(content, indent=2, default=str) + "\n"
+        print(f"{text}\n{data}", flush=True)
+        if self.options.output:
+            write_text(self.options.output / f"{self.name}.md", text)
+            write_text(self.options.output / f"{self.name}.json", data)
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table that reads in a terminal too; what is missing is a dash."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [columns, *([_shown(row.get(name)) for name in columns] for row in rows)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return "-" if value is None else str(value)
+
+
+def say(message: str) -> None:
+    """Tell a person at the terminal what is being measured; the results alone go to stdout."""
+    print(f"[{time.strftime('%H:%M:%S')}] {message}", file=sys.stderr, flush=True)
+
+
+# -------------------------------------------------------------------- measuring
+
+
+def spread(values: Sequence[float], name: str) -> Row:
+    """The median as `name`, and the extremes."""
+    return {name: statistics.median(values), "lowest": min(values), "highest": max(values)}
+
+
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
+    """Of what was measured in the same turn, so that a machine's mood cancels."""
+    return [a / b for a, b in zip(numerators, denominators, strict=True)]
+
+
+def shown_spread(values: Sequence[float]) -> str:
+    """``1.2 (0.9 to 1.4)``."""
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+@dataclass(frozen=True)
+class TimeLimit:
+    """A limit on a whole study, in seconds."""
+
+    seconds: float
+    started: float = field(default_factory=time.monotonic)
+    now: Callable[[], float] = time.monotonic
+
+    def allows(self, expected: float) -> bool:
+        """Whether something that is expected to take so many seconds still fits."""
+        return expected <= self.left
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.seconds - (self.now() - self.started)
+
+
+def in_turn(measures: Mapping[str, Callable[[], float]], repeats: int, limit: TimeLimit) -> dict[str, list[float]]:
+    """Each measurement once, then each again: `repeats` rounds, fewer (at least one) when a round more wouldn't fit into the limit."""
+    found: dict[str, list[float]] = {name: [] for name in measures}
+    longest = 0.0
+    for turn in range(repeats):
+        if turn and not limit.allows(longest):
+            break
+        start = limit.now()
+        for name, measure in measures.items():
+            found[name].append(measure())
+        longest = max(longest, limit.now() - start)
+    return found
+
+
+# -------------------------------------------------------------------- fresh processes
+
+_RESULT = "RESULT "
+
+
+class ProcessError(RuntimeError):
+    """A measured process failed."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that has ended well."""
+
+    seconds: float
+    """From its start to its end, imports included."""
+    peak_bytes: int
+    """Its largest resident memory."""
+    result: Any
+
+
+def fresh_process(place: str, home: Path | None = None, **arguments: Any) -> Ended:
+    """Call ``module:function`` of the studies with `arguments` (plain values) in a process of its own, and measure it.
+
+    `home`: the program's home there. Raises `ProcessError` with the end of what it printed.
+    """
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    variables |= {"PELT_AUTOML_HOME": str(home)} if home else {}
+    command = [sys.executable, "-m", "studies.harness", place, json.dumps(arguments)]
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    seconds = time.perf_counter() - start
+    told = [line.removeprefix(_RESULT) for line in done.stdout.splitlines() if line.startswith(_RESULT)]
+    if done.returncode or not told:
+        code = done.returncode
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        last = (done.stdout.strip().splitlines() or ["nothing"])[-1]
+        raise ProcessError(f"{place} ended with {how}: {last}\n{done.stdout[-2000:]}")
+    result, peak = json.loads(told[-1])
+    return Ended(seconds, peak, result)
+
+
+def peak_resident() -> int:
+    """The largest resident memory of this process since its program started, in bytes."""
+    # The system's account of a finished child also counts the process that it was forked from.
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
+def _call(place: str, arguments: str) -> None:
+    module, name = place.split(":")
+    if not module.startswith("studies."):
+        raise ValueError(f"{module} isn't a module of the studies")
+    found = getattr(import_module(module), name)(**json.loads(arguments))
+    print(f"\n{_RESULT}{json.dumps([found, peak_resident()], default=str)}", flush=True)
+
+
+# -------------------------------------------------------------------- results that are kept
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Results in a folder, a JSON file each, found again by what they are results of: a killed study goes on where it stood."""
+
+    folder: Path
+
+    def get(self, **key: Any) -> Any:
+        """None if it isn't there."""
+        path = self._path(key)
+        return json.loads(path.read_text(encoding="utf-8"))["result"] if path.is_file() else None
+
+    def put(self, result: Any, **key: Any) -> Any:
+        """The same result, now in its file."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self._path(key), json.dumps({"key": key, "result": result}, default=str))
+        return result
+
+    def _path(self, key: Row) -> Path:
+        return self.folder / f"{hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:20]}.json"
+
+
+if __name__ == "__main__":
+    _call(*sys.argv[1:])

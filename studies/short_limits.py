@@ -1,0 +1,69 @@
+"""What short time limits recommend, next to the best that the same search saw on select.
+
+``python -m studies.short_limits --data-dir DIR --limits 40,60,90 sst2:300 qnli:100 snips:300:lora+bitfit+prompt+ia3+full``
+
+Each task is ``NAME:K`` with the methods to compare, if not the standard ones. A recommendation is sound when the best of its search is what
+was recommended, or when the finals have shown something better; and when it has learned nothing, it has to say so.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from studies.data_sets import find
+from studies.harness import ProcessError, Report, Row, fresh_process, numbers, parser, say
+
+
+def limited(folder: str, options: Mapping[str, Any]) -> Row:
+    """One selection, and what its search saw."""
+    import pelt_automl
+    from pelt_automl.recommendation.outcome import never_compared
+    from pelt_automl.recommendation.wording import Unit
+    from pelt_automl.records import Stage, State, TrialEnded, of_kind, read
+
+    found = pelt_automl.select(output=Path(folder), **options)
+    events = list(read(Path(folder) / "records.jsonl"))
+    unit, sign = Unit(found.report_metric), 1 if found.greater_is_better else -1
+    searched = [trial for trial in of_kind(events, TrialEnded) if trial.stage == Stage.SEARCH and trial.state != State.FAILED]
+    trials = [trial for trial in searched if trial.select_score is not None]
+    best = max(trials, key=lambda trial: sign * (trial.select_score or 0.0))
+    own = next((trial for trial in trials if trial.candidate == found.candidate), best)  # a smaller union has no trial of the search
+    seeds = max((len(row.seed_scores) for row in found.leaderboard), default=0)
+    return {
+        "outcome": found.outcome, "answer": found.candidate, "select": unit.number(own.select_score),
+        "report": unit.number(found.report_score),
+        "best seen on select": f"{best.candidate} {unit.number(best.select_score)} ({best.state}, {best.steps} steps)",
+        "lost": unit.number(sign * ((best.select_score or 0.0) - (own.select_score or 0.0))),
+        "finalists": f"{len(found.leaderboard)}, {seeds} seeds", "never compared": ", ".join(never_compared(events)) or "none",
+    }  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run every task with every limit, one after the other."""
+    made = parser("short_limits", __doc__)
+    made.add_argument("tasks", nargs="+", help="NAME:K or NAME:K:METHOD+METHOD")
+    made.add_argument("--data-dir", type=Path, action="append", required=True, help="folders with data sets")
+    made.add_argument("--limits", type=numbers, default=[30, 40, 50, 60, 75, 90, 105, 120, 150, 180], help="seconds")
+    made.add_argument("--model", default="minilm")
+    asked = made.parse_args(arguments)
+    report = Report("short_limits", asked)
+    for task in asked.tasks:
+        name, k, *methods = task.split(":")
+        [data] = find(asked.data_dir, [name]).data_sets
+        for seconds in asked.limits:
+            own = {"k": k, "seconds": seconds, "model": asked.model} | ({"methods": methods[0].replace("+", ",")} if methods else {})
+            say(f"{task}, {seconds} s")
+            with tempfile.TemporaryDirectory() as home:
+                given = {"folder": f"{home}/selection", "options": {**data.options, **own}}
+                try:
+                    ended = fresh_process("studies.short_limits:limited", Path(home), **given)
+                except ProcessError as error:
+                    report.leave_out(f"{task}, {seconds} s", error)
+                    continue
+            report.add("Answers", task=task, limit=seconds, took=ended.seconds, **ended.result)
+    report.write()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,432 @@
+"""How fast the program is: packs of many trials, whole selections by their size, and where a selection's time goes.
+
+``packing``: trial-steps a second of packs beside HF Trainer + peft and beside k processes on one device, and a pack's memory; random
+weights, torch and transformers are all that is needed (accelerate and peft for the peer). ``scaling``: seconds by trials, K, methods, pack
+size and width, with the exponent of the power law that fits best. ``overheads``: which part of the program a selection's main thread is in.
+"""
+
+import argparse
+import math
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studies.harness import (
+    ProcessError,
+    Report,
+    Row,
+    TimeLimit,
+    add_selection_options,
+    fresh_process,
+    in_turn,
+    names,
+    numbers,
+    parser,
+    ratios,
+    say,
+    selection_options,
+    spread,
+)  # fmt: skip
+
+MIXED = "mixed"
+AXES = ("pack", "width", "trials", "k", "methods")
+HEAD_WIDTH = 32
+STARTING = 180.0
+"""Seconds for all of k processes to import their libraries, build their model and warm up."""
+
+
+# -------------------------------------------------------------------- packing
+
+
+@dataclass
+class Packing:
+    """One shape of backbone, ours and the peer's."""
+
+    shape: str
+    asked: argparse.Namespace
+    report: Report
+    limit: TimeLimit
+    ceiling: float = 0.0
+    done: set[tuple[str, int]] = field(default_factory=set)
+    slowest: float = 0.0
+    """Seconds for one step of one trial, at most, so far."""
+
+    def __post_init__(self) -> None:
+        from studies import steps
+
+        say(f"{self.shape}: random weights, the ceiling, the peer's precision")
+        asked, self.steps = self.asked, steps
+        self.work = steps.Work(asked.batch, asked.tokens, asked.steps, asked.warmup)
+        self.backbone = steps.random_backbone(steps.SHAPES[self.shape], asked.tokens, steps.device_named(asked.device), asked.precision)
+        self.ceiling = product_flops(self.backbone.device, self.backbone.dtype)
+        self.precision: Any = None
+        self.report.notes.append(f"{self.shape}: products in {self.backbone.dtype} reach {self.ceiling / 1e12:.3g} TFLOP/s, the ceiling")
+        try:
+            self.precision, seconds = steps.fastest_precision(steps.SHAPES[self.shape], self.backbone, self.work)
+        except ImportError as error:  # HF Trainer needs accelerate
+            self.report.leave_out(f"{self.shape}, the peer", error)
+        else:
+            self.slowest = min(seconds.values())
+            shown = ", ".join(f"{which} {1000 * value:.1f} ms" for which, value in seconds.items())
+            self.report.notes.append(f"{self.shape}: the peer trains LoRA in {self.precision}, its fastest ({shown} a step)")
+        self.mean_flops: dict[tuple[str, int], float] = {}
+
+    def trials(self, what: str, count: int) -> list[Any]:
+        """A pack's trials: mixed, or all of them one method's published default, so that the peer's single one is the same work."""
+        own = self.steps.configurations
+        return own(self.asked.methods, count) if what == MIXED else own([what], 1) * count
+
+    def fits(self, what: str, trial_steps: float, more: float = 1.0) -> bool:
+        """Whether the time that is left is enough for so many, at the slowest speed seen."""
+        if self.limit.allows(more + trial_steps * self.slowest):
+            return True
+        self.report.leave_out(f"{self.shape}, {what}", "the time limit")
+        return False
+
+    def attempt(self, what: str, measure: Callable[[], None]) -> None:
+        """One method's failure, or a pack too large for the memory, must not end the run."""
+        say(f"{self.shape}, {what}")
+        try:
+            measure()
+        except Exception as error:  # noqa: BLE001 see above
+            self.report.leave_out(f"{self.shape}, {what}", error)
+
+    def row(self, what: str, who: str, at_once: int, speeds: list[float], how: str, seen: Sequence[Any] = ()) -> None:
+        """Put a measurement into the table; FLOPs are those that torch counts in a step of our pack of such trials."""
+        count = at_once if who == "ours" else self.asked.reference
+        if (what, count) not in self.mean_flops:
+            self.mean_flops[what, count] = self.steps.flops(self.backbone, self.trials(what, count), self.work)
+        share = statistics.median(speeds) * self.mean_flops[what, count] / self.ceiling
+        more: Row = {"share of ceiling": share, "how": how}
+        if seen:
+            added = max((own.added_bytes or 0 for own in seen), default=0)
+            more |= {"ms a step": 1000 * statistics.median(own.step for own in seen), "setup s": max(own.setup for own in seen),
+                     "GPU GB added": added / 1e9 or None}  # fmt: skip
+        self.report.add(
+            "Speed", shape=self.shape, **{"trials of": what}, who=who, **{"at once": at_once}, **spread(speeds, "trial-steps/s"), **more
+        )
+
+    def ours(self, what: str, count: int, seen: list[Any]) -> float:
+        """Trial-steps per second of a pack."""
+        seen.append(self.steps.time_pack(self.backbone, self.trials(what, count), self.work))
+        self.slowest = max(self.slowest, seen[-1].step / count)
+        return float(count / seen[-1].step)
+
+    def against(self, what: str, count: int, who: str, peer: Callable[[], float], how: str, at_once: int, seen: Sequence[Any]) -> None:
+        """A pack in turn with a peer."""
+        own: list[Any] = []
+        measures = {"ours": lambda: self.ours(what, count, own), "peer": peer}
+        found = in_turn(measures, self.asked.repeats, self.limit)
+        if (what, count) not in self.done:
+            self.row(what, "ours", count, found["ours"], "one pack, training.loop.Trainer", own)
+        self.done.add((what, count))
+        self.row(what, who, at_once, found["peer"], how, seen)
+        gains = ratios(found["ours"], found["peer"])
+        self.report.add("Ours against the peers", shape=self.shape, **{"trials of": what, "ours, pack of": count}, peer=who,
+                        **spread(gains, "times faster"), repeats=len(gains))  # fmt: skip
+
+    def against_trainer(self, what: str) -> None:
+        """A pack against the same trials one after the other by HF Trainer."""
+        count = self.asked.reference
+        trials = self.trials(what, count)
+        distinct = trials if what == MIXED else trials[:1]  # one of a method stands for the others, its equals
+        if not self.fits(f"{what}, pack of {count} against HF Trainer", (count + len(distinct)) * (self.work.steps + self.work.warmup)):
+            return
+        peer = self.steps.Peer(self.steps.SHAPES[self.shape], self.backbone, self.work, self.precision)
+        seen: list[Any] = []
+
+        def one_by_one() -> float:
+            seen.append(peer.one_by_one(distinct))
+            self.slowest = max(self.slowest, seen[-1].step)
+            return 1 / float(seen[-1].step)
+
+        how = ", ".join(sorted({self.steps.how_trained(trial.method) for trial in distinct}))
+        self.against(what, count, "HF Trainer, one by one", one_by_one, how, 1, seen)
+
+    def against_processes(self, processes: int) -> None:
+        """A mixed pack against k processes that share the device, by time slices on a GPU (no MPS), a share of the cores on a processor."""
+        count, spawn = self.asked.reference, multiprocessing.get_context("spawn")
+        if not self.fits(f"{processes} processes", (count + processes) * (self.work.steps + self.work.warmup), 20.0):
+            return
+        threads = max(1, (os.cpu_count() or 1) // processes)
+        station = (spawn.Barrier(processes), self.steps.SHAPES[self.shape], self.work, str(self.backbone.device),
+                   (self.asked.precision, self.precision), threads)  # fmt: skip
+        with spawn.Pool(processes, self.steps.open_station, station) as pool:
+
+            def together() -> float:
+                training = pool.map_async(self.steps.train_at_station, self.trials(MIXED, processes), chunksize=1)
+                begins, ends = zip(*training.get(min(STARTING, max(1.0, self.limit.left))), strict=True)
+                return float(processes * self.work.steps / (max(ends) - min(begins)))
+
+            self.against(MIXED, count, f"{processes} processes", together, f"HF Trainer, {threads} threads each", processes, ())
+
+    def curve(self, what: str) -> None:
+        """Our packs of several sizes."""
+        for count in self.asked.packs:
+            if (what, count) not in self.done and self.fits(f"{what}, pack of {count}", count * (self.work.steps + self.work.warmup)):
+                seen: list[Any] = []
+
+                def measure(count: int = count, seen: list[Any] = seen) -> None:
+                    found = in_turn({"ours": lambda: self.ours(what, count, seen)}, self.asked.repeats, self.limit)["ours"]
+                    self.row(what, "ours", count, found, "one pack, training.loop.Trainer", seen)
+
+                self.attempt(f"{what}, pack of {count}", measure)
+
+    def remember(self, what: str) -> None:
+        """Memory of packs of several sizes, predicted from probes as a selection does, and measured."""
+        from pelt_automl.training.memory import usable_bytes
+
+        own, usable = (self.shape, self.backbone), usable_bytes(self.backbone.device)
+        methods = self.asked.methods if what == MIXED else [what]
+        probed = self.steps.Probed(
+            **self.steps.memory("probe", *own, self.steps.configurations(methods, len(methods)), self.asked.precision, self.work)
+        )
+        for count in self.asked.packs if self.asked.memory is None else self.asked.memory:
+            trials = self.trials(what, count)
+            predicted, name = probed.of([trial.method for trial in trials]), f"{what}, memory of a pack of {count}"
+            if predicted > usable:
+                self.report.leave_out(f"{self.shape}, {name}", f"{predicted / 1e9:.1f} GB are predicted, {usable / 1e9:.1f} GB may be used")
+            elif self.fits(name, count * self.steps.MEASURED, 10.0):
+
+                def measure(trials: list[Any] = trials, predicted: float = predicted, count: int = count) -> None:
+                    found = self.steps.memory("pack", *own, trials, self.asked.precision, self.work)
+                    error = 100 * (predicted / found - 1) if found else None
+                    row = {
+                        "trials of": what,
+                        "pack of": count,
+                        "predicted GB": predicted / 1e9,
+                        "measured GB": found / 1e9,
+                        "error %": error,
+                    }
+                    self.report.add("Memory of a pack beside the backbone", shape=self.shape, **row, **{"error %": error})
+
+                self.attempt(name, measure)
+
+
+def product_flops(device: Any, dtype: Any) -> float:
+    """FLOP/s of the fastest square matrix product of random numbers."""
+    import torch
+    from torch.utils.benchmark import Timer
+
+    reached = []
+    for size in (4096, 8192, 12288) if device.type == "cuda" else (1024, 2048):
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        timer = Timer("torch.mm(a, b)", globals={"torch": torch, "a": a, "b": b}, num_threads=torch.get_num_threads())
+        reached.append(2 * size**3 / timer.blocked_autorange(min_run_time=0.3).median)
+    return max(reached)
+
+
+def packing(asked: argparse.Namespace) -> Report:
+    """The stages in the order of their importance, each over all shapes, as far as the time goes."""
+    from studies.steps import device_named
+
+    report, limit = Report("packing", asked), TimeLimit(asked.seconds)
+    asked.reference = asked.reference or (16 if device_named(asked.device).type == "cuda" else 4)
+    shapes = [Packing(name, asked, report, limit) for name in asked.shapes]
+    for own in shapes:
+        own.attempt(f"a mixed pack of {asked.reference} against HF Trainer", lambda own=own: own.against_trainer(MIXED))  # type: ignore[misc]
+    for count in asked.processes:
+        shapes[0].attempt(f"against {count} processes", lambda count=count: shapes[0].against_processes(count))  # type: ignore[misc]
+    for own in shapes:
+        own.curve(MIXED)
+    for own in shapes if asked.memory != [] else ():
+        for what in (MIXED, asked.methods[0]):
+            own.attempt(f"memory of packs of {what} trials", lambda own=own, what=what: own.remember(what))  # type: ignore[misc]
+    for own in shapes:
+        for method in asked.methods:
+            own.attempt(f"{method} against HF Trainer", lambda own=own, method=method: own.against_trainer(method))  # type: ignore[misc]
+    for own in shapes:
+        for method in asked.methods:
+            own.curve(method)
+    return report
+
+
+# -------------------------------------------------------------------- scaling
+
+
+def power_law(sizes: Sequence[float], seconds: Sequence[float]) -> Row:
+    """``seconds = factor * size ** exponent``: least squares on logarithms, with Student's 95 % interval (infinite with two points)."""
+    from scipy.stats import linregress, t
+
+    fit = linregress([math.log(size) for size in sizes], [math.log(value) for value in seconds])
+    half = float(t.ppf(0.975, len(sizes) - 2) * fit.stderr) if len(sizes) > 2 else math.inf
+    slope = float(fit.slope)
+    return {"exponent": slope, "low": slope - half, "high": slope + half, "factor": math.exp(fit.intercept)}
+
+
+def scaling(asked: argparse.Namespace) -> Report:
+    """Every size of every axis `repeats` times; what fails or comes too late is named in the report."""
+    report, limit, chosen = Report("scaling", asked), TimeLimit(asked.seconds), names(asked.methods)
+    counts = asked.method_counts or list(range(1, len(chosen) + 1))
+    axes: dict[str, tuple[Sequence[int], Callable[[int], float]]] = {
+        "pack": (asked.packs, lambda count: _step_seconds(asked, asked.width, count)),
+        "width": (asked.widths, lambda width: _step_seconds(asked, width, asked.pack)),
+        "trials": (asked.trial_counts, lambda count: _selection_seconds(asked, trials=count)),
+        "k": (asked.ks, lambda k: _selection_seconds(asked, k=k)),
+        "methods": (counts, lambda count: _selection_seconds(asked, methods=",".join(chosen[:count]))),
+    }
+    for axis in asked.axes:
+        sizes, measure = axes[axis]
+        found: dict[int, float] = {}
+        for size in sorted(sizes):
+            if limit.left <= 0:
+                report.leave_out(f"{axis} = {size}", "the time limit")
+                continue
+            say(f"{axis} = {size}")
+            try:
+                values = in_turn({"seconds": lambda size=size, measure=measure: measure(size)}, asked.repeats, limit)["seconds"]  # type: ignore[misc]
+            except RuntimeError as error:
+                report.leave_out(f"{axis} = {size}", error)
+                continue
+            found[size] = statistics.median(values)
+            report.add("Seconds by size", axis=axis, size=size, **spread(values, "seconds"), repeats=len(values))
+        if len(found) > 1:
+            last = power_law(list(found)[-2:], list(found.values())[-2:])["exponent"]
+            report.add("Exponents", axis=axis, **power_law(list(found), list(found.values())), **{"last step's exponent": last})
+            if asked.output:
+                _draw(axis, found, asked.output)
+    return report
+
+
+def _step_seconds(asked: argparse.Namespace, width: int, count: int) -> float:
+    """A step of a mixed pack, in seconds."""
+    from studies.steps import Work, configurations, device_named, random_backbone, time_pack
+
+    sizes = {"hidden_size": width, "num_hidden_layers": asked.layers, "num_attention_heads": max(1, width // HEAD_WIDTH),
+             "intermediate_size": 4 * width}  # fmt: skip
+    backbone = random_backbone(sizes, asked.tokens, device_named(asked.device), "auto")
+    work = Work(asked.batch, asked.tokens, asked.steps, asked.warmup)
+    return time_pack(backbone, configurations(asked.pack_methods, count), work).step
+
+
+def _selection_seconds(asked: argparse.Namespace, **changed: Any) -> float:
+    """A whole selection, in seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        own = selection_options(asked) | changed
+        home = Path(folder) / "home"
+        return float(fresh_process("studies.answers:ours", home, folder=f"{folder}/selection", options=own).result["selection_seconds"])
+
+
+def _draw(axis: str, found: dict[int, float], folder: Path) -> None:
+    """``scaling-AXIS.png``: log seconds over log size."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    figure.add_subplot(xscale="log", yscale="log", xlabel=axis, ylabel="seconds").plot(list(found), list(found.values()), "o-")
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"scaling-{axis}.png", dpi=150)
+
+
+# -------------------------------------------------------------------- overheads
+
+
+def overheads(asked: argparse.Namespace) -> Report:
+    """Each selection in a fresh process with a home of its own (see `studies.sampling`)."""
+    report = Report("overheads", asked)
+    for path in asked.paths:
+        for k in asked.ks:
+            say(f"{path}, k={k}")
+            with tempfile.TemporaryDirectory() as folder:
+                own = selection_options(asked) | {"k": k}
+                try:
+                    ended = fresh_process("studies.sampling:watched", Path(folder) / "home", path=path, folder=folder, options=own)
+                except ProcessError as error:
+                    report.leave_out(f"{path}, k={k}", error)
+                    continue
+            seen = ended.result
+            total = ended.seconds
+            parts = {"start (imports)": [total - seen["seconds"], None], **seen["parts"]}
+            report.add("Selections", path=path, k=k, **summary(seen, total), **{"peak GB": ended.peak_bytes / 1e9})
+            for part, (seconds, cpu) in sorted(parts.items(), key=lambda one: -one[1][0]):
+                waiting = None if cpu is None else max(0.0, seconds - cpu)
+                row = {"part": part, "seconds": seconds, "share %": 100 * seconds / total, "waiting s": waiting}
+                report.add("Where the time goes", path=path, k=k, **row)
+            report.data.setdefault("selections", {})[f"{path}, k={k}"] = seen
+    return report
+
+
+def summary(seen: Row, total: float) -> Row:
+    """A selection in a line. ``overheads``: everything but training, evaluation, and what is decided, over everything."""
+    from studies.sampling import EVALUATION, OVERHEADS, TRAINING
+
+    parts = {name: seconds for name, (seconds, _) in seen["parts"].items()}
+    training, evaluation = parts.get(TRAINING, 0.0), parts.get(EVALUATION, 0.0)
+    start = total - seen["seconds"]
+    return {
+        "seconds": total, "first trial s": None if seen["first_trial"] is None else start + seen["first_trial"],
+        "overheads %": 100 * (start + sum(parts.get(name, 0.0) for name in OVERHEADS)) / total,
+        "evaluation / training %": 100 * evaluation / training if training else None,
+        "padding %, training": None if seen["padding"] is None else 100 * seen["padding"],
+    }  # fmt: skip
+
+
+# -------------------------------------------------------------------- the command line
+
+
+def _steps_options(to: argparse.ArgumentParser, tokens: int, steps: int, warmup: int) -> None:
+    to.add_argument("--batch", type=int, default=16, help="texts a step (default: 16)")
+    to.add_argument("--tokens", type=int, default=tokens, help=f"of each text (default: {tokens})")
+    to.add_argument("--steps", type=int, default=steps, help=f"timed steps (default: {steps})")
+    to.add_argument("--warmup", type=int, default=warmup, help=f"steps before them (default: {warmup})")
+    to.add_argument("--repeats", type=int, default=3, help="turns (default: 3)")
+    to.add_argument("--device", default="auto")
+
+
+def commands() -> dict[str, tuple[argparse.ArgumentParser, Callable[[argparse.Namespace], Report]]]:
+    """By name."""
+    packs, sizes, parts = (parser(f"speed {name}", __doc__) for name in ("packing", "scaling", "overheads"))
+    packs.add_argument("--shapes", type=names, default=["bert-base", "minilm"], help="of bert-base, minilm, tiny; the most important first")
+    packs.add_argument("--packs", type=numbers, default=[1, 2, 4, 8, 16, 32], help="pack sizes (default: 1,2,4,8,16,32)")
+    packs.add_argument("--methods", type=names, default=["lora", "adapter", "prefix", "bitfit", "ia3", "mam", "unipelt-apl"])
+    packs.add_argument("--reference", type=int, help="pack size that the peers are compared with (default: 16 on a GPU, 4 on a processor)")
+    packs.add_argument("--processes", type=numbers, default=[2, 4, 8], help="peers that share the device (default: 2,4,8)")
+    packs.add_argument("--memory", type=numbers, help="pack sizes whose memory is predicted and measured (default: as --packs)")
+    _steps_options(packs, tokens=128, steps=8, warmup=3)
+    packs.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
+    packs.add_argument("--seconds", type=float, default=460.0, help="limit on the whole run (default: 460)")
+    add_selection_options(sizes, task="pydoc-match", model="minilm", methods="lora,bitfit,adapter,unipelt-apl", k="400", trials=4)
+    sizes.add_argument("--axes", type=names, default=list(AXES), help=f"of {', '.join(AXES)} (default: all)")
+    sizes.add_argument("--seconds", type=float, default=24 * 3600.0, help="no further size is begun after so many")
+    sizes.add_argument("--trial-counts", type=numbers, default=[2, 4, 8, 16])
+    sizes.add_argument("--ks", type=numbers, default=[100, 200, 400, 800])
+    sizes.add_argument("--method-counts", type=numbers, help="so many of --methods, the first ones (default: 1 to all)")
+    sizes.add_argument("--packs", type=numbers, default=[1, 2, 4, 8, 16])
+    sizes.add_argument("--widths", type=numbers, default=[128, 256, 512, 1024], help=f"multiples of {HEAD_WIDTH}")
+    sizes.add_argument("--pack", type=int, default=4, help="pack size on the axis width")
+    sizes.add_argument("--width", type=int, default=384, help="width on the axis pack")
+    sizes.add_argument("--layers", type=int, default=6)
+    sizes.add_argument("--pack-methods", type=names, default=["lora", "adapter", "prefix", "bitfit"])
+    _steps_options(sizes, tokens=64, steps=5, warmup=2)
+    add_selection_options(parts, task="pydoc-match", model="minilm", trials=4)
+    parts.add_argument("--ks", type=names, default=["100", "1000"], help="labeled examples, several (default: 100,1000)")
+    parts.add_argument("--paths", type=names, default=["cli"], help="cli, prefect (default: cli)")
+    return {"packing": (packs, packing), "scaling": (sizes, scaling), "overheads": (parts, overheads)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, write."""
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    known = commands()
+    if name not in known:
+        print(f"usage: python -m studies.speed {{{','.join(known)}}} [--help]\n\n{__doc__}")
+        sys.exit(0 if name in ("-h", "--help") else 2)
+    made, study = known[name]
+    asked = made.parse_args(rest)
+    if unknown := [axis for axis in getattr(asked, "axes", ()) if axis not in AXES]:
+        made.error(f"there is no axis {', '.join(unknown)}; there are {', '.join(AXES)}")
+    if name == "packing":
+        from pelt_automl.methods import METHODS
+
+        if unknown := [method for method in asked.methods if method not in METHODS]:
+            made.error(f"unknown methods {', '.join(unknown)}; there are {', '.join(METHODS)}")
+    study(asked).write()
+
+
+if __name__ == "__main__":
+    main()
