@@ -32,7 +32,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "statistics, report": ("pelt_automl.recommendation", "pelt_automl.evidence", "pelt_automl.verdict", "pelt_automl.report"),
     "records": ("pelt_automl.log", "pelt_automl.records"),
     "selection": ("pelt_automl.selection", "pelt_automl.scheduling"),
-    "command line": ("pelt_automl",),
+    "command line": ("pelt_automl.cli", "pelt_automl.display"),
 }
 """Which modules' time goes under which name; of two the more exact one. Parts of the program are named by its packages."""
 OVERHEADS = ("tokens", "checkpoints", "optuna", "mlflow", "prefect", "load model", "load data", "records", "command line")
