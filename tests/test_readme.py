@@ -13,6 +13,7 @@ import typer
 import yaml
 
 import pelt_automl
+import studies.simulate
 import studies.start
 import studies.table
 from pelt_automl.cli import app
@@ -34,7 +35,7 @@ PAGES = {
         *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in MEASURED | OTHER_PROGRAMS),
     )
 }
-STUDIES = {"studies.table": studies.table.parser(), "studies.start": studies.start.parser()}
+STUDIES = {"studies.table": studies.table.parser(), "studies.start": studies.start.parser(), "studies.simulate": studies.simulate.options()}
 """Programs that are run from a clone alone."""
 STUDY_OPTIONS = {name for program in STUDIES.values() for name in re.findall(r"--[a-z-]+", program.format_help())} | {
     name for command in studies.table.commands().values() for name in re.findall(r"--[a-z-]+", command.format_help())
