@@ -19,7 +19,7 @@ import pandas as pd
 
 from pelt_automl.errors import PeltError, SettingsError
 from pelt_automl.execution.recorded import Recorded, RecordedPool, RecordedTraining
-from pelt_automl.log.events import CurvePoint, Event, Segment, TrialEnded
+from pelt_automl.log.events import CurvePoint, Event, Segment, State, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.recommendation.decision import region_of_equivalence
@@ -156,7 +156,7 @@ class World:
         drive(scheduler, executor, log, lambda: Budget(limit, executor.seconds))
         took = time.perf_counter() - start
         sign = 1 if self.metric.greater_is_better else -1
-        ended = [event for event in log.history.of_kind(TrialEnded) if event.state == "completed" and event.select_score is not None]
+        ended = [event for event in log.history.of_kind(TrialEnded) if event.state == State.COMPLETED and event.select_score is not None]
         best = max(ended, key=lambda event: sign * (event.select_score or 0.0), default=None)
         regret = None
         if best is not None:

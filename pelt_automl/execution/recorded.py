@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.log.events import CurvePoint, Event, Segment, SegmentEnded, TrialEnded
+from pelt_automl.log.events import CurvePoint, Event, Segment, SegmentEnded, State, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.scheduling.actions import Room, Stop, Train
 
@@ -186,7 +186,7 @@ class Recorded:
             failed = own.training.failure and own.step >= own.training.steps
             if failed or own.step >= own.training.planned:
                 del self._pack[name]
-                self._end(own, "failed" if failed else "completed", own.training.failure)
+                self._end(own, State.FAILED if failed else State.COMPLETED, own.training.failure)
             elif own.step >= own.segment.end:
                 points = [point for point in own.training.points if own.reported < point.step <= own.step]
                 own.reported = own.step
@@ -205,20 +205,20 @@ class Recorded:
         if own is None:
             known = self.history.trials[action.trial]
             own = self._outside(replace(known.segment, start=known.reached))
-        self._end(own, "stopped", str(action.because))
+        self._end(own, State.STOPPED, str(action.because))
 
-    def _end(self, own: _Trial, state: Any, cause: str) -> None:
+    def _end(self, own: _Trial, state: State, cause: str) -> None:
         segment, training = own.segment, own.training
         curve = [point for point in training.points if point.step <= own.step]
         scores = [point.select_score for point in curve if math.isfinite(point.select_score)]
         score = (max if self.pool.greater_is_better else min)(scores, default=None)
-        step = training.planned if state == "completed" else max((at for at in training.predictions if at <= own.step), default=None)
+        step = training.planned if state == State.COMPLETED else max((at for at in training.predictions if at <= own.step), default=None)
         said = training.predictions.get(step, ()) if step is not None else ()
         self._events.append(
             TrialEnded(
                 segment.trial, segment.candidate, segment.method, segment.stage, segment.number, state, segment.is_default,
                 segment.hyper_parameters, segment.seeds, dict(training.parameters), curve,
-                training.select_score if state == "completed" else score, own.step, own.seconds, cause=cause,
+                training.select_score if state == State.COMPLETED else score, own.step, own.seconds, cause=cause,
                 constant_predictions=len(set(said)) == 1, select_predictions=list(said),
             )
         )  # fmt: skip

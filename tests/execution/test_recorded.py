@@ -9,7 +9,7 @@ import pytest
 
 from pelt_automl.errors import SelectionError
 from pelt_automl.execution.recorded import Recorded, RecordedPool, RecordedTraining
-from pelt_automl.log.events import Because, CurvePoint, Released, Seeds, Segment, SegmentEnded, Stopped, TrialEnded
+from pelt_automl.log.events import Because, CurvePoint, Released, Seeds, Segment, SegmentEnded, Stage, Stopped, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.scheduling.actions import Stop, Train
 
@@ -30,7 +30,7 @@ def recorded(method="lora", rate=1e-3, scores=(0.5, 0.6, 0.7, 0.65), seconds=8.0
 
 def segment(trial="lora-0000", start=0, end=STEPS, rate=1e-3, **more):
     method, _, number = trial.partition("-")
-    own = Segment(trial, trial, method, {"learning_rate": rate}, "search", int(number), False, Seeds(7, 7, 7), STEPS, start, end)
+    own = Segment(trial, trial, method, {"learning_rate": rate}, Stage.SEARCH, int(number), False, Seeds(7, 7, 7), STEPS, start, end)
     return replace(own, **more)
 
 
