@@ -13,7 +13,6 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,73 +43,58 @@ STARTING = 180.0
 # -------------------------------------------------------------------- packing
 
 
-@dataclass
 class Packing:
     """One shape of backbone, ours and the peer's."""
 
-    shape: str
-    asked: argparse.Namespace
-    report: Report
-    limit: TimeLimit
-    ceiling: float = 0.0
-    done: set[tuple[str, int]] = field(default_factory=set)
-    slowest: float = 0.0
-    """Seconds for one step of one trial, at most, so far."""
-
-    def __post_init__(self) -> None:
+    def __init__(self, shape: str, asked: argparse.Namespace, report: Report, limit: TimeLimit) -> None:
         from studies import steps
 
-        say(f"{self.shape}: random weights, the ceiling, the peer's precision")
-        asked, self.steps = self.asked, steps
-        self.work = steps.Work(asked.batch, asked.tokens, asked.steps, asked.warmup)
-        self.backbone = steps.random_backbone(steps.SHAPES[self.shape], asked.tokens, steps.device_named(asked.device), asked.precision)
+        say(f"{shape}: random weights, the ceiling, the peer's precision")
+        self.shape, self.asked, self.report, self.limit, self.steps = shape, asked, report, limit, steps
+        self.sizes, self.work = steps.SHAPES[shape], steps.Work(asked.batch, asked.tokens, asked.steps, asked.warmup)
+        self.backbone = steps.random_backbone(self.sizes, asked.tokens, steps.device_named(asked.device), asked.precision)
         self.ceiling = product_flops(self.backbone.device, self.backbone.dtype)
+        report.notes.append(f"{shape}: products in {self.backbone.dtype} reach {self.ceiling / 1e12:.3g} TFLOP/s, the ceiling")
+        self.done, self.mean_flops = set[tuple[str, int]](), dict[tuple[str, int], float]()
+        self.slowest = 0.0  # seconds for one step of one trial, at most, so far
         self.precision: Any = None
-        self.report.notes.append(f"{self.shape}: products in {self.backbone.dtype} reach {self.ceiling / 1e12:.3g} TFLOP/s, the ceiling")
         try:
-            self.precision, seconds = steps.fastest_precision(steps.SHAPES[self.shape], self.backbone, self.work)
+            self.precision, seconds = steps.fastest_precision(self.sizes, self.backbone, self.work)
         except ImportError as error:  # HF Trainer needs accelerate
-            self.report.leave_out(f"{self.shape}, the peer", error)
+            report.leave_out(f"{shape}, the peer", error)
         else:
             self.slowest = min(seconds.values())
             shown = ", ".join(f"{which} {1000 * value:.1f} ms" for which, value in seconds.items())
-            self.report.notes.append(f"{self.shape}: the peer trains LoRA in {self.precision}, its fastest ({shown} a step)")
-        self.mean_flops: dict[tuple[str, int], float] = {}
+            report.notes.append(f"{shape}: the peer trains LoRA in {self.precision}, its fastest ({shown} a step)")
+
+    def stage(self, what: str, trials: int, measure: Callable[..., None], *arguments: Any, more: float = 1.0) -> None:
+        """A measurement of so many trials' steps and `more` seconds, if it fits; what it raises (too little memory, say) ends it alone."""
+        if not self.limit.allows(more + trials * (self.work.steps + self.work.warmup) * self.slowest):
+            self.report.leave_out(f"{self.shape}, {what}", "the time limit")
+            return
+        say(f"{self.shape}, {what}")
+        try:
+            measure(*arguments)
+        except Exception as error:  # noqa: BLE001 see above
+            self.report.leave_out(f"{self.shape}, {what}", error)
 
     def trials(self, what: str, count: int) -> list[Any]:
         """A pack's trials: mixed, or all of them one method's published default, so that the peer's single one is the same work."""
         own = self.steps.configurations
         return own(self.asked.methods, count) if what == MIXED else own([what], 1) * count
 
-    def fits(self, what: str, trial_steps: float, more: float = 1.0) -> bool:
-        """Whether the time that is left is enough for so many, at the slowest speed seen."""
-        if self.limit.allows(more + trial_steps * self.slowest):
-            return True
-        self.report.leave_out(f"{self.shape}, {what}", "the time limit")
-        return False
-
-    def attempt(self, what: str, measure: Callable[[], None]) -> None:
-        """One method's failure, or a pack too large for the memory, must not end the run."""
-        say(f"{self.shape}, {what}")
-        try:
-            measure()
-        except Exception as error:  # noqa: BLE001 see above
-            self.report.leave_out(f"{self.shape}, {what}", error)
-
     def row(self, what: str, who: str, at_once: int, speeds: list[float], how: str, seen: Sequence[Any] = ()) -> None:
         """Put a measurement into the table; FLOPs are those that torch counts in a step of our pack of such trials."""
-        count = at_once if who == "ours" else self.asked.reference
-        if (what, count) not in self.mean_flops:
-            self.mean_flops[what, count] = self.steps.flops(self.backbone, self.trials(what, count), self.work)
-        share = statistics.median(speeds) * self.mean_flops[what, count] / self.ceiling
-        more: Row = {"share of ceiling": share, "how": how}
+        key = what, at_once if who == "ours" else self.asked.reference
+        if key not in self.mean_flops:
+            self.mean_flops[key] = self.steps.flops(self.backbone, self.trials(*key), self.work)
+        row: Row = {"shape": self.shape, "trials of": what, "who": who, "at once": at_once, **spread(speeds, "trial-steps/s"),
+                    "share of ceiling": statistics.median(speeds) * self.mean_flops[key] / self.ceiling, "how": how}  # fmt: skip
         if seen:
             added = max((own.added_bytes or 0 for own in seen), default=0)
-            more |= {"ms a step": 1000 * statistics.median(own.step for own in seen), "setup s": max(own.setup for own in seen),
-                     "GPU GB added": added / 1e9 or None}  # fmt: skip
-        self.report.add(
-            "Speed", shape=self.shape, **{"trials of": what}, who=who, **{"at once": at_once}, **spread(speeds, "trial-steps/s"), **more
-        )
+            row |= {"ms a step": 1000 * statistics.median(own.step for own in seen), "setup s": max(own.setup for own in seen),
+                    "GPU GB added": added / 1e9 or None}  # fmt: skip
+        self.report.add("Speed", **row)
 
     def ours(self, what: str, count: int, seen: list[Any]) -> float:
         """Trial-steps per second of a pack."""
@@ -118,13 +102,13 @@ class Packing:
         self.slowest = max(self.slowest, seen[-1].step / count)
         return float(count / seen[-1].step)
 
-    def against(self, what: str, count: int, who: str, peer: Callable[[], float], how: str, at_once: int, seen: Sequence[Any]) -> None:
+    def against(self, what: str, who: str, peer: Callable[[], float], how: str, at_once: int, seen: Sequence[Any]) -> None:
         """A pack in turn with a peer."""
-        own: list[Any] = []
+        own, count = list[Any](), self.asked.reference
         measures = {"ours": lambda: self.ours(what, count, own), "peer": peer}
         found = in_turn(measures, self.asked.repeats, self.limit)
         if (what, count) not in self.done:
-            self.row(what, "ours", count, found["ours"], "one pack, training.loop.Trainer", own)
+            self.row(what, "ours", count, found["ours"], "one pack, training.packing", own)
         self.done.add((what, count))
         self.row(what, who, at_once, found["peer"], how, seen)
         gains = ratios(found["ours"], found["peer"])
@@ -132,14 +116,9 @@ class Packing:
                         **spread(gains, "times faster"), repeats=len(gains))  # fmt: skip
 
     def against_trainer(self, what: str) -> None:
-        """A pack against the same trials one after the other by HF Trainer."""
-        count = self.asked.reference
-        trials = self.trials(what, count)
-        distinct = trials if what == MIXED else trials[:1]  # one of a method stands for the others, its equals
-        if not self.fits(f"{what}, pack of {count} against HF Trainer", (count + len(distinct)) * (self.work.steps + self.work.warmup)):
-            return
-        peer = self.steps.Peer(self.steps.SHAPES[self.shape], self.backbone, self.work, self.precision)
-        seen: list[Any] = []
+        """A pack against the same trials one after the other by HF Trainer; of a method's equal ones one stands for all."""
+        distinct = self.trials(what, self.asked.reference if what == MIXED else 1)
+        peer, seen = self.steps.Peer(self.sizes, self.backbone, self.work, self.precision), list[Any]()
 
         def one_by_one() -> float:
             seen.append(peer.one_by_one(distinct))
@@ -147,16 +126,13 @@ class Packing:
             return 1 / float(seen[-1].step)
 
         how = ", ".join(sorted({self.steps.how_trained(trial.method) for trial in distinct}))
-        self.against(what, count, "HF Trainer, one by one", one_by_one, how, 1, seen)
+        self.against(what, "HF Trainer, one by one", one_by_one, how, 1, seen)
 
     def against_processes(self, processes: int) -> None:
         """A mixed pack against k processes that share the device, by time slices on a GPU (no MPS), a share of the cores on a processor."""
-        count, spawn = self.asked.reference, multiprocessing.get_context("spawn")
-        if not self.fits(f"{processes} processes", (count + processes) * (self.work.steps + self.work.warmup), 20.0):
-            return
-        threads = max(1, (os.cpu_count() or 1) // processes)
-        station = (spawn.Barrier(processes), self.steps.SHAPES[self.shape], self.work, str(self.backbone.device),
-                   (self.asked.precision, self.precision), threads)  # fmt: skip
+        spawn, threads = multiprocessing.get_context("spawn"), max(1, (os.cpu_count() or 1) // processes)
+        precisions = self.asked.precision, self.precision
+        station = spawn.Barrier(processes), self.sizes, self.work, str(self.backbone.device), precisions, threads
         with spawn.Pool(processes, self.steps.open_station, station) as pool:
 
             def together() -> float:
@@ -164,49 +140,44 @@ class Packing:
                 begins, ends = zip(*training.get(min(STARTING, max(1.0, self.limit.left))), strict=True)
                 return float(processes * self.work.steps / (max(ends) - min(begins)))
 
-            self.against(MIXED, count, f"{processes} processes", together, f"HF Trainer, {threads} threads each", processes, ())
+            self.against(MIXED, f"{processes} processes", together, f"HF Trainer, {threads} threads each", processes, ())
+
+    def pack(self, what: str, count: int) -> None:
+        """Our packs of one size."""
+        seen = list[Any]()
+        found = in_turn({"ours": lambda: self.ours(what, count, seen)}, self.asked.repeats, self.limit)["ours"]
+        self.row(what, "ours", count, found, "one pack, training.packing", seen)
 
     def curve(self, what: str) -> None:
         """Our packs of several sizes."""
         for count in self.asked.packs:
-            if (what, count) not in self.done and self.fits(f"{what}, pack of {count}", count * (self.work.steps + self.work.warmup)):
-                seen: list[Any] = []
+            if (what, count) not in self.done:
+                self.stage(f"{what}, pack of {count}", count, self.pack, what, count)
 
-                def measure(count: int = count, seen: list[Any] = seen) -> None:
-                    found = in_turn({"ours": lambda: self.ours(what, count, seen)}, self.asked.repeats, self.limit)["ours"]
-                    self.row(what, "ours", count, found, "one pack, training.loop.Trainer", seen)
-
-                self.attempt(f"{what}, pack of {count}", measure)
-
-    def remember(self, what: str) -> None:
+    def memory(self, what: str) -> None:
         """Memory of packs of several sizes, predicted from probes as a selection does, and measured."""
+        methods = self.asked.methods if what == MIXED else [what]
+        probed = self.steps.Probed(**self.of_memory("probe", self.steps.configurations(methods, len(methods))))
+        for count in self.asked.packs if self.asked.memory is None else self.asked.memory:
+            self.stage(f"{what}, memory of a pack of {count}", count, self.memory_of, what, count, probed, more=10.0)
+
+    def memory_of(self, what: str, count: int, probed: Any) -> None:
+        """Of a pack of one size. Raises `MemoryError` where it isn't expected to fit."""
         from pelt_automl.training.memory import usable_bytes
 
-        own, usable = (self.shape, self.backbone), usable_bytes(self.backbone.device)
-        methods = self.asked.methods if what == MIXED else [what]
-        probed = self.steps.Probed(
-            **self.steps.memory("probe", *own, self.steps.configurations(methods, len(methods)), self.asked.precision, self.work)
-        )
-        for count in self.asked.packs if self.asked.memory is None else self.asked.memory:
-            trials = self.trials(what, count)
-            predicted, name = probed.of([trial.method for trial in trials]), f"{what}, memory of a pack of {count}"
-            if predicted > usable:
-                self.report.leave_out(f"{self.shape}, {name}", f"{predicted / 1e9:.1f} GB are predicted, {usable / 1e9:.1f} GB may be used")
-            elif self.fits(name, count * self.steps.MEASURED, 10.0):
+        trials, usable = self.trials(what, count), usable_bytes(self.backbone.device)
+        predicted = probed.of([trial.method for trial in trials])
+        if predicted > usable:
+            raise MemoryError(f"{predicted / 1e9:.1f} GB are predicted, {usable / 1e9:.1f} GB may be used")
+        found = self.of_memory("pack", trials)
+        self.report.add("Memory of a pack beside the backbone", shape=self.shape, **{
+            "trials of": what, "pack of": count, "predicted GB": predicted / 1e9, "measured GB": found / 1e9,
+            "error %": 100 * (predicted / found - 1) if found else None,
+        })  # fmt: skip
 
-                def measure(trials: list[Any] = trials, predicted: float = predicted, count: int = count) -> None:
-                    found = self.steps.memory("pack", *own, trials, self.asked.precision, self.work)
-                    error = 100 * (predicted / found - 1) if found else None
-                    row = {
-                        "trials of": what,
-                        "pack of": count,
-                        "predicted GB": predicted / 1e9,
-                        "measured GB": found / 1e9,
-                        "error %": error,
-                    }
-                    self.report.add("Memory of a pack beside the backbone", shape=self.shape, **row, **{"error %": error})
-
-                self.attempt(name, measure)
+    def of_memory(self, what: str, trials: Sequence[Any]) -> Any:
+        """See `studies.steps.memory`."""
+        return self.steps.memory(what, self.shape, self.backbone, trials, self.asked.precision, self.work)
 
 
 def product_flops(device: Any, dtype: Any) -> float:
@@ -228,19 +199,19 @@ def packing(asked: argparse.Namespace) -> Report:
 
     report, limit = Report("packing", asked), TimeLimit(asked.seconds)
     asked.reference = asked.reference or (16 if device_named(asked.device).type == "cuda" else 4)
-    shapes = [Packing(name, asked, report, limit) for name in asked.shapes]
+    shapes, both = [Packing(name, asked, report, limit) for name in asked.shapes], 2 * asked.reference
     for own in shapes:
-        own.attempt(f"a mixed pack of {asked.reference} against HF Trainer", lambda own=own: own.against_trainer(MIXED))  # type: ignore[misc]
+        own.stage(f"a mixed pack of {asked.reference} against HF Trainer", both, own.against_trainer, MIXED)
     for count in asked.processes:
-        shapes[0].attempt(f"against {count} processes", lambda count=count: shapes[0].against_processes(count))  # type: ignore[misc]
+        shapes[0].stage(f"against {count} processes", both, shapes[0].against_processes, count, more=20.0)
     for own in shapes:
         own.curve(MIXED)
     for own in shapes if asked.memory != [] else ():
         for what in (MIXED, asked.methods[0]):
-            own.attempt(f"memory of packs of {what} trials", lambda own=own, what=what: own.remember(what))  # type: ignore[misc]
+            own.stage(f"memory of packs of {what} trials", 0, own.memory, what, more=10.0)
     for own in shapes:
         for method in asked.methods:
-            own.attempt(f"{method} against HF Trainer", lambda own=own, method=method: own.against_trainer(method))  # type: ignore[misc]
+            own.stage(f"{method}, pack of {asked.reference} against HF Trainer", both, own.against_trainer, method)
     for own in shapes:
         for method in asked.methods:
             own.curve(method)

@@ -1,9 +1,9 @@
 """Timed steps: of the program's own training loop, and of HF Trainer with peft, on random weights and random texts of equal length.
 
-Ours are steps of the real loop (`training.loop.Trainer`): batches, collation, `Pack`, losses, `PackedAdamW`, schedule. The peer trains the
-same configurations one by one: by peft where it has the method, by flags, else our own module (a pack of one), in HF Trainer with fused
-AdamW, without logging, saving or looks at the loss. Neither evaluates. torch and transformers are all that ours needs; the peer needs
-accelerate, and without peft our own modules stand in.
+Ours are steps of the real loop (`pelt_automl.training.packing`): batches, collation, `Pack`, losses, `PackedAdamW`, schedule. The peer
+trains the same configurations one by one: by peft where it has the method, by flags, else our own module (a pack of one), in HF Trainer.
+It has fused AdamW, and no logging, saving or looks at the loss. Neither evaluates. torch and transformers are all that ours needs beside
+the program's own core; the peer needs accelerate, and without peft our own modules stand in.
 """
 
 import copy
@@ -32,11 +32,12 @@ from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.records import Seeds
 from pelt_automl.tasks import METRICS
 from pelt_automl.training.evaluation import LabelScale
-from pelt_automl.training.loop import Trainer
 from pelt_automl.training.memory import give_back, peak_of
+from pelt_automl.training.packing import train
 from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.tokens import BatchOrder, Tokens
 from pelt_automl.training.trials import TrialRun
+from pelt_automl.training.work import Work as TrainingWork
 from studies.harness import fresh_process, peak_resident
 from studies.table_grid import DEFAULT, Configuration, committed_configurations
 
@@ -167,7 +168,7 @@ def time_pack(backbone: Backbone, trials: Sequence[Configuration], work: Work) -
         packs.add(size)
         clock.tick()
 
-    Trainer(backbone, plan, METRICS["accuracy"], OUTPUTS, on_step=on_step).train(runs, until=work.warmup + work.steps)
+    train(TrainingWork(backbone, plan, METRICS["accuracy"], OUTPUTS, on_step=on_step), runs, work.warmup + work.steps)
     if failed := [run.progress.cause for run in runs if run.progress.state == "failed"]:
         raise DidNotRun(failed[0].splitlines()[0])
     if packs != {len(trials)}:

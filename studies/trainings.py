@@ -13,12 +13,13 @@ from pelt_automl.modifications import Pack, PackTrial, without_reparameterizatio
 from pelt_automl.records import Seeds
 from pelt_automl.settings import PAPER_LENGTH, SearchSettings, TrainingSettings
 from pelt_automl.tasks import Examples, TaskData
+from pelt_automl.training import packing
 from pelt_automl.training.evaluation import Evaluation, evaluate
 from pelt_automl.training.features import FrozenFeatures
-from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import TrainingPlan, make_plan, wanted_steps
 from pelt_automl.training.tokens import Tokens, tokenize, whole_texts
 from pelt_automl.training.trials import TrialRun, begin
+from pelt_automl.training.work import Work
 
 NEARLY_ALL, STEP = 0.99, 32
 """The share of the pool's texts that are read whole, and the multiple that their length in tokens is rounded up to: the program's rule."""
@@ -91,7 +92,7 @@ def run_of(
 
 def train(task: TaskTrainings, plan: TrainingPlan, runs: Sequence[TrialRun]) -> None:
     """Train all of them to the plan's end, as far as they can share packs together; what fails says so in its progress."""
-    Trainer(task.backbone, plan, task.data.metric, task.data.outputs).train(runs, plan.steps)
+    packing.train(Work(task.backbone, plan, task.data.metric, task.data.outputs), runs, plan.steps)
 
 
 def of_best_weights(task: TaskTrainings, runs: Mapping[str, TrialRun], tokens: Tokens) -> dict[str, Evaluation]:
