@@ -5,14 +5,14 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.home import expanded
 from pelt_automl.options import known_names, settings_from
-from pelt_automl.settings import Knob, SelectionSettings, options
+from pelt_automl.settings import F, Knob, SelectionSettings, options, taking
 
 TASK = re.compile(r"[A-Za-z0-9][\w-]*|hf:[\w-][\w.-]*/[\w-][\w.-]*(:[\w-][\w.-]*)?", re.ASCII)
 MODEL = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
@@ -22,7 +22,6 @@ ALIAS = "minilm"
 PATHS = tuple(name for name, knob in options().items() if knob.base is Path)
 """The parameters that are paths; `model` may be one too."""
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -52,16 +51,14 @@ def inside(path: str, roots: list[Path]) -> Path:
     return next((candidate for candidate in allowed if candidate.exists()), allowed[0])
 
 
-def with_parameters(knobs: Mapping[str, Knob]) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+def with_parameters(knobs: Mapping[str, Knob]) -> Callable[[F], F]:
     """A flow's function gets a parameter for each knob in place of its ``**parameters``, with what Prefect's schema and form show of it."""
 
-    def made(work: Callable[P, Any]) -> Callable[P, Any]:
-        own = [each for each in inspect.signature(work).parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-        work.__signature__ = inspect.Signature([*map(parameter, knobs.values()), *own])  # type: ignore[attr-defined]
+    def made(work: F) -> F:
         helps = "\n".join(f"    {name}: {knob.help}" for name, knob in knobs.items())
-        before, args, after = inspect.cleandoc(work.__doc__ or "").partition("Args:\n")
-        work.__doc__ = f"{before}{args}{helps}\n{after}"
-        return work
+        before, _, after = inspect.cleandoc(work.__doc__ or "").partition("Args:\n")
+        work.__doc__ = f"{before.rstrip()}\n\nArgs:\n{helps}\n{after}"
+        return taking(map(parameter, knobs.values()))(work)
 
     return made
 
@@ -79,7 +76,9 @@ def parameter(knob: Knob) -> inspect.Parameter:
         kind = list[kind] if knob.many else kind | list[kind]
     if knob.many or knob.optional:
         kind = kind | None
-    shown = Annotated[kind, Field(json_schema_extra={"unit": knob.unit_name} if knob.unit else None)]
+    shown = Annotated[
+        kind, Field(json_schema_extra={"unit": f"{'share ' * knob.unit.startswith('of ')}{knob.unit}"} if knob.unit else None)
+    ]
     default = [one if one is not None else knob.nothing for one in knob.default] or None if knob.many else knob.default
     return inspect.Parameter(knob.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=shown)
 

@@ -18,7 +18,7 @@ from pelt_automl.durable import full_disk
 from pelt_automl.errors import PeltError, SelectionError, all_problems
 from pelt_automl.home import expanded, home
 from pelt_automl.printable import without_secrets
-from pelt_automl.settings import Knob
+from pelt_automl.settings import Knob, taking
 
 if TYPE_CHECKING:
     from pelt_automl.curve import KCurve
@@ -131,19 +131,8 @@ def _option(knob: Knob) -> inspect.Parameter:
     return inspect.Parameter(knob.name, inspect.Parameter.KEYWORD_ONLY, default=default or None, annotation=Annotated[kind, about])
 
 
-def _with_options(knobs: dict[str, Knob]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A command gets an option for each knob in place of its ``**options``."""
-
-    def made(command: Callable[..., None]) -> Callable[..., None]:
-        own = [each for each in inspect.signature(command).parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-        command.__signature__ = inspect.Signature([*map(_option, knobs.values()), *own])  # type: ignore[attr-defined]
-        return command
-
-    return made
-
-
 @app.command()
-@_with_options(settings.options())
+@taking(map(_option, settings.options().values()))
 def select(
     *,
     output: Annotated[
@@ -407,7 +396,7 @@ def predict(
 
 
 @app.command("reproduce-unipelt")
-@_with_options(settings.reproduction_options())
+@taking(map(_option, settings.reproduction_options().values()))
 def reproduce_unipelt(
     *,
     model: Annotated[str | None, typer.Option(help="A Hub name, a local folder, or minilm. Default: the paper's BERT-base.")] = None,

@@ -1,24 +1,26 @@
 """Every knob once: type, default, help, unit, bounds, choices, and the panel of the command line's help that it stands in.
 
-The command line is made from `options`; no default is written anywhere else.
+The command line, the flows' parameters, task files, the types of `pelt_automl.select` and docs/options.md are made from `options`.
 Impossible values are reported all at once as a `SettingsError` when the dataclass is made. No torch here.
 """
 
+import inspect
 import math
 import numbers
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.home import expanded
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 SMALLEST_K = 16
 """Fewer labeled examples than this can't be split into train and select."""
@@ -41,67 +43,35 @@ PANELS = (PROTOCOL, DATA, TRAINING, SEARCH, LIMITS, VERDICT)
 
 @dataclass(frozen=True, kw_only=True)
 class Knob:
-    """One option: all that is said of it, and what its values may be."""
+    """One option: all that is said of it, and what its values may be.
+
+    `help` is a sentence or two: what it is, and what happens when it is left out. `low` and `high` are the smallest and the largest
+    value (of a list, of each element), `above` and `below` the same without the bound itself; `unit` stands behind them. `names` says
+    what a name is of (`pelt_automl.options.known_names`), `nothing` is the word for None or for an empty list, and with `several` a list
+    of values means something else (a curve over K). The rest is read off the field: see `knobs_of`.
+    """
 
     help: str
-    """One or two sentences: what it is, in which unit, and what happens when it is left out."""
     panel: str
     unit: str = ""
-    """Of numbers: stands behind a bound."""
     low: float | None = None
-    """The smallest value; for a list, of each element. `above`: the same without the bound itself."""
     above: float | None = None
     high: float | None = None
-    """The largest value. `below`: the same without the bound itself."""
     below: float | None = None
     names: str = ""
-    """What the names are of: ``tasks``, ``metrics``, ``methods`` or ``baselines``; `pelt_automl.options.known_names` has them."""
     nothing: str = ""
-    """The word for None, or for an empty list."""
     several: bool = False
-    """Whether a list of values is asked for elsewhere (a curve over K)."""
     name: str = ""
-    kind: Any = None
-    """As it is declared: ``int | None``, a ``Literal``, ``tuple[str, ...]``."""
     default: Any = None
+    many: bool = False
+    optional: bool = False
+    choices: tuple[str, ...] = ()
+    base: type = str
 
     @property
     def flag(self) -> str:
         """On the command line."""
         return "--" + self.name.replace("_", "-")
-
-    @property
-    def unit_name(self) -> str:
-        """The unit by itself: ``seconds``, ``share of the training``."""
-        return f"share {self.unit}" if self.unit.startswith("of ") else self.unit
-
-    @property
-    def many(self) -> bool:
-        """Whether it is a list."""
-        return get_origin(self.kind) is tuple
-
-    @property
-    def optional(self) -> bool:
-        """Whether None is a value; of a list, whether each may be None."""
-        return NoneType in get_args(self._each)
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The values of an enumeration, else nothing."""
-        return get_args(self._some) if get_origin(self._some) is Literal else ()
-
-    @property
-    def base(self) -> type:
-        """``int``, ``float``, ``bool``, ``str`` or ``Path``: of a value, or of each of a list."""
-        return str if self.choices else cast("type", self._some)
-
-    @property
-    def _each(self) -> Any:
-        return get_args(self.kind)[0] if self.many else self.kind
-
-    @property
-    def _some(self) -> Any:
-        return next(one for one in get_args(self._each) if one is not NoneType) if self.optional else self._each
 
     def text(self, value: Any) -> str:
         """A value as it is typed."""
@@ -143,7 +113,8 @@ class Knob:
             return [] if self._fits(value) else [f"{self.name} is {value!r}; it must be {self.expected(value)}"]
         if not isinstance(value, tuple | list):
             kind = "names" if self.base is str else "numbers"
-            return [f"{self.name} is {value!r}; it must be a list of {kind}{self._such_as()}{self._or_nothing()}"]
+            such = f" such as {self.text(self.default)}" if self.default else ""
+            return [f"{self.name} is {value!r}; it must be a list of {kind}{such}" + (f", or {self.nothing!r}" if self.nothing else "")]
         found = [f"{self.name} has {one!r}; each must be {self.expected(one)}" for one in value if not self._fits(one)]
         if any(one in value[:index] for index, one in enumerate(value)):
             found.append(f"{self.name} {list(value)} names one twice")
@@ -154,7 +125,7 @@ class Knob:
         words = {str: "text", bool: "true or false", Path: "a path", int: "a whole number", float: "a finite number"}[self.base]
         if allowed := self.allowed():
             words = allowed if self.choices or self._is_number(value) else f"{words}{', ' if self.base is int else ' '}{allowed}"
-        return words + (self._or_nothing() if self.optional else "")
+        return words + (f", or {self.nothing!r}" if self.nothing and self.optional else "")
 
     def allowed(self) -> str:
         """``auto, bf16 or fp32``, ``from 1 to 1024 trials``, ``above 0``; empty where anything is."""
@@ -167,12 +138,6 @@ class Knob:
             words = [f"{what} {_number(bound)}" for what, bound in bounds.items() if bound is not None]
         unit = self.unit.removesuffix("s") if words[-1:] == ["at least 1"] else self.unit
         return " and ".join(words) + (f" {unit}" if words and unit else "")
-
-    def _such_as(self) -> str:
-        return f" such as {self.text(self.default)}" if self.default else ""
-
-    def _or_nothing(self) -> str:
-        return f", or {self.nothing!r}" if self.nothing else ""
 
     def _is_number(self, value: Any) -> bool:
         kinds = int if self.base is int else int | float
@@ -204,12 +169,28 @@ def knob(default: T, help: str, panel: str, **more: Any) -> T:  # noqa: A002  # 
 
 @cache
 def knobs_of(kind: Any) -> tuple[Knob, ...]:
-    """The knobs among a dataclass's fields."""
-    return tuple(
-        replace(item.metadata["knob"], name=item.name, kind=item.type, default=item.default)
-        for item in fields(kind)
-        if "knob" in item.metadata
-    )
+    """The knobs among a dataclass's fields. A type is int, float, bool, str, Path or a Literal, perhaps in a tuple, perhaps or None."""
+    found = []
+    for item in (item for item in fields(kind) if "knob" in item.metadata):
+        many = get_origin(item.type) is tuple
+        each = get_args(item.type)[0] if many else item.type
+        optional = NoneType in get_args(each)
+        some: Any = next(one for one in get_args(each) if one is not NoneType) if optional else each
+        choices = get_args(some) if get_origin(some) is Literal else ()
+        shape = {"many": many, "optional": optional, "choices": choices, "base": str if choices else some}
+        found.append(replace(item.metadata["knob"], name=item.name, default=item.default, **shape))
+    return tuple(found)
+
+
+def taking(parameters: Iterable[inspect.Parameter]) -> Callable[[F], F]:
+    """A function gets these parameters in place of its ``**options``, for who makes a command or a schema from its signature."""
+
+    def made(work: F) -> F:
+        own = [each for each in inspect.signature(work).parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        work.__signature__ = inspect.Signature([*parameters, *own])  # type: ignore[attr-defined]
+        return work
+
+    return made
 
 
 Rule = tuple[bool, str]

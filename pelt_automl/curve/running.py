@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import dropwhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pelt_automl.backbones.loading import Backbone, check_model, load_outline
 from pelt_automl.curve.report import write_curve_report
@@ -27,6 +27,12 @@ from pelt_automl.selection.process import process_restored
 from pelt_automl.selection.selection import Selection
 from pelt_automl.selection.text_length import text_length
 from pelt_automl.tasks import TaskData, load_nested
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal, Unpack
+
+    from pelt_automl.option_types import CurveOptions
 
 
 class CurveRun:
@@ -150,7 +156,13 @@ class CurveRun:
             write_curve_report(curve)
 
 
-def k_curve(*, k: Any, output: Path | str | None = None, display: Recorder | None = None, **options: Any) -> KCurve:
+def k_curve(
+    *,
+    k: "Sequence[int | Literal['full']] | str",
+    output: Path | str | None = None,
+    display: Recorder | None = None,
+    **options: "Unpack[CurveOptions]",
+) -> KCurve:
     """Run a selection at each K and return which method to use from which K on.
 
     `k` are two or more numbers, or ``"full"`` for all labeled examples; the other `options` are those of `pelt_automl.select`, where

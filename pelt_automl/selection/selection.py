@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from pelt_automl import BEHAVIOUR
 from pelt_automl.backbones.loading import Backbone, Precision, check_model, load_backbone, load_outline
-from pelt_automl.errors import SelectionError
+from pelt_automl.errors import SelectionError, SettingsError
 from pelt_automl.folders import LOCK, RECORDS, check_output, exclusive, make_output, make_work_folder
 from pelt_automl.home import expanded, home
 from pelt_automl.options import settings_from
@@ -55,6 +55,11 @@ from pelt_automl.tasks import load_task
 from pelt_automl.tasks.baselines import constant_on_select
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.schedule import wanted_steps
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from pelt_automl.option_types import Options
 
 
 class Selection:
@@ -337,13 +342,22 @@ def _description(context: Context) -> DataDescribed:
     )
 
 
-def select(*, output: Path | str | None = None, display: Recorder | None = None, **options: Any) -> Recommendation:
+def select(
+    settings: SelectionSettings | None = None,
+    *,
+    output: Path | str | None = None,
+    display: Recorder | None = None,
+    **options: "Unpack[Options]",
+) -> Recommendation:
     """Run a selection and return its recommendation: the program in one call.
 
-    `options` are those of the command line with underscores: ``task`` (or ``train``, ``test``, ``text_columns``, ``label_column``),
-    ``model``, ``k``, ``protocol``, ``methods``, ``trials``, ``seconds``, ``seed``, ... (the options of `pelt_automl.settings`).
-    `output` is the folder to write to; the same call takes a selection up again.
-    Raises the errors of `settings_from` and `Selection.open`, and `NoTrialCompletedError`.
+    `settings`, or in their place `options`: those of the command line with underscores, ``task`` (or ``train``, ``text_columns``,
+    ``label_column``), ``k``, ``methods``, ``seconds``, ... (docs/options.md has all). `output` is the folder to write to; the same call
+    takes a selection up again. Raises the errors of `settings_from` and `Selection.open`, and `NoTrialCompletedError`.
     """
-    with process_restored(), Selection.open(settings_from(**options), Path(output) if output else None, display) as selection:
+    if settings is not None and (options or not isinstance(settings, SelectionSettings)):
+        came = f"{settings!r} came, with {', '.join(options) or 'no options'}"
+        raise SettingsError(f"give either SelectionSettings or options such as task='qnli'; {came}")
+    asked = settings or settings_from(**options)
+    with process_restored(), Selection.open(asked, Path(output) if output else None, display) as selection:
         return selection.run()
