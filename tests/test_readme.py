@@ -254,7 +254,7 @@ def test_the_names_that_contributing_points_at_are_where_it_says():
 
 def test_the_house_in_contributing_is_the_one_that_stands():
     [tree] = [block for block in blocks("CONTRIBUTING.md", "") if block.startswith("flows/")]
-    drawn = {word for line in tree.splitlines() for word in re.findall(r"(?:^|\s)([a-z_]+(?:/|\.py))", line)}
+    drawn = {word for line in tree.splitlines() for word in re.findall(r"(?:^|\s)([a-z_]+(?:/|\.pyi?))", line)}
     package = {path.name + "/" * path.is_dir() for path in (ROOT / "pelt_automl").iterdir() if not path.name.startswith(("_", "py.", "."))}
     assert drawn == package | {"flows/", "pelt_automl/", "search_spaces/", "studies/", "tests/"}
 
