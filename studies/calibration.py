@@ -58,7 +58,7 @@ def judged(finals: Finals, resamples: int, seed: int) -> Row:
     probability that it gives to the observed best being better than the first finalist, which stands for a default.
     """
     metric, truth = METRICS[finals.metric], finals.truth
-    sign = 1 if metric.greater_is_better else -1
+    sign = metric.sign
     draws = paired_bootstrap(finals.labels, finals.predictions, finals.metric, resamples, seed, finals.fitted)
     scores = np.array([[metric.value(run, finals.labels) for run in runs] for runs in finals.predictions])
     leader, best = int(np.argmax(sign * scores.mean(axis=1))), int(np.argmax(sign * truth))

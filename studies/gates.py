@@ -33,7 +33,7 @@ from pelt_automl.evidence.gates import submodule_gates
 from pelt_automl.evidence.knockouts import submodule_losses
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial
-from pelt_automl.records import Seeds, from_json, to_json
+from pelt_automl.records import Seeds, from_json, sign_of, to_json
 from pelt_automl.settings import TaskSettings, TrainingSettings
 from pelt_automl.tasks import TaskData, load_task
 from pelt_automl.tasks.files import read_table
@@ -153,7 +153,7 @@ class Cell:
             "contribution": {row.submodule: row.mean for row in submodule_contributions(events, UNION)},
             "knock-out": {row.submodule: row.loss for row in submodule_losses(events, UNION, greater)},
         }
-        sign = 1 if greater else -1
+        sign = sign_of(greater)
         own = {name: sign * reported[name] for name in SINGLES}
         return Cell(found["dataset"], found["k"], found["seed"], found["rate"], measures, own, sign * reported[UNION])
 
@@ -170,7 +170,7 @@ def read_cells(found: Sequence[Row]) -> list[Cell]:
 
 def tuned(rates: Sequence[Row]) -> Row:
     """One cell of several that differ in their learning rate: each method from the one with its best select score, of equals the first."""
-    sign, best = 1 if rates[0]["greater_is_better"] else -1, {}
+    sign, best = sign_of(rates[0]["greater_is_better"]), {}
     for method in (UNION, *SINGLES):
         fine = [one for one in rates if one["scores"][method]["report"] is not None] or list(rates[:1])
         best[method] = max(fine, key=lambda one: sign * (one["scores"][method]["select"] or 0.0))

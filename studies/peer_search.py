@@ -168,7 +168,7 @@ class PeerSearch:
         """The best evaluation and whether Optuna pruned the `trial`; None for one that nobody prunes."""
         from transformers import TrainerCallback
 
-        search, best, scores, sign = self, Best(method, values), list[float](), 1 if self.data.metric.greater_is_better else -1
+        search, best, scores, sign = self, Best(method, values), list[float](), self.data.metric.sign
 
         class Watch(TrainerCallback):  # one report an epoch; pruning; the selection's own patience
             pruned = False
@@ -217,7 +217,7 @@ class PeerSearch:
 
     def winner(self) -> Best:
         """The best trial of all."""
-        sign = 1 if self.data.metric.greater_is_better else -1
+        sign = self.data.metric.sign
         return max(self.best.values(), key=lambda best: sign * (best.score or 0.0))
 
     def confirm(self, seeds: int) -> Row:

@@ -21,6 +21,7 @@ import pandas as pd
 
 import pelt_automl
 from pelt_automl.errors import PeltError
+from pelt_automl.log.events import sign_of
 from pelt_automl.methods import FIXED_DEFAULTS, METHODS
 from pelt_automl.recommendation.decision import region_of_equivalence
 from pelt_automl.tasks import load_task
@@ -63,7 +64,7 @@ def key_of(own: Mapping[str, Any]) -> Row:
 def best_of(searched: Row, finalists: int) -> list[Row]:
     """Of an oracle's search the default, and the best `finalists` trials by select score (of equals the earlier), each once."""
     completed = [trial | {"steps": searched["steps"]} for trial in searched["found"] if trial["state"] == "completed"]
-    sign = 1 if searched["greater_is_better"] else -1
+    sign = sign_of(searched["greater_is_better"])
     scored = sorted((trial for trial in completed if trial["select_score"] is not None), key=lambda trial: -sign * trial["select_score"])
     chosen: list[Row] = []
     for trial in [*(trial for trial in completed if trial["is_default"]), *scored[:finalists]]:
@@ -143,7 +144,7 @@ class Study:
     def _know(self, chosen: Sequence[Row]) -> None:
         """What the oracle knows; the best of its means would be too good by chance, so nobody is judged on seeds that a choice has seen."""
         first, seeds = next(iter(self.searches.values())), self.asked.oracle_seeds
-        self.metric, self.sign = first["metric"], 1 if first["greater_is_better"] else -1
+        self.metric, self.sign = first["metric"], sign_of(first["greater_is_better"])
         self.labels = self.kept.get(**self.key, what="report")
         self.point = region_of_equivalence(1.0, self.metric, self.labels)
         every = {f"{own['method']} {index}": self.runs(own, seeds) or [] for index, own in enumerate(chosen)}

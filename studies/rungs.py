@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from pelt_automl.evidence.savings import rank_correlation
+from pelt_automl.log.events import sign_of
 from pelt_automl.methods import METHODS
 from pelt_automl.tasks.metrics import METRICS
 from studies.harness import ProcessError, Report, Row, add_selection_options, fresh_process, parser, say, selection_options
@@ -59,7 +60,7 @@ def foretold(trials: Sequence[Row], share: float, *, greater: bool) -> pd.DataFr
 
     ``best``, ``kept``: the best final score of all, and of those that would go on, greater for better.
     """
-    sign, steps = 1 if greater else -1, max(trial["steps"] for trial in trials)
+    sign, steps = sign_of(greater), max(trial["steps"] for trial in trials)
     share = min(1.0, 2 * share) if METHODS[trials[0]["method"]].slow_starter else share
     final = {trial["trial"]: sign * trial["final"] for trial in trials}
     rows = []

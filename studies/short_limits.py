@@ -20,11 +20,11 @@ def limited(folder: str, options: Mapping[str, Any]) -> Row:
     import pelt_automl
     from pelt_automl.recommendation.outcome import never_compared
     from pelt_automl.recommendation.wording import Unit
-    from pelt_automl.records import Stage, State, TrialEnded, of_kind, read
+    from pelt_automl.records import Stage, State, TrialEnded, of_kind, read, sign_of
 
     found = pelt_automl.select(output=Path(folder), **options)
     events = list(read(Path(folder) / "records.jsonl"))
-    unit, sign = Unit(found.report_metric), 1 if found.greater_is_better else -1
+    unit, sign = Unit(found.report_metric), sign_of(found.greater_is_better)
     searched = [trial for trial in of_kind(events, TrialEnded) if trial.stage == Stage.SEARCH and trial.state != State.FAILED]
     trials = [trial for trial in searched if trial.select_score is not None]
     best = max(trials, key=lambda trial: sign * (trial.select_score or 0.0))

@@ -155,7 +155,7 @@ class World:
         start = time.perf_counter()
         drive(scheduler, executor, log, lambda: Budget(limit, executor.seconds))
         took = time.perf_counter() - start
-        sign = 1 if self.metric.greater_is_better else -1
+        sign = self.metric.sign
         ended = [event for event in log.history.of_kind(TrialEnded) if event.state == State.COMPLETED and event.select_score is not None]
         best = max(ended, key=lambda event: sign * (event.select_score or 0.0), default=None)
         regret = None

@@ -161,7 +161,7 @@ def _reported(trainer: Trainer, run: TrialRun, tokens: Tokens) -> tuple[Predicti
 def _best_step(run: TrialRun, data: TaskData) -> int | None:
     """The checkpoint that report was scored with: of equals the latest."""
     curve = run.progress.curve
-    sign = 1 if data.metric.greater_is_better else -1
+    sign = data.metric.sign
     return max(curve, key=lambda point: (sign * point.select_score, point.step)).step if curve else None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pelt_automl.evidence.gates import deviation, mean
-from pelt_automl.records import Event, KnockedOut, of_kind
+from pelt_automl.records import Event, KnockedOut, of_kind, sign_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def submodule_losses(events: Iterable[Event], candidate: str, greater_is_better:
     for event in of_kind(events, KnockedOut):
         if event.candidate == candidate:
             runs[event.submodule][event.seed_index] = event
-    sign = 1 if greater_is_better else -1
+    sign = sign_of(greater_is_better)
     return sorted((_loss(name, seeds, sign) for name, seeds in runs.items()), key=lambda row: -row.loss)
 
 

@@ -13,7 +13,7 @@ from pelt_automl.evidence.agreement import rank_agreement
 from pelt_automl.evidence.contributions import SubmoduleContribution, submodule_contributions
 from pelt_automl.evidence.gates import SubmoduleGate, submodule_gates
 from pelt_automl.evidence.knockouts import SubmoduleLoss, submodule_losses
-from pelt_automl.records import Event, Standing
+from pelt_automl.records import Event, Standing, sign_of
 
 MOVED = 0.05
 """A submodule whose gates drifted less than this from their start says nothing."""
@@ -78,7 +78,7 @@ def gate_evidence(events: Sequence[Event], candidate: str, standings: Sequence[S
         "contributions": {row.submodule: row.mean for row in contributions},
         "knock-outs": {row.submodule: row.loss for row in losses},
     }
-    sign = 1 if greater_is_better else -1
+    sign = sign_of(greater_is_better)
     better = {name: sign * score for name, score in own_scores.items()}
     taus = {what: tau for what, values in measures.items() if (tau := rank_agreement(values, better)) is not None}
     return GateEvidence(candidate, found, reason, gates, contributions, losses, own_scores, taus)

@@ -62,6 +62,11 @@ class Reason(StrEnum):
     """A longer limit would have allowed more."""
 
 
+def sign_of(greater_is_better: bool) -> int:
+    """What a metric's value is multiplied by, so that more is better."""
+    return 1 if greater_is_better else -1
+
+
 HyperParameters = Mapping[str, Any]
 """A method's hyper-parameters by name: numbers, strings, booleans."""
 
@@ -145,7 +150,7 @@ class DataDescribed(Event):
     @property
     def sign(self) -> int:
         """1 where a greater score is better, else -1."""
-        return 1 if self.greater_is_better else -1
+        return sign_of(self.greater_is_better)
 
 
 @dataclass(frozen=True)

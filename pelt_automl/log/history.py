@@ -1,10 +1,34 @@
 """The one fold of a selection's log."""
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pelt_automl.log.events import CurvePoint, Event, Released, Segment, SegmentEnded, StateLost, Stopped, TrialEnded, of_kind
+from pelt_automl.errors import SelectionError
+from pelt_automl.log.events import (
+    CostMeasured,
+    CurvePoint,
+    DataDescribed,
+    Decision,
+    Event,
+    FinalistScored,
+    Planned,
+    Published,
+    Released,
+    ReportOpened,
+    Segment,
+    SegmentEnded,
+    SelectionEnded,
+    SelectionStarted,
+    Stage,
+    State,
+    StateLost,
+    Stopped,
+    TrialEnded,
+    VerdictReached,
+    What,
+)  # fmt: skip
 
 E = TypeVar("E", bound=Event)
 
@@ -54,6 +78,8 @@ class History:
     events: list[Event] = field(default_factory=list)
     trials: dict[str, Trial] = field(default_factory=dict)
     """By name, in the order of their release."""
+    _of_kind: dict[type[Event], list[Any]] = field(default_factory=dict, repr=False)
+    _decided: dict[What, dict[str, Decision]] = field(default_factory=dict, repr=False)
 
     @staticmethod
     def of(events: Iterable[Event]) -> "History":
@@ -63,9 +89,18 @@ class History:
             history.apply(event)
         return history
 
+    def __copy__(self) -> "History":
+        """One that goes on by itself."""
+        kinds = {kind: list(events) for kind, events in self._of_kind.items()}
+        decided = {what: dict(made) for what, made in self._decided.items()}
+        return History(list(self.events), {name: copy(trial) for name, trial in self.trials.items()}, kinds, decided)
+
     def apply(self, event: Event) -> None:
         """Take one event."""
         self.events.append(event)
+        self._of_kind.setdefault(type(event), []).append(event)
+        if isinstance(event, Decision):
+            self._decided.setdefault(event.what, {}).setdefault(event.subject, event)
         match event:
             case Released(segment=segment):
                 known = self.trials.get(segment.trial)
@@ -91,7 +126,81 @@ class History:
 
     def of_kind(self, kind: type[E]) -> list[E]:
         """The events of one kind, oldest first."""
-        return of_kind(self.events, kind)
+        return list(self._of_kind.get(kind, ()))
+
+    def _last(self, kind: type[E]) -> E | None:
+        found = self.of_kind(kind)
+        return found[-1] if found else None
+
+    def decided(self, *whats: What) -> dict[str, Decision]:
+        """The first decision on each subject, by subject, for each of these kinds of decisions."""
+        return {subject: made for what in whats for subject, made in self._decided.get(what, {}).items()}
+
+    def ended(self, stage: Stage | None = None) -> list[TrialEnded]:
+        """Trainings that have ended, of one stage or of both."""
+        return [trial for trial in self.of_kind(TrialEnded) if stage is None or trial.stage == stage]
+
+    def finals(self) -> list[TrialEnded]:
+        """The finalists' runs that haven't failed."""
+        return [trial for trial in self.ended(Stage.FINALIST) if trial.state != State.FAILED]
+
+    @property
+    def started(self) -> SelectionStarted | None:
+        """The latest start."""
+        return self._last(SelectionStarted)
+
+    @property
+    def data(self) -> DataDescribed:
+        """What is known of the data. Raises `SelectionError` before it is."""
+        found = self._last(DataDescribed)
+        if found is None:
+            raise SelectionError("the selection's records lack the description of the data: it was killed at its start; run it again")
+        return found
+
+    @property
+    def plan(self) -> Planned | None:
+        """None before it is made."""
+        return self._last(Planned)
+
+    @property
+    def opened(self) -> ReportOpened | None:
+        """The latest opening of the report split."""
+        return self._last(ReportOpened)
+
+    @property
+    def scored(self) -> list[FinalistScored]:
+        """Finalists' runs on the report split."""
+        return self.of_kind(FinalistScored)
+
+    @property
+    def costs(self) -> list[CostMeasured]:
+        """Of configurations that a limit asked for, and of finalists."""
+        return self.of_kind(CostMeasured)
+
+    @property
+    def verdict(self) -> VerdictReached | None:
+        """None before there is one."""
+        return self._last(VerdictReached)
+
+    @property
+    def end(self) -> SelectionEnded | None:
+        """None while it is under way."""
+        return self._last(SelectionEnded)
+
+    @property
+    def published(self) -> bool:
+        """Whether everything is written."""
+        return bool(self.of_kind(Published))
+
+    @property
+    def out_of_race(self) -> set[str]:
+        """Methods that have left it."""
+        return set(self.decided(What.LEFT_RACE))
+
+    @property
+    def out_of_finals(self) -> set[str]:
+        """Candidates that get no further seeds."""
+        return set(self.decided(What.LEFT_FINALS))
 
     def lost(self) -> Sequence[Trial]:
         """Trials that have to be released again from their start."""

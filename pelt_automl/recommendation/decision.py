@@ -25,7 +25,19 @@ from pelt_automl.recommendation.standings import Comparison
 from pelt_automl.recommendation.statement import fallback_statement, statement
 from pelt_automl.recommendation.warnings import all_warnings, longer_texts
 from pelt_automl.recommendation.without_us import against
-from pelt_automl.records import DataDescribed, Decision, Event, Outcome, Standing, State, TrialEnded, UnionPruned, VerdictReached, of_kind
+from pelt_automl.records import (
+    DataDescribed,
+    Decision,
+    Event,
+    Outcome,
+    Standing,
+    State,
+    TrialEnded,
+    UnionPruned,
+    VerdictReached,
+    of_kind,
+    sign_of,
+)
 
 
 def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictReached:
@@ -129,7 +141,7 @@ def region_of_equivalence(equivalence: float, metric: str, labels: Sequence[floa
 def _fall_back(events: Sequence[Event], data: DataDescribed) -> VerdictReached:
     trial = best_by_select_score(of_kind(events, TrialEnded), data.greater_is_better)
     warning = "No finalist was scored on the report split: this rests on select scores alone, which are too good on average."
-    sign = 1 if data.greater_is_better else -1
+    sign = data.sign
     learned = data.guess_on_select is None or sign * ((trial.select_score or 0.0) - data.guess_on_select) > 0
     closing = [all_failed_in_words(events), never_compared_in_words(events), what_would_help(events, data, longer_texts(events))]
     return VerdictReached(
@@ -160,7 +172,7 @@ def best_by_select_score(trials: Sequence[TrialEnded], greater_is_better: bool) 
             f"none of {len(trials)} trials was trained far enough to be scored, so that there is nothing to recommend. "
             f"{'Causes: ' + '; '.join(causes) if causes else 'Give it more time (--seconds)'}"
         )
-    sign = -1 if greater_is_better else 1
+    sign = -sign_of(greater_is_better)
     return min(
         scored,
         key=lambda pair: (pair[0].constant_predictions, sign * pair[1], pair[0].parameters["kept"]),

@@ -11,7 +11,7 @@ from pelt_automl.evidence.gates import mean
 from pelt_automl.evidence.simultaneous import simultaneous_intervals
 from pelt_automl.evidence.statistics import SharedSeeds, interval, paired_bootstrap, probability_best, shared_seeds
 from pelt_automl.recommendation.wording import Unit
-from pelt_automl.records import Standing
+from pelt_automl.records import Standing, sign_of
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.metrics import Floats
 
@@ -78,7 +78,7 @@ class Comparison:
         """
         self.finalists = finalists
         self.metric = metric
-        self.sign = 1 if greater_is_better else -1
+        self.sign = sign_of(greater_is_better)
         self._labels = np.asarray(labels, np.float64)
         self._by_name = {finalist.candidate: finalist for finalist in finalists}
         still_in = [name for name in self._by_name if name not in out] or list(self._by_name)

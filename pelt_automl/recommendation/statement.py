@@ -6,7 +6,7 @@ from pelt_automl.log.events import Against
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.costs import COST_OF
 from pelt_automl.recommendation.wording import Unit, counted, display_name, in_short, listed, name_of, percent
-from pelt_automl.records import DataDescribed, Outcome, Standing, TrialEnded, UnionPruned
+from pelt_automl.records import DataDescribed, Outcome, Standing, TrialEnded, UnionPruned, sign_of
 
 NO_EVIDENCE = "no evidence for a difference"
 COSTS = {"params": "fewest trainable parameters", "latency": "lowest latency", "time": "shortest training", "score": "best mean"}
@@ -220,7 +220,7 @@ def evidence_in_words(bounds: tuple[float, float], unit: Unit, *, distinguishabl
 
 
 def _gap(winner: Standing, unit: Unit, greater_is_better: bool) -> str:
-    gap = (winner.select_score - winner.report_score) * (1 if greater_is_better else -1)
+    gap = (winner.select_score - winner.report_score) * sign_of(greater_is_better)
     relation = "level with" if unit.signed(gap) == unit.signed(0) else f"{unit.amount(abs(gap))} {'better' if gap > 0 else 'worse'} than"
     return f"Its select score was {unit.number(winner.select_score)}, {relation} its report score."
 

@@ -30,6 +30,7 @@ from pelt_automl.records import (
     TrialEnded,
     UnionPruned,
     of_kind,
+    sign_of,
 )
 
 
@@ -149,7 +150,7 @@ class Summary:
 
     def gap(self, row: Standing) -> float:
         """By how much the select score flatters, in the metric's unit."""
-        return (row.select_score - row.report_score) * (1 if self.data.greater_is_better else -1)
+        return (row.select_score - row.report_score) * self.data.sign
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -212,7 +213,7 @@ def method_summaries(trials: Sequence[TrialEnded], greater_is_better: bool) -> l
 def _method_summary(method: str, trials: Sequence[TrialEnded], greater_is_better: bool) -> MethodSummary:
     search = [trial for trial in trials if trial.stage == Stage.SEARCH]
     scores = {trial.trial: trial.select_score for trial in search if trial.state != State.FAILED and trial.select_score is not None}
-    sign = 1 if greater_is_better else -1
+    sign = sign_of(greater_is_better)
     best = max(scores, key=lambda name: sign * scores[name]) if scores else None
     default = next((trial.trial for trial in search if trial.is_default), None)
     states = [trial.state for trial in search]

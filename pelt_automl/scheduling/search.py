@@ -30,7 +30,7 @@ from pelt_automl.methods import METHODS
 from pelt_automl.recommendation.wording import in_short
 from pelt_automl.scheduling.actions import Action, Budget, Finish, Note, Room, Stop, Train
 from pelt_automl.search.promotion import expected_share, promoted
-from pelt_automl.search.race import leaving, out_of_race
+from pelt_automl.search.race import leaving
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import Metric
 from pelt_automl.training.schedule import TrainingPlan
@@ -158,8 +158,6 @@ class _Turn:
     def __init__(self, fixed: SearchScheduler, history: History, room: Room, budget: Budget) -> None:
         self.fixed, self.room, self.budget = fixed, room, budget
         self.history = copy.copy(history)
-        self.history.events = list(history.events)
-        self.history.trials = {name: copy.copy(trial) for name, trial in history.trials.items()}
         self.actions: list[Action] = []
         self.share = expected_share(fixed.plan, fixed.settings.promoted)
         """The part of a full training that a trial gets on average, one that isn't a default."""
@@ -190,7 +188,7 @@ class _Turn:
 
     def _note(self, what: What, subject: str, why: str, numbers: Mapping[str, float] | None = None) -> None:
         """Once in a selection."""
-        if not any((said.what, said.subject) == (what, subject) for said in self.history.of_kind(Decision)):
+        if subject not in self.history.decided(what):
             self._do(Note(Decision(what, subject, why, dict(numbers or {}))))
 
     # ------------------------------------------------------------ what there is
@@ -210,11 +208,11 @@ class _Turn:
         return max(trial.reached, self.room.at.get(trial.name, 0))
 
     def _out(self) -> set[str]:
-        return out_of_race(self.history.of_kind(Decision))
+        return self.history.out_of_race
 
     def _open(self) -> list[str]:
         """Methods of which there are trials to come: as many of each as were wanted, and its share of those that others have left."""
-        out = self._out() | {said.subject for said in self.history.of_kind(Decision) if said.what == What.EXHAUSTED}
+        out = self._out() | set(self.history.decided(What.EXHAUSTED))
         inside = [method for method in self.fixed.methods if method not in out]
         freed = sum(max(0, self.fixed.trials - self._asked(method)) for method in self.fixed.methods if method in out)
         most = self.fixed.trials + (freed // len(inside) if inside else 0)
@@ -287,7 +285,7 @@ class _Turn:
         first = min(self.fixed.plan.rungs, default=self.fixed.plan.steps)
         undecided = {trial.segment.method for trial in self._alive() if self._step(trial) >= first}
         trials = [trial for trial in self.history.of_kind(TrialEnded) if trial.method in self.fixed.methods]
-        over = {said.subject for said in self.history.of_kind(Decision) if said.what == What.DEFAULT_OVER}
+        over = set(self.history.decided(What.DEFAULT_OVER))
         slow = {method for method in self.fixed.methods if METHODS[method].slow_starter}
         stopping = [trial.segment.method for trial in self._trials() if trial.stopped and not trial.ended]
         metric = self.fixed.metric

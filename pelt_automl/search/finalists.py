@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pelt_automl.methods import FIXED_DEFAULTS
-from pelt_automl.records import Decision, Stage, State, TrialEnded, What
+from pelt_automl.records import Decision, Stage, State, TrialEnded, What, sign_of
 
 FAR_POINTS = 5.0
 """Points on select by which a default has to be behind the leader to have no place of its own where the time is short.
@@ -60,7 +60,7 @@ def choose_finalists(
         greater_is_better: the metric's direction.
     """
     usable = [trial for trial in trials if trial.stage == Stage.SEARCH and trial.state != State.FAILED and trial.select_score is not None]
-    sign = 1 if greater_is_better else -1
+    sign = sign_of(greater_is_better)
 
     def rank(trial: TrialEnded) -> tuple[bool, float, int, str]:  # of equals the earlier one, in whatever order they have ended
         return trial.constant_predictions, -sign * (trial.select_score or 0.0), trial.number, trial.trial

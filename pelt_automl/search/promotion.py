@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from pelt_automl.log.events import sign_of
 from pelt_automl.training.schedule import TrainingPlan
 
 
@@ -21,7 +22,7 @@ def promoted(
     `new` all of a rung's trials this is successive halving; with one at a time, asynchronous successive halving's rule (Li et al. 2020)
     with the stop as final: who isn't promoted when it gets there isn't promoted later.
     """
-    sign = 1 if greater_is_better else -1
+    sign = sign_of(greater_is_better)
     everything = sorted((sign * score for score in [*earlier, *new.values()]), reverse=True)
     places = max(1, math.floor(share * len(everything) + 0.5))
     bar = everything[places - 1] if everything else math.inf

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pelt_automl.evidence.points import point
 from pelt_automl.evidence.statistics import paired_bootstrap, smallest_error
-from pelt_automl.records import Decision, Stage, State, TrialEnded, What
+from pelt_automl.records import Decision, Stage, State, TrialEnded, What, sign_of
 
 STANDARD_ERRORS = 2.33
 """Of a difference in select score, by which a method has to be behind: one-sided 1 %."""
@@ -19,11 +19,6 @@ others have seen (0.5 to 3 points on GLUE with few examples: Mao et al. 2022, ta
 
 GRACE, LONG_GRACE = 3, 6
 """Trials that a method has ended before it may leave; the longer one is that of slow starters."""
-
-
-def out_of_race(decisions: Sequence[Decision]) -> set[str]:
-    """The methods that have left, by the decisions recorded."""
-    return {decision.subject for decision in decisions if decision.what == What.LEFT_RACE}
 
 
 def leaving(
@@ -44,7 +39,7 @@ def leaving(
     Nobody leaves before its published default has been trained in full (but `defaultless`, whose defaults may not be trained) and `GRACE`
     (`slow`: `LONG_GRACE`) of its trials have ended, with those that are told to end: `stopping`, their methods.
     """
-    sign = 1 if greater_is_better else -1
+    sign = sign_of(greater_is_better)
     searched = [trial for trial in trials if trial.stage == Stage.SEARCH]
     usable = [trial for trial in searched if trial.state == State.COMPLETED and len(trial.select_predictions) == len(labels)]
     best = {t.method: t for t in sorted(usable, key=lambda t: sign * (t.select_score or 0.0)) if t.method not in out}

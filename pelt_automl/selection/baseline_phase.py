@@ -9,7 +9,6 @@ import numpy as np
 
 from pelt_automl.baselines import Fitted, fit_baseline, load_fitted
 from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation.another_seed import out_of_finals
 from pelt_automl.records import CurvePoint, Decision, FinalistScored, Phase, Seeds, Stage, State, TrialEnded, What
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.costs import LIMIT_PASSES, baseline_passes
@@ -47,8 +46,8 @@ def fit_baselines(context: Context) -> None:
     One that fails is a failed trial and costs the selection nothing else. What an earlier start has done isn't done again.
     """
     seed = context.settings.search.seed
-    ended = {trial.trial for trial in context.record.of(TrialEnded)}
-    left_out = {decision.subject for decision in context.record.of(Decision) if decision.what == What.METHOD_OVER}
+    ended = {trial.trial for trial in context.record.history.ended()}
+    left_out = set(context.record.history.decided(What.METHOD_OVER))
     wanted = [name for name in BASELINES if name in context.settings.search.baselines]
     for done, name in enumerate(wanted):
         run = _Run(name, Seeds(seed, seed, seed))
@@ -62,8 +61,8 @@ def fit_baselines(context: Context) -> None:
 
 def confirm_baselines(context: Context, seeds: Mapping[int, Seeds]) -> None:
     """Fit each that has a score on the train parts of these seed triples, by index, as far as an earlier start hasn't."""
-    ended = {trial.trial for trial in context.record.of(TrialEnded)}
-    out = out_of_finals(context.record.of(Decision))
+    ended = {trial.trial for trial in context.record.history.ended()}
+    out = context.record.history.out_of_finals
     for index, triple in seeds.items():
         for trial in fitted_in_search(context):
             run = _Run(trial.method, triple, index)
@@ -73,9 +72,7 @@ def confirm_baselines(context: Context, seeds: Mapping[int, Seeds]) -> None:
 
 def fitted_in_search(context: Context) -> list[TrialEnded]:
     """The baselines that have a score on select, in their order."""
-    return [
-        trial for trial in context.record.of(TrialEnded) if trial.method in BASELINES and trial.stage == Stage.SEARCH and is_usable(trial)
-    ]
+    return [trial for trial in context.record.history.ended(Stage.SEARCH) if trial.method in BASELINES and is_usable(trial)]
 
 
 def is_usable(trial: TrialEnded) -> bool:

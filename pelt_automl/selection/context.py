@@ -1,7 +1,7 @@
 """What the phases of a selection share: settings, data, model, clock, and the record of what has happened."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import Encoder, HeadStarts, probed_at_most
 from pelt_automl.design_space import Modification
+from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
 from pelt_automl.records import (
@@ -25,7 +26,6 @@ from pelt_automl.records import (
     State,
     TrialEnded,
     What,
-    of_kind,
 )
 from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, FEWEST_REPORT, WRITING, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
@@ -45,33 +45,36 @@ from pelt_automl.training.trials import TrialRun, begin
 DEAR = 2.0
 """A training that changes the backbone itself, over one that shares a pack: it also computes the gradients of all weights."""
 
-E = TypeVar("E", bound=Event)
 C = TypeVar("C")
 
 
-@dataclass
 class Record:
-    """A selection's events so far, and where new ones go."""
+    """A selection's log: its history so far, and where new events go."""
 
-    events: list[Event]
-    recorders: list[Recorder]
-    display: Recorder | None = None
+    def __init__(self, events: Iterable[Event], recorders: list[Recorder], display: Recorder | None = None) -> None:
+        self.history, self.recorders, self.display = History.of(events), recorders, display
+
+    @property
+    def events(self) -> list[Event]:
+        """All of them, oldest first."""
+        return self.history.events
 
     def add(self, event: Event) -> None:
         """Write an event to every recorder, the file first."""
         for recorder in self.recorders:
             recorder.record(event)
         self.show(event)
-        self.events.append(event)
+        self.history.apply(event)
+
+    def once(self, decision: Decision) -> None:
+        """Write a decision, unless it was made of its subject before."""
+        if decision.subject not in self.history.decided(decision.what):
+            self.add(decision)
 
     def show(self, event: Event) -> None:
         """Hand an event to the display alone."""
         if self.display:
             self.display.record(event)
-
-    def of(self, kind: type[E]) -> list[E]:
-        """The events of one kind, oldest first."""
-        return of_kind(self.events, kind)
 
 
 @dataclass
@@ -204,19 +207,19 @@ class Context:
     @property
     def pack_size(self) -> int:
         """Trials in one forward pass at most: the user's wish, else as planned. Plans made before packs were measured don't say it."""
-        planned = self.record.of(Planned)
-        measured = planned[-1].pack_size if planned else 0
+        plan = self.record.history.plan
+        measured = plan.pack_size if plan else 0
         return self.settings.training.pack_size or measured or (4 if self.backbone.device.type == "cpu" else 16)
 
     @property
     def heads_from_probe(self) -> bool:
         """Whether the heads of all trainings start at the probe, as decided once; False before that."""
-        return any(decision.what == What.HEAD_START and decision.subject == "probe" for decision in self.record.of(Decision))
+        return "probe" in self.record.history.decided(What.HEAD_START)
 
     @property
     def planned(self) -> Planned:
         """The plan's record."""
-        return self.record.of(Planned)[-1]
+        return self.record.history.of_kind(Planned)[-1]
 
     @property
     def speed(self) -> Speed:
@@ -226,14 +229,14 @@ class Context:
     @property
     def seconds_a_training(self) -> float:
         """What a full training of the search takes: as seen in the search so far, else as planned."""
-        seen = [trial for trial in self.record.of(TrialEnded) if trial.steps and trial.state != State.FAILED]
+        seen = [trial for trial in self.record.history.ended() if trial.steps and trial.state != State.FAILED]
         if not seen:
             return self.planned.seconds_a_training
         return self.plan.steps * sum(trial.seconds for trial in seen) / sum(trial.steps for trial in seen)
 
     def seconds_a_training_of(self, method: str) -> float:
         """What a full training of the search takes with this method: as seen of it so far, else by the others."""
-        own = [trial for trial in self.record.of(TrialEnded) if trial.method == method and trial.steps and trial.state != State.FAILED]
+        own = [trial for trial in self.record.history.ended() if trial.method == method and trial.steps and trial.state != State.FAILED]
         if not own:
             return self.seconds_a_training * (1 if self.shares_packs(method) else DEAR)
         return self.plan.steps * sum(trial.seconds for trial in own) / sum(trial.steps for trial in own)
@@ -372,7 +375,7 @@ class Context:
         scoring them: one pass of the backbone over the report examples for all of them. Its pass over train and select is kept where the
         seeds divide the same examples.
         """
-        baselines = [trial for trial in self.record.of(TrialEnded) if trial.method in BASELINES]
+        baselines = [trial for trial in self.record.history.ended() if trial.method in BASELINES]
         fitted = [trial for trial in baselines if trial.stage == Stage.SEARCH and trial.curve]
         seeds = self.settings.search.finalist_seeds - len({trial.number for trial in baselines if trial.stage == Stage.FINALIST})
         if seeds <= 0:
@@ -393,8 +396,8 @@ class Context:
 
         Before the finalists are chosen, without a gated method.
         """
-        finalists = {decision.subject for decision in self.record.of(Decision) if decision.what == What.FINALIST}
-        methods = {trial.method for trial in self.record.of(TrialEnded) if trial.candidate in finalists} or set(self.methods)
+        finalists = self.record.history.decided(What.FINALIST)
+        methods = {trial.method for trial in self.record.history.ended() if trial.candidate in finalists} or set(self.methods)
         if not any(m.gate for method in methods for m in self.modifications(method, METHODS[method].defaults)):
             return 0.0
         select = min(EVIDENCE_EXAMPLES, self.data.sizes(self.settings.search.seed)["select"])

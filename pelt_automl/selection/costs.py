@@ -256,9 +256,9 @@ def _measure_baseline(
 
 def _not_measured(context: Context) -> dict[str, list[TrialEnded]]:
     """The runs of each finalist that no earlier start has measured."""
-    known = {event.candidate for event in context.record.of(CostMeasured)}
+    known = {event.candidate for event in context.record.history.costs}
     found: dict[str, list[TrialEnded]] = {}
-    for trial in context.record.of(TrialEnded):
+    for trial in context.record.history.ended():
         if trial.stage == Stage.FINALIST and trial.state != State.FAILED and trial.candidate not in known:
             found.setdefault(trial.candidate, []).append(trial)
     return found
@@ -274,7 +274,7 @@ def _affordable(context: Context, shapes: Sequence[Shape], batch: int, end: floa
 
 
 def _say_what_is_missing(context: Context, finalists: Sequence[str]) -> None:
-    measured = [event for event in context.record.of(CostMeasured) if event.candidate in finalists]
+    measured = [event for event in context.record.history.costs if event.candidate in finalists]
     trained = [event for event in measured if event.method not in BASELINES]
     whats: dict[str, Callable[[CostMeasured], Any]] = {
         "latency of one text": lambda event: event.latency(ONE),

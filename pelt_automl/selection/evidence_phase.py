@@ -10,7 +10,6 @@ from pelt_automl.records import (
     ContributionMeasured,
     Decision,
     Event,
-    FinalistScored,
     GateMeasured,
     KnockedOut,
     Phase,
@@ -41,12 +40,12 @@ def explain(context: Context) -> None:
 
 def _unions(context: Context) -> dict[str, list[TrialEnded]]:
     """The scored runs, one a seed, of each finalist that has submodules, by candidate; the best mean on the report split first."""
-    runs = {trial.trial: trial for trial in context.record.of(TrialEnded) if trial.stage == Stage.FINALIST and trial.state != State.FAILED}
+    runs = {trial.trial: trial for trial in context.record.history.ended(Stage.FINALIST) if trial.state != State.FAILED}
     scores: dict[str, dict[str, float]] = {}
-    for scored in context.record.of(FinalistScored):
+    for scored in context.record.history.scored:
         if scored.method not in BASELINES and _submodules(context, runs[scored.trial]):
             scores.setdefault(scored.candidate, {})[scored.trial] = scored.report_score
-    sign = 1 if context.data.metric.greater_is_better else -1
+    sign = context.data.metric.sign
     order = sorted(scores, key=lambda name: -sign * mean(list(scores[name].values())))
     return {name: [runs[trial] for trial in scores[name]] for name in order}
 
@@ -57,7 +56,7 @@ def _submodules(context: Context, run: TrialEnded) -> tuple[str, ...]:
 
 def _not_explained(context: Context, runs: Sequence[TrialEnded]) -> list[TrialEnded]:
     """Those of which an earlier start hasn't written everything: the knock-outs come last."""
-    known = {(event.trial, event.submodule) for event in context.record.of(KnockedOut)}
+    known = {(event.trial, event.submodule) for event in context.record.history.of_kind(KnockedOut)}
     return [run for run in runs if any((run.trial, name) not in known for name in _submodules(context, run))]
 
 
@@ -69,9 +68,7 @@ def _seconds(context: Context, runs: Sequence[TrialEnded]) -> float:
 
 def _leave_out(context: Context, candidate: str) -> None:
     numbers = {"seconds_left": context.clock.left}
-    decision = Decision(What.NO_TIME_FOR_EVIDENCE, candidate, "the time left is too short to take it apart", numbers)
-    if (decision.what, decision.subject) not in {(made.what, made.subject) for made in context.record.of(Decision)}:
-        context.record.add(decision)
+    context.record.once(Decision(What.NO_TIME_FOR_EVIDENCE, candidate, "the time left is too short to take it apart", numbers))
 
 
 def _explain(context: Context, runs: Sequence[TrialEnded]) -> None:
@@ -79,7 +76,7 @@ def _explain(context: Context, runs: Sequence[TrialEnded]) -> None:
     sets = [context.evidence_select(run.seeds.split) for run in runs]
     fresh = [PackTrial(context.modifications(run.method, run.hyper_parameters), run.seeds.initialization) for run in runs]
     found = dissect(trained_pack(context, runs), Pack(context.backbone, fresh, context.data.outputs, context.lower), sets)
-    known = {_place(event) for kind in (GateMeasured, ContributionMeasured, KnockedOut) for event in context.record.of(kind)}
+    known = {_place(event) for kind in (GateMeasured, ContributionMeasured, KnockedOut) for event in context.record.history.of_kind(kind)}
     for run, tokens, dissection in zip(runs, sets, found, strict=True):
 
         def score(evaluation: Evaluation, run: TrialEnded = run, tokens: Tokens = tokens) -> float:

@@ -11,12 +11,10 @@ from typing import Any
 
 from pelt_automl.evidence.points import point
 from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation.another_seed import out_of_finals
 from pelt_automl.recommendation.decision import outlook_of
-from pelt_automl.records import Because, Decision, FinalistScored, Phase, ReportOpened, Seeds, Stage, State, TrialEnded, What
+from pelt_automl.records import Because, Decision, Phase, Seeds, Stage, TrialEnded, What
 from pelt_automl.search.budget import WRITING
 from pelt_automl.search.finalists import FAR_POINTS, Finalists, choose_finalists
-from pelt_automl.search.race import out_of_race
 from pelt_automl.selection.baseline_phase import confirm_baselines
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
@@ -72,7 +70,7 @@ def confirm(context: Context) -> None:
     found, finalists = _chosen(context)
     if finalists:
         _confirm(context, found, finalists)
-    if all(scored.method in BASELINES for scored in context.record.of(FinalistScored)):
+    if all(scored.method in BASELINES for scored in context.record.history.scored):
         _confirm_alone(context)
 
 
@@ -95,10 +93,9 @@ def _confirm(context: Context, found: Finalists, finalists: list[Candidate]) -> 
     complete = _train_least(context, finalists)
     score_finalists(context)
     finalists = _with_others(context, found, finalists)
-    said = {decision.subject for decision in context.record.of(Decision) if decision.what in (What.FINALIST, What.NO_TIME_FOR_FINALIST)}
     for trial in found.no_time_for:
-        if trial.candidate not in said:
-            context.record.add(found.left_out(trial))
+        if trial.candidate not in context.record.history.decided(What.FINALIST):
+            context.record.once(found.left_out(trial))
     if complete:
         _train_further_seeds(context, finalists)
 
@@ -109,7 +106,7 @@ def confirm_further(context: Context, candidates: Sequence[Candidate]) -> None:
     For what is found after the finals, such as a smaller union. Those that an earlier start has trained aren't trained again; what the time
     doesn't allow is left out, with a record.
     """
-    indices = sorted({scored.seed_index for scored in context.record.of(FinalistScored)})
+    indices = sorted({scored.seed_index for scored in context.record.history.scored})
     every_run = [_FinalistRun(candidate, index) for index in indices for candidate in candidates]
     if not _todo(context, every_run) or _time_for(context, every_run) >= 1:
         _train(context, every_run)
@@ -131,13 +128,13 @@ def finalist_seeds(question: str, index: int) -> Seeds:
 
 def _chosen(context: Context) -> tuple[Finalists, list[Candidate]]:
     """What the search leads to, and the finalists: those that an earlier start has decided on, if it has trained any."""
-    trials, metric = [trial for trial in context.record.of(TrialEnded) if trial.method not in BASELINES], context.data.metric
-    decided = {decision.subject for decision in context.record.of(Decision) if decision.what == What.FINALIST}
+    trials, metric = [trial for trial in context.record.history.ended() if trial.method not in BASELINES], context.data.metric
+    decided = set(context.record.history.decided(What.FINALIST))
     begun = any(trial.stage == Stage.FINALIST for trial in trials)
     found = choose_finalists(
         trials,
         partial(_affordable, context),
-        out=out_of_race(context.record.of(Decision)),
+        out=context.record.history.out_of_race,
         far=FAR_POINTS * point(metric.name, context.splits(context.settings.search.seed)[1].labels),
         greater_is_better=metric.greater_is_better,
     )
@@ -163,7 +160,7 @@ def _with_others(context: Context, found: Finalists, finalists: Sequence[Candida
     joined = list(finalists)
     for trial in found.no_time_for:
         candidate = Candidate.of(trial)
-        runs = [_FinalistRun(candidate, index) for index in sorted({scored.seed_index for scored in context.record.of(FinalistScored)})]
+        runs = [_FinalistRun(candidate, index) for index in sorted({scored.seed_index for scored in context.record.history.scored})]
         if candidate in joined or not runs or _time_for(context, runs) < 1:
             continue
         context.record.add(found.decision(trial))
@@ -176,11 +173,11 @@ def _with_others(context: Context, found: Finalists, finalists: Sequence[Candida
 def _train_further_seeds(context: Context, finalists: Sequence[Candidate]) -> None:
     """One seed after the other for those that are still in, as long as it may change the verdict and there is time."""
     search, record = context.settings.search, context.record
-    begun = {trial.number for trial in record.of(TrialEnded) if trial.stage == Stage.FINALIST}
+    begun = {trial.number for trial in record.history.ended(Stage.FINALIST)}
     for index in range(search.finalist_seeds, search.most_seeds):
         if index not in begun and _enough(context):
             return
-        out = out_of_finals(record.of(Decision))
+        out = record.history.out_of_finals
         runs = [_FinalistRun(candidate, index) for candidate in finalists if candidate.name not in out]
         if not runs or not _train(context, runs):
             return
@@ -190,7 +187,7 @@ def _train_further_seeds(context: Context, finalists: Sequence[Candidate]) -> No
 def _enough(context: Context) -> bool:
     """Whether the verdict needs no further seed; that, and which finalists can't be tied any more, is recorded."""
     record = context.record
-    if any(decision.what == What.ENOUGH_SEEDS for decision in record.of(Decision)):
+    if record.history.decided(What.ENOUGH_SEEDS):
         return True
     found = outlook_of(record.events, context.settings.search.equivalence)
     if found.stop:
@@ -220,7 +217,7 @@ def _affordable(context: Context, wanted: Sequence[TrialEnded]) -> int:
 
 def _todo(context: Context, runs: Sequence[_FinalistRun]) -> list[_FinalistRun]:
     """Those that no earlier start has trained."""
-    ended = {trial.trial for trial in context.record.of(TrialEnded)}
+    ended = {trial.trial for trial in context.record.history.ended()}
     return [run for run in runs if run.name not in ended]
 
 
@@ -332,9 +329,9 @@ def _reserve(context: Context, runs: Sequence[_FinalistRun]) -> float:
     """
     if context.clock.limit is None:
         return 0.0
-    scored, opened = {scored.trial for scored in context.record.of(FinalistScored)}, context.record.of(ReportOpened)
-    ended = [trial for trial in context.record.of(TrialEnded) if trial.stage == Stage.FINALIST and trial.state != State.FAILED]
+    scored, opened = {scored.trial for scored in context.record.history.scored}, context.record.history.opened
+    ended = context.record.history.finals()
     trained = {trial.trial for trial in ended if trial.method not in BASELINES}
     unscored = len((trained | {run.name for run in runs}) - scored)
-    closing = context.closing_seconds(unscored, opened[-1].examples if opened else context.least_scored)
+    closing = context.closing_seconds(unscored, opened.examples if opened else context.least_scored)
     return closing if opened else min(closing, max(0.0, context.clock.left) / 2)

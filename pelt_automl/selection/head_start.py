@@ -7,7 +7,7 @@ from pelt_automl.selection.context import Context
 
 def decide_head_start(context: Context) -> None:
     """Write the decision, unless an earlier start has. It rests on the train part of the search's split alone."""
-    if any(decision.what == What.HEAD_START for decision in context.record.of(Decision)):
+    if context.record.history.decided(What.HEAD_START):
         return
     wanted, subject, why, numbers = context.settings.training.head_start, "random", "as asked (--head-start)", dict[str, float]()
     if wanted == "auto" and context.settings.task.protocol == "paper":

@@ -64,7 +64,7 @@ class Limits:
         """Takes up what an earlier start has measured."""
         self.context = context
         self._known: dict[_Limit, list[tuple[Shape, float]]] = {limit: [] for limit in _limits(context)}
-        for event in context.record.of(CostMeasured):
+        for event in context.record.history.costs:
             if not event.candidate:
                 self._keep(event)
 
@@ -124,7 +124,7 @@ def _measure_latency(context: Context, method: str, hyper_parameters: HyperParam
 
 
 def _measure_memory(context: Context, method: str, hyper_parameters: HyperParameters) -> CostMeasured:
-    if not any(event.memory_bytes is not None for event in context.record.of(CostMeasured)):
+    if not any(event.memory_bytes is not None for event in context.record.history.costs):
         memory_bytes(context, method, hyper_parameters)  # the first training of a process also fills what libraries keep
     return CostMeasured(method, dict(hyper_parameters), [], memory_bytes(context, method, hyper_parameters), device_name(context))
 
@@ -220,22 +220,18 @@ def apply_limits(context: Context) -> None:
 
     leave_out(context, out_of_limits(context.methods, context.spaces, refusal, size))
     refused = {method: refusal(method, default_of(context.spaces[method])) for method in context.methods}
-    _add(context, [Decision(What.DEFAULT_OVER, method, reason) for method, reason in refused.items() if reason])
+    for method, reason in refused.items():
+        if reason:
+            context.record.once(Decision(What.DEFAULT_OVER, method, reason))
 
 
 def leave_out(context: Context, out: Mapping[str, str]) -> None:
     """Go on without methods, and record why, unless an earlier start has."""
     context.methods = tuple(method for method in context.methods if method not in out)
-    _add(context, [Decision(What.METHOD_OVER, method, reason) for method, reason in out.items()])
+    for method, reason in out.items():
+        context.record.once(Decision(What.METHOD_OVER, method, reason))
 
 
 def left_out_before(context: Context) -> dict[str, str]:
     """The methods that an earlier start has left out."""
-    return {d.subject: d.why for d in context.record.of(Decision) if d.what == What.METHOD_OVER and d.subject in context.methods}
-
-
-def _add(context: Context, decisions: Sequence[Decision]) -> None:
-    made = {(decision.what, decision.subject) for decision in context.record.of(Decision)}
-    for decision in decisions:
-        if (decision.what, decision.subject) not in made:
-            context.record.add(decision)
+    return {name: made.why for name, made in context.record.history.decided(What.METHOD_OVER).items() if name in context.methods}

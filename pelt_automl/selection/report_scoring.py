@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pelt_automl.methods import BASELINES
-from pelt_automl.records import FinalistScored, Phase, ReportOpened, Stage, State, TrialEnded
+from pelt_automl.records import FinalistScored, Phase, ReportOpened, TrialEnded
 from pelt_automl.selection.baseline_phase import confirm_baselines, score_baselines
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import packs_of, trained_pack
@@ -25,10 +25,10 @@ def score_finalists(context: Context, more_runs: int = 0) -> None:
 
     `more_runs`: as many more are expected to follow, so that fewer examples are opened where the time is short.
     """
-    runs = [trial for trial in context.record.of(TrialEnded) if trial.stage == Stage.FINALIST and trial.state != State.FAILED]
+    runs = context.record.history.finals()
     confirm_baselines(context, {run.number: run.seeds for run in runs if run.method not in BASELINES})
-    scored = {event.trial for event in context.record.of(FinalistScored)}
-    runs = [trial for trial in context.record.of(TrialEnded) if trial.stage == Stage.FINALIST and trial.state != State.FAILED]
+    scored = {event.trial for event in context.record.history.scored}
+    runs = context.record.history.finals()
     todo = [run for run in runs if run.trial not in scored]
     if not todo:
         return
@@ -47,7 +47,7 @@ def _opened(context: Context, runs: int) -> tuple[Tokens, Examples]:
     All baselines together count as one run: they share a pass of the backbone.
     """
     if context.report_opened is None:
-        indices, openings = _examples(context, runs), len(context.record.of(ReportOpened)) + 1
+        indices, openings = _examples(context, runs), len(context.record.history.of_kind(ReportOpened)) + 1
         context.report_opened = context.report(indices), context.data.report.take(indices)
         tokens, _ = context.report_opened
         context.record.add(ReportOpened(openings, len(indices), len(context.data.report), tokens.labels.tolist(), tokens.cut))
@@ -65,10 +65,10 @@ def _score(context: Context, runs: Sequence[TrialEnded], tokens: Tokens) -> None
 def _examples(context: Context, runs: int) -> list[int]:
     """Which examples are scored: those of an earlier opening, all, or as many as the time allows, drawn once by the seed."""
     size = len(context.data.report)
-    opened = context.record.of(ReportOpened)
+    opened = context.record.history.opened
     count = size
     if opened:
-        count = opened[-1].examples
+        count = opened.examples
     elif context.clock.limit is not None:
         left = MARGIN * (context.clock.left - context.closing_seconds(0, 0))
         count = min(size, max(FEWEST_SCORED, int(left / (runs * context.speed.example))))

@@ -11,8 +11,6 @@ from pelt_automl.recommendation import Recommendation, load_recommendation, writ
 from pelt_automl.recommendation.decision import decide
 from pelt_automl.records import (
     LACK_OF_TIME,
-    Decision,
-    FinalistScored,
     Published,
     Reason,
     SelectionEnded,
@@ -49,7 +47,7 @@ def publish(context: Context) -> Recommendation:
     for recorder in context.record.recorders:
         recorder.publish(context.folder)
     clear_work_folder(context.folder, PARTS)
-    if not context.record.of(Published):
+    if not context.record.history.published:
         context.record.add(Published())
     return load_recommendation(context.folder)
 
@@ -79,10 +77,10 @@ def save_winner(context: Context, verdict: VerdictReached) -> None:
 
 
 def _winning_run(context: Context, verdict: VerdictReached) -> tuple[TrialEnded, Path]:
-    trials = context.record.of(TrialEnded)
-    scored = {event.trial for event in context.record.of(FinalistScored)}
+    trials = context.record.history.ended()
+    scored = {event.trial for event in context.record.history.scored}
     runs = [trial for trial in trials if trial.candidate == verdict.candidate and trial.trial in scored]
-    sign = 1 if context.data.metric.greater_is_better else -1
+    sign = context.data.metric.sign
     if runs:
         best = max(runs, key=lambda run: sign * (run.select_score or 0.0))
         return best, fitted_at(context.folder, best) if best.method in BASELINES else weights_of_run(context.folder, best.trial)
@@ -100,8 +98,8 @@ def _winning_run(context: Context, verdict: VerdictReached) -> tuple[TrialEnded,
 
 
 def _reason(context: Context) -> Reason:
-    decided = any(decision.what in LACK_OF_TIME for decision in context.record.of(Decision))
-    stopped = any(trial.out_of_time for trial in context.record.of(TrialEnded))
+    decided = bool(context.record.history.decided(*LACK_OF_TIME))
+    stopped = any(trial.out_of_time for trial in context.record.history.ended())
     return Reason.TIME if decided or stopped else Reason.DONE
 
 

@@ -20,7 +20,7 @@ from pelt_automl.search.budget import of_use_to_finals
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.promotion import expected_share, promoted
 from pelt_automl.search.proposer import Asked
-from pelt_automl.search.race import LONG_GRACE, _may_leave, leaving, out_of_race
+from pelt_automl.search.race import LONG_GRACE, _may_leave, leaving
 from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.search.studies import MethodStudy, open_storage
 from pelt_automl.selection.baseline_phase import fitted_in_search
@@ -52,7 +52,7 @@ def search(context: Context, methods: Sequence[str]) -> None:
     Raises `NoTrialCompletedError` when every trial has failed and no baseline has a score: those that have one are an answer.
     """
     _Search(context, methods).run()
-    trials = [trial for trial in context.record.of(TrialEnded) if trial.method in methods]
+    trials = [trial for trial in context.record.history.ended() if trial.method in methods]
     if not fitted_in_search(context) and all(trial.state == State.FAILED or trial.select_score is None for trial in trials):
         causes = "; ".join(sorted({f"{trial.method}: {trial.cause or Because.TIME}" for trial in trials})[:8])
         raise NoTrialCompletedError(f"no trial got as far as its first evaluation ({causes or Because.TIME}). {_advice(context, trials)}")
@@ -108,7 +108,7 @@ class _Search:
         }
         self.limit = context.clock.limit or 0.0
         self.reserve = self._reserve()
-        self.scored = {trial.method for trial in context.record.of(TrialEnded) if trial.select_score is not None} & set(methods)
+        self.scored = {trial.method for trial in context.record.history.ended() if trial.select_score is not None} & set(methods)
         """Methods with a score."""
         self.left_over: deque[SearchTrial] = deque()
         """Of those under way, what a killed process was training."""
@@ -169,7 +169,7 @@ class _Search:
         return handed + (space.good()[: portfolio_length(search.trials)] if search.portfolio else [])
 
     def _say_what_is_inherited(self) -> None:
-        said = {decision.subject for decision in self.context.record.of(Decision) if decision.what == What.INHERITED}
+        said = self.context.record.history.decided(What.INHERITED)
         for method, configurations in self.context.inherited.first.items():
             if method in self.methods and method not in said:
                 listed = "; ".join(in_short(configuration) for configuration in configurations)
@@ -305,11 +305,11 @@ class _Search:
     @property
     def out(self) -> set[str]:
         """Methods that have left the race."""
-        return out_of_race(self.context.record.of(Decision))
+        return self.context.record.history.out_of_race
 
     def _open(self) -> list[str]:
         """Methods of which there are trials to come: as many of each as the settings say, and its share of those that others have left."""
-        out = self.out | {decision.subject for decision in self.context.record.of(Decision) if decision.what == What.EXHAUSTED}
+        out = self.out | set(self.context.record.history.decided(What.EXHAUSTED))
         inside = [method for method in self.methods if method not in out]
         freed = sum(max(0, self.context.trials - self.studies[method].asked) for method in self.methods if method in out)
         most = self.context.trials + (freed // len(inside) if inside else 0)
@@ -366,8 +366,8 @@ class _Search:
             return
         metric, slow = self.context.data.metric, {name for name, method in METHODS.items() if method.slow_starter}
         labels = self.context.splits(self.context.settings.search.seed)[1].labels
-        trials = [trial for trial in self.context.record.of(TrialEnded) if trial.method in self.methods]
-        decisions = self.context.record.of(Decision)
+        trials = [trial for trial in self.context.record.history.ended() if trial.method in self.methods]
+        decisions = self.context.record.history.of_kind(Decision)
         over = {decision.subject for decision in decisions if decision.what == What.DEFAULT_OVER}
         first = min(self.context.plan.rungs, default=self.context.plan.steps)
         undecided = {trial.method for trial in self.under_way.values() if trial.run.progress.step >= first}
@@ -400,7 +400,7 @@ class _Search:
     # ------------------------------------------------------------ trials
 
     def _left_over(self) -> Iterator[SearchTrial]:
-        ended = {trial.trial: trial for trial in self.context.record.of(TrialEnded)}
+        ended = {trial.trial: trial for trial in self.context.record.history.ended()}
         for method, study in self.studies.items():
             for asked in study.unfinished():
                 name = name_of(method, asked)
@@ -511,7 +511,7 @@ class _Search:
 
     def _scores_at(self, method: str, rung: int, numbers: Collection[int]) -> dict[str, float]:
         """Scores at a rung, by name, of those of a method's trials with these numbers that have come to it."""
-        ended = [(t.method, t.number, t.trial, t.curve) for t in self.context.record.of(TrialEnded) if t.stage == Stage.SEARCH]
+        ended = [(t.method, t.number, t.trial, t.curve) for t in self.context.record.history.ended(Stage.SEARCH)]
         beside = [(trial.method, trial.asked.number, name, trial.run.progress.curve) for name, trial in self.under_way.items()]
         curves = {name: curve for own, number, name, curve in (*ended, *beside) if own == method and number in numbers}
         at_rung = {name: self._score_at(curve, rung) for name, curve in curves.items() if curve and curve[-1].step >= rung}
@@ -594,7 +594,7 @@ class _Search:
         self.context.record.add(Decision(What.PROMOTED, name, why, {"rung": rung, "rung_score": score}))
 
     def _was_promoted(self, name: str, rung: int) -> bool:
-        decisions = self.context.record.of(Decision)
+        decisions = self.context.record.history.of_kind(Decision)
         return any(made.what == What.PROMOTED and made.subject == name and made.numbers.get("rung") == rung for made in decisions)
 
     # ------------------------------------------------------------ ends
@@ -628,7 +628,7 @@ class _Search:
         """By the rule of a verdict without finalists, which recommends this trial and needs its weights."""
         if event.state == State.FAILED or event.select_score is None:
             return False
-        others = [other for other in self.context.record.of(TrialEnded) if other.method == event.method and other.stage == Stage.SEARCH]
+        others = [other for other in self.context.record.history.ended(Stage.SEARCH) if other.method == event.method]
         return best_by_select_score([*others, event], self.context.data.metric.greater_is_better) is event
 
     def _tell(self, method: str, asked: Asked, event: TrialEnded) -> None:

@@ -23,9 +23,7 @@ from pelt_automl.records import (
     Event,
     Phase,
     Planned,
-    Published,
     Recorder,
-    SelectionEnded,
     SelectionStarted,
     What,
     read,
@@ -150,7 +148,7 @@ class Selection:
     @property
     def finished(self) -> bool:
         """Whether an earlier start has come to its end."""
-        return bool(self.context.record.of(SelectionEnded))
+        return self.context.record.history.end is not None
 
     @property
     def loaded(self) -> Backbone | None:
@@ -163,14 +161,14 @@ class Selection:
             return
         context = self.context
         with context.timed(Phase.DATA):
-            if not context.record.of(DataDescribed):
+            if not context.record.history.of_kind(DataDescribed):
                 context.record.add(_description(context))
         with context.timed(Phase.MODEL):
             context.progress(Phase.MODEL, 0, 1, f"loading {context.settings.model}")
-            training, planned = context.settings.training, context.record.of(Planned)
-            backbone = self._backbone((planned[-1].precision if planned else "") or training.precision)
+            training, planned = context.settings.training, context.record.history.plan
+            backbone = self._backbone((planned.precision if planned else "") or training.precision)
             if planned:
-                context.ready(backbone, planned[-1].steps, planned[-1].final_steps)
+                context.ready(backbone, planned.steps, planned.final_steps)
                 choose_threads(context)
                 leave_out(context, left_out_before(context))
                 return
@@ -266,7 +264,7 @@ class Selection:
         """The verdict with report and weights; the earlier one when the selection has finished before."""
         if not self.finished:
             return recommend(self.context)
-        if not (self.context.record.of(Published) and (self.folder / FILE).is_file()):  # an earlier start was killed just before
+        if not (self.context.record.history.published and (self.folder / FILE).is_file()):  # an earlier start was killed just before
             return publish(self.context)
         for recorder in self.context.record.recorders:
             recorder.publish(self.folder)  # what a server that was away hasn't got

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pelt_automl.errors import SettingsError
+from pelt_automl.log.events import sign_of
 from pelt_automl.tasks.examples import Kind
 
 Floats = NDArray[np.float64]
@@ -47,6 +48,11 @@ class Metric:
     """Whether it is an error in the unit of the labels."""
     counts: bool = False
     """Whether it counts right and wrong answers, so that none wrong among n examples doesn't mean that none are made."""
+
+    @property
+    def sign(self) -> int:
+        """1 where a greater value is better, else -1."""
+        return sign_of(self.greater_is_better)
 
     def value(self, predictions: ArrayLike, labels: ArrayLike) -> float:
         """The score in the metric's own unit (accuracy 0 to 1).

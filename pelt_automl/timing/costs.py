@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pelt_automl.log.events import Decision, Planned, TrialEnded
+from pelt_automl.log.events import Planned, Stage, State, What
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, FEWEST_REPORT, WRITING, of_use_to_finals
@@ -44,7 +44,7 @@ class SeenCosts:
 
     def training(self, history: History, method: str | None = None) -> float:
         """A full training of the search with this method, as seen of it so far, else by the others, else as planned; None: with any."""
-        seen = [trial for trial in history.of_kind(TrialEnded) if trial.steps and trial.state != "failed"]
+        seen = [trial for trial in history.ended() if trial.steps and trial.state != State.FAILED]
         own = [trial for trial in seen if trial.method == method]
         dear = DEAR if method is not None and not own and method not in self.shares_packs else 1.0
         if not seen:
@@ -81,9 +81,9 @@ class SeenCosts:
         A fit takes as long as the one before the search did. Scoring is one pass of the backbone over the report examples for all of them;
         that over train and select is kept where the seeds divide the same examples.
         """
-        trials = [trial for trial in history.of_kind(TrialEnded) if trial.method in BASELINES]
-        fitted = [trial for trial in trials if trial.stage == "search" and trial.curve]
-        seeds = self.settings.finalist_seeds - len({trial.number for trial in trials if trial.stage == "finalist"})
+        trials = [trial for trial in history.ended() if trial.method in BASELINES]
+        fitted = [trial for trial in trials if trial.stage == Stage.SEARCH and trial.curve]
+        seeds = self.settings.finalist_seeds - len({trial.number for trial in trials if trial.stage == Stage.FINALIST})
         if seeds <= 0:
             return 0.0
         if not any(BASELINES[trial.method].reads_backbone for trial in fitted):
@@ -95,12 +95,12 @@ class SeenCosts:
 
     def measuring(self, history: History, limit: float | None) -> float:
         """Measuring the finalists' costs; nothing is kept for it without a time limit."""
-        return min(COST_SECONDS * self._planned(history).numbers.get("finalists", 0.0), COST_SHARE * (limit or 0.0))
+        return min(COST_SECONDS * self._planned(history).finalists, COST_SHARE * (limit or 0.0))
 
     def evidence(self, history: History) -> float:
         """Measuring gates and knocking submodules out; nothing without a gated finalist, before there are any without a gated method."""
-        finalists = {decision.subject for decision in history.of_kind(Decision) if decision.what == "finalist"}
-        methods = {trial.method for trial in history.of_kind(TrialEnded) if trial.candidate in finalists} or set(self.methods)
+        finalists = history.decided(What.FINALIST)
+        methods = {trial.method for trial in history.ended() if trial.candidate in finalists} or set(self.methods)
         if not any(part.gate for method in methods for part in METHODS[method].modifications(METHODS[method].defaults)):
             return 0.0
         return 5 * self.settings.finalist_seeds * min(EVIDENCE_EXAMPLES, self.sizes.select) * self._example(history)
@@ -110,4 +110,4 @@ class SeenCosts:
 
     def _example(self, history: History) -> float:
         """Evaluating an example with one trial."""
-        return self._planned(history).numbers["example_seconds"]
+        return self._planned(history).example_seconds

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pelt_automl.evidence.statistics import smallest_error
-from pelt_automl.records import Decision, Seeds, TrialEnded, What
-from pelt_automl.search.race import leaving, out_of_race
+from pelt_automl.records import Seeds, TrialEnded, What
+from pelt_automl.search.race import leaving
 
 LABELS = np.ones(100)
 SLOW = ("prompt",)
@@ -93,10 +93,6 @@ def test_the_decision_names_the_numbers_it_was_made_on():
 def test_a_method_that_has_left_leads_nobody_out():
     both = [*trials("lora", *[range(5)] * 3), *trials("head", *[range(40)] * 3)]
     assert leaving(both, LABELS, "accuracy", ("lora",), (), greater_is_better=True) == []
-
-
-def test_who_has_left_is_read_from_the_decisions():
-    assert out_of_race([Decision(What.LEFT_RACE, "head", "why"), Decision(What.PROMOTED, "lora-0001", "why")]) == {"head"}
 
 
 def test_equally_good_methods_rarely_part():

@@ -157,7 +157,7 @@ def test_outputs_that_are_not_finite_are_a_failure(world, tmp_path, monkeypatch)
         monkeypatch.setattr(fitted, "outputs", lambda examples: np.full((len(examples), 2), np.nan))
         monkeypatch.setattr(baseline_phase, "fit_baseline", lambda *_: fitted)
         fit_baselines(selection.context)
-        (trial,) = selection.context.record.of(TrialEnded)
+        (trial,) = selection.context.record.history.of_kind(TrialEnded)
     assert (trial.state, trial.cause, trial.select_score) == ("failed", "ValueError: outputs are not finite", None)
 
 
@@ -180,8 +180,8 @@ def test_a_limit_on_latency_is_measured_at_their_own_answers(world, tmp_path):
         context = selection.context
         context.settings = replace(context.settings, search=replace(context.settings.search, max_latency_ms=1e-6))
         fit_baselines(context)
-        assert not context.record.of(TrialEnded)
-        left_out = [decision for decision in context.record.of(Decision) if decision.what == What.METHOD_OVER]
+        assert not context.record.history.of_kind(TrialEnded)
+        left_out = [decision for decision in context.record.history.of_kind(Decision) if decision.what == What.METHOD_OVER]
     assert [decision.subject for decision in left_out] == list(ALL)
     assert all("over the 1e-06 of --max-latency-ms" in decision.why for decision in left_out)
 
@@ -300,7 +300,7 @@ def test_time_is_kept_for_the_seeds_that_they_still_lack_and_for_no_other(world,
         context = selection.context
         fit_baselines(context)
         monkeypatch.setattr(Context, "speed", Speed(step=0.1, example=0.0))  # fits alone
-        once = sum(trial.seconds for trial in context.record.of(TrialEnded))
+        once = sum(trial.seconds for trial in context.record.history.of_kind(TrialEnded))
         kept = [context.baseline_seconds()]
         for index in range(2):
             confirm_baselines(context, {index: finalist_seeds("question", index)})
@@ -316,8 +316,8 @@ def test_where_the_time_is_over_they_have_one_seed(world, tmp_path, monkeypatch)
         selection.context.clock = replace(selection.context.clock, limit=1e-3)
         selection.confirm()
         record = selection.context.record
-    assert [scored.trial for scored in record.of(FinalistScored)] == ["final-probe-0000-seed0"]
-    assert [d.subject for d in record.of(Decision) if d.what in LACK_OF_TIME] == ["seed 1"]
+    assert [scored.trial for scored in record.history.of_kind(FinalistScored)] == ["final-probe-0000-seed0"]
+    assert [d.subject for d in record.history.of_kind(Decision) if d.what in LACK_OF_TIME] == ["seed 1"]
 
 
 def test_where_every_training_fails_they_are_the_answer_and_the_failures_are_named(world, tmp_path, monkeypatch):

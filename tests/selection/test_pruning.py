@@ -39,7 +39,7 @@ class Selection:
 
     @property
     def pruned(self):
-        return self.record.of(UnionPruned)
+        return self.record.history.of_kind(UnionPruned)
 
 
 APL = {"adapter": 0.05, "lora": 0.03, "prefix": 0.004}
@@ -84,7 +84,7 @@ def test_two_unions_that_come_to_the_same_are_trained_once_and_not_beside_a_fina
     selection = Selection(monkeypatch, *events)
     prune(selection)
     assert selection.confirmed == [["unipelt-apl-0000-without-prefix"]]
-    assert [(d.subject, d.why) for d in selection.record.of(Decision)] == [
+    assert [(d.subject, d.why) for d in selection.record.history.of_kind(Decision)] == [
         ("unipelt-apl-0004-without-lora", "unipelt-ap-0000 is the same configuration"),
         ("unipelt-apl-0002-without-prefix", "unipelt-apl-0000-without-prefix is the same configuration"),
     ]

@@ -104,7 +104,7 @@ def test_a_trial_that_the_clock_cut_off_near_its_end_is_finished_and_others_are_
         real = Trainer.stream
         patch.setattr(Trainer, "stream", lambda self, source, *rest: (cut_off if source is search else real)(self, source, *rest))
         search.run()
-    ended = {trial.trial: trial for trial in context.record.of(TrialEnded)}
+    ended = {trial.trial: trial for trial in context.record.history.of_kind(TrialEnded)}
     assert (ended["head-0000"].state, ended["head-0000"].steps) == ("completed", context.plan.steps)
     assert (ended["lora-0000"].state, ended["lora-0000"].cause) == ("stopped", "time limit")
     assert ended["lora-0000"].steps == context.plan.steps // 4
@@ -131,7 +131,7 @@ def test_a_training_that_got_no_further_than_its_untouched_start_has_no_score(pr
 
     monkeypatch.setattr(Trainer, "stream", one_step)
     search.run()
-    (ended,) = context.record.of(TrialEnded)
+    (ended,) = context.record.history.of_kind(TrialEnded)
     assert (ended.state, ended.cause, ended.select_score) == ("stopped", "time limit", None)
     assert set(never_compared(context.record.events)) == {"head", "lora"}
     candidate = finalist_phase.Candidate.of(ended)
@@ -139,7 +139,7 @@ def test_a_training_that_got_no_further_than_its_untouched_start_has_no_score(pr
     training = finalist_phase._start(context, run)
     context.trainer("finalists", 1, reserve=0.0).train([training], 1)
     finalist_phase._end(context, run, training)
-    final = context.record.of(TrialEnded)[-1]
+    final = context.record.history.of_kind(TrialEnded)[-1]
     assert (final.state, final.cause) == ("failed", "time limit")
 
 

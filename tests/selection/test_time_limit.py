@@ -136,7 +136,7 @@ def test_the_search_leaves_the_finals_what_they_can_use_at_the_speed_seen_so_far
     planned = context.seconds_a_finalist_run
     selection.search()
     assert asked[0][:2] == (50.0, planned)
-    assert len(asked) == 1 + len(context.record.of(TrialEnded))
+    assert len(asked) == 1 + len(context.record.history.of_kind(TrialEnded))
     assert asked[-1][1] == context.seconds_a_finalist_run < planned, "a step takes less than the 50 ms that were said to be measured"
     search = search_phase._Search(context, ["lora", "head"])
     search.scored = {"head", "lora"}

@@ -4,7 +4,8 @@ import gzip
 
 import pytest
 
-from pelt_automl.log.events import DataDescribed, SchedulerCalled, SelectionStarted, from_json
+from pelt_automl.log.codec import from_json
+from pelt_automl.log.events import DataDescribed, SchedulerCalled, SelectionStarted
 from pelt_automl.log.history import History
 from pelt_automl.settings import SearchSettings
 from pelt_automl.timing.costs import SeenCosts, Sizes
