@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 
@@ -65,11 +66,14 @@ def kind_of(segment):
     return (ALONE, segment.trial) if segment.method == "full" else ("prompts",) if segment.method == "prompt" else ("others",)
 
 
+search_settings = cache(SearchSettings)
+
+
 def scheduler(*methods, known=4, refused=(), most=None, trials=6, race=False, plan=PLAN, costs=None, **settings):
     proposer = FakeProposer(known, frozenset(refused), most or {})
     extra = {name: settings.pop(name) for name in ("inherited", "source", "kind") if name in settings}
     return SearchScheduler(
-        methods, frozenset(methods) - {"full"}, trials, SearchSettings(race=race, **settings), plan, METRICS["accuracy"], LABELS,
+        methods, frozenset(methods) - {"full"}, trials, search_settings(race=race, **settings), plan, METRICS["accuracy"], LABELS,
         proposer, costs or FakeCosts(), extra.pop("kind", kind_of), **extra,
     )  # fmt: skip
 
