@@ -25,10 +25,11 @@ from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.records import Seeds
 from pelt_automl.tasks import METRICS
 from pelt_automl.training.features import FrozenFeatures
-from pelt_automl.training.loop import Given, Trainer
+from pelt_automl.training.packing import train
 from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.tokens import Tokens
-from pelt_automl.training.trials import TrialRun, begin
+from pelt_automl.training.trials import begin
+from pelt_automl.training.work import Work
 from studies.table_grid import DEFAULT, Configuration
 from studies.table_machine import commit, machine, versions
 from studies.table_training import SETTINGS
@@ -135,7 +136,7 @@ def measured(backbone: Backbone, configuration: Configuration, tokens: Tokens) -
     splits = (tokens, tokens[:EVALUATED])
     run = begin(configuration.method, modifications, rate, Seeds(0, 0, 0), splits, plan, regression=False)
     stepped, evaluated = list[float](), list[float]()
-    trainer = Trainer(
+    work = Work(
         backbone,
         plan,
         METRICS["accuracy"],
@@ -144,18 +145,12 @@ def measured(backbone: Backbone, configuration: Configuration, tokens: Tokens) -
         on_evaluation=lambda *_: evaluated.append(time.perf_counter()),
     )
     begun = time.perf_counter()
-    trainer.stream(_one(run), 1)
+    train(work, [run])
     ended = time.perf_counter()
     if run.progress.state != "completed":
         raise SelectionError(f"{configuration.method} can't be measured: {run.progress.cause or run.progress.state}")
     step = median(after - before for before, after in pairwise(stepped))
     return Measured(max(0.0, stepped[0] - begun - step) + ended - evaluated[0], step, evaluated[0] - stepped[-1])
-
-
-def _one(run: TrialRun) -> Given:
-    from collections import deque
-
-    return Given(deque([run]))
 
 
 def fitted(rounds: Mapping[int, Sequence[Measured]]) -> MethodCosts:

@@ -20,13 +20,14 @@ from pelt_automl.modifications import count_on
 from pelt_automl.records import Seeds
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS, Examples, TaskData
+from pelt_automl.training import packing
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.evaluation import Evaluation, LabelScale, Predictions, predictions_of
 from pelt_automl.training.failures import Failure
-from pelt_automl.training.loop import Trainer
 from pelt_automl.training.pack_training import predict_best
 from pelt_automl.training.tokens import Tokens
 from pelt_automl.training.trials import TrialRun, begin
+from pelt_automl.training.work import Work
 from studies.table_grid import Training
 from studies.trainings import TaskTrainings
 
@@ -56,29 +57,14 @@ class TableTrainings(TaskTrainings):
 
 @dataclass
 class _Watched:
-    """A source of one training, which looks on."""
+    """What the evaluations of one training say."""
 
-    run: TrialRun
     data: TaskData
-    given: bool = False
-    state_bytes: int | None = None
     steps: list[int] = field(default_factory=list)
     curve: dict[str, list[float]] = field(default_factory=dict)
     """By score, one value for each of `steps`."""
     predicted: dict[int, Predictions] = field(default_factory=dict)
     """On select, by step."""
-
-    def next(self, waiting: Sequence[TrialRun]) -> TrialRun | None:  # noqa: ARG002 the protocol's
-        """The one, once."""
-        run, self.given = (None if self.given else self.run), True
-        return run
-
-    def judge(self, run: TrialRun) -> None:
-        """At a rung it holds all that it would need to go on later."""
-        self.state_bytes = bytes_of(run.progress.continuation)
-
-    def ended(self, run: TrialRun) -> None:
-        """Nothing is left to do."""
 
     def evaluated(self, run: TrialRun, step: int, evaluation: Evaluation) -> None:
         """A point of the curve."""
@@ -116,12 +102,15 @@ def _trained(task: TableTrainings, training: Training) -> Record:
     rate = configuration.hyper_parameters[LEARNING_RATE]
     regression = data.kind == "regression"
     run = begin(configuration.method, modifications, rate, seeds, (train, select), plan, regression=regression, head=head)
-    watched = _Watched(run, data)
-    trainer = Trainer(backbone, plan, data.metric, data.outputs, on_evaluation=watched.evaluated)
+    watched, state_bytes = _Watched(data), None
+    work = Work(backbone, plan, data.metric, data.outputs, on_evaluation=watched.evaluated)
     processor, wall = time.process_time(), time.perf_counter()
-    trainer.stream(watched, 1)
+    for until in (*plan.rungs, plan.steps):
+        packing.train(work, [run], until)
+        if run.running:  # at a rung it holds all that it would need to go on later
+            state_bytes = bytes_of(run.progress.continuation)
     trained, wall = time.process_time(), time.perf_counter() - wall
-    report, cause = _reported(trainer, run, task.report)
+    report, cause = _reported(work, run, task.report)
     progress = run.progress
     losses = {point.step: point.train_loss for point in progress.curve}
     count = count_on(run.modifications, backbone, data.outputs)
@@ -132,7 +121,7 @@ def _trained(task: TableTrainings, training: Training) -> Record:
         "rungs": list(plan.rungs),
         "parameters": count.kept,
         "parameters_trained": count.kept + count.training_only,
-        "state_bytes": watched.state_bytes,
+        "state_bytes": state_bytes,
         "tokens_computed": progress.tokens_computed,
         "tokens_of_text": progress.tokens_of_text,
         "processor_seconds": trained - processor,
@@ -148,12 +137,12 @@ def _trained(task: TableTrainings, training: Training) -> Record:
     }
 
 
-def _reported(trainer: Trainer, run: TrialRun, tokens: Tokens) -> tuple[Predictions | None, str]:
+def _reported(work: Work, run: TrialRun, tokens: Tokens) -> tuple[Predictions | None, str]:
     """What the best checkpoint says of the report split, or why there is nothing."""
     if run.progress.state != "completed":
         return None, run.progress.cause or f"it is {run.progress.state}"
     try:
-        return predict_best(trainer, run, tokens), ""
+        return predict_best(work, run, tokens), ""
     except Exception as error:  # noqa: BLE001 as in the training
         return None, Failure.of(error).cause
 

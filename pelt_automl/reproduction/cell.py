@@ -1,7 +1,6 @@
 """Training one cell: all methods on a task's data of one size and one seed, as far as possible in one pack."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,10 +18,11 @@ from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.evaluation import is_constant
 from pelt_automl.training.failures import Failure
-from pelt_automl.training.loop import Trainer
 from pelt_automl.training.pack_training import predict_best
+from pelt_automl.training.packing import trained
 from pelt_automl.training.tokens import Tokens, drawn, tokenize
 from pelt_automl.training.trials import TrialRun, begin
+from pelt_automl.training.work import Work
 
 AT_ONCE = {"cpu": 8, "cuda": 16}
 """Trainings in a pack at most where the user doesn't say; a pack too large for the memory is halved."""
@@ -33,7 +33,7 @@ QUIET_SECONDS = 30.0
 
 @dataclass
 class CellTraining:
-    """A source of trainings: it gives those of a cell, and hands on what became of each as soon as it has ended."""
+    """Trains those of a cell, and hands on what became of each as soon as it has ended."""
 
     cell: Cell
     data: TaskData
@@ -42,7 +42,6 @@ class CellTraining:
     record: Callable[[FinishedRun], None]
     expired: Callable[[], bool]
     say: Callable[[str], None]
-    todo: deque[TrialRun] = field(default_factory=deque)
     methods: dict[str, PaperMethod] = field(default_factory=dict)
     recorded: int = 0
 
@@ -52,28 +51,21 @@ class CellTraining:
         select = select.at_most(self.protocol.select_most, self.cell.seed)
         plan = self.protocol.plan(len(train))
         seeds = Seeds(self.cell.seed, self.protocol.training_seed, self.protocol.training_seed)
+        runs = []
         for method in methods:
             self.methods[method.name] = method
             modifications = METHODS[method.method].modifications(method.hyper_parameters)
             rate = method.hyper_parameters[LEARNING_RATE]
             regression = self.data.kind == "regression"
-            self.todo.append(begin(method.name, modifications, rate, seeds, (train, select), plan, regression=regression))
+            runs.append(begin(method.name, modifications, rate, seeds, (train, select), plan, regression=regression))
         progress = _Progress(str(self.cell), len(methods) * plan.steps, self.say)
-        self.trainer = Trainer(self.backbone, plan, self.data.metric, self.data.outputs, self.expired, progress.on_step)
-        self.trainer.stream(self, self.protocol.training.pack_size or AT_ONCE.get(self.backbone.device.type, AT_ONCE["cuda"]))
+        self.work = Work(self.backbone, plan, self.data.metric, self.data.outputs, self.expired, progress.on_step)
+        for run in trained(self.work, runs, self.protocol.training.pack_size or AT_ONCE.get(self.backbone.device.type, AT_ONCE["cuda"])):
+            self._ended(run)
         return self.recorded
 
-    def next(self, waiting: Sequence[TrialRun]) -> TrialRun | None:  # noqa: ARG002 the protocol's
-        """In the order of the paper's tables."""
-        return self.todo.popleft() if self.todo else None
-
-    def judge(self, run: TrialRun) -> None:
-        """All are trained in full."""
-
-    def ended(self, run: TrialRun) -> None:
+    def _ended(self, run: TrialRun) -> None:
         """Score its best checkpoint on the report split, and hand on what became of it."""
-        if run.running:  # the time is up
-            return
         score, constant = None, False
         if run.progress.state == "completed":
             try:
@@ -89,7 +81,7 @@ class CellTraining:
         self.say(f"{self.cell}: {run.name}: {told} ({finished.steps} steps, {finished.seconds:.0f} s)")
 
     def _reported(self, run: TrialRun) -> tuple[float, bool]:
-        predictions = predict_best(self.trainer, run, self._report)
+        predictions = predict_best(self.work, run, self._report)
         return self.data.metric.value(predictions, self._report.labels), is_constant(predictions)
 
     @cached_property

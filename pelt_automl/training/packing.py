@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -187,16 +187,25 @@ class Packing:
                 fail(run, Failure.of(error))
 
 
-def train(work: Work, runs: Sequence[TrialRun], until: int) -> None:
-    """Train all of `runs` that are running to the step `until`, at once as far as they can share a pack."""
-    packing = Packing(work, max(1, len(runs)))
+def trained(work: Work, runs: Sequence[TrialRun], at_once: int, until: int | None = None) -> Iterator[TrialRun]:
+    """Train all of `runs` that are running to the step `until` (None: the last), and hand out each as soon as it has come there, or ended.
+
+    Those that the time cuts short aren't handed out: they are still running, where they are.
+    """
+    packing, last = Packing(work, max(1, at_once)), work.plan.steps if until is None else min(until, work.plan.steps)
     for run in runs:
-        if run.running and run.progress.step < until:
-            packing.add(run, min(until, work.plan.steps))
+        if run.running and run.progress.step < last:
+            packing.add(run, last)
     with kept_pages() if work.backbone.device.type == "cpu" else nullcontext():
         while packing.until and not work.expired():
-            packing.advance(work.expired)
+            yield from packing.advance(work.expired)
         packing.remove(list(packing.until))
+
+
+def train(work: Work, runs: Sequence[TrialRun], until: int | None = None) -> None:
+    """As `trained`, all that can share a pack at once, to the end."""
+    for _ in trained(work, runs, len(runs), until):
+        pass
 
 
 def fail(run: TrialRun, failure: Failure) -> None:
