@@ -168,6 +168,7 @@ def test_when_a_kind_is_used_up_the_one_that_waits_in_the_greatest_number_is_nex
     own.to_the_end()
     assert sizes == [2] * 12 + [2] * 12 + [1] * 12
     assert own.results()["full"].state == "completed"
+    assert own.packs.room().kind is None, "whoever comes next may have a place"
 
 
 def test_different_schedules_share_no_pack_and_equal_ones_do(laboratory):
@@ -275,6 +276,16 @@ def test_a_kill_in_a_step_costs_the_segment_and_changes_nothing(laboratory, step
     assert [(point.step, point.train_loss, point.select_score) for point in event.curve] == [
         (point.step, point.train_loss, point.select_score) for point in before.curve
     ]
+
+
+def test_a_kill_between_two_evaluations_loses_nothing_of_the_loss(laboratory):
+    own = laboratory(at_once=1)
+    own.release(segment("lora-0", 0, 5))
+    own.wait()
+    own = own.after_a_kill()
+    own.release(segment("lora-0", 5, 12))
+    (event,) = own.wait()
+    assert [point.train_loss for point in event.curve] == [point.train_loss for point in reference("lora-0").progress.curve]
 
 
 def test_kills_in_a_pack_change_nothing_beyond_rounding(laboratory):
@@ -419,9 +430,25 @@ def test_a_failure_after_a_segments_end_goes_back_to_it_and_tells_nothing_twice(
     own.to_the_end()
     assert failed == [["adapter-0", "adapter-1"]]
     assert sorted(of(own.history.of_kind(SegmentEnded))) == [("SegmentEnded", "adapter-0"), ("SegmentEnded", "adapter-1")]
-    for event in own.results().values():
+    for name, event in own.results().items():
         assert event.state == "completed"
         assert [point.step for point in event.curve] == [3, 6, 9, 12]
+        assert_close(own.weights[name], reference(name).progress.best_weights)
+
+
+def test_the_weights_of_one_that_fails_late_are_not_handed_out(laboratory, monkeypatch):
+    step = pack_training.PackTraining._one_step
+
+    def failing(pack):
+        if pack._step_of(0) == 7:
+            raise TypeError("made to fail")
+        step(pack)
+
+    monkeypatch.setattr(pack_training.PackTraining, "_one_step", failing)
+    own = laboratory()
+    own.release(segment("adapter-0"))
+    own.to_the_end()
+    assert (own.results()["adapter-0"].state, own.weights) == ("failed", {})
 
 
 def test_what_a_failed_pack_held_is_free_before_it_is_tried_again(laboratory, monkeypatch):
