@@ -68,20 +68,14 @@ def names(text: str) -> list[str]:
 # -------------------------------------------------------------------- the report
 
 
-@dataclass
 class Report:
-    """What a study hands over: tables for people, all of its data for programs."""
+    """What a study hands over: tables for people (rows by title), all ``data`` for programs, ``notes``, and what was ``left_out``."""
 
-    name: str
-    options: argparse.Namespace
-    tables: dict[str, list[Row]] = field(default_factory=dict)
-    """Rows by title; the columns of the first row come first."""
-    data: Row = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
-    """What wasn't measured, each with the reason."""
-    notes: list[str] = field(default_factory=list)
-    started: float = field(default_factory=time.monotonic)
-    load_before: float = field(default_factory=lambda: os.getloadavg()[0])
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
+        self.name, self.options, self.started, self.load_before = name, options, time.monotonic(), os.getloadavg()[0]
+        self.tables: dict[str, list[Row]] = {}
+        self.data: Row = {}
+        self.left_out, self.notes = list[str](), list[str]()
 
     def leave_out(self, what: str, why: object) -> None:
         """Say that something wasn't measured."""

@@ -54,14 +54,8 @@ class _Prefixed:
     def __init__(self, trial: Any, method: str) -> None:
         self._trial, self._method = trial, method
 
-    def suggest_float(self, name: str, low: float, high: float, **more: Any) -> Any:
-        return self._trial.suggest_float(f"{self._method}.{name}", low, high, **more)
-
-    def suggest_int(self, name: str, low: int, high: int, **more: Any) -> Any:
-        return self._trial.suggest_int(f"{self._method}.{name}", low, high, **more)
-
-    def suggest_categorical(self, name: str, choices: Any) -> Any:
-        return self._trial.suggest_categorical(f"{self._method}.{name}", choices)
+    def __getattr__(self, suggest: str) -> Any:
+        return lambda name, *arguments, **more: getattr(self._trial, suggest)(f"{self._method}.{name}", *arguments, **more)
 
 
 class PeerSearch:

@@ -13,7 +13,6 @@ import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,26 +72,17 @@ def best_of(searched: Row, finalists: int) -> list[Row]:
     return chosen
 
 
-@dataclass
 class Study:
     """What is to be measured of one data set, where it is kept, and how long it may take."""
 
-    data_set: DataSet
-    asked: argparse.Namespace
-    limit: TimeLimit
-    report: Report
-    longest: dict[str, float]
-    """Seconds of the longest process of each kind so far."""
-    options: Row = field(default_factory=dict)
-    key: Row = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Raises `PeltError` for a data set that no such selection can be made on."""
-        given = {name: getattr(self.asked, name) for name in ("k", "protocol", "model", "epochs", "seed", "head_start")}
-        self.options = dict(self.data_set.options) | {name: value for name, value in given.items() if value is not None}
+    def __init__(self, data_set: DataSet, asked: argparse.Namespace, limit: TimeLimit, report: Report, longest: dict[str, float]) -> None:
+        """`longest`: seconds of the longest process of each kind so far. Raises `PeltError` where no such selection can be made."""
+        self.data_set, self.asked, self.limit, self.report, self.longest = data_set, asked, limit, report, longest
+        given = {name: getattr(asked, name) for name in ("k", "protocol", "model", "epochs", "seed", "head_start")}
+        self.options = dict(data_set.options) | {name: value for name, value in given.items() if value is not None}
         # another program may draw other examples
         hashes = load_task(settings_of(self.options, TRUTH).task).hashes(TRUTH)
-        self.key, self.kept = {"options": self.options, "hashes": hashes}, Kept(self.asked.cache / self.data_set.name)
+        self.key, self.kept = {"options": self.options, "hashes": hashes}, Kept(asked.cache / data_set.name)
         self.searches: dict[str, Row] = {}
 
     def process(self, kind: str, what: str, expected: float, place: str, **arguments: Any) -> Any:

@@ -49,6 +49,7 @@ def backbone():
     return random_backbone(SHAPES["tiny"], 16, torch.device("cpu"), "fp32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", ["query-value", "all-linear"])
 def test_the_peers_lora_changes_the_maps_that_ours_does(targets, backbone):
     values = METHODS["lora"].defaults | {"rank": 4, "targets": targets}
@@ -56,6 +57,7 @@ def test_the_peers_lora_changes_the_maps_that_ours_does(targets, backbone):
     assert theirs == count_all(METHODS["lora"].modifications(values), backbone.shape, outputs=2).kept
 
 
+@pytest.mark.slow
 def test_the_peers_other_methods_train_as_many_weights_as_ours():
     # Width 16, feed-forward 24, 2 layers; the head 2 * 16 + 2 = 34.
     head, every = 34, trained(classifier())
@@ -65,6 +67,7 @@ def test_the_peers_other_methods_train_as_many_weights_as_ours():
     assert {*expected, "lora"} == {*BY_PEFT, *BY_FLAGS}
 
 
+@pytest.mark.slow
 def test_what_the_peer_trains_is_fp32_on_a_backbone_in_bf16():
     model = tuned(classifier().to(torch.bfloat16), "lora", METHODS["lora"].defaults)
     kinds = {(parameter.requires_grad, parameter.dtype) for parameter in model.parameters()}
