@@ -440,6 +440,17 @@ def export(
 
 
 @app.command()
+def optuna(selection: SelectionName) -> None:
+    """Write the search as an Optuna storage, for optuna-dashboard. It can be written again at any time."""
+    from pelt_automl.folders import RECORDS
+    from pelt_automl.search.mirror import MIRROR, mirror
+
+    folder = _folder(selection)
+    studies = mirror(folder / RECORDS, folder / MIRROR)
+    print(f"{len(studies)} studies: optuna-dashboard {folder / MIRROR}")
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Check this machine: versions, device, precision, memory, disk, servers and the Hub, each with a remedy. Ends with 1 for a problem."""
     from pelt_automl.doctor import as_text, checks, works

@@ -99,19 +99,23 @@ class _Told:
 
 
 def _told(history: History, method: str) -> list[_Told]:
-    told, released = list[_Told](), set[int]()
+    released, ended = dict[int, _Told](), list[_Told]()
+    told: list[_Told] = []
     for event in history.events:
         if not isinstance(event, Released | TrialEnded):
             continue
         trial = event.segment if isinstance(event, Released) else event
         if trial.method != method or trial.stage != "search":
             continue
-        if trial.number not in released:  # not its next segment, nor that it starts over
-            released.add(trial.number)
-            told.append(_Told(trial.number, trial.hyper_parameters))
         if isinstance(event, TrialEnded):
-            told.append(_Told(event.number, event.hyper_parameters, event.state, event.select_score, event.steps))
-    return told
+            ended.append(_Told(event.number, event.hyper_parameters, event.state, event.select_score, event.steps))
+            told.append(ended[-1])
+        elif trial.number not in released:  # not its next segment, nor that it starts over
+            released[trial.number] = _Told(trial.number, trial.hyper_parameters)
+            told.append(released[trial.number])
+    # records of 0.1.0 don't say when a trial was released
+    before = [_Told(what.number, what.hyper_parameters) for what in ended if what.number not in released]
+    return [*sorted(before, key=lambda what: what.number), *told]
 
 
 class _Study:
