@@ -4,9 +4,7 @@ import logging
 from pathlib import Path
 
 from flows.wording import first_sentence, in_a_flow
-from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation.wording import Unit
-from pelt_automl.records import (
+from pelt_automl.log.events import (
     DataDescribed,
     Decision,
     Event,
@@ -17,10 +15,13 @@ from pelt_automl.records import (
     TrialEnded,
     VerdictReached,
 )
+from pelt_automl.log.folder import PAGE
+from pelt_automl.methods import BASELINES
+from pelt_automl.recommendation.wording import Unit
 
 
 class LogDisplay:
-    """A `pelt_automl.records.Recorder` that writes to a logger."""
+    """A `pelt_automl.log.events.Recorder` that writes to a logger."""
 
     def __init__(self, logger: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> None:
         self._logger = logger
@@ -32,7 +33,7 @@ class LogDisplay:
 
     def publish(self, folder: Path) -> None:
         """Say where the report is."""
-        self._logger.info("Report: %s", folder / "report.html")
+        self._logger.info("Report: %s", folder / PAGE)
 
     def close(self) -> None:
         """Nothing is held back."""

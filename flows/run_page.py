@@ -12,8 +12,10 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
+from pelt_automl.log.codec import read
+from pelt_automl.log.events import Standing, VerdictReached, of_kind
+from pelt_automl.log.folder import RECORDS, REPORT
 from pelt_automl.recorders import sent_of
-from pelt_automl.records import Standing, VerdictReached, of_kind, read
 from pelt_automl.settings import SearchSettings, SelectionSettings, TaskSettings
 
 logger = logging.getLogger("pelt_automl.flows")
@@ -77,7 +79,7 @@ def tag_this_run(names: Sequence[str]) -> None:
 def leave_artifacts(folder: Path, task: str) -> None:
     """The report as Markdown, the leaderboard as a table, and links to its folder and to this selection in MLflow."""
     key = _key(task)
-    create_markdown_artifact((folder / "report.md").read_text(encoding="utf-8"), key=f"report-{key}", description=f"Selection for {task}")
+    create_markdown_artifact((folder / REPORT).read_text(encoding="utf-8"), key=f"report-{key}", description=f"Selection for {task}")
     if rows := leaderboard(folder):
         create_table_artifact(rows, key=f"leaderboard-{key}", description="Finalists, best report score first")
     leave_links(folder, key)
@@ -104,7 +106,7 @@ def _key(task: str) -> str:
 
 def leaderboard(folder: Path) -> list[dict[str, Any]]:
     """The verdict's finalists as table rows; empty where there is no verdict."""
-    verdicts = of_kind(read(folder / "records.jsonl"), VerdictReached)
+    verdicts = of_kind(read(folder / RECORDS), VerdictReached)
     return [_row(standing, verdicts[-1].report_metric) for standing in verdicts[-1].standings] if verdicts else []
 
 

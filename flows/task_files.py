@@ -11,7 +11,9 @@ import yaml
 from flows.flow_parameters import as_sent, checked_settings, data_roots, inside
 from pelt_automl.errors import PeltError, SettingsError, all_problems
 from pelt_automl.home import home
-from pelt_automl.records import SelectionStarted, read
+from pelt_automl.log.codec import read
+from pelt_automl.log.events import SelectionStarted
+from pelt_automl.log.folder import RECORDS
 from pelt_automl.selection import Asked, asked_of
 
 ENDINGS = (".yaml", ".yml")
@@ -102,7 +104,7 @@ def _due(path: Path, verdicts: list[dict[str, Any]]) -> Due:
 def _differences(asked: Asked, verdict: dict[str, Any]) -> str:
     """How the verdict's selection was another one, in words."""
     try:
-        started = next(event for event in read(Path(verdict["folder"]) / "records.jsonl") if isinstance(event, SelectionStarted))
+        started = next(event for event in read(Path(verdict["folder"]) / RECORDS) if isinstance(event, SelectionStarted))
     except (OSError, ValueError, TypeError, PeltError, StopIteration):  # its records are damaged or gone
         return "other settings, or another version of the program"
     return "; ".join(asked.differences(started.settings)) or "another version of the program, or other search spaces"

@@ -201,11 +201,12 @@ def _print_curve(curve: "KCurve") -> None:
 
 
 def _print_verdict(folder: Path) -> None:
+    from pelt_automl.log.codec import read
+    from pelt_automl.log.folder import RECORDS
     from pelt_automl.recommendation import verdict_text
     from pelt_automl.recorders import sent_of
-    from pelt_automl.records import read
 
-    print(verdict_text(list(read(folder / "records.jsonl"))))
+    print(verdict_text(list(read(folder / RECORDS))))
     print(f"\nReport:   {folder / 'report.html'}")
     print(
         f"Winner:   {folder / 'winner'}   (pelt_automl.load({str(folder)!r}), or: pelt-automl predict {folder} --input FILE --output FILE)"
@@ -332,9 +333,11 @@ def report(selection: SelectionName, verbose: Verbose = False) -> None:
 
 def _print_tracebacks(folder: Path) -> None:
     """Of every training in the folder that failed with an exception: of a curve, those of its selections."""
-    from pelt_automl.records import TrialEnded, of_kind, read
+    from pelt_automl.log.codec import read
+    from pelt_automl.log.events import TrialEnded, of_kind
+    from pelt_automl.log.folder import RECORDS
 
-    for path in sorted(folder.rglob("records.jsonl")):
+    for path in sorted(folder.rglob(RECORDS)):
         for trial in of_kind(read(path), TrialEnded):
             if trial.traceback:
                 print(f"{trial.trial} failed in {path.parent}\n{trial.traceback}")
@@ -346,7 +349,7 @@ def sync(selection: SelectionName) -> None:
 
     MLflow is $MLFLOW_TRACKING_URI, else a file in the program's home.
     """
-    from pelt_automl.folders import LOCK, RECORDS, exclusive
+    from pelt_automl.log.folder import LOCK, RECORDS, exclusive
     from pelt_automl.printable import printable_uri
     from pelt_automl.recorders import default_tracking_uri, send_folder
 

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation.wording import Unit
-from pelt_automl.records import (
+from pelt_automl.log.events import (
     CostMeasured,
     DataDescribed,
     Decision,
@@ -21,6 +19,8 @@ from pelt_automl.records import (
     TrialEnded,
     What,
 )
+from pelt_automl.methods import BASELINES
+from pelt_automl.recommendation.wording import Unit
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

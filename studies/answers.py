@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pelt_automl.log.events import Stage
+from pelt_automl.log.folder import RECORDS
 from studies.harness import Row
 
 PARTS = {"search": Stage.SEARCH, "finalists": Stage.FINALIST}
@@ -15,10 +16,11 @@ PARTS = {"search": Stage.SEARCH, "finalists": Stage.FINALIST}
 def ours(folder: str, options: Mapping[str, Any]) -> Row:
     """`pelt_automl.select` without baselines (the peer has none): its recommendation, what it tried, and its own bill."""
     import pelt_automl
-    from pelt_automl.records import Planned, SelectionEnded, SelectionStarted, TrialEnded, of_kind, read
+    from pelt_automl.log.codec import read
+    from pelt_automl.log.events import Planned, SelectionEnded, SelectionStarted, TrialEnded, of_kind
 
     found = pelt_automl.select(output=Path(folder), **{"baselines": "none"} | dict(options))
-    events = list(read(Path(folder) / "records.jsonl"))
+    events = list(read(Path(folder) / RECORDS))
     trials, planned = of_kind(events, TrialEnded), of_kind(events, Planned)
     (ended,) = of_kind(events, SelectionEnded)
     batch = of_kind(events, SelectionStarted)[-1].settings["training"]["batch_size"]

@@ -19,9 +19,9 @@ from pelt_automl.evidence.finalists import Finalist
 from pelt_automl.evidence.signed_rank import signed_rank
 from pelt_automl.evidence.simultaneous import simultaneous_intervals
 from pelt_automl.evidence.statistics import interval, paired_bootstrap, probability_best, share_best
+from pelt_automl.log.events import FinalistScored
 from pelt_automl.recommendation.another_seed import outlook
 from pelt_automl.recommendation.standings import Comparison
-from pelt_automl.records import FinalistScored
 from pelt_automl.tasks.metrics import METRICS
 from studies.harness import Report, Row, numbers, parser, say
 from studies.made_up_finals import Finals, World

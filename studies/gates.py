@@ -31,9 +31,10 @@ from pelt_automl.evidence.agreement import rank_agreement, top_agreement
 from pelt_automl.evidence.contributions import submodule_contributions
 from pelt_automl.evidence.gates import submodule_gates
 from pelt_automl.evidence.knockouts import submodule_losses
+from pelt_automl.log.codec import from_json, to_json
+from pelt_automl.log.events import Seeds, sign_of
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial
-from pelt_automl.records import Seeds, from_json, sign_of, to_json
 from pelt_automl.settings import TaskSettings, TrainingSettings
 from pelt_automl.tasks import TaskData, load_task
 from pelt_automl.tasks.files import read_table

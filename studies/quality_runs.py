@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pelt_automl.records import DataDescribed, Planned, SelectionEnded, Stage, TrialEnded, VerdictReached, of_kind, read
+from pelt_automl.log.codec import read
+from pelt_automl.log.events import DataDescribed, Planned, SelectionEnded, Stage, TrialEnded, VerdictReached, of_kind
+from pelt_automl.log.folder import RECORDS
 from studies.harness import Kept, Row
 from studies.table_machine import usable_cores
 
@@ -55,7 +57,7 @@ def search_in_full(folder: str, options: Mapping[str, Any], method: str, trials:
         selection.prepare()
         began = Began()
         selection.search()
-    events = list(read(Path(folder) / "records.jsonl"))
+    events = list(read(Path(folder) / RECORDS))
     ended, described = of_kind(events, TrialEnded), of_kind(events, DataDescribed)[-1]
     wall = sum(trial.seconds for trial in ended)
     found = [
@@ -100,7 +102,7 @@ def choose(folder: str, options: Mapping[str, Any], seed: int, finalists: bool) 
         else:
             selection.prepare()
             selection.search()
-    events = list(read(Path(folder) / "records.jsonl"))
+    events = list(read(Path(folder) / RECORDS))
     trials, planned = of_kind(events, TrialEnded), of_kind(events, Planned)[-1]
     standings, ended = [], of_kind(events, SelectionEnded)
     if finalists:
@@ -120,9 +122,9 @@ def choose(folder: str, options: Mapping[str, Any], seed: int, finalists: bool) 
 def train_on_truth(kept: str, key: Mapping[str, Any], options: Mapping[str, Any], wanted: Sequence[tuple[Row, int]]) -> int:
     """Train configurations (``method``, ``hyper_parameters``, ``steps``), each on one of the truth's seeds, and keep what came out."""
     from pelt_automl.backbones.loading import load_backbone
+    from pelt_automl.log.events import Seeds
     from pelt_automl.methods import LEARNING_RATE, METHODS
     from pelt_automl.modifications import needs_own_pack
-    from pelt_automl.records import Seeds
     from pelt_automl.tasks import load_task
     from pelt_automl.training.evaluation import predictions_of
     from studies.trainings import TaskTrainings, of_best_weights, run_of, train

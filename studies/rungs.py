@@ -17,6 +17,7 @@ import pandas as pd
 
 from pelt_automl.evidence.savings import rank_correlation
 from pelt_automl.log.events import sign_of
+from pelt_automl.log.folder import RECORDS
 from pelt_automl.methods import METHODS
 from pelt_automl.tasks.metrics import METRICS
 from studies.harness import ProcessError, Report, Row, add_selection_options, fresh_process, parser, say, selection_options
@@ -30,8 +31,9 @@ IN_FULL = {"promoted": 1.0, "patience": 1_000_000, "baselines": "none", "rungs":
 def searched(folder: str, options: Mapping[str, Any]) -> Row:
     """The program's search of each method alone: its completed trials with their curves; of one that can't be searched, the reason."""
     from pelt_automl.errors import PeltError
+    from pelt_automl.log.codec import read
+    from pelt_automl.log.events import DataDescribed, State, TrialEnded, of_kind
     from pelt_automl.options import settings_from
-    from pelt_automl.records import DataDescribed, State, TrialEnded, of_kind, read
     from pelt_automl.selection import Selection
 
     found: Row = {"trials": [], "failed": {}}
@@ -45,7 +47,7 @@ def searched(folder: str, options: Mapping[str, Any]) -> Row:
         except PeltError as error:
             found["failed"][method] = str(error)
             continue
-        events = list(read(own / "records.jsonl"))
+        events = list(read(own / RECORDS))
         found["metric"] = of_kind(events, DataDescribed)[-1].metric
         found["trials"] += [
             {"method": method, "trial": trial.trial, "is_default": trial.is_default, "final": trial.select_score, "steps": trial.steps,

@@ -18,12 +18,14 @@ from studies.harness import ProcessError, Report, Row, fresh_process, numbers, p
 def limited(folder: str, options: Mapping[str, Any]) -> Row:
     """One selection, and what its search saw."""
     import pelt_automl
+    from pelt_automl.log.codec import read
+    from pelt_automl.log.events import Stage, State, TrialEnded, of_kind, sign_of
+    from pelt_automl.log.folder import RECORDS
     from pelt_automl.recommendation.outcome import never_compared
     from pelt_automl.recommendation.wording import Unit
-    from pelt_automl.records import Stage, State, TrialEnded, of_kind, read, sign_of
 
     found = pelt_automl.select(output=Path(folder), **options)
-    events = list(read(Path(folder) / "records.jsonl"))
+    events = list(read(Path(folder) / RECORDS))
     unit, sign = Unit(found.report_metric), sign_of(found.greater_is_better)
     searched = [trial for trial in of_kind(events, TrialEnded) if trial.stage == Stage.SEARCH and trial.state != State.FAILED]
     trials = [trial for trial in searched if trial.select_score is not None]

@@ -27,9 +27,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from pelt_automl.backbones.architectures import architecture_of
 from pelt_automl.backbones.loading import Backbone, Precision, compute_dtype, wrap
 from pelt_automl.design_space import Site
+from pelt_automl.log.events import Seeds
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial
-from pelt_automl.records import Seeds
 from pelt_automl.tasks import METRICS
 from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.memory import give_back, peak_of

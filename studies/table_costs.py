@@ -21,8 +21,8 @@ from pelt_automl.baselines import HeadStarts
 from pelt_automl.durable import write_text
 from pelt_automl.errors import PeltError, SelectionError
 from pelt_automl.log.codec import checked
+from pelt_automl.log.events import Seeds
 from pelt_automl.methods import LEARNING_RATE, METHODS
-from pelt_automl.records import Seeds
 from pelt_automl.tasks import METRICS
 from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.packing import train

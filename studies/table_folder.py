@@ -12,8 +12,8 @@ from typing import Any
 
 from pelt_automl.durable import write_text
 from pelt_automl.errors import SelectionError, SettingsError
-from pelt_automl.folders import exclusive
 from pelt_automl.home import home
+from pelt_automl.log.folder import exclusive
 
 TRAININGS, LOCKS = "trainings", "locks"
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import Encoder, fit_baseline
+from pelt_automl.log.events import Seeds
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.modifications import count_on
-from pelt_automl.records import Seeds
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS, Examples, TaskData
 from pelt_automl.training import packing

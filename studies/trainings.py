@@ -9,8 +9,8 @@ from torch import Tensor
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import HeadStarts
 from pelt_automl.design_space import Modification
+from pelt_automl.log.events import Seeds
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
-from pelt_automl.records import Seeds
 from pelt_automl.settings import PAPER_LENGTH, SearchSettings, TrainingSettings
 from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.training import packing

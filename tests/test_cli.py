@@ -15,7 +15,7 @@ import pelt_automl
 from pelt_automl import cli
 from pelt_automl.backbones import ARCHITECTURES
 from pelt_automl.errors import SelectionError
-from pelt_automl.folders import LOCK, exclusive
+from pelt_automl.log.folder import LOCK, exclusive
 from pelt_automl.methods import METHODS, standard
 from pelt_automl.modifications import pack
 from tests.tiny_world import CLASSES

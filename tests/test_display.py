@@ -2,7 +2,7 @@
 
 from flows.run_display import describe
 from pelt_automl.display import TerminalDisplay
-from pelt_automl.records import CostMeasured, DataDescribed
+from pelt_automl.log.events import CostMeasured, DataDescribed
 
 DATA = DataDescribed(
     "mails", "classification", "f1", True, ["ok", "fraud"], 16, "strict", {"train": 11, "select": 5}, {},

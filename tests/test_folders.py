@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from pelt_automl import folders
 from pelt_automl.errors import SelectionError
-from pelt_automl.folders import MARKER, check_output, clear_work_folder, exclusive, held_by, make_output, make_work_folder
+from pelt_automl.log import folder as folders
+from pelt_automl.log.folder import MARKER, check_output, clear_work_folder, exclusive, held_by, make_output, make_work_folder
 
 STARTED = json.dumps({"event": "SelectionStarted", "selection": "x"}) + "\n"
 EVERY_KIND = pytest.mark.parametrize("kind", ["selection", "curve", "reproduction"])

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from pelt_automl.records import Event, Progress, read
+from pelt_automl.log.codec import read
+from pelt_automl.log.events import Event, Progress
 from pelt_automl.settings import SearchSettings
 from tests.tiny import VOCABULARY, tiny_model
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pelt_automl.errors import BackboneError, all_problems
+from pelt_automl.log.folder import RECORDS
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 
@@ -42,7 +43,7 @@ def _without_config(folder: Path) -> str:
         return f"the folder {folder} is empty; {_SAVED}"
     if (folder / "adapter_config.json").is_file():
         return f"the folder {folder} holds a peft adapter, not a model; give the model that it was trained on"
-    if (folder / "pelt_config.json").is_file() or (folder / "records.jsonl").is_file():
+    if (folder / "pelt_config.json").is_file() or (folder / RECORDS).is_file():
         return f"the folder {folder} holds what pelt-automl has trained, not a pretrained model; give the model that it was trained on"
     below = sorted(path.parent for path in folder.glob("*/config.json"))
     near = f" (there is one in {below[0]})" if below else ""

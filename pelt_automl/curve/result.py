@@ -21,14 +21,8 @@ from pelt_automl.curve.answer import (
 from pelt_automl.curve.settings import in_words
 from pelt_automl.errors import SelectionError
 from pelt_automl.evidence.finalists import finalists, report_labels
-from pelt_automl.log.codec import checked
-from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation.decision import compare
-from pelt_automl.recommendation.schema import RECORDS, Recommendation, recommendation_from
-from pelt_automl.recommendation.standings import Comparison, Difference
-from pelt_automl.recommendation.without_us import fixed_defaults
-from pelt_automl.recommendation.wording import Unit, name_of
-from pelt_automl.records import (
+from pelt_automl.log.codec import checked, read
+from pelt_automl.log.events import (
     DataDescribed,
     Event,
     Outcome,
@@ -39,8 +33,14 @@ from pelt_automl.records import (
     TrialEnded,
     VerdictReached,
     of_kind,
-    read,
 )
+from pelt_automl.log.folder import RECORDS
+from pelt_automl.methods import BASELINES
+from pelt_automl.recommendation.decision import compare
+from pelt_automl.recommendation.schema import Recommendation, recommendation_from
+from pelt_automl.recommendation.standings import Comparison, Difference
+from pelt_automl.recommendation.without_us import fixed_defaults
+from pelt_automl.recommendation.wording import Unit, name_of
 
 SCHEMA_VERSION = 1
 FILE = "k-curve.json"

@@ -15,9 +15,9 @@ from pelt_automl.curve.settings import CurveSettings, curve_settings, in_words
 from pelt_automl.curve.time_shares import expected_cost, next_share
 from pelt_automl.curve.warm_start import best_configurations
 from pelt_automl.errors import NoTrialCompletedError
-from pelt_automl.folders import check_output
 from pelt_automl.home import expanded, home
-from pelt_automl.records import Recorder, SelectionEnded, SelectionStarted, of_kind
+from pelt_automl.log.events import Recorder, SelectionEnded, SelectionStarted, of_kind
+from pelt_automl.log.folder import check_output
 from pelt_automl.search.budget import Clock, seconds_used
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.selection.environment import key_of

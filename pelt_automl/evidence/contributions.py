@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pelt_automl.evidence.gates import deviation, mean
-from pelt_automl.records import ContributionMeasured, Event, of_kind
+from pelt_automl.log.events import ContributionMeasured, Event, of_kind
 
 
 @dataclass(frozen=True)

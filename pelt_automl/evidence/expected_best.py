@@ -13,8 +13,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pelt_automl.log.events import Stage, State, TrialEnded
 from pelt_automl.methods import BASELINES
-from pelt_automl.records import Stage, State, TrialEnded
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from pelt_automl.errors import SelectionError, all_problems
 from pelt_automl.evidence.gates import mean
+from pelt_automl.log.events import Event, FinalistScored, ReportOpened, TrialEnded, of_kind
 from pelt_automl.methods.baselines import BASELINES
-from pelt_automl.records import Event, FinalistScored, ReportOpened, TrialEnded, of_kind
 
 
 @dataclass(frozen=True)

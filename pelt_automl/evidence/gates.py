@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pelt_automl.records import Event, GateMeasured, of_kind
+from pelt_automl.log.events import Event, GateMeasured, of_kind
 
 
 def mean(values: Sequence[float]) -> float:

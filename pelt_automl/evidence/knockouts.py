@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pelt_automl.evidence.gates import deviation, mean
-from pelt_automl.records import Event, KnockedOut, of_kind, sign_of
+from pelt_automl.log.events import Event, KnockedOut, of_kind, sign_of
 
 
 @dataclass(frozen=True)

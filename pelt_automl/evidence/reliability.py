@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pelt_automl.evidence.finalists import report_labels, scored_runs
-from pelt_automl.records import Because, Event, FinalistScored, State, TrialEnded, of_kind
+from pelt_automl.log.events import Because, Event, FinalistScored, State, TrialEnded, of_kind
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pelt_automl.log.events import Because, CurvePoint, DataDescribed, Event, Planned, SelectionStarted, Stage, State, TrialEnded, of_kind
 from pelt_automl.methods import BASELINES
-from pelt_automl.records import Because, CurvePoint, DataDescribed, Event, Planned, SelectionStarted, Stage, State, TrialEnded, of_kind
 from pelt_automl.tasks.metrics import METRICS
 
 FEWEST = 3

@@ -13,7 +13,7 @@ from pelt_automl.evidence.agreement import rank_agreement
 from pelt_automl.evidence.contributions import SubmoduleContribution, submodule_contributions
 from pelt_automl.evidence.gates import SubmoduleGate, submodule_gates
 from pelt_automl.evidence.knockouts import SubmoduleLoss, submodule_losses
-from pelt_automl.records import Event, Standing, sign_of
+from pelt_automl.log.events import Event, Standing, sign_of
 
 MOVED = 0.05
 """A submodule whose gates drifted less than this from their start says nothing."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pelt_automl.evidence.contributions import submodule_contributions
 from pelt_automl.evidence.gates import LayerGate, layer_gates
-from pelt_automl.records import ContributionMeasured, Event, GateMeasured, KnockedOut
+from pelt_automl.log.events import ContributionMeasured, Event, GateMeasured, KnockedOut
 
 
 @dataclass(frozen=True)

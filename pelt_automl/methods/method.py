@@ -8,8 +8,8 @@ from typing import Any
 
 from pelt_automl.design_space import Modification
 from pelt_automl.errors import SettingsError, all_problems
+from pelt_automl.log.events import HyperParameters
 from pelt_automl.methods.values import wrong_value
-from pelt_automl.records import HyperParameters
 
 LEARNING_RATE = "learning_rate"
 """The one hyper-parameter that every method has and that no Modification carries."""

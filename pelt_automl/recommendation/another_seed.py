@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pelt_automl.log.events import Decision, What
 from pelt_automl.recommendation.standings import Comparison
-from pelt_automl.records import Decision, What
 
 CERTAIN = 0.95
 """Probability of being the best from which on the question is decided."""

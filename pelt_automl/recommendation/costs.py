@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from pelt_automl.records import CostMeasured, Event, Standing, of_kind
+from pelt_automl.log.events import CostMeasured, Event, Standing, of_kind
 
 NOT_MEASURED = "Latencies were not measured for all of the tied, so that the number of trainable parameters decided in their place."
 

@@ -8,6 +8,19 @@ from pelt_automl.errors import NoTrialCompletedError, SelectionError
 from pelt_automl.evidence.finalists import Finalist, finalists, report_labels
 from pelt_automl.evidence.points import point
 from pelt_automl.evidence.reliability import reliability
+from pelt_automl.log.events import (
+    DataDescribed,
+    Decision,
+    Event,
+    Outcome,
+    Standing,
+    State,
+    TrialEnded,
+    UnionPruned,
+    VerdictReached,
+    of_kind,
+    sign_of,
+)
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.another_seed import Outlook, out_of_finals, outlook
 from pelt_automl.recommendation.costs import NOT_MEASURED, cheapest, possible_preference, with_costs
@@ -25,19 +38,6 @@ from pelt_automl.recommendation.standings import Comparison
 from pelt_automl.recommendation.statement import fallback_statement, statement
 from pelt_automl.recommendation.warnings import all_warnings, longer_texts
 from pelt_automl.recommendation.without_us import against
-from pelt_automl.records import (
-    DataDescribed,
-    Decision,
-    Event,
-    Outcome,
-    Standing,
-    State,
-    TrialEnded,
-    UnionPruned,
-    VerdictReached,
-    of_kind,
-    sign_of,
-)
 
 
 def decide(events: Sequence[Event], equivalence: float, prefer: str) -> VerdictReached:

@@ -9,10 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation.standings import Comparison, Difference
-from pelt_automl.recommendation.wording import Unit, duration, listed
-from pelt_automl.records import (
+from pelt_automl.log.events import (
     DataDescribed,
     Decision,
     Event,
@@ -26,6 +23,9 @@ from pelt_automl.records import (
     What,
     of_kind,
 )
+from pelt_automl.methods import BASELINES
+from pelt_automl.recommendation.standings import Comparison, Difference
+from pelt_automl.recommendation.wording import Unit, duration, listed
 from pelt_automl.tasks.metrics import METRICS
 
 ROUND_SECONDS = 30

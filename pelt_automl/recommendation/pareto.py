@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pelt_automl.log.events import Standing
 from pelt_automl.recommendation.costs import as_counted
 from pelt_automl.recommendation.wording import Unit, listed, name_of
-from pelt_automl.records import Standing
 
 
 def with_front(standings: Sequence[Standing]) -> list[Standing]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pelt_automl.evidence.unions import PlaceRow
+from pelt_automl.log.events import Stage, Standing, State, TrialEnded
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.svg import BLUE, GRAY, ORANGE, STYLE, as_svg, new_figure
 from pelt_automl.recommendation.wording import Unit, name_of
-from pelt_automl.records import Stage, Standing, State, TrialEnded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

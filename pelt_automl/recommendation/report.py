@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pelt_automl.durable import write_text
+from pelt_automl.log.codec import read
+from pelt_automl.log.events import Standing
+from pelt_automl.log.folder import PAGE, RECOMMENDATION, REPORT
 from pelt_automl.recommendation import wording
 from pelt_automl.recommendation.expected_best_plot import expected_best_plot
 from pelt_automl.recommendation.plots import front_plot, learning_curves, submodule_heat_map
-from pelt_automl.recommendation.schema import FILE
 from pelt_automl.recommendation.summary import Summary, records_of, summarize
-from pelt_automl.records import Standing, read
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -31,10 +32,10 @@ def write_report(folder: Path) -> list[Path]:
     summary = summarize(list(read(records_of(folder))), folder)
     plots = draw(summary)
     texts = {
-        FILE: summary.recommendation.to_json(),
+        RECOMMENDATION: summary.recommendation.to_json(),
         **{f"plots/{name}.svg": svg.replace("currentColor", PLOT_INK) for name, svg in plots.items()},
-        "report.md": markdown(summary, plots),
-        "report.html": html(summary, plots),
+        REPORT: markdown(summary, plots),
+        PAGE: html(summary, plots),
     }
     return [write_text(folder / name, text) for name, text in texts.items()]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from pelt_automl.errors import SelectionError, all_problems
 from pelt_automl.log.codec import checked
-from pelt_automl.log.events import Against
-from pelt_automl.records import (
+from pelt_automl.log.events import (
+    Against,
     DataDescribed,
     Event,
     Outcome,
@@ -21,13 +21,9 @@ from pelt_automl.records import (
     VerdictReached,
     of_kind,
 )
+from pelt_automl.log.folder import RECOMMENDATION, RECORDS, WINNER
 
 SCHEMA_VERSION = 1
-FILE = "recommendation.json"
-RECORDS = "records.jsonl"
-WINNER = "winner"
-"""Folder of the trained weights, inside the selection's folder."""
-
 
 LATER = ("folder", "against", "outcome", "so_far", "question", "effort", "positive_class")
 """Fields that aren't in the file, or weren't in those of the first version."""
@@ -102,13 +98,13 @@ class Recommendation:
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise SelectionError(f"{folder / FILE} isn't JSON ({error}); rebuild it with: pelt-automl report {folder}") from error
+            raise SelectionError(f"{folder / RECOMMENDATION} isn't JSON ({error}); rebuild it with: pelt-automl report {folder}") from error
         if problems := _problems(data):
-            raise SelectionError(all_problems(f"{folder / FILE}", problems))
+            raise SelectionError(all_problems(f"{folder / RECOMMENDATION}", problems))
         try:
             return checked(cls, data | {"folder": folder.absolute()})
         except ValueError as error:
-            raise SelectionError(f"{folder / FILE} is damaged ({error}); rebuild it with: pelt-automl report {folder}") from error
+            raise SelectionError(f"{folder / RECOMMENDATION} is damaged ({error}); rebuild it with: pelt-automl report {folder}") from error
 
 
 def _problems(data: Any) -> list[str]:
@@ -179,7 +175,7 @@ def load_recommendation(folder: Path) -> Recommendation:
 
     Raises `SelectionError` when `folder` isn't a selection's folder, or the selection isn't finished.
     """
-    path = folder / FILE
+    path = folder / RECOMMENDATION
     if path.is_file():
         try:
             text = path.read_text(encoding="utf-8")
@@ -188,6 +184,6 @@ def load_recommendation(folder: Path) -> Recommendation:
         return Recommendation.from_json(text, folder)
     if (folder / RECORDS).is_file():
         raise SelectionError(f"the selection in {folder} isn't finished; run the same command again to take it up where it stands")
-    if inside := sorted(str(found.parent) for found in folder.glob(f"*/{FILE}")):
+    if inside := sorted(str(found.parent) for found in folder.glob(f"*/{RECOMMENDATION}")):
         raise SelectionError(f"{folder} holds several selections, as a curve over K does; name one of them: {', '.join(inside)}")
-    raise SelectionError(f"{folder} isn't a selection: a folder with {FILE} is expected, as `pelt-automl select` writes it")
+    raise SelectionError(f"{folder} isn't a selection: a folder with {RECOMMENDATION} is expected, as `pelt-automl select` writes it")

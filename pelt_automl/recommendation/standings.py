@@ -10,8 +10,8 @@ from pelt_automl.evidence.finalists import Finalist
 from pelt_automl.evidence.gates import mean
 from pelt_automl.evidence.simultaneous import simultaneous_intervals
 from pelt_automl.evidence.statistics import SharedSeeds, interval, paired_bootstrap, probability_best, shared_seeds
+from pelt_automl.log.events import Standing, sign_of
 from pelt_automl.recommendation.wording import Unit
-from pelt_automl.records import Standing, sign_of
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.metrics import Floats
 

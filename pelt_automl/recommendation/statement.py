@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from pelt_automl.log.events import Against
+from pelt_automl.log.events import Against, DataDescribed, Outcome, Standing, TrialEnded, UnionPruned, sign_of
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.costs import COST_OF
 from pelt_automl.recommendation.wording import Unit, counted, display_name, in_short, listed, name_of, percent
-from pelt_automl.records import DataDescribed, Outcome, Standing, TrialEnded, UnionPruned, sign_of
 
 NO_EVIDENCE = "no evidence for a difference"
 COSTS = {"params": "fewest trainable parameters", "latency": "lowest latency", "time": "shortest training", "score": "best mean"}

@@ -11,11 +11,7 @@ from pelt_automl.evidence.expected_best import ExpectedBest, budgets, expected_b
 from pelt_automl.evidence.savings import Savings, savings
 from pelt_automl.evidence.strength import GateEvidence, gate_evidence
 from pelt_automl.evidence.unions import PlaceRow, place_rows, union_candidates
-from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation.pareto import front_in_words
-from pelt_automl.recommendation.schema import Recommendation, recommendation_from
-from pelt_automl.recommendation.wording import NOTHING, Unit, candidate_names, chance, display_name
-from pelt_automl.records import (
+from pelt_automl.log.events import (
     CostMeasured,
     DataDescribed,
     Decision,
@@ -32,6 +28,11 @@ from pelt_automl.records import (
     of_kind,
     sign_of,
 )
+from pelt_automl.log.folder import RECORDS
+from pelt_automl.methods import BASELINES
+from pelt_automl.recommendation.pareto import front_in_words
+from pelt_automl.recommendation.schema import Recommendation, recommendation_from
+from pelt_automl.recommendation.wording import NOTHING, Unit, candidate_names, chance, display_name
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ def _method_summary(method: str, trials: Sequence[TrialEnded], greater_is_better
 
 def records_of(folder: Path) -> Path:
     """The selection's records file. Raises `SelectionError` when there is none."""
-    path = folder / "records.jsonl"
+    path = folder / RECORDS
     if not path.is_file():
-        raise SelectionError(f"{folder} isn't a selection: a folder with records.jsonl is expected, as `pelt-automl select` writes it")
+        raise SelectionError(f"{folder} isn't a selection: a folder with {RECORDS} is expected, as `pelt-automl select` writes it")
     return path

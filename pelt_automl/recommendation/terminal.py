@@ -4,10 +4,10 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from pelt_automl.log.events import Event, Stage, Standing
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.summary import Summary, summarize
 from pelt_automl.recommendation.wording import chance, counted, duration, listed, milliseconds, name_of, percent
-from pelt_automl.records import Event, Stage, Standing
 
 WIDTH = 100
 LINES = 30

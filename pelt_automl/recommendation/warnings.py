@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 from pelt_automl.evidence.finalists import report_labels, scored_runs
 from pelt_automl.evidence.statistics import SharedSeeds
-from pelt_automl.recommendation.another_seed import out_of_finals
-from pelt_automl.recommendation.wording import candidate_names, counted, listed, percent
-from pelt_automl.records import (
+from pelt_automl.log.events import (
     DataDescribed,
     Decision,
     Event,
@@ -22,6 +20,8 @@ from pelt_automl.records import (
     What,
     of_kind,
 )
+from pelt_automl.recommendation.another_seed import out_of_finals
+from pelt_automl.recommendation.wording import candidate_names, counted, listed, percent
 
 OFTEN_CUT = 0.05
 """Share of a split's texts above which cutting them is worth a warning."""

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pelt_automl.evidence.signed_rank import FEWEST, signed_rank
-from pelt_automl.log.events import Against
+from pelt_automl.log.events import Against, Standing
 from pelt_automl.methods import FIXED_DEFAULTS
 from pelt_automl.recommendation.standings import Comparison
-from pelt_automl.records import Standing
 
 
 def fixed_defaults(standings: Sequence[Standing]) -> list[Standing]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pelt_automl.log.events import Outcome, Standing, TrialEnded
 from pelt_automl.methods import BASELINES
-from pelt_automl.records import Outcome, Standing, TrialEnded
 from pelt_automl.tasks.labels import shortened
 from pelt_automl.tasks.metrics import METRICS
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pelt_automl.recorders.jsonl import JsonlRecorder
+from pelt_automl.log.events import Recorder
+from pelt_automl.log.folder import RECORDS, JsonlRecorder
 from pelt_automl.recorders.mlflow_server import default_tracking_uri
 from pelt_automl.recorders.sending import MlflowRecorder, Sent, is_sent, send_folder, sent_of
-from pelt_automl.records import Recorder
 
 RECORDERS: dict[str, Callable[[Path], Recorder]] = {
-    "jsonl": lambda folder: JsonlRecorder(folder / "records.jsonl"),
+    "jsonl": lambda folder: JsonlRecorder(folder / RECORDS),
     "mlflow": lambda _folder: MlflowRecorder(),
 }
 """By name, what makes the recorder of a selection with this output folder. ``jsonl`` may raise; the others report and go on."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pelt_automl.errors import SelectionError
+from pelt_automl.log.folder import PAGE, RECOMMENDATION, RECORDS, REPORT, WINNER
 from pelt_automl.recorders.champion import Claim, Ruling, claim_from, rule
 from pelt_automl.recorders.mlflow_server import slug
 from pelt_automl.recorders.run_tree import RunTree
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
 
-FILES = ("report.md", "report.html", "recommendation.json", "records.jsonl")
-WINNER, CONFIG = "winner", "pelt_config.json"
+FILES = (REPORT, PAGE, RECOMMENDATION, RECORDS)
+CONFIG = "pelt_config.json"
 MODEL = "model"
 """The model's folder among the run's artifacts."""
 MODEL_CODE = Path(__file__).parents[1] / "served.py"

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pelt_automl.folders import RECORDS
-from pelt_automl.recorders.mlflow_registry import FILES_SENT, WINNER, Registered, files_digest, register_winner, upload_files
+from pelt_automl.log.codec import read
+from pelt_automl.log.folder import RECORDS, WINNER
+from pelt_automl.recorders.mlflow_registry import FILES_SENT, Registered, files_digest, register_winner, upload_files
 from pelt_automl.recorders.mlflow_runs import Runs
 from pelt_automl.recorders.mlflow_server import artifact_location, make_client
 from pelt_automl.recorders.run_tree import run_tree
-from pelt_automl.records import read
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.printable import without_secrets
-from pelt_automl.records import (
+from pelt_automl.log.events import (
     ContributionMeasured,
     CostMeasured,
     DataDescribed,
@@ -26,6 +25,7 @@ from pelt_automl.records import (
     VerdictReached,
     of_kind,
 )
+from pelt_automl.printable import without_secrets
 
 STATUS = {"completed": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
 """MLflow's status of a trial's run; the tag ``state`` tells completed from stopped."""

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from pelt_automl.durable import write_text
+from pelt_automl.log.events import Event
 from pelt_automl.printable import printable_uri, without_secrets
 from pelt_automl.recorders.mlflow_server import default_tracking_uri, sqlite_file
-from pelt_automl.records import Event
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import pelt_automl
 from pelt_automl.backbones.loading import Backbone
+from pelt_automl.log.events import Seeds
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.modifications import count_on
-from pelt_automl.records import Seeds
 from pelt_automl.reproduction.folder import FinishedRun
 from pelt_automl.reproduction.protocol import Cell, PaperMethod, Protocol
 from pelt_automl.selection.field import longest_text

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from pelt_automl.durable import creating, write_text
 from pelt_automl.errors import SelectionError
-from pelt_automl.folders import PROTOCOL, check_output, exclusive
-from pelt_automl.recorders import JsonlRecorder
-from pelt_automl.records import CurvePoint, Event, of_kind, read
+from pelt_automl.log.codec import read
+from pelt_automl.log.events import CurvePoint, Event, of_kind
+from pelt_automl.log.folder import PROTOCOL, JsonlRecorder, check_output, exclusive
 from pelt_automl.reproduction.protocol import Cell, K, Protocol
 
 

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pelt_automl.errors import SettingsError, all_problems
+from pelt_automl.log.events import HyperParameters
 from pelt_automl.methods import METHODS
 from pelt_automl.options import did_you_mean, read_options
-from pelt_automl.records import HyperParameters
 from pelt_automl.settings import PAPER_TRAINING, ProtocolSettings, Rule, TrainingSettings, knobs_of
 from pelt_automl.training.schedule import TrainingPlan, wanted_steps
 

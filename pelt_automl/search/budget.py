@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pelt_automl.records import Event, SelectionStarted
+from pelt_automl.log.events import Event, SelectionStarted
 from pelt_automl.search.promotion import expected_share
 from pelt_automl.settings import SearchSettings, TrainingSettings
 from pelt_automl.training.schedule import even_steps, make_plan

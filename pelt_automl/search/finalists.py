@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from pelt_automl.log.events import Decision, Stage, State, TrialEnded, What, sign_of
 from pelt_automl.methods import FIXED_DEFAULTS
-from pelt_automl.records import Decision, Stage, State, TrialEnded, What, sign_of
 
 FAR_POINTS = 5.0
 """Points on select by which a default has to be behind the leader to have no place of its own where the time is short.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pelt_automl.evidence.points import point
 from pelt_automl.evidence.statistics import paired_bootstrap, smallest_error
-from pelt_automl.records import Decision, Stage, State, TrialEnded, What, sign_of
+from pelt_automl.log.events import Decision, Stage, State, TrialEnded, What, sign_of
 
 STANDARD_ERRORS = 2.33
 """Of a difference in select score, by which a method has to be behind: one-sided 1 %."""

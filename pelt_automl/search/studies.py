@@ -15,7 +15,7 @@ from optuna.storages.journal._file import BaseJournalFileLock  # the base class 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pelt_automl.errors import SearchSpaceError, SelectionError
-from pelt_automl.records import HyperParameters
+from pelt_automl.log.events import HyperParameters
 from pelt_automl.search.proposer import Asked
 from pelt_automl.search.samplers import sampler as make_sampler
 from pelt_automl.search.spaces import SearchSpace

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pelt_automl.baselines import Fitted, fit_baseline, load_fitted
+from pelt_automl.log.events import CurvePoint, Decision, FinalistScored, Phase, Seeds, Stage, State, TrialEnded, What
 from pelt_automl.methods import BASELINES
-from pelt_automl.records import CurvePoint, Decision, FinalistScored, Phase, Seeds, Stage, State, TrialEnded, What
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.costs import LIMIT_PASSES, baseline_passes
 from pelt_automl.selection.field import too_many

@@ -10,10 +10,7 @@ from typing import Any, TypeVar
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import Encoder, HeadStarts, probed_at_most
 from pelt_automl.design_space import Modification
-from pelt_automl.log.history import History
-from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
-from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
-from pelt_automl.records import (
+from pelt_automl.log.events import (
     Decision,
     Event,
     HyperParameters,
@@ -27,6 +24,9 @@ from pelt_automl.records import (
     TrialEnded,
     What,
 )
+from pelt_automl.log.history import History
+from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
+from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
 from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, FEWEST_REPORT, WRITING, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
 from pelt_automl.selection.environment import question_of

@@ -13,10 +13,10 @@ import torch
 
 from pelt_automl.baselines import Encoder, load_fitted, read_facts
 from pelt_automl.design_space import OWN_COPY, Modification
+from pelt_automl.log.events import CostMeasured, Decision, HyperParameters, Latency, Phase, Seeds, Stage, State, TrialEnded, What
 from pelt_automl.methods import BASELINES
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
 from pelt_automl.modifications.merging import plain_when_folded, why_no_head
-from pelt_automl.records import CostMeasured, Decision, HyperParameters, Latency, Phase, Seeds, Stage, State, TrialEnded, What
 from pelt_automl.search.budget import WRITING
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.probe import known_texts, training_bytes

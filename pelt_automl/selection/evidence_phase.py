@@ -4,20 +4,9 @@ from collections.abc import Sequence
 
 from pelt_automl.design_space import submodules
 from pelt_automl.evidence.gates import mean
+from pelt_automl.log.events import ContributionMeasured, Decision, Event, GateMeasured, KnockedOut, Phase, Stage, State, TrialEnded, What
 from pelt_automl.methods import BASELINES
 from pelt_automl.modifications import Pack, PackTrial
-from pelt_automl.records import (
-    ContributionMeasured,
-    Decision,
-    Event,
-    GateMeasured,
-    KnockedOut,
-    Phase,
-    Stage,
-    State,
-    TrialEnded,
-    What,
-)
 from pelt_automl.search.budget import WRITING
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import packs_of, trained_pack

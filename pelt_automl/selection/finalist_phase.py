@@ -10,9 +10,9 @@ from itertools import accumulate
 from typing import Any
 
 from pelt_automl.evidence.points import point
+from pelt_automl.log.events import Because, Decision, Phase, Seeds, Stage, TrialEnded, What
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.decision import outlook_of
-from pelt_automl.records import Because, Decision, Phase, Seeds, Stage, TrialEnded, What
 from pelt_automl.search.budget import WRITING
 from pelt_automl.search.finalists import FAR_POINTS, Finalists, choose_finalists
 from pelt_automl.selection.baseline_phase import confirm_baselines

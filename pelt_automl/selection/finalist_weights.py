@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pelt_automl.design_space import Modification
 from pelt_automl.errors import SelectionError
+from pelt_automl.log.events import TrialEnded
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
-from pelt_automl.records import TrialEnded
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.working_folders import working
 from pelt_automl.training.checkpoints import load_tensors

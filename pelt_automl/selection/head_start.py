@@ -1,7 +1,7 @@
 """Where the heads of a selection's trainings start: decided once, the same for all methods, so that their comparison stays fair."""
 
 from pelt_automl.baselines import CrossValidation
-from pelt_automl.records import Decision, Phase, What
+from pelt_automl.log.events import Decision, Phase, What
 from pelt_automl.selection.context import Context
 
 

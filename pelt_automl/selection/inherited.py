@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.records import HyperParameters
+from pelt_automl.log.events import HyperParameters
 from pelt_automl.tasks import TaskData
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from pelt_automl.backbones import Architecture
 from pelt_automl.design_space import BackboneShape, Modification
 from pelt_automl.errors import SettingsError, all_problems
+from pelt_automl.log.events import CostMeasured, Decision, HyperParameters, What
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import count_of, count_on
-from pelt_automl.records import CostMeasured, Decision, HyperParameters, What
 from pelt_automl.search.spaces import MOST_COMBINATIONS, SearchSpace
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.costs import (

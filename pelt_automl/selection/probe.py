@@ -10,9 +10,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from pelt_automl.log.events import Seeds
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import pack_kind
-from pelt_automl.records import Seeds
 from pelt_automl.selection.context import Context
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.memory import peak_of, usable_bytes

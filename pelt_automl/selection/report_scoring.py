@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pelt_automl.log.events import FinalistScored, Phase, ReportOpened, TrialEnded
 from pelt_automl.methods import BASELINES
-from pelt_automl.records import FinalistScored, Phase, ReportOpened, TrialEnded
 from pelt_automl.selection.baseline_phase import confirm_baselines, score_baselines
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import packs_of, trained_pack

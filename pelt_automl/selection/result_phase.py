@@ -4,28 +4,18 @@ from pathlib import Path
 
 from pelt_automl.baselines import load_fitted, write_winner
 from pelt_automl.errors import SelectionError
-from pelt_automl.folders import clear_work_folder
+from pelt_automl.log.events import LACK_OF_TIME, Published, Reason, SelectionEnded, Stage, TrialEnded, VerdictReached
+from pelt_automl.log.folder import WINNER, clear_work_folder
 from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import kept_form
 from pelt_automl.recommendation import Recommendation, load_recommendation, write_report
 from pelt_automl.recommendation.decision import decide
-from pelt_automl.records import (
-    LACK_OF_TIME,
-    Published,
-    Reason,
-    SelectionEnded,
-    Stage,
-    TrialEnded,
-    VerdictReached,
-)
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
 from pelt_automl.selection.search_phase import weights_of_method
 from pelt_automl.selection.working_folders import PARTS, fitted_at
 from pelt_automl.training.checkpoints import TrainedConfig, describe, load_tensors, precision_name, save_trained
 from pelt_automl.training.evaluation import LabelScale
-
-WINNER = "winner"
 
 
 def recommend(context: Context) -> Recommendation:

@@ -11,11 +11,11 @@ from typing import Any
 
 from pelt_automl.errors import NoTrialCompletedError, SearchSpaceError
 from pelt_automl.evidence.savings import score_by
+from pelt_automl.log.events import Because, CurvePoint, Decision, Phase, Stage, State, TrialEnded, What
 from pelt_automl.methods import METHODS
 from pelt_automl.recommendation.decision import best_by_select_score
 from pelt_automl.recommendation.outcome import more_time
 from pelt_automl.recommendation.wording import in_short
-from pelt_automl.records import Because, CurvePoint, Decision, Phase, Stage, State, TrialEnded, What
 from pelt_automl.search.budget import of_use_to_finals
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.promotion import expected_share, promoted

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.records import Decision, Seeds, What
+from pelt_automl.log.events import Decision, Seeds, What
 from pelt_automl.search.proposer import Asked
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.working_folders import working

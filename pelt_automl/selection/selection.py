@@ -11,23 +11,13 @@ from typing import TYPE_CHECKING, Self
 from pelt_automl import BEHAVIOUR
 from pelt_automl.backbones.loading import Backbone, Precision, check_model, load_backbone, load_outline
 from pelt_automl.errors import SelectionError, SettingsError
-from pelt_automl.folders import LOCK, RECORDS, check_output, exclusive, make_output, make_work_folder
 from pelt_automl.home import expanded, home
+from pelt_automl.log.codec import read
+from pelt_automl.log.events import DataDescribed, Decision, Event, Phase, Planned, Recorder, SelectionStarted, What
+from pelt_automl.log.folder import LOCK, RECOMMENDATION, RECORDS, check_output, exclusive, make_output, make_work_folder
 from pelt_automl.options import settings_from
 from pelt_automl.recommendation import Recommendation, load_recommendation
-from pelt_automl.recommendation.schema import FILE
 from pelt_automl.recorders import RECORDERS
-from pelt_automl.records import (
-    DataDescribed,
-    Decision,
-    Event,
-    Phase,
-    Planned,
-    Recorder,
-    SelectionStarted,
-    What,
-    read,
-)
 from pelt_automl.search.budget import Clock, Speed, allowance, seconds_enough, seconds_used, training_seconds
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.spaces import load_spaces
@@ -264,7 +254,9 @@ class Selection:
         """The verdict with report and weights; the earlier one when the selection has finished before."""
         if not self.finished:
             return recommend(self.context)
-        if not (self.context.record.history.published and (self.folder / FILE).is_file()):  # an earlier start was killed just before
+        if not (
+            self.context.record.history.published and (self.folder / RECOMMENDATION).is_file()
+        ):  # an earlier start was killed just before
             return publish(self.context)
         for recorder in self.context.record.recorders:
             recorder.publish(self.folder)  # what a server that was away hasn't got

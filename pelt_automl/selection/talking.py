@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from pelt_automl.log.events import Comparison, Decision, RuleLevel, SchedulerCalled, TrialEnded, TrialSeen, What
 from pelt_automl.modifications import pack_kind
-from pelt_automl.records import Comparison, Decision, RuleLevel, SchedulerCalled, TrialEnded, TrialSeen, What
 
 if TYPE_CHECKING:
     from pelt_automl.selection.context import Context

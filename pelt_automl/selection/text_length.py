@@ -8,8 +8,8 @@ import numpy as np
 
 from pelt_automl.design_space import BackboneShape
 from pelt_automl.errors import BackboneError
+from pelt_automl.log.events import DataDescribed, Event, of_kind
 from pelt_automl.methods import METHODS
-from pelt_automl.records import DataDescribed, Event, of_kind
 from pelt_automl.selection.field import longest_text, prompt_tokens
 from pelt_automl.settings import PAPER_LENGTH, SelectionSettings
 from pelt_automl.tasks import Examples, TaskData

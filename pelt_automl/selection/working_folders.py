@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from pelt_automl.folders import WORK
-from pelt_automl.records import Stage, TrialEnded
+from pelt_automl.log.events import Stage, TrialEnded
+from pelt_automl.log.folder import WORK
 
 Part = Literal["checkpoints", "finalists", "searched"]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pelt_automl.log.events import CurvePoint
 from pelt_automl.modifications import Pack, PackTrial, pack_order, without_reparameterization
-from pelt_automl.records import CurvePoint
 from pelt_automl.training.evaluation import Evaluation, Predictions, evaluate, is_constant, pad_id_of, predictions_of
 from pelt_automl.training.optimizer import PackedAdamW
 from pelt_automl.training.padding import by_length, passes

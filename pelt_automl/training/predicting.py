@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pelt_automl.backbones.loading import Backbone, Precision, load_backbone
 from pelt_automl.errors import BackboneError, SelectionError
 from pelt_automl.home import expanded
+from pelt_automl.log.folder import WINNER
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.tasks import Examples
 from pelt_automl.tasks.tables import is_blank, positions
@@ -144,7 +145,7 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
 def winner_of(path: Path) -> Path:
     """The folder with the trained weights: ``winner`` inside a selection's folder, else the folder itself."""
     folder = expanded(path)
-    inside = folder / "winner"
+    inside = folder / WINNER
     return inside if inside.is_dir() else folder
 
 

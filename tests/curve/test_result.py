@@ -14,8 +14,8 @@ from pelt_automl.curve.report import curve_text, write_curve_report
 from pelt_automl.curve.result import read_curve, rebuilt_curve
 from pelt_automl.curve.warm_start import best_configurations
 from pelt_automl.errors import SelectionError
+from pelt_automl.log.events import DataDescribed, FinalistScored, SelectionEnded, TrialEnded, VerdictReached
 from pelt_automl.recommendation.decision import decide
-from pelt_automl.records import DataDescribed, FinalistScored, SelectionEnded, TrialEnded, VerdictReached
 from tests.recommendation import conftest
 from tests.recommendation.conftest import save
 

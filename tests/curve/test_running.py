@@ -8,7 +8,7 @@ import pelt_automl
 from pelt_automl.curve import CurveRun, curve_settings
 from pelt_automl.curve.warm_start import best_configurations
 from pelt_automl.errors import NoTrialCompletedError, SelectionError, SettingsError
-from pelt_automl.records import DataDescribed, Decision, SelectionEnded, SelectionStarted, TrialEnded, VerdictReached
+from pelt_automl.log.events import DataDescribed, Decision, SelectionEnded, SelectionStarted, TrialEnded, VerdictReached
 from pelt_automl.selection import Selection, settings_from
 from pelt_automl.selection import selection as selection_module
 from pelt_automl.selection.inherited import Inherited

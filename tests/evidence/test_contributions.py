@@ -2,7 +2,7 @@ import pytest
 
 from pelt_automl.evidence.contributions import submodule_contributions
 from pelt_automl.evidence.unions import PlaceRow, place_rows, union_candidates
-from pelt_automl.records import ContributionMeasured, GateMeasured, KnockedOut
+from pelt_automl.log.events import ContributionMeasured, GateMeasured, KnockedOut
 
 
 def share(submodule, layer, mean, seed=0, site="ffn", candidate="apl"):

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from pelt_automl.evidence.expected_best import budgets, expected_best, expected_best_by_method
-from pelt_automl.records import Seeds, TrialEnded
+from pelt_automl.log.events import Seeds, TrialEnded
 
 
 def trial(method, number, score, state="completed", seconds=2.0, stage="search"):

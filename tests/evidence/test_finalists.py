@@ -4,7 +4,7 @@ import pytest
 
 from pelt_automl.errors import SelectionError
 from pelt_automl.evidence.finalists import finalists
-from pelt_automl.records import CurvePoint, FinalistScored, ReportOpened, Seeds, TrialEnded
+from pelt_automl.log.events import CurvePoint, FinalistScored, ReportOpened, Seeds, TrialEnded
 
 
 def trained(trial, candidate="lora-0001", stage="finalist", seconds=2.0, select=0.8, kept=100):

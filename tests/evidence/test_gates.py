@@ -1,7 +1,7 @@
 import pytest
 
 from pelt_automl.evidence.gates import layer_gates, submodule_gates
-from pelt_automl.records import GateMeasured
+from pelt_automl.log.events import GateMeasured
 
 
 def gate(submodule, layer, mean, seed=0, spread=0.1, start=0.5, candidate="apl"):

@@ -1,7 +1,7 @@
 import pytest
 
 from pelt_automl.evidence.knockouts import submodule_losses
-from pelt_automl.records import KnockedOut
+from pelt_automl.log.events import KnockedOut
 
 
 def off(submodule, score, without, seed=0, candidate="apl"):

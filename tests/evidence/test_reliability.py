@@ -2,7 +2,7 @@ import math
 from dataclasses import replace
 
 from pelt_automl.evidence.reliability import Reliability, reliability
-from pelt_automl.records import FinalistScored, ReportOpened
+from pelt_automl.log.events import FinalistScored, ReportOpened
 from tests.recommendation.test_decision import finalist, search, selection
 
 

@@ -12,18 +12,8 @@ from pelt_automl.evidence.savings import (
     savings,
     score_by,
 )
-from pelt_automl.records import (
-    Because,
-    CurvePoint,
-    DataDescribed,
-    Decision,
-    Planned,
-    Seeds,
-    SelectionStarted,
-    TrialEnded,
-    from_json,
-    to_json,
-)
+from pelt_automl.log.codec import from_json, to_json
+from pelt_automl.log.events import Because, CurvePoint, DataDescribed, Decision, Planned, Seeds, SelectionStarted, TrialEnded
 
 STEPS = 100
 

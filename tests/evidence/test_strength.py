@@ -4,7 +4,7 @@ from pelt_automl.evidence.contributions import SubmoduleContribution
 from pelt_automl.evidence.gates import SubmoduleGate
 from pelt_automl.evidence.knockouts import SubmoduleLoss
 from pelt_automl.evidence.strength import gate_evidence, strength
-from pelt_automl.records import ContributionMeasured, GateMeasured, KnockedOut, Standing
+from pelt_automl.log.events import ContributionMeasured, GateMeasured, KnockedOut, Standing
 
 
 def gate(name, *means, moved=0.2):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from pelt_automl.errors import SelectionError
 from pelt_automl.home import home
-from pelt_automl.records import (
+from pelt_automl.log.codec import to_json
+from pelt_automl.log.events import (
     CurvePoint,
     DataDescribed,
     Decision,
@@ -15,7 +16,6 @@ from pelt_automl.records import (
     Standing,
     TrialEnded,
     VerdictReached,
-    to_json,
 )
 from pelt_automl.settings import SelectionSettings
 from pelt_automl.tasks import name_and_hash

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from pelt_automl.curve import CurveRun
-from pelt_automl.records import VerdictReached
+from pelt_automl.log.events import VerdictReached
 from pelt_automl.selection import Selection
 from tests.flows import curve_double, selection_double
 

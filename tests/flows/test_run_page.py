@@ -7,8 +7,9 @@ import pytest
 
 from flows.run_display import LogDisplay, describe
 from flows.run_page import leaderboard, mlflow_links, run_tags, task_name, where
+from pelt_automl.log.codec import to_json
+from pelt_automl.log.events import Decision, Progress, ReportOpened, Seeds, SelectionEnded, TrialEnded
 from pelt_automl.recorders import Sent
-from pelt_automl.records import Decision, Progress, ReportOpened, Seeds, SelectionEnded, TrialEnded, to_json
 from pelt_automl.settings import SelectionSettings, TaskSettings
 from tests.flows.selection_double import verdict
 

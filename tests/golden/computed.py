@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from pelt_automl import BEHAVIOUR
+from pelt_automl.log.events import CurvePoint, Decision, Planned, TrialEnded
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.decision import decide
-from pelt_automl.records import CurvePoint, Decision, Planned, TrialEnded
 from pelt_automl.search.budget import Speed, allowance, of_use_to_finals
 from pelt_automl.search.finalists import FAR_POINTS
 from pelt_automl.selection import Selection, finalist_phase, search_phase, settings_from

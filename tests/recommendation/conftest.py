@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from pelt_automl.recommendation.decision import decide
-from pelt_automl.records import (
+from pelt_automl.log.codec import to_json
+from pelt_automl.log.events import (
     CurvePoint,
     DataDescribed,
     Decision,
@@ -20,8 +20,8 @@ from pelt_automl.records import (
     SelectionEnded,
     SelectionStarted,
     TrialEnded,
-    to_json,
 )
+from pelt_automl.recommendation.decision import decide
 
 EXAMPLES = 800
 STEPS = 400

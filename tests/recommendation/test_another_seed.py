@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pelt_automl.evidence.finalists import Finalist
+from pelt_automl.log.events import FinalistScored
 from pelt_automl.recommendation.another_seed import narrowed_by, outlook
 from pelt_automl.recommendation.standings import Comparison
-from pelt_automl.records import FinalistScored
 
 EXAMPLES = 400
 LABELS = [0.0] * EXAMPLES

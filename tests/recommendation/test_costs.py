@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from pelt_automl.log.codec import from_json, to_json
+from pelt_automl.log.events import CostMeasured, Decision, Latency, SelectionStarted, VerdictReached
 from pelt_automl.recommendation import verdict_text, write_report
 from pelt_automl.recommendation.costs import NOT_MEASURED, as_counted
 from pelt_automl.recommendation.decision import decide
-from pelt_automl.records import CostMeasured, Decision, Latency, SelectionStarted, VerdictReached, from_json, to_json
 from tests.recommendation.test_decision import finalist, selection
 
 

@@ -6,8 +6,9 @@ from dataclasses import MISSING, fields
 import pytest
 
 from pelt_automl.errors import PeltError, SelectionError
+from pelt_automl.log.codec import from_json, read, to_json
+from pelt_automl.log.events import KINDS
 from pelt_automl.recommendation import load_recommendation, verdict_text, write_report
-from pelt_automl.records import KINDS, from_json, read, to_json
 
 
 @pytest.fixture

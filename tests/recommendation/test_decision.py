@@ -5,8 +5,9 @@ import math
 import pytest
 
 from pelt_automl.errors import NoTrialCompletedError, SelectionError
+from pelt_automl.log.codec import to_json
+from pelt_automl.log.events import CurvePoint, DataDescribed, FinalistScored, ReportOpened, Seeds, TrialEnded, UnionPruned
 from pelt_automl.recommendation.decision import decide, region_of_equivalence
-from pelt_automl.records import CurvePoint, DataDescribed, FinalistScored, ReportOpened, Seeds, TrialEnded, UnionPruned, to_json
 
 N = 1000
 LABELS = [float(i % 2) for i in range(N)]

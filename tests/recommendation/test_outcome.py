@@ -6,11 +6,7 @@ from pathlib import Path
 import pytest
 
 from pelt_automl.evidence.finalists import Finalist
-from pelt_automl.recommendation.decision import decide
-from pelt_automl.recommendation.outcome import guess_of, lead_over, never_compared, outcome_of
-from pelt_automl.recommendation.standings import Comparison, Difference
-from pelt_automl.recommendation.summary import summarize
-from pelt_automl.records import (
+from pelt_automl.log.events import (
     DataDescribed,
     FinalistScored,
     Planned,
@@ -21,6 +17,10 @@ from pelt_automl.records import (
     VerdictReached,
     of_kind,
 )
+from pelt_automl.recommendation.decision import decide
+from pelt_automl.recommendation.outcome import guess_of, lead_over, never_compared, outcome_of
+from pelt_automl.recommendation.standings import Comparison, Difference
+from pelt_automl.recommendation.summary import summarize
 
 LABELS = [0.0, 0.0, 0.0, 1.0]  # always class 0: accuracy 0.75; mean 0.25: mae (3 * 0.25 + 0.75) / 4 = 0.375
 

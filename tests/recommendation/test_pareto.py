@@ -2,9 +2,9 @@
 
 import pytest
 
+from pelt_automl.log.events import Standing
 from pelt_automl.recommendation.pareto import dominates, front_in_words, with_front
 from pelt_automl.recommendation.wording import Unit
-from pelt_automl.records import Standing
 
 
 def standing(name, difference, parameters, latency=None, distinguishable=False):

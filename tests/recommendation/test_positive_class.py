@@ -6,11 +6,11 @@ from dataclasses import replace
 import jsonschema
 import pytest
 
+from pelt_automl.log.events import DataDescribed, VerdictReached, of_kind
 from pelt_automl.recommendation import write_report
 from pelt_automl.recommendation.decision import decide
 from pelt_automl.recommendation.outcome import guess_of
 from pelt_automl.recommendation.terminal import verdict_text
-from pelt_automl.records import DataDescribed, VerdictReached, of_kind
 from tests.recommendation.conftest import save
 from tests.recommendation.test_schema import SCHEMA
 

@@ -5,10 +5,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.recommendation import load_recommendation, write_report
-from pelt_automl.recommendation.decision import decide
-from pelt_automl.recommendation.report import escape_markdown
-from pelt_automl.records import (
+from pelt_automl.log.events import (
     DataDescribed,
     Decision,
     FinalistScored,
@@ -20,6 +17,9 @@ from pelt_automl.records import (
     TrialEnded,
     VerdictReached,
 )
+from pelt_automl.recommendation import load_recommendation, write_report
+from pelt_automl.recommendation.decision import decide
+from pelt_automl.recommendation.report import escape_markdown
 
 NASTY = "<script>alert(1)</script> | *x* `y` [z](javascript:a) $e^x$"
 

@@ -6,10 +6,10 @@ import jsonschema
 import pytest
 
 from pelt_automl.errors import SelectionError
+from pelt_automl.log.events import FinalistScored, ReportOpened, VerdictReached
 from pelt_automl.recommendation import Recommendation, load_recommendation, write_report
 from pelt_automl.recommendation.decision import decide
 from pelt_automl.recommendation.schema import recommendation_from
-from pelt_automl.records import FinalistScored, ReportOpened, VerdictReached
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "recommendation.schema.json").read_text())
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 
 from pelt_automl.errors import SelectionError
+from pelt_automl.log.events import FinalistScored, GateMeasured, ReportOpened, VerdictReached
 from pelt_automl.recommendation import verdict_text
 from pelt_automl.recommendation.decision import decide
-from pelt_automl.records import FinalistScored, GateMeasured, ReportOpened, VerdictReached
 
 
 def test_the_terminal_shows_statement_leaderboard_gates_bill_and_warnings(events):

@@ -2,8 +2,9 @@
 
 import pytest
 
+from pelt_automl.log.codec import from_json, to_json
+from pelt_automl.log.events import VerdictReached
 from pelt_automl.recommendation.decision import decide
-from pelt_automl.records import VerdictReached, from_json, to_json
 from tests.recommendation.test_decision import finalist, selection
 
 UNSTEADY = [81, 85, 83]

@@ -24,7 +24,8 @@ import torch
 
 from pelt_automl.curve import k_curve
 from pelt_automl.errors import NoTrialCompletedError
-from pelt_automl.records import CurvePoint, Event, SchedulerCalled, from_json
+from pelt_automl.log.codec import from_json
+from pelt_automl.log.events import CurvePoint, Event, SchedulerCalled
 from pelt_automl.search.budget import Clock, Speed
 from tests.recorded.rules import RULES
 from tests.tiny_world import World, make_world

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pelt_automl.records import Decision, SchedulerCalled, SelectionStarted, TrialEnded
+from pelt_automl.log.events import Decision, SchedulerCalled, SelectionStarted, TrialEnded
 from tests.recorded.make import FOLDER, RECORDED, files, read, table
 from tests.recorded.rules import RULES
 from tests.tiny_world import of

@@ -3,7 +3,8 @@
 import dataclasses
 import json
 
-from pelt_automl.records import (
+from pelt_automl.log.codec import to_json
+from pelt_automl.log.events import (
     CurvePoint,
     DataDescribed,
     Decision,
@@ -18,7 +19,6 @@ from pelt_automl.records import (
     SelectionStarted,
     TrialEnded,
     VerdictReached,
-    to_json,
 )
 
 STARTED = SelectionStarted(

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.recorders import JsonlRecorder
-from pelt_automl.records import Decision, Progress, read
+from pelt_automl.log.codec import read
+from pelt_automl.log.events import Decision, Progress
+from pelt_automl.log.folder import JsonlRecorder
 
 
 def decisions(path):
@@ -58,8 +59,8 @@ def test_a_process_that_kills_itself_leaves_every_recorded_event(tmp_path):
     program = f"""
 import os, signal
 from pathlib import Path
-from pelt_automl.recorders import JsonlRecorder
-from pelt_automl.records import Decision
+from pelt_automl.log.folder import JsonlRecorder
+from pelt_automl.log.events import (Decision)
 recorder = JsonlRecorder(Path({str(path)!r}))
 for number in range(50):
     recorder.record(Decision("promoted", str(number), "better"))

@@ -5,11 +5,11 @@ import shutil
 import pytest
 
 from pelt_automl.errors import SelectionError
+from pelt_automl.log.events import Decision
 from pelt_automl.recorders import default_tracking_uri
 from pelt_automl.recorders.mlflow_registry import requirements
 from pelt_automl.recorders.mlflow_server import artifact_location, make_client, slug
 from pelt_automl.recorders.mlflow_sync import send
-from pelt_automl.records import Decision
 from tests.recorders.selection_double import STARTED, another, events, trial, write_folder
 
 FINAL = "final-lora-0000-seed0"

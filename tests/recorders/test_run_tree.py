@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 
 from pelt_automl.errors import SelectionError
+from pelt_automl.log.events import Decision
 from pelt_automl.recorders.run_tree import Point, run_tree, texts
-from pelt_automl.records import Decision
 from tests.recorders.selection_double import STARTED, events, trial
 
 FINAL = "final-lora-0000-seed0"

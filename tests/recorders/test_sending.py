@@ -12,9 +12,9 @@ import time
 import pytest
 
 from pelt_automl.home import home
+from pelt_automl.log.events import SelectionEnded
 from pelt_automl.recorders import RECORDERS, MlflowRecorder, Sent, is_sent, send_folder, sending, sent_of
 from pelt_automl.recorders.mlflow_server import make_client
-from pelt_automl.records import SelectionEnded
 from tests.recorders.selection_double import STARTED, another, events, write_folder
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from pelt_automl.records import Decision, SelectionStarted
+from pelt_automl.log.events import Decision, SelectionStarted
 from pelt_automl.search.budget import WRITING, Clock, Speed, allowance, of_use_to_finals, seconds_used, training_seconds
 from pelt_automl.search.promotion import expected_share
 from pelt_automl.settings import SearchSettings, TrainingSettings

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pelt_automl.records import Seeds, TrialEnded
+from pelt_automl.log.events import Seeds, TrialEnded
 from pelt_automl.search.finalists import choose_finalists, wanted_finalists
 from pelt_automl.search.promotion import promoted
 

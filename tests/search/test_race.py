@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pelt_automl.evidence.statistics import smallest_error
-from pelt_automl.records import Seeds, TrialEnded, What
+from pelt_automl.log.events import Seeds, TrialEnded, What
 from pelt_automl.search.race import leaving
 
 LABELS = np.ones(100)

@@ -3,7 +3,7 @@
 import pytest
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.folders import exclusive
+from pelt_automl.log.folder import exclusive
 from pelt_automl.methods import METHODS
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.search.studies import MethodStudy, open_storage

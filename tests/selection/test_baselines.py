@@ -8,12 +8,7 @@ import pytest
 
 import pelt_automl
 from pelt_automl.errors import SettingsError
-from pelt_automl.methods import BASELINES, METHODS, STANDARD, standard
-from pelt_automl.modifications import pack
-from pelt_automl.predicting import predict_file
-from pelt_automl.recommendation import Recommendation, verdict_text
-from pelt_automl.recorders.run_tree import run_tree
-from pelt_automl.records import (
+from pelt_automl.log.events import (
     LACK_OF_TIME,
     CostMeasured,
     Decision,
@@ -26,6 +21,11 @@ from pelt_automl.records import (
     VerdictReached,
     What,
 )
+from pelt_automl.methods import BASELINES, METHODS, STANDARD, standard
+from pelt_automl.modifications import pack
+from pelt_automl.predicting import predict_file
+from pelt_automl.recommendation import Recommendation, verdict_text
+from pelt_automl.recorders.run_tree import run_tree
 from pelt_automl.search.budget import Speed
 from pelt_automl.selection import Selection, baseline_phase, costs, search_phase, settings_from
 from pelt_automl.selection.baseline_phase import confirm_baselines, fit_baselines

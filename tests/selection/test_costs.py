@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 import pelt_automl
+from pelt_automl.log.events import CostMeasured, Decision, SelectionEnded, TrialEnded, What
 from pelt_automl.methods import METHODS
-from pelt_automl.records import CostMeasured, Decision, SelectionEnded, TrialEnded, What
 from pelt_automl.search.budget import Clock
 from pelt_automl.selection import Selection, costs, settings_from
 from pelt_automl.selection.costs import PLAIN, cost_shape, measure_costs

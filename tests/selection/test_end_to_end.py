@@ -9,8 +9,7 @@ from mlflow import MlflowClient
 
 import pelt_automl
 from pelt_automl.errors import SelectionError
-from pelt_automl.recommendation import load_recommendation
-from pelt_automl.records import (
+from pelt_automl.log.events import (
     ContributionMeasured,
     Decision,
     FinalistScored,
@@ -23,6 +22,7 @@ from pelt_automl.records import (
     UnionPruned,
     VerdictReached,
 )
+from pelt_automl.recommendation import load_recommendation
 from pelt_automl.search.budget import seconds_used
 from pelt_automl.selection import Selection, settings_from
 from pelt_automl.tasks import load_task

@@ -4,10 +4,10 @@ import pytest
 
 import pelt_automl
 from pelt_automl.errors import BackboneError, NoTrialCompletedError, SelectionError, SettingsError, TaskError
-from pelt_automl.folders import exclusive
+from pelt_automl.log.events import SelectionEnded, TrialEnded, VerdictReached
+from pelt_automl.log.folder import exclusive
 from pelt_automl.modifications import pack
 from pelt_automl.recorders import sending, sent_of
-from pelt_automl.records import SelectionEnded, TrialEnded, VerdictReached
 from tests.tiny_world import of, records_of
 
 QUICK = {"trials": 2, "epochs": 4, "finalist_seeds": 1}

@@ -6,9 +6,9 @@ import torch
 import pelt_automl
 from pelt_automl.backbones import loading
 from pelt_automl.errors import BackboneError, SettingsError
+from pelt_automl.log.events import Decision, SelectionStarted, What
 from pelt_automl.methods import METHODS, STANDARD
 from pelt_automl.options import settings_from
-from pelt_automl.records import Decision, SelectionStarted, What
 from pelt_automl.selection.field import field_of, longest_text, refusals
 from tests.tiny import tiny_backbone, tiny_model
 from tests.tiny_world import of, records_of

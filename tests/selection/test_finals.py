@@ -3,8 +3,8 @@
 import pytest
 
 import pelt_automl
+from pelt_automl.log.events import Decision, FinalistScored, ReportOpened, TrialEnded, VerdictReached, What
 from pelt_automl.recommendation.another_seed import Outlook
-from pelt_automl.records import Decision, FinalistScored, ReportOpened, TrialEnded, VerdictReached, What
 from pelt_automl.selection import Selection, finalist_phase, settings_from
 from pelt_automl.selection.finalist_phase import Candidate, confirm_further
 from tests.tiny_world import Killed, Watcher, of, records_of

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pelt_automl.baselines import probed_at_most
-from pelt_automl.records import Decision, TrialEnded
+from pelt_automl.log.events import Decision, TrialEnded
 from pelt_automl.selection import Selection, settings_from
 from pelt_automl.tasks import Examples, TaskData
 from tests.tiny_world import Killed, Watcher, of, records_of, write_csv

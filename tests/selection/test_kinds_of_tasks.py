@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pelt_automl
-from pelt_automl.records import DataDescribed, FinalistScored, KnockedOut, ReportOpened, Seeds, TrialEnded
+from pelt_automl.log.events import DataDescribed, FinalistScored, KnockedOut, ReportOpened, Seeds, TrialEnded
 from pelt_automl.training.checkpoints import load_config
 from tests.tiny_world import CLASSES, SIGNALS, of, records_of, sentences, write_csv
 

@@ -7,8 +7,8 @@ import pytest
 import pelt_automl
 from pelt_automl.cli import main
 from pelt_automl.errors import SettingsError
+from pelt_automl.log.events import CostMeasured, Decision, SelectionStarted, TrialEnded, What
 from pelt_automl.methods import METHODS
-from pelt_automl.records import CostMeasured, Decision, SelectionStarted, TrialEnded, What
 from pelt_automl.selection import Selection, limits, settings_from
 from pelt_automl.selection.limits import Limits
 from tests.tiny_world import counted, of, records_of

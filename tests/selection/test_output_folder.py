@@ -8,9 +8,9 @@ import torch
 
 import pelt_automl
 from pelt_automl.errors import SelectionError
-from pelt_automl.folders import MARKER, exclusive, make_work_folder
+from pelt_automl.log.events import Published, SelectionStarted, VerdictReached
+from pelt_automl.log.folder import MARKER, exclusive, make_work_folder
 from pelt_automl.recorders import RECORDERS
-from pelt_automl.records import Published, SelectionStarted, VerdictReached
 from pelt_automl.selection import Selection, settings_from
 from pelt_automl.training.checkpoints import save_tensors
 from tests.tiny_world import Killed, Watcher, of, records_of

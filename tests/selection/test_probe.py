@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from pelt_automl.log.events import Planned
 from pelt_automl.methods import METHODS
 from pelt_automl.options import settings_from
-from pelt_automl.records import Planned
 from pelt_automl.selection import probe as probe_module
 from pelt_automl.selection import selection as selection_module
 from pelt_automl.selection import speed as speed_module

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from pelt_automl.log.events import Decision, FinalistScored, KnockedOut, ReportOpened, Seeds, TrialEnded, UnionPruned, What
 from pelt_automl.methods import METHODS
-from pelt_automl.records import Decision, FinalistScored, KnockedOut, ReportOpened, Seeds, TrialEnded, UnionPruned, What
 from pelt_automl.selection import pruning_phase
 from pelt_automl.selection.context import Record
 from pelt_automl.selection.pruning_phase import prune

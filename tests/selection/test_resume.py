@@ -14,10 +14,7 @@ from mlflow import MlflowClient
 import pelt_automl
 from pelt_automl import BEHAVIOUR
 from pelt_automl.errors import SelectionError
-from pelt_automl.folders import make_work_folder
-from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation import load_recommendation, write_report
-from pelt_automl.records import (
+from pelt_automl.log.events import (
     ContributionMeasured,
     Decision,
     FinalistScored,
@@ -31,6 +28,9 @@ from pelt_automl.records import (
     UnionPruned,
     VerdictReached,
 )
+from pelt_automl.log.folder import make_work_folder
+from pelt_automl.methods import BASELINES
+from pelt_automl.recommendation import load_recommendation, write_report
 from pelt_automl.training.pack_training import PackTraining
 from tests.tiny_world import Killed, Watcher, counted, losses, of, records_of
 

@@ -5,7 +5,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import pelt_automl
-from pelt_automl.records import Because, Decision, Planned, TrialEnded, What
+from pelt_automl.log.events import Because, Decision, Planned, TrialEnded, What
 from pelt_automl.selection import search_phase
 from pelt_automl.training import pack_training
 from tests.tiny_world import losses, of, records_of

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 import pelt_automl
+from pelt_automl.log.events import LACK_OF_TIME, CurvePoint, Decision, FinalistScored, ReportOpened, TrialEnded
 from pelt_automl.methods import METHODS as DEFAULTS
 from pelt_automl.recommendation.outcome import never_compared
-from pelt_automl.records import LACK_OF_TIME, CurvePoint, Decision, FinalistScored, ReportOpened, TrialEnded
 from pelt_automl.search.budget import Clock, Speed, seconds_enough
 from pelt_automl.selection import Selection, finalist_phase, search_phase, settings_from
 from pelt_automl.training.loop import Trainer

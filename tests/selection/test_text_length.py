@@ -8,9 +8,9 @@ import pytest
 import pelt_automl
 from pelt_automl.backbones.loading import load_outline
 from pelt_automl.errors import BackboneError
+from pelt_automl.log.events import DataDescribed, Planned, ReportOpened, TrialEnded, VerdictReached
 from pelt_automl.options import settings_from
 from pelt_automl.recommendation.warnings import all_warnings
-from pelt_automl.records import DataDescribed, Planned, ReportOpened, TrialEnded, VerdictReached
 from pelt_automl.selection.field import prompt_tokens
 from pelt_automl.selection.selection import Selection
 from pelt_automl.selection.text_length import TextLength, length_note, recorded_length, text_length

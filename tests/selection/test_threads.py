@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pelt_automl
-from pelt_automl.records import Decision, Planned
+from pelt_automl.log.events import Decision, Planned
 from pelt_automl.selection import Selection, settings_from
 from pelt_automl.selection.threads import PAUSE, Threads
 from tests.tiny_world import Killed, Watcher, of, records_of

@@ -6,9 +6,9 @@ import pytest
 
 import pelt_automl
 from pelt_automl.errors import NoTrialCompletedError
+from pelt_automl.log.events import LACK_OF_TIME, Decision, Planned, SelectionEnded, TrialEnded
 from pelt_automl.methods import METHODS
 from pelt_automl.options import settings_from
-from pelt_automl.records import LACK_OF_TIME, Decision, Planned, SelectionEnded, TrialEnded
 from pelt_automl.search.budget import Speed
 from pelt_automl.selection import search_phase
 from pelt_automl.selection import selection as selection_module

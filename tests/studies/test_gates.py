@@ -6,7 +6,8 @@ import json
 import pandas as pd
 import pytest
 
-from pelt_automl.records import ContributionMeasured, GateMeasured, KnockedOut, to_json
+from pelt_automl.log.codec import to_json
+from pelt_automl.log.events import ContributionMeasured, GateMeasured, KnockedOut
 from studies import gates
 from studies.gates import (
     TUNED,

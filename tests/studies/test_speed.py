@@ -172,7 +172,7 @@ def a_frame(*modules):
     [
         (("pelt_automl.training.evaluation",), "evaluation"),
         (("pelt_automl.training.loop", "pelt_automl.modifications.pack"), "training"),
-        (("pelt_automl.selection.selection", "pelt_automl.recorders.jsonl"), "mlflow"),
+        (("pelt_automl.selection.selection", "pelt_automl.log.folder"), "mlflow"),
         (("pelt_automl.search.studies", "optuna.study.study"), "optuna"),
         (("pelt_automl.selection.speed", "pelt_automl.training.loop"), "measuring speed"),
         (("pelt_automl.cli", "optunax"), "command line"),

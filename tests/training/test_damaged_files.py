@@ -9,9 +9,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from pelt_automl.errors import SelectionError
+from pelt_automl.log.events import CurvePoint
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import without_reparameterization
-from pelt_automl.records import CurvePoint
 from pelt_automl.training.checkpoints import CONFIG, TrainedConfig, load_config, load_progress, load_tensors, save_progress, save_tensors
 from pelt_automl.training.predicting import trained_pack
 from pelt_automl.training.trials import TrialProgress

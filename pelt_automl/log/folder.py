@@ -1,26 +1,34 @@
-"""Output folders: which of them the program may write to, who works in one, and the one folder inside that it clears away.
+"""Output folders: what is where in them, which of them the program may write to, who works in one, the log's file, and the one folder
+inside that is cleared away.
 
 A folder that the user names is written to when it is new or empty, or when it holds what the same command has written there before.
 Nothing in it is ever deleted but its ``work`` folder, and that only when this program made it, which a file in it says.
 """
 
-import fcntl
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+from filelock import FileLock, Timeout
+
 from pelt_automl.durable import is_draft, sync, write_text
 from pelt_automl.errors import SelectionError
+from pelt_automl.log.codec import to_json
+from pelt_automl.log.events import Ephemeral, Event
 
 log = logging.getLogger(__name__)
 
 Kind = Literal["selection", "curve", "reproduction"]
 
 RECORDS, LOCK, CURVE, PROTOCOL = "records.jsonl", "selection.lock", "k-curve.json", "protocol.json"
+RECOMMENDATION, REPORT, PAGE = "recommendation.json", "report.md", "report.html"
+WINNER = "winner"
+"""Folder of the trained weights, inside a selection's."""
 WORK, MARKER = "work", "MADE_BY_PELT_AUTOML.txt"
 
 IN_WORDS = {"selection": "a selection", "curve": "a curve over K", "reproduction": "a reproduction of UniPELT's tables"}
@@ -116,21 +124,75 @@ def exclusive(path: Path) -> Iterator[bool]:
 
     Raises `SelectionError` when the file system can't lock it, or doesn't let it be written.
     """
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)  # a soft one would outlive a kill
     try:
-        file = path.open("a", encoding="utf-8")
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
     except OSError as error:
-        raise SelectionError(f"the folder {path.parent} can't be written ({error.strerror}); choose another --output") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError as error:
+        if error.filename is None:  # of the lock, not of the file
             raise SelectionError(
                 f"{path} can't be locked ({error.strerror}), as on some network folders; choose an --output on a local disk"
             ) from error
+        raise SelectionError(f"the folder {path.parent} can't be written ({error.strerror}); choose another --output") from error
+    try:
         yield True
+    finally:
+        lock.release()
+
+
+# -------------------------------------------------------------------- the log's file
+
+
+class JsonlRecorder:
+    """Appends each event that is kept as one line of `path`, on disk before `record` returns.
+
+    A ``kill -9`` loses at most the line that is being written; what it left of that line is cut off at the next opening. This is
+    the one recorder that may raise (`SelectionError` when the file can't be opened, `OSError` when the disk is full): a selection
+    without its record is worth nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _cut_off_partial_line(path)
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise SelectionError(f"can't write the selection's records to {path}: {error.strerror}; choose another --output") from error
+
+    def record(self, event: Event) -> None:
+        """Append the event, unless only a display is interested in it."""
+        if isinstance(event, Ephemeral):
+            return
+        self._file.write(to_json(event) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def publish(self, folder: Path) -> None:
+        """Nothing to do: every event is on disk already."""
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        self._file.close()
+
+
+def _cut_off_partial_line(path: Path) -> None:
+    """Shorten the file to the end of its last whole line, reading backwards in blocks."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        size = end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - 65_536)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end < size:
+            file.truncate(end)
 
 
 # -------------------------------------------------------------------- what only the work needs
