@@ -227,10 +227,7 @@ class TaskSettings(Checked):
     """Which labeled text, and how it is split."""
 
     task: str | None = knob(
-        None,
-        "Name of a task (see: pelt-automl tasks), or hf:owner/name[:config]. Left out with files of your own.",
-        DATA,
-        names="tasks",
+        None, "Name of a task (see: pelt-automl tasks), or hf:owner/name[:config]. Left out with files of your own.", DATA, names="tasks"
     )
     data_dir: Path | None = knob(
         None, "Folder with DIR/TASK/train.jsonl and so on. Used before the Hub. Default: $PELT_AUTOML_DATA_DIR.", DATA
@@ -333,11 +330,7 @@ class TrainingSettings(Checked):
         TRAINING,
     )
     dropout: float = knob(
-        0.0,
-        "Dropout inside the frozen backbone. At 0 a trial ends the same whatever else trains in its pack.",
-        TRAINING,
-        low=0,
-        below=1,
+        0.0, "Dropout inside the frozen backbone. At 0 a trial ends the same whatever else trains in its pack.", TRAINING, low=0, below=1
     )
     precision: Literal["auto", "bf16", "fp32"] = knob("auto", "Number format of the training. auto measures which is faster.", TRAINING)
     pack_size: int | None = knob(
@@ -386,12 +379,7 @@ class SearchSettings(Checked):
         high=1_000_000_000,
     )
     finalist_seeds: int = knob(
-        3,
-        "Minimum number of fresh seed triples (split, initialization, order) per finalist.",
-        VERDICT,
-        unit="seeds",
-        low=1,
-        high=1000,
+        3, "Minimum number of fresh seed triples (split, initialization, order) per finalist.", VERDICT, unit="seeds", low=1, high=1000
     )
     most_seeds: int = knob(
         10,
@@ -439,11 +427,7 @@ class SearchSettings(Checked):
     portfolio: bool = knob(True, "Try known good configurations first when there are few trials.", SEARCH)
     race: bool = knob(True, "Drop methods that are clearly behind.", SEARCH)
     max_trainable: int | None = knob(
-        None,
-        "Maximum trainable parameters of a configuration: PELT, gates and head. Default: no limit.",
-        LIMITS,
-        unit="parameters",
-        low=1,
+        None, "Maximum trainable parameters of a configuration: PELT, gates and head. Default: no limit.", LIMITS, unit="parameters", low=1
     )
     max_latency_ms: float | None = knob(
         None,
@@ -506,7 +490,7 @@ class ProtocolSettings(Checked):
         high=LARGEST_SEED,
     )
     methods: tuple[str, ...] = knob(
-        (), "Rows of its tables: lora,unipelt-apl,.... at every K. Default: each where it is printed.", PROTOCOL
+        (), "Rows of its tables (lora,unipelt-apl,...), at every K. Default: each where it is printed.", PROTOCOL
     )
     evaluations: int | None = knob(
         None, "Number of evaluations on select in a training, equally far apart. Default: once an epoch.", PROTOCOL, low=1
