@@ -19,8 +19,7 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound
-from prefect.flows import load_flow_arguments_from_entrypoint
-from prefect.utilities.callables import parameter_schema_from_entrypoint
+from prefect.flows import load_flow_arguments_from_entrypoint, load_flow_from_entrypoint
 
 from flows.dead_runs import POOL, at_work, close_dead, close_run, is_dead, start_again
 from flows.life_signs import is_alive, process_of
@@ -63,7 +62,8 @@ def _missing_pool(client: "SyncPrefectClient") -> Facts:
 
 
 def _follow_code(client: "SyncPrefectClient", there: "DeploymentResponse", entrypoint: str) -> None:
-    schema = parameter_schema_from_entrypoint(entrypoint).model_dump_for_openapi()
+    # Loaded, since its source alone doesn't show the parameters that are made from the settings.
+    schema = load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False).parameters.model_dump_for_openapi()
     pull = [{"prefect.deployments.steps.set_working_directory": {"directory": os.environ["PELT_AUTOML_ROOT"]}}]
     known = (there.entrypoint, there.parameter_openapi_schema, there.pull_steps)
     if known != (entrypoint, schema, pull):

@@ -1,6 +1,7 @@
 import importlib
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,6 +10,7 @@ from cronsim import CronSim
 from prefect import Flow
 
 from flows import reproduce_unipelt
+from flows.stack_side import _follow_code
 from pelt_automl.options import settings_from
 from pelt_automl.settings import options
 
@@ -32,6 +34,19 @@ def test_every_entrypoint_is_a_flow_that_takes_the_deployments_parameters(deploy
     assert isinstance(flow, Flow)
     assert set(deployment.get("parameters", {})) <= set(flow.parameters.properties)
     assert (ROOT / deployment["entrypoint"].split(":")[0]).is_file()
+
+
+def test_make_up_gives_a_deployment_that_is_there_the_parameters_that_are_made_from_the_settings(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PELT_AUTOML_ROOT", str(ROOT))
+    sent = []
+    client = SimpleNamespace(update_deployment=lambda deployment, change: sent.append(change))
+    there = SimpleNamespace(id="d", entrypoint="flows/select_pelt.py:select_pelt", parameter_openapi_schema={}, pull_steps=[])
+    _follow_code(client, there, there.entrypoint)
+    assert set(sent[0].parameter_openapi_schema["properties"]) == set(options())
+    there.parameter_openapi_schema, there.pull_steps = sent[0].parameter_openapi_schema, sent[0].pull_steps
+    _follow_code(client, there, there.entrypoint)
+    assert len(sent) == 1, "what is up to date stays"
 
 
 def test_the_schedule_has_a_cron_and_a_time_zone_and_never_runs_twice_at_once():
