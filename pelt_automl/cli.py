@@ -445,7 +445,7 @@ def export(
 @app.command()
 def optuna(selection: SelectionName) -> None:
     """Write the search as an Optuna storage, for optuna-dashboard. It can be written again at any time."""
-    from pelt_automl.folders import RECORDS
+    from pelt_automl.log.folder import RECORDS
     from pelt_automl.search.mirror import MIRROR, mirror
 
     folder = _folder(selection)
