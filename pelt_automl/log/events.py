@@ -123,7 +123,8 @@ class DataDescribed(Event):
     """The data and its splits."""
 
     task: str
-    kind: Literal["classification", "regression"]
+    kind: str
+    """Of task: ``classification``, ``regression``, or another that is registered."""
     metric: str
     greater_is_better: bool
     labels: list[str]

@@ -1,6 +1,7 @@
 """A selection's folder: nothing of a user's is written over or deleted in it, and a kill at the very end is made up for."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -51,14 +52,14 @@ def test_the_folder_is_looked_at_before_the_data_is(tmp_path):
 
 
 def test_a_folder_that_cant_be_written_is_one_message(world, tmp_path, monkeypatch):
-    opened = Path.open
+    opened = os.open
 
-    def read_only(path, mode="r", *others, **more):
-        if "r" not in mode and tmp_path in path.parents:
+    def read_only(path, flags, *others, **more):
+        if flags & (os.O_WRONLY | os.O_RDWR) and tmp_path in Path(path).parents:
             raise PermissionError(13, "Permission denied", str(path))
-        return opened(path, mode, *others, **more)
+        return opened(path, flags, *others, **more)
 
-    monkeypatch.setattr(Path, "open", read_only)
+    monkeypatch.setattr(os, "open", read_only)
     assert (
         refused(tmp_path / "out", world) == f"the folder {tmp_path / 'out'} can't be written (Permission denied); choose another --output"
     )
