@@ -188,7 +188,7 @@ def test_bad_parameters_and_failing_steps_fail_the_run_with_their_message_and_no
 def test_reevaluate_starts_what_is_new_in_the_one_worker_it_sits_in_and_reports_what_is_wrong(server):
     reevaluated = server.ended(server.start("reevaluate-tasks/nightly", folder=str(server.folder / "data" / "tasks.d")))
     assert reevaluated["state_type"] == "FAILED", "a wrong file is no success"
-    assert "task file broken.yaml: the request: task '../x'" in reevaluated["state"]["message"]
+    assert "task file broken.yaml: task '../x'" in reevaluated["state"]["message"]
     log = [line["message"] for line in server.log(reevaluated["id"])]
     assert [line for line in log if "Traceback" in line] == []
     assert len([line for line in log if line.startswith("broken: problem, task file broken.yaml: ") and "\n" not in line]) == 1
