@@ -62,7 +62,7 @@ def predict_file(selection: Path, input_file: Path, output_file: Path, options: 
     """
     from pelt_automl.baselines.winner import load_winner
     from pelt_automl.training.checkpoints import load_config
-    from pelt_automl.training.predicting import PredictionWarning, softmax, winner_of
+    from pelt_automl.training.predicting import PredictionWarning, winner_of
 
     options = options or PredictOptions()
     if problems := _output_problems(input_file, output_file, options):
@@ -78,8 +78,8 @@ def predict_file(selection: Path, input_file: Path, output_file: Path, options: 
     labels = config.labels if options.probabilities else []
     new = (options.column, *(PROBABILITY + label for label in labels))
     _check(table, columns, len(config.text_columns), new)
-    if options.probabilities and config.kind != "classification":
-        raise SettingsError(f"{config.task} is a regression: it has no classes, and so no probabilities; leave --probabilities out")
+    if options.probabilities and not config.labels:
+        raise SettingsError(f"{config.task} is a {config.kind}: it has no classes, and so no probabilities; leave --probabilities out")
     texts = [tuple(cell_text(row.get(column)) or "" for column in columns) for row in table.rows]
     present = [number for number, parts in enumerate(texts) if all(parts)]
     predictor = load_winner(winner, model=options.model)
@@ -90,7 +90,7 @@ def predict_file(selection: Path, input_file: Path, output_file: Path, options: 
     for number, answer in zip(present, predictor.answers(logits), strict=True):
         cells[number][options.column] = answer
     if labels:
-        for number, chances in zip(present, softmax(logits), strict=True):
+        for number, chances in zip(present, predictor.chances(logits), strict=True):
             cells[number] |= {PROBABILITY + label: round(float(chance), 6) for label, chance in zip(labels, chances, strict=True)}
     rows = [{column: _kept(row.get(column)) for column in table.columns} | own for row, own in zip(table.rows, cells, strict=True)]
     _write(output_file, (*table.columns, *new), rows, _form(table, input_file, output_file))

@@ -38,8 +38,9 @@ from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.settings import TaskSettings, TrainingSettings
 from pelt_automl.tasks import TaskData, load_task
 from pelt_automl.tasks.files import read_table
+from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.dissection import dissect
-from pelt_automl.training.evaluation import Evaluation, LabelScale, predictions_of
+from pelt_automl.training.evaluation import Evaluation
 from studies.harness import Kept, Report, Row, names, numbers, parser, say
 from studies.trainings import TaskTrainings, of_best_weights, run_of, train
 
@@ -103,7 +104,7 @@ def run_cell(backbone: Backbone, data: TaskData, seed: int, rate: str, asked: ar
     done = {method: run for method, run in runs.items() if run.progress.state != "failed" and run.progress.best_weights}
 
     def score(tokens: Any, evaluation: Evaluation) -> float:
-        return data.metric.value(predictions_of(evaluation, LabelScale()), tokens.labels)
+        return data.metric.value(data.task_kind.predictions(evaluation.logits, LabelScale()), tokens.labels)
 
     reported = {method: score(report, own) for method, own in of_best_weights(task, done, report).items()}
     events = []

@@ -27,7 +27,6 @@ from pelt_automl.methods import FIXED_DEFAULTS, LEARNING_RATE, METHODS
 from pelt_automl.options import settings_from
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.tasks import load_task
-from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.tokens import Tokens
 from studies.harness import Row
 from studies.steps import BY_PEFT, PeerPrecision, quiet_trainer, trainer_arguments, tuned
@@ -86,7 +85,7 @@ class PeerSearch:
     def split(self, seed: int, order: int) -> None:
         """Take another split and order of examples. The head's first weights are those of `base`, the same in all trainings."""
         train, select = self.task.split(seed)
-        self.order, self.scale = order, LabelScale.of(train.labels, self.data.kind == "regression")
+        self.order, self.scale = order, self.data.task_kind.scale(train.labels)
         self.train, self.select = self._examples(train), self._examples(select)
 
     def _examples(self, tokens: Tokens) -> list[Row]:
@@ -190,9 +189,7 @@ class PeerSearch:
 
     def _predictions(self, logits: Any) -> Any:
         logits = np.asarray(logits[0] if isinstance(logits, tuple) else logits, dtype=np.float64)
-        if self.data.kind == "regression":
-            return logits.reshape(-1) * self.scale.deviation + self.scale.mean
-        return logits.argmax(axis=1).astype(np.float64)
+        return self.data.task_kind.predictions(logits.reshape(len(logits), -1), self.scale)
 
     def _score(self, logits: Any, labels: Any) -> float:
         true = np.asarray(labels, dtype=np.float64).reshape(-1)

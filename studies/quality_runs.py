@@ -1,7 +1,6 @@
 """The processes of the quality study: an oracle's search of a method, a contender's selection, trainings on the truth's seeds."""
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -126,7 +125,6 @@ def train_on_truth(kept: str, key: Mapping[str, Any], options: Mapping[str, Any]
     from pelt_automl.methods import LEARNING_RATE, METHODS
     from pelt_automl.modifications import needs_own_pack
     from pelt_automl.tasks import load_task
-    from pelt_automl.training.evaluation import predictions_of
     from studies.trainings import TaskTrainings, of_best_weights, run_of, train
 
     settings, store = settings_of(options, TRUTH), Kept(Path(kept))
@@ -152,10 +150,9 @@ def train_on_truth(kept: str, key: Mapping[str, Any], options: Mapping[str, Any]
             for (own, seed, _), run in zip(pack, runs, strict=True):
                 score_start = time.perf_counter()
                 if run.progress.state != "failed" and run.progress.best_weights:
-                    predictions = predictions_of(of_best_weights(task, {"": run}, task.report)[""], run.scale)
+                    predictions = data.task_kind.predictions(of_best_weights(task, {"": run}, task.report)[""].logits, run.scale)
                 else:  # a training that fails predicts the most frequent class, or the mean
-                    labels = run.train.labels.tolist()
-                    constant = Counter(labels).most_common(1)[0][0] if data.kind == "classification" else sum(labels) / len(labels)
+                    constant, _ = data.task_kind.constant(run.train.labels.tolist())
                     predictions = np.full(len(task.report), constant, dtype=np.float64)
                 run.progress.best_weights = {}
                 seconds = wall + time.perf_counter() - score_start

@@ -31,7 +31,7 @@ from pelt_automl.log.events import Seeds
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.tasks import METRICS
-from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.memory import give_back, peak_of
 from pelt_automl.training.packing import train
 from pelt_automl.training.schedule import TrainingPlan

@@ -24,6 +24,7 @@ from pelt_automl.log.codec import checked
 from pelt_automl.log.events import Seeds
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.tasks import METRICS
+from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.packing import train
 from pelt_automl.training.schedule import TrainingPlan
@@ -134,7 +135,7 @@ def measured(backbone: Backbone, configuration: Configuration, tokens: Tokens) -
     modifications = METHODS[configuration.method].modifications(configuration.hyper_parameters)
     rate = configuration.hyper_parameters[LEARNING_RATE]
     splits = (tokens, tokens[:EVALUATED])
-    run = begin(configuration.method, modifications, rate, Seeds(0, 0, 0), splits, plan, regression=False)
+    run = begin(configuration.method, modifications, rate, Seeds(0, 0, 0), splits, plan, kind=KINDS["classification"])
     stepped, evaluated = list[float](), list[float]()
     work = Work(
         backbone,

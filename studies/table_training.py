@@ -20,9 +20,10 @@ from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.modifications import count_on
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS, Examples, TaskData
+from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training import packing
 from pelt_automl.training.checkpoints import precision_name
-from pelt_automl.training.evaluation import Evaluation, LabelScale, Predictions, predictions_of
+from pelt_automl.training.evaluation import Evaluation, Predictions
 from pelt_automl.training.failures import Failure
 from pelt_automl.training.pack_training import predict_best
 from pelt_automl.training.tokens import Tokens
@@ -68,7 +69,7 @@ class _Watched:
 
     def evaluated(self, run: TrialRun, step: int, evaluation: Evaluation) -> None:
         """A point of the curve."""
-        predictions = predictions_of(evaluation, run.scale)
+        predictions = self.data.task_kind.predictions(evaluation.logits, run.scale)
         self.predicted[step] = predictions
         self.steps.append(step)
         for name, value in scores(self.data, run.select.labels, predictions, evaluation.logits).items():
@@ -100,8 +101,7 @@ def _trained(task: TableTrainings, training: Training) -> Record:
     head = task.starts.of(training.seed, training.seed, train) if training.head_start == "probe" else None
     modifications = METHODS[configuration.method].modifications(configuration.hyper_parameters)
     rate = configuration.hyper_parameters[LEARNING_RATE]
-    regression = data.kind == "regression"
-    run = begin(configuration.method, modifications, rate, seeds, (train, select), plan, regression=regression, head=head)
+    run = begin(configuration.method, modifications, rate, seeds, (train, select), plan, kind=data.task_kind, head=head)
     watched, state_bytes = _Watched(data), None
     work = Work(backbone, plan, data.metric, data.outputs, on_evaluation=watched.evaluated)
     processor, wall = time.process_time(), time.perf_counter()
@@ -168,7 +168,7 @@ def _fitted(task: TableTrainings, training: Training) -> Record:
 
     def predicted(examples: Examples) -> tuple[Predictions, NDArray[np.float64]]:
         outputs = fitted.outputs(examples)
-        return predictions_of(Evaluation(outputs.astype(np.float32), []), LabelScale()), outputs  # numbers are in the labels' unit
+        return data.task_kind.predictions(outputs.astype(np.float32), LabelScale()), outputs  # numbers are in the labels' unit
 
     (on_select, outputs), (on_report, _) = predicted(selected), predicted(data.report)
     found = scores(data, select.labels, on_select, outputs)
@@ -239,7 +239,7 @@ def _record(task: TableTrainings, training: Training, train: Tokens, select: Tok
     }
 
 
-def plain(data: TaskData, values: Sequence[float] | NDArray[np.floating]) -> list[int] | list[float]:
+def plain(data: TaskData, values: Sequence[Any] | NDArray[np.floating]) -> list[int] | list[float]:
     """Outputs or labels as they are kept: class indices, or numbers rounded to what a float16 holds."""
     if data.kind == "classification":
         return [int(value) for value in values]

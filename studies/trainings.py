@@ -87,7 +87,7 @@ def run_of(
     head: Mapping[str, Tensor] | None = None,
 ) -> TrialRun:
     """A training of the task `data` that hasn't started. `splits`: train and select; `head`: what its head starts from."""
-    return begin(name, modifications, learning_rate, seeds, splits, plan, regression=data.kind == "regression", head=head)
+    return begin(name, modifications, learning_rate, seeds, splits, plan, kind=data.task_kind, head=head)
 
 
 def train(task: TaskTrainings, plan: TrainingPlan, runs: Sequence[TrialRun]) -> None:

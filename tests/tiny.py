@@ -12,7 +12,7 @@ import transformers
 from pelt_automl.backbones import architecture_of
 from pelt_automl.backbones.loading import Backbone, wrap
 from pelt_automl.log.events import Seeds
-from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.tokens import BatchOrder, Tokens
 from pelt_automl.training.trials import TrialRun
 

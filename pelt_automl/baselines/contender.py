@@ -17,8 +17,8 @@ from pelt_automl.durable import write_text
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.codec import checked
 from pelt_automl.tasks import Examples
+from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.checkpoints import WEIGHTS, load_tensors, save_tensors
-from pelt_automl.training.evaluation import LabelScale
 
 FACTS = "baseline.json"
 FORMAT = 1

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pelt_automl.baselines.cross_validation import MOST_EXAMPLES
 from pelt_automl.baselines.linear import Linear, fit_linear
-from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.features import Features, FrozenFeatures, head_weights, text_groups
 from pelt_automl.training.tokens import Tokens
 
@@ -60,7 +60,7 @@ class HeadStarts:
         return self._heads[key]
 
     def _fit(self, read: Features, train: Tokens, strength: float | None = None) -> Linear:
-        scale = LabelScale.of(train.labels, regression=self.outputs == 1)
+        scale = LabelScale.of(train.labels) if self.outputs == 1 else LabelScale()
         labels = (train.labels - scale.mean) / scale.deviation
         bias = self.features.with_bias
         return fit_linear(read, labels, self.outputs, text_groups(train), bias=bias, strength=strength)

@@ -12,7 +12,7 @@ from pelt_automl.baselines.cross_validation import LEAST_GAIN, standard_error
 from pelt_automl.baselines.encoder import Encoder
 from pelt_automl.baselines.linear import Linear, fit_linear
 from pelt_automl.tasks import Examples
-from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.features import Features, head_weights
 
 
@@ -63,7 +63,7 @@ def fit_probe(train: Examples, outputs: int, encoder: Encoder) -> Probe:
     `LEAST_GAIN`: a map of them is no head, and can't be exported.
     """
     labels, groups = np.asarray(train.labels, np.float64), encoder.groups(train)
-    scale = LabelScale.of(labels, regression=outputs == 1)
+    scale = LabelScale.of(labels) if outputs == 1 else LabelScale()
     standardized = (labels - scale.mean) / scale.deviation
     bias = encoder.features.with_bias
     form: Form = "head"

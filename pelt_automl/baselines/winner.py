@@ -16,6 +16,7 @@ from pelt_automl.durable import filling, write_text
 from pelt_automl.errors import SelectionError
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.tasks import Examples, TaskData
+from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.checkpoints import (
     CONFIG,
     TOKENIZER,
@@ -26,7 +27,6 @@ from pelt_automl.training.checkpoints import (
     precision_name,
     save_trained,
 )
-from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.predicting import Predictor, backbone_of, load_predictor
 from pelt_automl.training.tokens import AT_ONCE, Tokens, tokenize

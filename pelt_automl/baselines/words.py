@@ -16,8 +16,8 @@ from pelt_automl.baselines.linear import Problem, choose_strength, penalized
 from pelt_automl.durable import write_text
 from pelt_automl.errors import SelectionError
 from pelt_automl.tasks import Examples
+from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.tasks.words import joined, word_weights
-from pelt_automl.training.evaluation import LabelScale
 
 VOCABULARY = "vocabulary.json"
 
@@ -108,7 +108,7 @@ class BagOfWords(Fitted):
 def fit_words(train: Examples, outputs: int) -> BagOfWords:
     """The vocabulary is that of train alone, and inside the cross-validation that of each fold's other examples."""
     texts, labels = joined(train), np.asarray(train.labels, np.float64)
-    scale = LabelScale.of(labels, regression=outputs == 1)
+    scale = LabelScale.of(labels) if outputs == 1 else LabelScale()
     standardized = (labels - scale.mean) / scale.deviation
 
     def parts(rest: Indices, out: Indices) -> tuple[Floats, Floats]:

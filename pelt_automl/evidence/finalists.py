@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pelt_automl.errors import SelectionError, all_problems
 from pelt_automl.evidence.gates import mean
 from pelt_automl.log.events import Event, FinalistScored, ReportOpened, TrialEnded, of_kind
@@ -35,14 +37,19 @@ class Finalist:
         return self.method in BASELINES
 
 
-def report_labels(events: Sequence[Event]) -> list[float]:
+def report_labels(events: Sequence[Event]) -> list[Any]:
     """The true labels of the report examples that were scored; empty when the split was never opened."""
     opened = of_kind(events, ReportOpened)
     return opened[-1].labels if opened else []
 
 
 def _is_finite(run: FinalistScored) -> bool:
-    return math.isfinite(run.report_score) and all(math.isfinite(value) for value in run.predictions)
+    return math.isfinite(run.report_score) and bool(np.isfinite(run.predictions).all())
+
+
+def is_constant(run: FinalistScored) -> bool:
+    """Whether it says the same of all examples."""
+    return len(np.unique(np.asarray(run.predictions), axis=0)) == 1
 
 
 def scored_runs(events: Sequence[Event]) -> dict[str, dict[int, FinalistScored]]:

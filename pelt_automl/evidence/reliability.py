@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pelt_automl.evidence.finalists import report_labels, scored_runs
+import numpy as np
+
+from pelt_automl.evidence.finalists import is_constant, report_labels, scored_runs
 from pelt_automl.log.events import Because, Event, FinalistScored, State, TrialEnded, of_kind
 
 
@@ -25,8 +27,8 @@ def reliability(events: Sequence[Event]) -> dict[str, Reliability]:
     failed = {trial.trial for trial in trials.values() if trial.state == State.FAILED}
     failed |= {run.trial for run in of_kind(events, FinalistScored) if run.trial not in finite}
     constant = {trial.trial for trial in trials.values() if trial.constant_predictions}
-    if len(set(report_labels(events))) > 1:
-        constant |= {run.trial for run in finite.values() if len(set(run.predictions)) == 1}
+    if len(np.unique(np.asarray(report_labels(events)), axis=0)) > 1:
+        constant |= {run.trial for run in finite.values() if is_constant(run)}
     by_method: dict[str, list[str]] = {}
     for trial in trials.values():
         by_method.setdefault(trial.method, []).append(trial.trial)

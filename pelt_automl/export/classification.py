@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.errors import BackboneError
 from pelt_automl.modifications import Pack
+from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.training.checkpoints import TrainedConfig
 
 
@@ -20,7 +21,7 @@ def classification_config(config: Any, trained: TrainedConfig, backbone: Backbon
     """
     own = copy.deepcopy(config)
     own.num_labels = trained.outputs
-    own.problem_type = "regression" if trained.kind == "regression" else "single_label_classification"
+    own.problem_type = KINDS[trained.kind].problem_type
     if trained.labels:
         own.id2label = dict(enumerate(trained.labels))
         own.label2id = {label: index for index, label in enumerate(trained.labels)}

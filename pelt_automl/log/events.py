@@ -62,6 +62,10 @@ class Reason(StrEnum):
     """A longer limit would have allowed more."""
 
 
+Prediction = float | str | tuple[float, ...]
+"""What is said of one example: a class index, a number, a text, or several numbers (labels that are there or not, a span)."""
+
+
 def sign_of(greater_is_better: bool) -> int:
     """What a metric's value is multiplied by, so that more is better."""
     return 1 if greater_is_better else -1
@@ -124,11 +128,11 @@ class DataDescribed(Event):
 
     task: str
     kind: str
-    """Of task: ``classification``, ``regression``, or another that is registered."""
+    """Of task: a name in `pelt_automl.tasks.kinds.KINDS`."""
     metric: str
     greater_is_better: bool
     labels: list[str]
-    """Class names in the order of their indices; empty for regression."""
+    """Class names in the order of their indices; empty where there are none."""
     k: int | None
     protocol: str
     sizes: dict[str, int]
@@ -332,7 +336,7 @@ class TrialEnded(Event):
     """Why it stopped early, a `Because`; or why it failed: exception type and text, ``loss is not finite``, ..."""
     traceback: str = ""
     """Of the exception that it failed with, as text; empty where none was raised, and in old records."""
-    select_predictions: list[float] = field(default_factory=list)
+    select_predictions: list[Prediction] = field(default_factory=list)
     """Those on select that `select_score` is the score of, for trials of the search that were trained in full."""
     tokens: dict[str, int] = field(default_factory=dict)
     """Tokens in its training's batches: ``computed`` (padding included) and ``text``; empty in old records."""
@@ -415,8 +419,8 @@ class ReportOpened(Event):
     """Examples scored."""
     of: int
     """Examples that the report split has."""
-    labels: list[float]
-    """The true labels of the examples scored (class index, or the number), in the order of all predictions."""
+    labels: list[Prediction]
+    """The true labels of the examples scored (a class index, a number, or a list of such), in the order of all predictions."""
     cut: dict[str, int] = field(default_factory=dict)
     """What of the examples scored is cut, as in `DataDescribed`."""
     time: float = field(default_factory=clock.time)
@@ -431,7 +435,7 @@ class FinalistScored(Event):
     method: str
     seed_index: int
     report_score: float
-    predictions: list[float]
+    predictions: list[Prediction]
     """Class index or number for each example scored."""
     time: float = field(default_factory=clock.time)
 

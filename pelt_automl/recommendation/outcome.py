@@ -5,9 +5,11 @@ against a constant: the most frequent class of the report examples, or their mea
 where that comparison is won.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from pelt_automl.log.events import (
     DataDescribed,
@@ -26,6 +28,7 @@ from pelt_automl.log.events import (
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.standings import Comparison, Difference
 from pelt_automl.recommendation.wording import Unit, duration, listed
+from pelt_automl.tasks.baselines import best_constant
 from pelt_automl.tasks.metrics import METRICS
 
 ROUND_SECONDS = 30
@@ -35,7 +38,7 @@ ROUND_SECONDS = 30
 class Guess:
     """A prediction that is always the same."""
 
-    prediction: float
+    prediction: Any
     """The class index, or the number."""
     score: float
     """On the report examples, in the metric's unit."""
@@ -47,21 +50,15 @@ class Guess:
         return f"always predicting {self.name} ({Unit(metric).number(self.score)})"
 
 
-def guess_of(data: DataDescribed, labels: Sequence[float]) -> Guess | None:
+def guess_of(data: DataDescribed, labels: Sequence[Any]) -> Guess | None:
     """The best constant for the report's labels; None where all labels are equal, so that there is nothing to guess.
 
     Where the metric is about one class, always saying that class is better than never to find it.
     """
-    if len(set(labels)) < 2:
+    if len(np.unique(np.asarray(labels), axis=0)) < 2:
         return None
-    classes = data.kind == "classification"
-    if data.positive_class is not None:
-        by_class = {constant: METRICS[data.metric].value([constant] * len(labels), labels) for constant in sorted(set(labels))}
-        best = max(by_class, key=by_class.__getitem__)
-        return Guess(best, by_class[best], repr(data.labels[int(best)]))
-    constant = Counter(labels).most_common(1)[0][0] if classes else sum(labels) / len(labels)
-    score = METRICS[data.metric].value([constant] * len(labels), labels)
-    return Guess(constant, score, "the most frequent class" if classes else "the mean")
+    score, constant, name = best_constant(METRICS[data.metric], data.labels, labels, labels)
+    return Guess(constant, score, name)
 
 
 def outcome_of(lead: Difference | None, region: float) -> Outcome:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ class Comparison:
     """
 
     def __init__(
-        self, finalists: Sequence[Finalist], labels: Sequence[float], metric: str, greater_is_better: bool, out: Collection[str] = ()
+        self, finalists: Sequence[Finalist], labels: Sequence[Any], metric: str, greater_is_better: bool, out: Collection[str] = ()
     ) -> None:
         """Compare `finalists`, each with at least one run; `labels` belong to the predictions of all runs.
 
@@ -162,8 +163,8 @@ class Comparison:
         """95 % interval of a finalist's mean, within the metric's range."""
         return Unit(self.metric).clip(interval(self._table_of(candidate).of(candidate)))
 
-    def lead_over_constant(self, candidate: str, constant: float) -> Difference:
-        """By how much a finalist is better than always predicting `constant` (a class index or a number), on its own seeds.
+    def lead_over_constant(self, candidate: str, constant: Any) -> Difference:
+        """By how much a finalist is better than always predicting `constant` (for instance a class index), on its own seeds.
 
         As a pair: two finalists borrow nothing of each other, so that the spread of the difference is the finalist's own.
         """

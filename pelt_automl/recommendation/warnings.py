@@ -4,7 +4,9 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from pelt_automl.evidence.finalists import report_labels, scored_runs
+import numpy as np
+
+from pelt_automl.evidence.finalists import is_constant, report_labels, scored_runs
 from pelt_automl.evidence.statistics import SharedSeeds
 from pelt_automl.log.events import (
     DataDescribed,
@@ -123,7 +125,7 @@ def _failed_finalists(events: Sequence[Event], names: dict[str, str]) -> list[st
         if trial.stage == Stage.FINALIST and trial.state == State.FAILED and not trial.out_of_time:
             causes[trial.candidate].append(trial.cause or "cause not recorded")
     for run in of_kind(events, FinalistScored):
-        if not math.isfinite(run.report_score) or not all(map(math.isfinite, run.predictions)):
+        if not math.isfinite(run.report_score) or not np.isfinite(run.predictions).all():
             causes[run.candidate].append("predictions or score not finite")
     return [
         f"{counted(len(why), 'finalist run')} of {names.get(name, name)} failed: {'; '.join(sorted(set(why)))}."
@@ -146,7 +148,7 @@ def _cut_off(events: Sequence[Event], names: dict[str, str]) -> list[str]:
 def _constant(events: Sequence[Event], names: dict[str, str]) -> list[str]:
     found = {trial.candidate for trial in of_kind(events, TrialEnded) if trial.stage == Stage.FINALIST and trial.constant_predictions}
     for candidate, runs in scored_runs(events).items():
-        if len(report_labels(events)) > 1 and any(len(set(run.predictions)) == 1 for run in runs.values()):
+        if len(report_labels(events)) > 1 and any(map(is_constant, runs.values())):
             found.add(candidate)
     if not found:
         return []

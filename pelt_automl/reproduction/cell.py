@@ -16,7 +16,6 @@ from pelt_automl.selection.field import longest_text
 from pelt_automl.settings import PAPER_LENGTH
 from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.training.checkpoints import precision_name
-from pelt_automl.training.evaluation import is_constant
 from pelt_automl.training.failures import Failure
 from pelt_automl.training.pack_training import predict_best
 from pelt_automl.training.packing import trained
@@ -56,8 +55,7 @@ class CellTraining:
             self.methods[method.name] = method
             modifications = METHODS[method.method].modifications(method.hyper_parameters)
             rate = method.hyper_parameters[LEARNING_RATE]
-            regression = self.data.kind == "regression"
-            runs.append(begin(method.name, modifications, rate, seeds, (train, select), plan, regression=regression))
+            runs.append(begin(method.name, modifications, rate, seeds, (train, select), plan, kind=self.data.task_kind))
         progress = _Progress(str(self.cell), len(methods) * plan.steps, self.say)
         self.work = Work(self.backbone, plan, self.data.metric, self.data.outputs, self.expired, progress.on_step)
         for run in trained(self.work, runs, self.protocol.training.pack_size or AT_ONCE.get(self.backbone.device.type, AT_ONCE["cuda"])):
@@ -82,7 +80,7 @@ class CellTraining:
 
     def _reported(self, run: TrialRun) -> tuple[float, bool]:
         predictions = predict_best(self.work, run, self._report)
-        return self.data.metric.value(predictions, self._report.labels), is_constant(predictions)
+        return self.data.metric.value(predictions, self._report.labels), self.data.task_kind.is_constant(predictions)
 
     @cached_property
     def _report(self) -> Tokens:

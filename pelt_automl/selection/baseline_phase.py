@@ -15,7 +15,8 @@ from pelt_automl.selection.costs import LIMIT_PASSES, baseline_passes
 from pelt_automl.selection.field import too_many
 from pelt_automl.selection.working_folders import fitted_at
 from pelt_automl.tasks import Examples
-from pelt_automl.training.evaluation import Predictions, is_constant
+from pelt_automl.tasks.kinds import LabelScale
+from pelt_automl.training.evaluation import Predictions
 from pelt_automl.training.failures import Failure
 from pelt_automl.training.tokens import drawn
 
@@ -48,7 +49,7 @@ def fit_baselines(context: Context) -> None:
     seed = context.settings.search.seed
     ended = {trial.trial for trial in context.record.history.ended()}
     left_out = set(context.record.history.decided(What.METHOD_OVER))
-    wanted = [name for name in BASELINES if name in context.settings.search.baselines]
+    wanted = [name for name in BASELINES if name in context.settings.search.baselines and context.data.task_kind.fitted_as]
     for done, name in enumerate(wanted):
         run = _Run(name, Seeds(seed, seed, seed))
         if run.name in ended or name in left_out:
@@ -83,7 +84,7 @@ def is_usable(trial: TrialEnded) -> bool:
 def score_baselines(context: Context, runs: Sequence[TrialEnded], examples: Examples) -> None:
     """Score runs on the report examples that all finalists are scored on."""
     for run in runs:
-        predictions = _predictions(load_fitted(fitted_at(context.folder, run), context.encoder), examples)
+        predictions = _predictions(context, load_fitted(fitted_at(context.folder, run), context.encoder), examples)
         score = context.data.metric.value(predictions, examples.labels)
         context.record.add(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
 
@@ -96,7 +97,7 @@ def _fit(context: Context, run: _Run) -> TrialEnded:
     try:
         encoder = context.encoder if BASELINES[run.method].reads_backbone else None
         fitted = fit_baseline(run.method, train, data.outputs, encoder)
-        predictions = _predictions(fitted, select)
+        predictions = _predictions(context, fitted, select)
         score = data.metric.value(predictions, select.labels)
     except Exception as error:  # noqa: BLE001 whatever it is, the selection has other contenders
         failure = Failure.of(error)
@@ -111,7 +112,7 @@ def _fit(context: Context, run: _Run) -> TrialEnded:
         parameters=ended.parameters | {"head": fitted.parameters, "kept": fitted.parameters},
         curve=[CurvePoint(0, None, score, 0.0, seconds)],
         select_score=score,
-        constant_predictions=is_constant(predictions),
+        constant_predictions=data.task_kind.is_constant(predictions),
         select_predictions=predictions.tolist() if run.index is None else [],
     )
 
@@ -136,12 +137,12 @@ def _record(run: _Run, seconds: float) -> TrialEnded:
     )
 
 
-def _predictions(fitted: Fitted, examples: Examples) -> Predictions:
+def _predictions(context: Context, fitted: Fitted, examples: Examples) -> Predictions:
     """Class indices, or numbers in the labels' unit. Raises `ValueError` for outputs that aren't finite."""
     outputs = np.asarray(fitted.outputs(examples), dtype=np.float64)
     if not np.isfinite(outputs).all():
         raise ValueError("outputs are not finite")
-    return outputs[:, 0] if outputs.shape[1] == 1 else outputs.argmax(axis=1).astype(np.float64)
+    return context.data.task_kind.predictions(outputs, LabelScale())
 
 
 def _over_a_limit(context: Context, ended: TrialEnded) -> str | None:

@@ -288,7 +288,7 @@ class Context:
             seeds,
             splits,
             plan or self.plan,
-            regression=self.data.kind == "regression",
+            kind=self.data.task_kind,
             head=self.heads.of(seeds.split, seeds.initialization, splits[0]) if self.heads and self.heads_from_probe else None,
         )
 

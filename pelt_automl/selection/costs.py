@@ -22,7 +22,7 @@ from pelt_automl.selection.context import Context
 from pelt_automl.selection.probe import known_texts, training_bytes
 from pelt_automl.selection.working_folders import fitted_at
 from pelt_automl.tasks import Examples
-from pelt_automl.training.evaluation import LabelScale, pad_id_of
+from pelt_automl.training.evaluation import pad_id_of
 from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.tokens import collate
 
@@ -132,7 +132,7 @@ def merges(context: Context, modifications: Sequence[Modification]) -> bool:
 def is_exportable(context: Context, modifications: Sequence[Modification]) -> bool:
     """Whether `pelt-automl export --merged` can write a configuration that `merges`: transformers' classifier has to take the head, too."""
     labels = context.splits(context.settings.search.seed)[0].labels
-    mean = LabelScale.of(labels, regression=context.data.kind == "regression").mean
+    mean = context.data.task_kind.scale(labels).mean
     return merges(context, modifications) and not why_no_head(context.backbone, mean)
 
 

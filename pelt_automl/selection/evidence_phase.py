@@ -11,7 +11,7 @@ from pelt_automl.search.budget import WRITING
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import packs_of, trained_pack
 from pelt_automl.training.dissection import dissect
-from pelt_automl.training.evaluation import Evaluation, LabelScale, predictions_of
+from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.tokens import Tokens
 
 
@@ -82,5 +82,6 @@ def _place(event: Event) -> tuple[object, ...]:
 
 
 def _score(context: Context, run: TrialEnded, tokens: Tokens, evaluation: Evaluation) -> float:
-    scale = LabelScale.of(context.splits(run.seeds.split)[0].labels, regression=context.data.kind == "regression")
-    return context.data.metric.value(predictions_of(evaluation, scale), tokens.labels)
+    kind = context.data.task_kind
+    predictions = kind.predictions(evaluation.logits, kind.scale(context.splits(run.seeds.split)[0].labels))
+    return context.data.metric.value(predictions, tokens.labels)

@@ -10,7 +10,9 @@ def decide_head_start(context: Context) -> None:
     if context.record.history.decided(What.HEAD_START):
         return
     wanted, subject, why, numbers = context.settings.training.head_start, "random", "as asked (--head-start)", dict[str, float]()
-    if wanted == "auto" and context.settings.task.protocol == "paper":
+    if context.data.task_kind.fitted_as is None:
+        why = f"there is no probe for {context.data.kind}"
+    elif wanted == "auto" and context.settings.task.protocol == "paper":
         why = "as in the paper's protocol"
     elif wanted != "random":
         assert context.heads is not None

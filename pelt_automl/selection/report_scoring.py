@@ -10,7 +10,7 @@ from pelt_automl.selection.baseline_phase import confirm_baselines, score_baseli
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import packs_of, trained_pack
 from pelt_automl.tasks import Examples
-from pelt_automl.training.evaluation import LabelScale, evaluate, predictions_of
+from pelt_automl.training.evaluation import evaluate
 from pelt_automl.training.tokens import Tokens
 
 FEWEST_SCORED = 50
@@ -56,8 +56,8 @@ def _opened(context: Context, runs: int) -> tuple[Tokens, Examples]:
 
 def _score(context: Context, runs: Sequence[TrialEnded], tokens: Tokens) -> None:
     for run, evaluation in zip(runs, evaluate(trained_pack(context, runs), [tokens] * len(runs)), strict=True):
-        scale = LabelScale.of(context.splits(run.seeds.split)[0].labels, regression=context.data.kind == "regression")
-        predictions = predictions_of(evaluation, scale)
+        kind = context.data.task_kind
+        predictions = kind.predictions(evaluation.logits, kind.scale(context.splits(run.seeds.split)[0].labels))
         score = context.data.metric.value(predictions, tokens.labels)
         context.record.add(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
 

@@ -15,7 +15,6 @@ from pelt_automl.selection.finalist_weights import weights_of_run
 from pelt_automl.selection.search_phase import weights_of_method
 from pelt_automl.selection.working_folders import PARTS, fitted_at
 from pelt_automl.training.checkpoints import TrainedConfig, describe, load_tensors, precision_name, save_trained
-from pelt_automl.training.evaluation import LabelScale
 
 
 def recommend(context: Context) -> Recommendation:
@@ -57,7 +56,7 @@ def save_winner(context: Context, verdict: VerdictReached) -> None:
         kind=data.kind,
         labels=list(data.labels),
         text_columns=list(data.text_columns),
-        scale=LabelScale.of(train.labels, regression=data.kind == "regression"),
+        scale=data.task_kind.scale(train.labels),
         max_length=context.max_length,
         precision=precision_name(backbone.dtype),
         backbone=describe(backbone),

@@ -1,13 +1,43 @@
 """What a task gives away to programs that understand nothing: a constant, and a bag of words."""
 
-from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from pelt_automl.tasks.data import TaskData
 from pelt_automl.tasks.examples import Examples
+from pelt_automl.tasks.kinds import KINDS
+from pelt_automl.tasks.metrics import Metric
 from pelt_automl.tasks.words import joined, word_weights
+
+
+def best_constant(metric: Metric, names: Sequence[str], fitted: Sequence[Any], labels: Sequence[Any]) -> tuple[float, Any, str]:
+    """What the best prediction that is the same for all examples scores, what it is, and what it is called.
+
+    Where the metric is about one class, each class is one to try: never to find it scores 0.
+
+    Args:
+        metric: of the task.
+        names: of the classes.
+        fitted: the labels that the constant is known from.
+        labels: the labels that it is scored on.
+    """
+    one_class = [(label, repr(names[int(label)])) for label in sorted({*fitted, 1})] if metric.binary else []
+    constants = one_class or [KINDS[metric.kind].constant(fitted)]
+    scored = [(metric.value([constant] * len(labels), labels), constant, name) for constant, name in constants]
+    return max(scored, key=lambda found: found[0])
+
+
+def constant_on_select(data: TaskData, seed: int) -> float:
+    """What the best constant that train knows scores on select, in the metric's unit; of equally frequent classes the first one."""
+    train, select = data.split(seed)
+    if data.metric.name == "mae":
+        return data.metric.value([_constant(data, train)] * len(select), select.labels)
+    return best_constant(data.metric, data.labels, sorted(train.labels), select.labels)[0]
+
+
+def _constant(data: TaskData, fitted: Examples) -> Any:
+    return median(fitted.labels) if data.metric.name == "mae" else data.task_kind.constant(sorted(fitted.labels))[0]
 
 
 def baselines(data: TaskData, seed: int = 0) -> dict[str, float]:
@@ -18,37 +48,21 @@ def baselines(data: TaskData, seed: int = 0) -> dict[str, float]:
     """
     train, select = data.split(seed)
     fitted = Examples(train.texts + select.texts, train.labels + select.labels)
-    constant = _constant(data, fitted)
-    predictions = {"majority": [constant] * len(data.report), "bag of words": _bag_of_words(data, fitted)}
+    predictions = {"majority": [_constant(data, fitted)] * len(data.report)}
+    if data.task_kind.fitted_as:
+        predictions["bag of words"] = _bag_of_words(data, fitted) or predictions["majority"]
     return {name: data.metric.value(predicted, data.report.labels) for name, predicted in predictions.items()}
 
 
-def constant_on_select(data: TaskData, seed: int) -> float:
-    """What always predicting the most frequent class (regression: the mean, for mae the median) of train scores on select.
-
-    Where the metric is about one class, always predicting that class counts, too: never to find it scores 0.
-    """
-    train, select = data.split(seed)
-    constants = {_constant(data, train), 1} if data.metric.binary else {_constant(data, train)}
-    return max(data.metric.value([constant] * len(select), select.labels) for constant in constants)
-
-
-def _constant(data: TaskData, fitted: Examples) -> float:
-    if data.kind == "classification":
-        counts = Counter(fitted.labels)
-        return max(sorted(counts), key=counts.__getitem__)
-    return median(fitted.labels) if data.metric.name == "mae" else fmean(fitted.labels)
-
-
-def _bag_of_words(data: TaskData, fitted: Examples) -> Sequence[float]:
+def _bag_of_words(data: TaskData, fitted: Examples) -> list[float]:
+    """Predictions on report; none where there is nothing to learn."""
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
 
-    model: Any = LogisticRegression(C=10.0, max_iter=1000) if data.kind == "classification" else Ridge()
+    model: Any = LogisticRegression(C=10.0, max_iter=1000) if data.task_kind.fitted_as == "classes" else Ridge()
     pipeline = make_pipeline(word_weights(), model)
     try:
         pipeline.fit(joined(fitted), fitted.labels)
-    except ValueError:
-        # Texts of punctuation only, or one class only: there is nothing to learn.
-        return [_constant(data, fitted)] * len(data.report)
+    except ValueError:  # texts of punctuation only, or one class only
+        return []
     return [float(x) for x in pipeline.predict(joined(data.report))]

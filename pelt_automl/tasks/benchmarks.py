@@ -79,7 +79,7 @@ class Benchmark:
         report = next((s for s in ("test", "validation") if s in tables and is_labeled(tables[s], columns.label)), None)
         used = {"train": tables["train"]} | ({report: tables[report]} if report else {})
         # A few of QQP's questions are empty, and nobody here can mend that.
-        checked = check_tables(used, columns, self.info.kind, self.labels, leave_out=True)
+        checked = check_tables(used, columns, "classification" if self.labels else "regression", self.labels, leave_out=True)
         return RawTask(
             name=name,
             kind=self.info.kind,

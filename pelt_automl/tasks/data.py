@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pelt_automl.tasks.examples import Examples, Kind
+from pelt_automl.tasks.examples import Examples
+from pelt_automl.tasks.kinds import KINDS, TaskKind
 from pelt_automl.tasks.metrics import Metric
 from pelt_automl.tasks.splits import SELECT_MOST, SELECT_SHARE, carve, stream
 
@@ -19,9 +20,10 @@ class TaskData:
     """Three disjoint splits: ``train`` and ``select`` by split seed, ``report`` the same for all."""
 
     name: str
-    kind: Kind
+    kind: str
+    """A name in `pelt_automl.tasks.kinds.KINDS`."""
     labels: tuple[str, ...]
-    """Class names in the order of their indices; empty for regression."""
+    """Class names in the order of their indices; empty where there are none."""
     metric: Metric
     text_columns: tuple[str, ...]
     """Names of the one or two columns that the texts stand in."""
@@ -53,9 +55,14 @@ class TaskData:
         return self.labels[1] if self.metric.binary else None
 
     @property
+    def task_kind(self) -> TaskKind:
+        """What is particular to its kind."""
+        return KINDS[self.kind]
+
+    @property
     def outputs(self) -> int:
-        """Outputs of the head: the number of classes, 1 for regression."""
-        return len(self.labels) if self.kind == "classification" else 1
+        """Outputs of the head."""
+        return self.task_kind.outputs(self.labels)
 
     @property
     def select_from(self) -> Examples:

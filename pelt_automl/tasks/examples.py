@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pelt_automl.settings import TaskSettings
 
 Kind = Literal["classification", "regression"]
+"""Of tasks in the user's own files, by what their labels look like; `pelt_automl.tasks.kinds` has all there are."""
 
 
 def digest(parts: Iterable[object]) -> str:
@@ -26,8 +27,8 @@ class Examples:
 
     texts: tuple[tuple[str, ...], ...]
     """One or two strings an example, without white space at their ends."""
-    labels: tuple[int, ...] | tuple[float, ...]
-    """The index of the class, or the number (regression)."""
+    labels: tuple[Any, ...]
+    """Of each example: the index of its class, its number, or what else a label of the task's kind is."""
 
     def __post_init__(self) -> None:
         if len(self.texts) != len(self.labels):
@@ -56,9 +57,10 @@ class RawTask:
     """What a source hands over: checked examples, not yet split."""
 
     name: str
-    kind: Kind
+    kind: str
+    """A name in `pelt_automl.tasks.kinds.KINDS`."""
     labels: tuple[str, ...]
-    """Class names in the order of their indices; empty for regression."""
+    """Class names in the order of their indices; empty where there are none."""
     metric: str | None
     """The task's own metric; None: by kind and balance of the classes."""
     text_columns: tuple[str, ...]
@@ -84,7 +86,7 @@ class TaskInfo:
 
     name: str
     description: str
-    kind: Kind
+    kind: str
     metric: str
     source: str
     """Where the examples come from: ``embedded``, or the Hub's name of the data set."""

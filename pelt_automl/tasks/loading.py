@@ -1,7 +1,6 @@
 """From the user's settings to a task that is ready to be trained on. Everything is checked here, before any model is loaded."""
 
 import difflib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,13 +9,12 @@ from pelt_automl.settings import SMALLEST_K, TaskSettings
 from pelt_automl.tasks.data import TaskData
 from pelt_automl.tasks.examples import Examples, RawTask, TaskInfo
 from pelt_automl.tasks.hub import read_hub
+from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.tasks.metrics import Metric, metric_for
 from pelt_automl.tasks.own import read_own
 from pelt_automl.tasks.positive import positive_class, with_positive
 from pelt_automl.tasks.splits import REPORT_SHARE, SELECT_MOST, SELECT_SHARE, carve, duplicates, sample, without_texts
 
-IMBALANCE = 3.0
-"""Classes are imbalanced when the largest has more than so many times the examples that the others have on average."""
 SMALLEST_SELECT = 5
 """Examples that select needs at least: what the strict protocol carves out of the smallest K."""
 FEWEST_SELECT = 3
@@ -64,7 +62,7 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
     Raises what `load_task` raises; with everything that is wrong with any K at once.
     """
     raw = _read(settings)
-    metric = _metric(settings, raw)
+    metric, metric_notes = _metric(settings, raw)
     positive, about = positive_class(settings, raw, metric)
     aside, report, notes = _put_report_aside(_by_protocol(raw, settings.protocol), settings)
     pool, validation, more = _without_leaks(aside, report)
@@ -77,7 +75,7 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
         k=None,
         protocol=settings.protocol,
         report=report,
-        notes=(*_metric_notes(settings, raw, metric), *([about] if about else []), *notes, *more),
+        notes=(*metric_notes, *([about] if about else []), *notes, *more),
         data_hash=raw.hash(),
         pool=pool,
         validation=validation,
@@ -131,30 +129,13 @@ def _read(settings: TaskSettings) -> RawTask:
     return TASKS[settings.task].read(settings)
 
 
-def _imbalance(raw: RawTask) -> tuple[bool, str]:
-    """Whether the classes of the training data are imbalanced, and the figures."""
-    counts = Counter(raw.train.labels).most_common()
-    largest, others = counts[0], [n for _, n in counts[1:]]
-    mean = sum(others) / len(others)
-    name = raw.labels[int(largest[0])]
-    figures = f"class {name!r} has {largest[1]} of {len(raw.train)} examples, the other classes {mean:.0f} on average"
-    return largest[1] > IMBALANCE * mean, figures
-
-
-def _metric(settings: TaskSettings, raw: RawTask) -> Metric:
-    default = raw.metric
-    if default is None and raw.kind == "regression":
-        default = "spearman"
-    elif default is None:
-        default = "macro_f1" if _imbalance(raw)[0] else "accuracy"
-    return metric_for(settings.metric or default, raw.kind, len(raw.labels))
-
-
-def _metric_notes(settings: TaskSettings, raw: RawTask, metric: Metric) -> list[str]:
-    if settings.metric or raw.metric or raw.kind == "regression" or metric.name != "macro_f1":
-        return []
-    rule = f"the rule: more than {IMBALANCE:g} times as many"
-    return [f"the classes are imbalanced, so the metric is macro-F1: {_imbalance(raw)[1]} ({rule}); --metric accuracy overrides it"]
+def _metric(settings: TaskSettings, raw: RawTask) -> tuple[Metric, list[str]]:
+    """The metric, and a note where it isn't as one expects."""
+    name, notes = settings.metric or raw.metric, list[str]()
+    if name is None:
+        name, why = KINDS[raw.kind].default_metric(raw.train.labels, raw.labels)
+        notes = [why] if why else []
+    return metric_for(name, raw.kind, len(raw.labels)), notes
 
 
 def _by_protocol(raw: RawTask, protocol: str) -> RawTask:
@@ -204,8 +185,8 @@ def _check_sizes(whole: TaskData, trained: Examples, left: str) -> None:
     """`trained`: the training examples before those were removed that repeat texts of report or validation."""
     if len(whole.pool) < SMALLEST_K or not len(whole.report):
         raise TaskError(f"{whole.name} has {left} and {len(whole.report)} to report on; at least {SMALLEST_K} to train on are needed")
-    gone = {int(x) for x in trained.labels} - {int(x) for x in whole.pool.labels} if whole.labels else set()
-    if lost := [whole.labels[c] for c in sorted(gone)]:
+    gone = set(trained.labels) - set(whole.pool.labels) if whole.task_kind.keeps_strata else set()
+    if lost := [whole.labels[int(label)] for label in sorted(gone)]:
         raise TaskError(f"{whole.name}: all training examples of {', '.join(map(repr, lost))} repeat texts of report or validation")
 
 
@@ -215,13 +196,13 @@ def _check_k(whole: TaskData, k: int, left: str) -> None:
         room = f", of which protocol 'paper' needs {spare} more than K to select on" if spare else ""
         most = len(whole.pool) - spare
         raise SettingsError(f"k is {k}, but {whole.name} has {left}{room}; set k to at most {most}, or to 'full'")
-    if k < len(whole.labels):
+    if whole.task_kind.keeps_strata and k < len(whole.labels):
         raise SettingsError(f"k is {k}, but {whole.name} has {len(whole.labels)} classes; set k so that there is an example of each")
 
 
 def _too_few_to_select(data: TaskData) -> str:
     train, select = data.indices(0)
-    why = f"train needs one example of each of the {len(data.labels)} classes" if data.labels else "examples are too few"
+    why = f"train needs one example of each of the {len(data.labels)} classes" if data.task_kind.keeps_strata else "examples are too few"
     return (
         f"of {len(train) + len(select)} labeled examples {len(select)} are left to select on, at least {FEWEST_SELECT} are needed "
         f"({why}, and examples with the same texts stay together); set k higher, or add examples"

@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from pelt_automl.errors import SettingsError
 from pelt_automl.log.events import sign_of
-from pelt_automl.tasks.examples import Kind
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +30,8 @@ class Metric:
     name: str
     """Unique over all kinds of tasks: records say nothing else of a metric."""
     greater_is_better: bool
-    kind: Kind
+    kind: str
+    """Of task: a name in `pelt_automl.tasks.kinds.KINDS`."""
     statistics: Callable[[Floats, Floats], Floats]
     """From predictions ``(n, ...)`` and labels ``(n, ...)`` of the task's kind: ``(n, s)``, numbers of each example."""
     score: Callable[[Floats, Floats], Floats]
@@ -71,7 +71,7 @@ class Metric:
             return self.broken
         return float(self.score(self.statistics(found, true), np.ones((1, len(true))))[0])
 
-    def fits(self, kind: Kind, classes: int) -> bool:
+    def fits(self, kind: str, classes: int) -> bool:
         """Whether it can score a task of this kind with so many classes."""
         return self.kind == kind and (not self.binary or classes == 2)
 
@@ -245,7 +245,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def metric_for(name: str, kind: Kind, classes: int) -> Metric:
+def metric_for(name: str, kind: str, classes: int) -> Metric:
     """The metric called `name`, when it fits the task.
 
     Raises `SettingsError`, which lists those that fit, when it is unknown or doesn't.
@@ -253,6 +253,6 @@ def metric_for(name: str, kind: Kind, classes: int) -> Metric:
     fitting = [metric.name for metric in METRICS.values() if metric.fits(kind, classes)]
     if name in fitting:
         return METRICS[name]
-    task = f"{classes} classes" if kind == "classification" else "regression"
+    task = f"{classes} classes" if classes else kind
     reason = f"the metric {name!r} doesn't fit a task with {task}" if name in METRICS else f"there is no metric {name!r}"
     raise SettingsError(f"{reason}; choose one of: {', '.join(fitting)}")

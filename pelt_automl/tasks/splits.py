@@ -1,6 +1,6 @@
 """Seeded, stratified splits in which exact duplicates stay on one side.
 
-Strata are the classes; for regression they are bins between quantiles. Every draw has a random stream of its own, named by its
+What the strata are, the kind of the task says: classes, or bins between quantiles. Every draw has a random stream of its own, named by its
 purpose, so that one more draw somewhere never changes another.
 """
 
@@ -8,7 +8,8 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from pelt_automl.tasks.examples import Examples, Kind
+from pelt_automl.tasks.examples import Examples
+from pelt_automl.tasks.kinds import KINDS
 
 SELECT_SHARE = 0.3
 """Share of the labeled examples that is carved out as select."""
@@ -16,8 +17,6 @@ SELECT_MOST = 1000
 """Select is never larger than this; it is also what UniPELT selects on."""
 REPORT_SHARE = 0.2
 """Share of a user's file that is put aside as report when there is no test file."""
-BINS = 10
-"""Quantile bins that stratify a regression."""
 
 
 def stream(purpose: str, seed: int) -> random.Random:
@@ -25,16 +24,9 @@ def stream(purpose: str, seed: int) -> random.Random:
     return random.Random(f"{purpose}-{seed}")  # noqa: S311  # reproducible on purpose
 
 
-def strata(examples: Examples, kind: Kind) -> list[int]:
-    """The stratum of each example: its class, or its bin between quantiles."""
-    if kind == "classification":
-        return [int(label) for label in examples.labels]
-    n = len(examples)
-    bins = max(1, min(BINS, n // 4))
-    result = [0] * n
-    for rank, i in enumerate(sorted(range(n), key=lambda i: (examples.labels[i], i))):
-        result[i] = rank * bins // n
-    return result
+def strata(examples: Examples, kind: str) -> list[int]:
+    """The stratum of each example, by the kind of the task."""
+    return KINDS[kind].strata(examples.labels)
 
 
 def shares(counts: dict[int, int], total: int, kept: int = 0) -> dict[int, int]:
@@ -75,7 +67,7 @@ def turns(counts: dict[int, int], total: int) -> list[int]:
     return order
 
 
-def sample(examples: Examples, kind: Kind, k: int, seed: int) -> list[int]:
+def sample(examples: Examples, kind: str, k: int, seed: int) -> list[int]:
     """Indices of `k` examples in their old order, stratified, with one of every class at least.
 
     The same seed orders the examples once: those of a smaller k are among those of every larger one.
@@ -88,25 +80,25 @@ def sample(examples: Examples, kind: Kind, k: int, seed: int) -> list[int]:
     return sorted(i for s, indices in by_stratum.items() for i in indices[: quota[s]])
 
 
-def carve(examples: Examples, kind: Kind, size: int, seed: int, purpose: str) -> tuple[list[int], list[int]]:
+def carve(examples: Examples, kind: str, size: int, seed: int, purpose: str) -> tuple[list[int], list[int]]:
     """Split into (rest, carved) with about `size` examples carved out, stratified.
 
-    Examples with the same texts stay together, and of each class at least one example stays in the rest; where one of these rules
+    Examples with the same texts stay together, and at least one example of each class stays in the rest; where one of these rules
     needs it, fewer than `size` are carved out.
     """
     groups = list(_groups(examples.texts).values())
-    stratum = strata(examples, kind)
+    stratum, keeps = strata(examples, kind), KINDS[kind].keeps_strata
     by_stratum: dict[int, list[list[int]]] = defaultdict(list)
     for group in groups:
         by_stratum[stratum[group[0]]].append(group)
     counts = {s: sum(map(len, members)) for s, members in by_stratum.items()}
-    quota = shares(counts, size, kept=1 if kind == "classification" else 0)
+    quota = shares(counts, size, kept=int(keeps))
     rng = stream(purpose, seed)
     carved: list[int] = []
     left = Counter(stratum)
     for s, members in sorted(by_stratum.items()):
         rng.shuffle(members)
-        carved += _fill(members, quota[s], stratum, left if kind == "classification" else None)
+        carved += _fill(members, quota[s], stratum, left if keeps else None)
     chosen = set(carved)
     return [i for i in range(len(examples)) if i not in chosen], sorted(carved)
 

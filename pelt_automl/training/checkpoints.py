@@ -18,7 +18,7 @@ from pelt_automl.durable import filling, replacing, write_text
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.codec import checked
 from pelt_automl.modifications.bridged import ADAPTER_WEIGHTS, write_config
-from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.tasks.kinds import KINDS, LabelScale
 from pelt_automl.training.trials import TrialProgress
 
 FORMAT = 1
@@ -43,8 +43,9 @@ class TrainedConfig:
     modifications: tuple[Modification, ...]
     """As they are kept: without a reparameterization."""
     kind: str
+    """A name in `pelt_automl.tasks.kinds.KINDS`."""
     labels: list[str]
-    """Class names in the order of the outputs; empty for regression."""
+    """Class names in the order of the outputs; empty where there are none."""
     text_columns: list[str]
     """Names of the one or two columns that the texts came from."""
     scale: LabelScale
@@ -62,7 +63,7 @@ class TrainedConfig:
     @property
     def outputs(self) -> int:
         """Outputs of the head."""
-        return len(self.labels) if self.kind == "classification" else 1
+        return KINDS[self.kind].outputs(self.labels)
 
     def to_json(self) -> str:
         """The file's text."""
@@ -85,8 +86,8 @@ class TrainedConfig:
         words = self.form == "words"
         rules = (
             (self.format == FORMAT, f"format is {self.format}; this version reads {FORMAT}"),
-            (self.kind in ("classification", "regression"), f"kind is {self.kind!r}"),
-            (len(self.labels) > 1 or self.kind != "classification", f"there are {len(self.labels)} labels"),
+            (self.kind in KINDS, f"kind is {self.kind!r}"),
+            (self.kind not in KINDS or len(self.labels) >= KINDS[self.kind].fewest_names, f"there are {len(self.labels)} labels"),
             (len(self.text_columns) in (1, 2), f"there are {len(self.text_columns)} text columns"),
             (self.max_length > 0 or words, f"max_length is {self.max_length}"),
             (self.precision in ("bf16", "fp32"), f"precision is {self.precision!r}"),

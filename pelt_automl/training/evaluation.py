@@ -92,30 +92,3 @@ def _gather(found: Values, sizes: Sequence[int], trials: Sequence[_Gathered]) ->
 def _statistics(gathered: _Gathered) -> list[PlaceStatistics]:
     whole = {place: np.concatenate(values) for place, values in gathered.items()}
     return [PlaceStatistics(*place, mean=float(values.mean()), spread=float(values.std())) for place, values in sorted(whole.items())]
-
-
-@dataclass(frozen=True)
-class LabelScale:
-    """Regression trains on standardized labels; predictions go back to the labels' unit."""
-
-    mean: float = 0.0
-    deviation: float = 1.0
-
-    @staticmethod
-    def of(labels: NDArray[np.float64], regression: bool) -> "LabelScale":
-        """Mean and standard deviation of the train labels; the identity for classification."""
-        if not regression:
-            return LabelScale()
-        return LabelScale(float(labels.mean()), float(labels.std()) or 1.0)
-
-
-def predictions_of(evaluation: Evaluation, scale: LabelScale) -> Predictions:
-    """Class index of each example, or its number when the model has a single output."""
-    if evaluation.logits.shape[1] == 1:
-        return np.asarray(evaluation.logits[:, 0], dtype=np.float64) * scale.deviation + scale.mean
-    return np.asarray(evaluation.logits.argmax(axis=1), dtype=np.float64)
-
-
-def is_constant(predictions: Predictions) -> bool:
-    """Whether one class, or one value, is predicted throughout."""
-    return bool(np.ptp(predictions) < 1e-9)

@@ -8,11 +8,11 @@ from types import MappingProxyType
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pelt_automl.log.events import CurvePoint
 from pelt_automl.modifications import Pack, PackTrial, pack_order, without_reparameterization
-from pelt_automl.training.evaluation import Evaluation, Predictions, evaluate, is_constant, pad_id_of, predictions_of
+from pelt_automl.tasks.kinds import KINDS
+from pelt_automl.training.evaluation import Evaluation, Predictions, evaluate, pad_id_of
 from pelt_automl.training.optimizer import PackedAdamW
 from pelt_automl.training.padding import by_length, passes
 from pelt_automl.training.schedule import learning_rate_share
@@ -27,6 +27,7 @@ class PackTraining:
     def __init__(self, work: Work, runs: Sequence[TrialRun]) -> None:
         """Take up every trial where its progress left it."""
         self.work, self.plan, self.backbone = work, work.plan, work.backbone
+        self.kind = KINDS[work.metric.kind]
         self.runs = sorted(runs, key=lambda run: pack_order(run.modifications))
         self.held = [copy.copy(run.progress) for run in self.runs]
         """Each trial's progress as of the last time that it was held, to go back to."""
@@ -104,7 +105,9 @@ class PackTraining:
         for positions in passes(parts, self.backbone.device.type, self.plan.batch_size):
             own = [part[positions] for part in parts]
             batch = collate(own, pad_id_of(self.pack), self.backbone.device)
-            losses = self._losses(self.pack(**batch.inputs).logits, batch) / sizes
+            labels = torch.from_numpy(self.kind.collate([part.labels for part in own])).to(self.backbone.device)
+            each = self.kind.losses(self.pack(**batch.inputs).logits, labels, [run.scale for run in self.runs])
+            losses = (each * batch.weights).sum(1) / sizes
             (losses.sum() + penalty).backward()  # type: ignore[no-untyped-call]
             self.losses += losses.detach()
             penalty = 0.0  # once a step
@@ -121,17 +124,6 @@ class PackTraining:
         for run, part in zip(self.runs, parts, strict=True):
             run.progress.tokens_computed += computed
             run.progress.tokens_of_text += int(part.lengths.sum())
-
-    def _losses(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Sum of each trial's losses, ``(N,)``: cross-entropy, or squared error of standardized labels."""
-        if logits.shape[2] == 1:
-            scales = [run.scale for run in self.runs]
-            means = torch.tensor([scale.mean for scale in scales], device=logits.device)[:, None]
-            deviations = torch.tensor([scale.deviation for scale in scales], device=logits.device)[:, None]
-            each = (logits[:, :, 0] - (batch.labels - means) / deviations).square()
-        else:
-            each = functional.cross_entropy(logits.transpose(1, 2), batch.labels.long(), reduction="none")
-        return (each * batch.weights).sum(1)
 
     def _evaluate(self, due: Sequence[int]) -> None:
         """Score the trials that are due; the others, in the middle of their way, get a single example each to look at."""
@@ -150,7 +142,7 @@ class PackTraining:
 
     def _take(self, slot: int, tokens: Tokens, evaluation: Evaluation, loss: float | None) -> None:
         run, step, metric = self.runs[slot], self._step_of(slot), self.work.metric
-        progress, predictions = run.progress, predictions_of(evaluation, run.scale)
+        progress, predictions = run.progress, self.kind.predictions(evaluation.logits, run.scale)
         score = metric.value(predictions, tokens.labels)
         rate = run.learning_rate * learning_rate_share(step - 1, self.plan) if step else 0.0
         progress.curve += (CurvePoint(step, loss, score, rate, progress.seconds),)
@@ -158,7 +150,7 @@ class PackTraining:
         gain = score if metric.greater_is_better else -score
         best = progress.best_score
         if best is None or gain >= (best if metric.greater_is_better else -best):  # among equals the later: it has trained longer
-            progress.best_score, progress.best_constant = score, is_constant(predictions)
+            progress.best_score, progress.best_constant = score, self.kind.is_constant(predictions)
             progress.best_predictions = tuple(predictions.tolist())
             progress.best_weights = _on_cpu(self.pack.kept_weights(slot))
         if self._out_of_patience(run):
@@ -194,7 +186,8 @@ def score_in_full(work: Work, run: TrialRun) -> None:
     """Score the best weights of a training on all of select, where its evaluations have looked at a part of it."""
     predictions = predict_best(work, run, run.select)
     run.progress.best_score = work.metric.value(predictions, run.select.labels)
-    run.progress.best_constant, run.progress.best_predictions = is_constant(predictions), tuple(predictions.tolist())
+    run.progress.best_constant = KINDS[work.metric.kind].is_constant(predictions)
+    run.progress.best_predictions = tuple(predictions.tolist())
 
 
 def predict_best(work: Work, run: TrialRun, tokens: Tokens) -> Predictions:
@@ -202,7 +195,7 @@ def predict_best(work: Work, run: TrialRun, tokens: Tokens) -> Predictions:
     trial = PackTrial(without_reparameterization(run.modifications), run.seeds.initialization)
     pack = Pack(work.backbone, [trial], work.outputs, work.lower)
     pack.load_weights(0, run.progress.best_weights)
-    return predictions_of(evaluate(pack, [tokens])[0], run.scale)
+    return KINDS[work.metric.kind].predictions(evaluate(pack, [tokens])[0].logits, run.scale)
 
 
 def _on_cpu(tensors: Mapping[str, Tensor], known: Mapping[str, Tensor] = MappingProxyType({})) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from pelt_automl.home import expanded
 from pelt_automl.log.folder import WINNER
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.tasks import Examples
+from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.tasks.tables import is_blank, positions
 from pelt_automl.training.checkpoints import TOKENIZER, WEIGHTS, TrainedConfig, load_config, load_trained
 from pelt_automl.training.evaluation import evaluate
@@ -67,33 +68,34 @@ class Predictor(ABC):
         return found
 
     def probabilities(self, texts: Sequence[Text | None]) -> NDArray[np.float64]:
-        """Softmax over classes, ``(examples, C)``, classes in the order of ``config.labels``; NaN for an example without text.
+        """Of classes, ``(examples, C)``, in the order of ``config.labels``; NaN for an example without text.
 
         Raises what `logits` raises, and `SelectionError` for a regression, which has no classes.
         """
-        self.refuse_regression()
-        return softmax(self.logits(texts))
+        return self.chances(self.logits(texts))
 
-    def predict(self, texts: Sequence[Text | None]) -> list[str | None] | list[float | None]:
-        """Class names, or numbers for regression; None for an example without text, of which a warning names the index.
+    def predict(self, texts: Sequence[Text | None]) -> list[Any]:
+        """Class names, or numbers; None for an example without text, of which a warning names the index.
 
         Raises what `logits` raises.
         """
         return self.answers(self.logits(texts))
 
-    def answers(self, logits: NDArray[np.floating]) -> list[str | None] | list[float | None]:
+    def answers(self, logits: NDArray[np.floating]) -> list[Any]:
         """What outputs ``(examples, C)`` say: class names, or numbers; None where they are NaN."""
-        missing = [bool(np.isnan(row).any()) for row in logits]
-        if self.config.kind == "classification":
-            chosen = np.nan_to_num(logits, nan=-np.inf).argmax(axis=1)
-            return [None if gone else self.config.labels[index] for gone, index in zip(missing, chosen, strict=True)]
-        numbers = logits[:, 0] * self.config.scale.deviation + self.config.scale.mean
-        return [None if gone else float(number) for gone, number in zip(missing, numbers, strict=True)]
+        present = ~np.isnan(logits).any(axis=1)
+        kind, found = KINDS[self.config.kind], np.full(len(logits), None)
+        said = kind.answers(kind.predictions(logits[present], self.config.scale), self.config.labels)
+        for place, answer in zip(np.flatnonzero(present), said, strict=True):
+            found[place] = answer
+        return found.tolist()
 
-    def refuse_regression(self) -> None:
-        """Raises `SelectionError` where probabilities are asked of a regression."""
-        if self.config.kind != "classification":
-            raise SelectionError(f"{self.config.task} is a regression: it has no classes, and so no probabilities")
+    def chances(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """What outputs ``(examples, C)`` say of each class. Raises `SelectionError` for a kind of task without classes."""
+        found = KINDS[self.config.kind].probabilities(logits)
+        if found is None:
+            raise SelectionError(f"{self.config.task} is a {self.config.kind}: it has no classes, and so no probabilities")
+        return found
 
     def _rows(self, texts: Sequence[Text | None]) -> list[tuple[str, ...] | None]:
         """The examples as texts, None for one without; everything that is wrong with them is said at once."""
@@ -134,12 +136,6 @@ class TrainedPredictor(Predictor):
 def counted_texts(count: int) -> str:
     """``1 text``, ``2 texts``."""
     return f"{count} text{'s' if count != 1 else ''}"
-
-
-def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Over the last axis."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return cast("NDArray[np.float64]", shifted / shifted.sum(axis=-1, keepdims=True))
 
 
 def winner_of(path: Path) -> Path:

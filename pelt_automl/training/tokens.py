@@ -23,7 +23,7 @@ class Tokens:
     input_ids: list[list[int]]
     token_type_ids: list[list[int]] | None
     labels: NDArray[np.float64]
-    """Class index, or the number, for each example."""
+    """Shape ``(n, ...)``: of each example its class index, its number, or what else a label of the task's kind is."""
     whole: Indices | None = None
     """Tokens that each example had before it was cut; None where that isn't known."""
 
@@ -200,30 +200,28 @@ class Batch:
 
     inputs: dict[str, Any]
     """``input_ids``, ``attention_mask`` and, where the model has them, ``token_type_ids``: shape ``(N, B, T)``; ``keys``: see `keys_of`."""
-    labels: Tensor
-    """Shape ``(N, B)``, fp32."""
     weights: Tensor
     """Shape ``(N, B)``: 1 for an example, 0 where a trial has fewer than B."""
 
 
 def collate(parts: Sequence[Tokens], pad_id: int, device: torch.device) -> Batch:
-    """A batch from each trial's examples."""
+    """A batch from each trial's examples; their labels are the task's kind's to collate."""
     n, b = len(parts), max(len(part) for part in parts)
     t = max(1, *(len(ids) for part in parts for ids in part.input_ids))
     ids = np.full((n, b, t), pad_id, dtype=np.int64)
     mask = np.zeros((n, b, t), dtype=np.int64)
     types = np.zeros((n, b, t), dtype=np.int64) if parts[0].token_type_ids is not None else None
-    labels, weights = np.zeros((n, b), dtype=np.float32), np.zeros((n, b), dtype=np.float32)
+    weights = np.zeros((n, b), dtype=np.float32)
     mask[:, :, 0] = 1  # a missing example still needs one token to attend to
     for i, part in enumerate(parts):
-        labels[i, : len(part)], weights[i, : len(part)] = part.labels, 1.0
+        weights[i, : len(part)] = 1.0
         for j, tokens in enumerate(part.input_ids):
             ids[i, j, : len(tokens)], mask[i, j, : len(tokens)] = tokens, 1
             if types is not None and part.token_type_ids is not None:
                 types[i, j, : len(tokens)] = part.token_type_ids[j]
     arrays = {"input_ids": ids, "attention_mask": mask} | ({} if types is None else {"token_type_ids": types})
     inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()} | {"keys": keys_of(ids, mask, types)}
-    return Batch(inputs, torch.from_numpy(labels).to(device), torch.from_numpy(weights).to(device))
+    return Batch(inputs, torch.from_numpy(weights).to(device))
 
 
 def keys_of(ids: Indices, mask: Indices, types: Indices | None) -> list[bytes]:

@@ -7,8 +7,8 @@ from typing import Literal
 from torch import Tensor
 
 from pelt_automl.design_space import Modification
-from pelt_automl.log.events import CurvePoint, Seeds
-from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.log.events import CurvePoint, Prediction, Seeds
+from pelt_automl.tasks.kinds import LabelScale, TaskKind
 from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.tokens import BatchOrder, Tokens
 
@@ -33,7 +33,7 @@ class TrialProgress:
     """How many those are."""
     best_score: float | None = None
     best_constant: bool = False
-    best_predictions: tuple[float, ...] = ()
+    best_predictions: tuple[Prediction, ...] = ()
     """Those that `best_score` is the score of."""
     tokens_computed: int = 0
     """In training, padding included."""
@@ -101,10 +101,10 @@ def begin(
     splits: tuple[Tokens, Tokens],
     plan: TrainingPlan,
     *,
-    regression: bool,
+    kind: TaskKind,
     head: Mapping[str, Tensor] | None = None,
 ) -> TrialRun:
     """A training that hasn't started. `splits`: train and select; `head`: what its head starts from, None for a random one."""
     train, select = splits
     order = BatchOrder(train.lengths, plan.batch_size, seeds.order, plan.evaluate_at[0])
-    return TrialRun(name, modifications, learning_rate, seeds, train, select, LabelScale.of(train.labels, regression), order, head)
+    return TrialRun(name, modifications, learning_rate, seeds, train, select, kind.scale(train.labels), order, head)

@@ -20,8 +20,9 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, check_supported, needs_own_pack, without_reparameterization
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
+from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.checkpoints import TrainedConfig, save_progress, save_trained
-from pelt_automl.training.evaluation import LabelScale, evaluate
+from pelt_automl.training.evaluation import evaluate
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import make_plan
 from pelt_automl.training.trials import TrialRun

@@ -11,7 +11,7 @@ from pelt_automl.errors import SelectionError
 from pelt_automl.export import merged
 from pelt_automl.export.classification import plain_model, set_head
 from pelt_automl.export.merged import why_not_merged, write_merged
-from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.tasks.kinds import LabelScale
 from tests.export.winners import backbone_of, our_logits, their_logits, trained_config, trained_pack_of
 from tests.tiny import FAMILIES, by_structure, tiny_config
 

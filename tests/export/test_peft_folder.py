@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from pelt_automl.design_space import PROJECTIONS, Form, Insertion, Modification, Site
 from pelt_automl.export.classification import plain_model
 from pelt_automl.export.peft_folder import why_not_peft, write_peft
-from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.tasks.kinds import LabelScale
 from tests.export.winners import backbone_of, our_logits, padded_texts, their_logits, trained_config, trained_pack_of
 from tests.tiny import FAMILIES, by_structure, tiny_config
 

@@ -7,7 +7,7 @@ from pelt_automl.export.merged import why_not_merged
 from pelt_automl.export.peft_folder import why_not_peft
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import without_reparameterization
-from pelt_automl.training.evaluation import LabelScale
+from pelt_automl.tasks.kinds import LabelScale
 from tests.export.winners import trained_config
 from tests.tiny import tiny_backbone
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import Modification
 from pelt_automl.modifications import Pack, PackTrial
+from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.checkpoints import TrainedConfig
-from pelt_automl.training.evaluation import LabelScale
 from tests.probing import lively_backbone, moved
 from tests.tiny import random_ids
 

@@ -18,8 +18,8 @@ from pelt_automl.modifications import Pack, PackTrial, count_of, count_on, kept_
 from pelt_automl.search.spaces import load_space, shipped_spaces
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
+from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.checkpoints import WEIGHTS, TrainedConfig, load_config, save_trained
-from pelt_automl.training.evaluation import LabelScale
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.predicting import trained_pack
 from pelt_automl.training.schedule import make_plan

@@ -246,7 +246,7 @@ def test_a_short_limit_bounds_the_examples_that_they_read(world, tmp_path, monke
     monkeypatch.setattr(Context, "most_probed", 5)
     read, fit, predicted = [], baseline_phase.fit_baseline, baseline_phase._predictions
     monkeypatch.setattr(baseline_phase, "fit_baseline", lambda name, train, *others: read.append(len(train)) or fit(name, train, *others))
-    monkeypatch.setattr(baseline_phase, "_predictions", lambda fitted, select: read.append(len(select)) or predicted(fitted, select))
+    monkeypatch.setattr(baseline_phase, "_predictions", lambda *given: read.append(len(given[-1])) or predicted(*given))
     with Selection.open(settings_from(**world.options(**FEW)), tmp_path / "out") as selection:
         selection.prepare()
         fit_baselines(selection.context)

@@ -14,6 +14,7 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import without_reparameterization
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
+from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training import checkpoints
 from pelt_automl.training.checkpoints import (
     CONFIG,
@@ -26,7 +27,7 @@ from pelt_automl.training.checkpoints import (
     save_tensors,
     save_trained,
 )
-from pelt_automl.training.evaluation import LabelScale, evaluate
+from pelt_automl.training.evaluation import evaluate
 from pelt_automl.training.loop import Trainer
 from pelt_automl.training.predicting import trained_pack
 from pelt_automl.training.schedule import make_plan

@@ -1,0 +1,208 @@
+"""What is particular to a kind of task, in one object per kind: the rest of the program knows no kind by name.
+
+Shapes: `N` trials in a pack, `B` examples of a batch, `n` examples, `C` outputs of the head. A label, and a prediction, is a number or an
+array of numbers: ``...`` stands for its shape, which is empty for a class index and for a number.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pelt_automl.tasks.metrics import Floats
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IMBALANCE = 3.0
+"""Classes are imbalanced when the largest has more than so many times the examples that the others have on average."""
+BINS = 10
+"""Quantile bins that stratify numbers."""
+
+
+@dataclass(frozen=True)
+class LabelScale:
+    """Numbers are trained on in units of their deviation; predictions go back to the labels' unit. The identity for other labels."""
+
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @staticmethod
+    def of(labels: NDArray[np.floating]) -> "LabelScale":
+        """Mean and standard deviation of train's labels."""
+        return LabelScale(float(labels.mean()), float(labels.std()) or 1.0)
+
+
+class TaskKind(ABC):
+    """A kind of task. What isn't abstract suits labels that are arrays of numbers."""
+
+    name: ClassVar[str]
+    """In settings, records and files."""
+    problem_type: ClassVar[str]
+    """The same in the configuration of a `transformers` model."""
+    fewest_names: ClassVar[int] = 0
+    """Names of classes that a task of this kind has at least."""
+    keeps_strata: ClassVar[bool] = False
+    """Whether train has to keep an example of each stratum."""
+    fitted_as: ClassVar[Literal["classes", "numbers"] | None] = None
+    """What contenders that train no backbone take its labels for; None: they can't be fitted to them, and no head starts from the probe."""
+
+    @abstractmethod
+    def outputs(self, names: Sequence[str]) -> int:
+        """Outputs of the head. `names`: of the classes, in the order of their indices; empty where there are none."""
+
+    @abstractmethod
+    def losses(self, logits: "Tensor", labels: "Tensor", scales: Sequence[LabelScale]) -> "Tensor":
+        """``(N, B)``, the loss of each example, from logits ``(N, B, C)``, labels as `collate` gives them and each trial's scale."""
+
+    @abstractmethod
+    def predictions(self, logits: NDArray[np.floating], scale: LabelScale) -> Floats:
+        """``(n, ...)``, what metrics read, from logits ``(n, C)``."""
+
+    @abstractmethod
+    def default_metric(self, labels: Sequence[Any], names: Sequence[str]) -> tuple[str, str]:
+        """The metric of a task that has none of its own, and a note on why; the note is empty where nothing has to be said."""
+
+    @abstractmethod
+    def answers(self, predictions: Floats, names: Sequence[str]) -> list[Any]:
+        """What the user gets for predictions ``(n, ...)``: names of classes, or numbers."""
+
+    def probabilities(self, logits: NDArray[np.floating]) -> Floats | None:  # noqa: ARG002 others' have some
+        """``(n, C)``, a probability for each of the classes' names; None for a kind that has none."""
+        return None
+
+    def scale(self, labels: NDArray[np.floating]) -> LabelScale:  # noqa: ARG002 others' labels have one
+        """Of train's labels ``(n, ...)``."""
+        return LabelScale()
+
+    def collate(self, parts: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
+        """``(N, B, ...)``: each trial's labels ``(b, ...)``, filled up with zeros to the longest."""
+        found = np.zeros((len(parts), max(map(len, parts)), *parts[0].shape[1:]), np.float32)
+        for own, part in zip(found, parts, strict=True):
+            own[: len(part)] = part
+        return found
+
+    def strata(self, labels: Sequence[Any]) -> list[int]:
+        """The stratum of each example: splits have the same shares of each. Here equal labels make one."""
+        keys = [_key(label) for label in labels]
+        known = {key: number for number, key in enumerate(sorted(set(keys)))}
+        return [known[key] for key in keys]
+
+    def constant(self, labels: Sequence[Any]) -> tuple[Any, str]:
+        """The prediction for all examples that a method has to beat, and what it is called; of equally frequent labels the first."""
+        return Counter(map(_key, labels)).most_common(1)[0][0], "the most frequent answer"
+
+    def is_constant(self, predictions: Floats) -> bool:
+        """Whether the same is predicted for all examples."""
+        return bool(np.ptp(predictions, axis=0).max() < 1e-9)
+
+
+def _key(label: Any) -> Any:
+    """A label as something that can be counted: one of several numbers is a list where it comes from a file."""
+    return tuple(label) if isinstance(label, list | np.ndarray) else label
+
+
+class Classification(TaskKind):
+    """One of several classes: labels and predictions are class indices."""
+
+    name = "classification"
+    problem_type = "single_label_classification"
+    fewest_names = 2
+    keeps_strata = True
+    fitted_as = "classes"
+
+    def outputs(self, names: Sequence[str]) -> int:
+        """One per class."""
+        return len(names)
+
+    def losses(self, logits: "Tensor", labels: "Tensor", scales: Sequence[LabelScale]) -> "Tensor":  # noqa: ARG002 classes have none
+        """Cross-entropy."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(logits.transpose(1, 2), labels.long(), reduction="none")
+
+    def predictions(self, logits: NDArray[np.floating], scale: LabelScale) -> Floats:  # noqa: ARG002 classes have none
+        """``(n,)``, class indices."""
+        return np.asarray(logits.argmax(axis=1), np.float64)
+
+    def probabilities(self, logits: NDArray[np.floating]) -> Floats:
+        """Softmax."""
+        shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float64)
+
+    def default_metric(self, labels: Sequence[Any], names: Sequence[str]) -> tuple[str, str]:
+        """Accuracy, or macro-F1 where the classes are imbalanced."""
+        (index, largest), *others = Counter(labels).most_common()
+        mean = sum(count for _, count in others) / len(others)
+        if largest <= IMBALANCE * mean:
+            return "accuracy", ""
+        figures = f"class {names[int(index)]!r} has {largest} of {len(labels)} examples, the other classes {mean:.0f} on average"
+        return "macro_f1", (
+            f"the classes are imbalanced, so the metric is macro-F1: {figures} (the rule: more than {IMBALANCE:g} times as many); "
+            "--metric accuracy overrides it"
+        )
+
+    def answers(self, predictions: Floats, names: Sequence[str]) -> list[Any]:
+        """Names of classes."""
+        return [names[int(index)] for index in predictions]
+
+    def strata(self, labels: Sequence[Any]) -> list[int]:
+        """The classes."""
+        return [int(label) for label in labels]
+
+    def constant(self, labels: Sequence[Any]) -> tuple[Any, str]:
+        """The most frequent class."""
+        return super().constant(labels)[0], "the most frequent class"
+
+
+class Regression(TaskKind):
+    """A number per example."""
+
+    name = "regression"
+    problem_type = "regression"
+    fitted_as = "numbers"
+
+    def outputs(self, names: Sequence[str]) -> int:  # noqa: ARG002 numbers have none
+        """The number."""
+        return 1
+
+    def losses(self, logits: "Tensor", labels: "Tensor", scales: Sequence[LabelScale]) -> "Tensor":
+        """Squared error of labels in units of their deviation."""
+        means, deviations = (logits.new_tensor(values)[:, None] for values in zip(*((s.mean, s.deviation) for s in scales), strict=True))
+        return (logits[:, :, 0] - (labels - means) / deviations).square()
+
+    def predictions(self, logits: NDArray[np.floating], scale: LabelScale) -> Floats:
+        """``(n,)``, in the labels' unit."""
+        return np.asarray(logits[:, 0], np.float64) * scale.deviation + scale.mean
+
+    def default_metric(self, labels: Sequence[Any], names: Sequence[str]) -> tuple[str, str]:  # noqa: ARG002 always the same
+        """Spearman's correlation."""
+        return "spearman", ""
+
+    def answers(self, predictions: Floats, names: Sequence[str]) -> list[Any]:  # noqa: ARG002 numbers have none
+        """The numbers."""
+        return [float(number) for number in predictions]
+
+    def scale(self, labels: NDArray[np.floating]) -> LabelScale:
+        """Mean and deviation."""
+        return LabelScale.of(labels)
+
+    def strata(self, labels: Sequence[Any]) -> list[int]:
+        """Bins between quantiles."""
+        bins = max(1, min(BINS, len(labels) // 4))
+        result = [0] * len(labels)
+        for rank, i in enumerate(sorted(range(len(labels)), key=lambda i: (labels[i], i))):
+            result[i] = rank * bins // len(labels)
+        return result
+
+    def constant(self, labels: Sequence[Any]) -> tuple[Any, str]:
+        """The mean."""
+        return fmean(labels), "the mean"
+
+
+KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (Classification(), Regression())}
