@@ -88,11 +88,10 @@ class Packs:
 
     def start(self, actions: Sequence[Train | Stop]) -> None:
         """Take them on: a trial that isn't in the live pack waits for a place, from the state of its last ended segment."""
-        stopped = [action.trial for action in actions if isinstance(action, Stop)]
-        self._packing.remove([self._trials[name].run for name in stopped if name in self._trials])
         for action in actions:
             if isinstance(action, Stop):
                 trial = self._trials.get(action.trial) or self._outside(action.trial)
+                self._packing.remove([trial.run])
                 trial.run.end("stopped", str(action.because))
                 self._end(trial)
             else:

@@ -71,6 +71,15 @@ class Trial:
         return self.ended is None and self.stopped is None and self.lost is None
 
 
+def _unreleased(event: TrialEnded) -> Trial:
+    """What had no segments: a baseline's fit, and every training in old records."""
+    whole = Segment(
+        event.trial, event.candidate, event.method, event.hyper_parameters, event.stage, event.number, event.is_default, event.seeds,
+        event.steps, 0, event.steps,
+    )  # fmt: skip
+    return Trial(whole, tuple(event.curve), event.seconds, reached=event.steps)
+
+
 @dataclass
 class History:
     """All events, and what they come to. `apply` is the only way in which it changes."""
@@ -119,8 +128,8 @@ class History:
                 self.trials[event.trial].lost = event
             case Stopped():
                 self.trials[event.trial].stopped = event
-            case TrialEnded() if event.trial in self.trials:
-                self.trials[event.trial].ended = event
+            case TrialEnded():
+                self.trials.setdefault(event.trial, _unreleased(event)).ended = event
             case _:
                 pass
 

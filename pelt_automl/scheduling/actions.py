@@ -93,7 +93,7 @@ class Executor(Protocol):
         """Segments that have been started and haven't ended."""
 
     def start(self, actions: Sequence[Train | Stop]) -> None:
-        """Take them on. Nothing is trained before `wait`."""
+        """Take them on. Nothing is trained before `wait`, which first returns the ends of trials that were stopped at a rung."""
 
     def wait(self, expired: Callable[[], bool]) -> Sequence[Event]:
         """Train until a segment or a trial has ended, or `expired()`, which is asked before every step.

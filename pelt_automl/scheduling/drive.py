@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from pelt_automl.log.events import Because, Event, Released, Stopped
+from pelt_automl.log.events import Because, Event, Released, Stage, Stopped
 from pelt_automl.log.history import History, Trial
 from pelt_automl.scheduling.actions import Action, Budget, Executor, Finish, Note, Scheduler, Stop, Train
 
@@ -20,29 +20,33 @@ class Log(Protocol):
         """Keep an event, and fold it."""
 
 
-def drive(scheduler: Scheduler, executor: Executor, log: Log, clock: Callable[[], Budget]) -> None:
+def drive(scheduler: Scheduler, executor: Executor, log: Log, clock: Callable[[], Budget], stage: Stage | None = None) -> None:
     """Ask the scheduler, log what it decides, have it done, and log what came of it, until the scheduler has finished.
 
-    What an earlier process has decided and not carried out is begun first. A decision is logged before it is acted on, so that a kill at
-    any point repeats none: the same history gives the same actions. Raises `RuntimeError` where scheduler and executor wait for each other.
+    What an earlier process has decided and not carried out is begun first; `stage`: of this stage alone. A decision is logged before it is
+    acted on, so that a kill at any point repeats none: the same history gives the same actions. The executor is let go of at the end.
+    Raises `RuntimeError` where scheduler and executor wait for each other.
     """
-    executor.start([_again(trial) for trial in log.history.open()])
-    idle = 0
-    while True:
-        actions = _repeats(log.history) or scheduler.actions(log.history, executor.room(), clock())
-        for action in actions:
-            if (event := _announced(action)) is not None:
+    try:
+        executor.start([_again(trial) for trial in log.history.open() if stage in (None, trial.segment.stage)])
+        idle = 0
+        while True:
+            actions = _repeats(log.history, stage) or scheduler.actions(log.history, executor.room(), clock())
+            for action in actions:
+                if (event := _announced(action)) is not None:
+                    log.append(event)
+            if any(isinstance(action, Finish) for action in actions):
+                return
+            executor.start([action for action in actions if isinstance(action, Train | Stop)])
+            up_before = _is_up(scheduler, executor, log, clock)
+            events = executor.wait(lambda: _is_up(scheduler, executor, log, clock))
+            for event in events:
                 log.append(event)
-        if any(isinstance(action, Finish) for action in actions):
-            return
-        executor.start([action for action in actions if isinstance(action, Train | Stop)])
-        up_before = _is_up(scheduler, executor, log, clock)
-        events = executor.wait(lambda: _is_up(scheduler, executor, log, clock))
-        for event in events:
-            log.append(event)
-        idle = 0 if actions or events else idle + 1
-        if idle > 2 and (up_before or not executor.running()):
-            raise RuntimeError("the scheduler has nothing to say, and the executor nothing to train")
+            idle = 0 if actions or events else idle + 1
+            if idle > 2 and (up_before or not executor.running()):
+                raise RuntimeError("the scheduler has nothing to say, and the executor nothing to train")
+    finally:
+        executor.stop()
 
 
 def _again(trial: Trial) -> Train | Stop:
@@ -50,9 +54,10 @@ def _again(trial: Trial) -> Train | Stop:
     return Stop(trial.name, trial.stopped.because) if trial.stopped else Train(trial.segment, Because.FIRST)
 
 
-def _repeats(history: History) -> Sequence[Train]:
+def _repeats(history: History, stage: Stage | None) -> Sequence[Train]:
     """Trials whose state is lost start over, to the end of the segment that they couldn't begin: what was decided stays decided."""
-    return [Train(replace(trial.segment, start=0, attempt=trial.segment.attempt + 1), Because.REPEATED) for trial in history.lost()]
+    lost = [trial.segment for trial in history.lost() if stage in (None, trial.segment.stage)]
+    return [Train(replace(segment, start=0, attempt=segment.attempt + 1), Because.REPEATED) for segment in lost]
 
 
 def _announced(action: Action) -> Event | None:

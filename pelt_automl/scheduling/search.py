@@ -170,7 +170,7 @@ class _Turn:
             self._race()
         if self.budget.left <= self.fixed.deadline(self.history, self.room, self.budget):
             self._close()
-        elif not is_closing(self.history):
+        elif not is_closing(self.history) and not self._ending():
             self._fill()
         if all(trial.ended for trial in self._trials()):
             self._finish()
@@ -200,6 +200,10 @@ class _Turn:
 
     def _alive(self) -> list[Trial]:
         return [trial for trial in self._trials() if trial.ended is None and trial.stopped is None]
+
+    def _ending(self) -> bool:
+        """Whether a trial is stopped and its end isn't logged: who samples, and the race, are to know of it first."""
+        return any(trial.stopped and not trial.ended for trial in self._trials())
 
     def _asked(self, method: str) -> int:
         return len(self._trials(method))
@@ -300,10 +304,11 @@ class _Turn:
     def _fill(self) -> None:
         """Release trials for the places that are free."""
         kind, waiting = self.room.kind, self._waiting()
-        if kind is None and waiting:
-            kind = Counter(waiting.values()).most_common(1)[0][
-                0
-            ]  # the executor builds the pack of the kind that waits in the greatest number
+        staying = [trial.segment for name in self.room.at if (trial := self.history.trials[name]).open]
+        if kind is None and staying:  # it was alone in its pack, has come to a rung, and goes on there
+            kind = self.fixed.kind(staying[0])
+        if kind is None and waiting:  # the executor builds the pack of the kind that waits in the greatest number
+            ((kind, _),) = Counter(waiting.values()).most_common(1)
         while self._places(kind) > 0 and (method := self._next_method(kind)):
             asked = self.fixed.proposer.next(self.history, method)
             if asked is None:

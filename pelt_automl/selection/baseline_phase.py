@@ -57,7 +57,7 @@ def fit_baselines(context: Context) -> None:
         context.progress(Phase.BASELINES, done, len(wanted), name)
         found = _fit(context, run)
         reason = _over_a_limit(context, found) if is_usable(found) else None
-        context.record.add(Decision(What.METHOD_OVER, name, reason) if reason else found)
+        context.record.append(Decision(What.METHOD_OVER, name, reason) if reason else found)
 
 
 def confirm_baselines(context: Context, seeds: Mapping[int, Seeds]) -> None:
@@ -68,7 +68,7 @@ def confirm_baselines(context: Context, seeds: Mapping[int, Seeds]) -> None:
         for trial in fitted_in_search(context):
             run = _Run(trial.method, triple, index)
             if run.name not in ended and run.candidate not in out:
-                context.record.add(_fit(context, run))
+                context.record.append(_fit(context, run))
 
 
 def fitted_in_search(context: Context) -> list[TrialEnded]:
@@ -86,7 +86,7 @@ def score_baselines(context: Context, runs: Sequence[TrialEnded], examples: Exam
     for run in runs:
         predictions = _predictions(context, load_fitted(fitted_at(context.folder, run), context.encoder), examples)
         score = context.data.metric.value(predictions, examples.labels)
-        context.record.add(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
+        context.record.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
 
 
 def _fit(context: Context, run: _Run) -> TrialEnded:

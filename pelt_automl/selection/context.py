@@ -1,15 +1,18 @@
 """What the phases of a selection share: settings, data, model, clock, and the record of what has happened."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from torch import Tensor
+
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import Encoder, HeadStarts, probed_at_most
 from pelt_automl.design_space import Modification
+from pelt_automl.execution.packs import Packs
 from pelt_automl.log.events import (
     Decision,
     Event,
@@ -19,31 +22,33 @@ from pelt_automl.log.events import (
     Progress,
     Recorder,
     Seeds,
+    Segment,
     Stage,
     State,
     TrialEnded,
     What,
 )
 from pelt_automl.log.history import History
-from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
+from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
-from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, FEWEST_REPORT, WRITING, Clock, Speed
+from pelt_automl.scheduling.actions import Budget
+from pelt_automl.search.budget import EVIDENCE_EXAMPLES, Clock, Speed
 from pelt_automl.search.spaces import SearchSpace
 from pelt_automl.selection.environment import question_of
 from pelt_automl.selection.field import refusals, too_many
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.text_length import TextLength
 from pelt_automl.selection.threads import Threads
+from pelt_automl.selection.working_folders import working
 from pelt_automl.settings import SelectionSettings
 from pelt_automl.tasks import Examples, TaskData
+from pelt_automl.timing.costs import SeenCosts, Sizes
 from pelt_automl.training.features import FrozenFeatures
-from pelt_automl.training.loop import Trainer
+from pelt_automl.training.packing import Kind, kind_of
 from pelt_automl.training.schedule import TrainingPlan, make_plan
 from pelt_automl.training.tokens import Tokens, TokenStore, tokenize
 from pelt_automl.training.trials import TrialRun, begin
-
-DEAR = 2.0
-"""A training that changes the backbone itself, over one that shares a pack: it also computes the gradients of all weights."""
+from pelt_automl.training.work import Work
 
 C = TypeVar("C")
 
@@ -59,7 +64,7 @@ class Record:
         """All of them, oldest first."""
         return self.history.events
 
-    def add(self, event: Event) -> None:
+    def append(self, event: Event) -> None:
         """Write an event to every recorder, the file first."""
         for recorder in self.recorders:
             recorder.record(event)
@@ -69,7 +74,7 @@ class Record:
     def once(self, decision: Decision) -> None:
         """Write a decision, unless it was made of its subject before."""
         if decision.subject not in self.history.decided(decision.what):
-            self.add(decision)
+            self.append(decision)
 
     def show(self, event: Event) -> None:
         """Hand an event to the display alone."""
@@ -227,33 +232,19 @@ class Context:
         return Speed(self.planned.step_seconds, self.planned.example_seconds)
 
     @property
-    def seconds_a_training(self) -> float:
-        """What a full training of the search takes: as seen in the search so far, else as planned."""
-        seen = [trial for trial in self.record.history.ended() if trial.steps and trial.state != State.FAILED]
-        if not seen:
-            return self.planned.seconds_a_training
-        return self.plan.steps * sum(trial.seconds for trial in seen) / sum(trial.steps for trial in seen)
-
-    def seconds_a_training_of(self, method: str) -> float:
-        """What a full training of the search takes with this method: as seen of it so far, else by the others."""
-        own = [trial for trial in self.record.history.ended() if trial.method == method and trial.steps and trial.state != State.FAILED]
-        if not own:
-            return self.seconds_a_training * (1 if self.shares_packs(method) else DEAR)
-        return self.plan.steps * sum(trial.seconds for trial in own) / sum(trial.steps for trial in own)
-
-    @property
-    def seconds_a_finalist_run(self) -> float:
-        """What a finalist's training takes, by those of the search, and scoring it on the least of report that time is kept for."""
-        return self.seconds_a_training * self.final_plan.steps / self.plan.steps + self.least_scored * self.speed.example
+    def costs(self) -> SeenCosts:
+        """What trainings and all that comes after them take, once there is a plan."""
+        sizes, shared = self.data.sizes(self.settings.search.seed), [method for method in self.methods if self.shares_packs(method)]
+        examples = Sizes(sizes["train"], sizes["select"], sizes["report"], len(self.data.pool), self.most_probed)
+        return SeenCosts(self.methods, shared, self.plan.steps, self.final_plan.steps, self.settings.search, examples)
 
     def seconds_a_finalist_of(self, method: str) -> float:
         """What a finalist's training takes with this method."""
-        return self.seconds_a_training_of(method) * self.final_plan.steps / self.plan.steps
+        return self.costs.finalist(self.record.history, method)
 
-    @property
-    def least_scored(self) -> int:
-        """Examples of the report split that time is kept for."""
-        return min(FEWEST_REPORT, len(self.data.report))
+    def closing_seconds(self, runs: int = 0, report_examples: int = 0) -> float:
+        """What scoring `runs` finalists' runs, measuring their costs, the evidence and the writing are going to take."""
+        return self.costs.closing(self.record.history, self.clock.limit, runs, report_examples)
 
     def splits(self, seed: int) -> tuple[Tokens, Tokens]:
         """Tokenized train and select of a split seed. Every text is tokenized once, and of the seeds only the latest is kept."""
@@ -292,11 +283,16 @@ class Context:
             head=self.heads.of(seeds.split, seeds.initialization, splits[0]) if self.heads and self.heads_from_probe else None,
         )
 
-    def trainer(self, phase: Phase, total_steps: float, *, reserve: float, plan: TrainingPlan | None = None) -> Trainer:
-        """A trainer that stops when only `reserve` seconds are left, and shows its steps as the phase's progress.
+    def kind(self, segment: Segment) -> Kind:
+        """What trials that share a pack with this one have in common."""
+        modifications = self.modifications(segment.method, segment.hyper_parameters)
+        return kind_of(segment.trial, modifications, self._plan_of(segment.steps), self.backbone)
 
-        It trains by the search's plan unless another is given.
-        """
+    def _plan_of(self, steps: int) -> TrainingPlan:
+        return self.plan if steps == self.plan.steps else self.final_plan
+
+    def executor(self, phase: Phase, total_steps: float, keep: Callable[[TrialEnded, Mapping[str, Tensor]], object]) -> Packs:
+        """What trains on this device, shows its steps as the phase's progress, and hands each trial's best weights to `keep`."""
         taken = 0
 
         def on_step(trials: int) -> None:
@@ -304,18 +300,24 @@ class Context:
             taken += trials
             if self.threads and self.threads.look():
                 why = f"measured again, since the machine's load has changed: {self.threads} threads"
-                self.record.add(Decision(What.THREADS, "machine", why, {"threads": float(self.threads.number)}))
+                self.record.append(Decision(What.THREADS, "machine", why, {"threads": float(self.threads.number)}))
             self.progress(phase, min(taken, total_steps), total_steps)
 
-        return Trainer(
-            self.backbone,
-            plan or self.plan,
-            self.data.metric,
-            self.data.outputs,
-            expired=lambda: self.clock.left <= reserve,
-            on_step=on_step,
-            lower=self.lower,
+        return Packs(
+            Work(self.backbone, self.plan, self.data.metric, self.data.outputs, on_step=on_step, lower=self.lower),
+            self.record.history,
+            plan=self._plan_of,
+            begin=lambda s: self.run(s.trial, s.method, s.hyper_parameters, s.seeds, self._plan_of(s.steps)),
+            ended=self.ended,
+            keep=keep,
+            states=working(self.folder, "checkpoints"),
+            owner=self.question,
+            at_once=self.pack_size,
         )
+
+    def budget(self) -> Budget:
+        """The time as it is now."""
+        return Budget(self.clock.limit, self.clock.elapsed)
 
     @contextmanager
     def timed(self, phase: Phase) -> Iterator[None]:
@@ -330,22 +332,22 @@ class Context:
         """Tell the display how far a phase has come."""
         self.record.show(Progress(phase, done, total, message))
 
-    def ended(
-        self, run: TrialRun, *, candidate: str, method: str, stage: Any, number: int, is_default: bool, hyper_parameters: dict[str, Any]
-    ) -> TrialEnded:
-        """The record of a training that has ended."""
+    def ended(self, segment: Segment, run: TrialRun) -> TrialEnded:
+        """The record of a training that has ended, with the last of its segments."""
         progress = run.progress
         count = count_on(run.modifications, self.backbone, self.data.outputs)
         state: Any = progress.state
+        if segment.stage == Stage.FINALIST and state == State.STOPPED and not progress.evaluated:
+            state = State.FAILED  # there is nothing of it that could be compared
         return TrialEnded(
             trial=run.name,
-            candidate=candidate,
-            method=method,
-            stage=stage,
-            number=number,
+            candidate=segment.candidate,
+            method=segment.method,
+            stage=segment.stage,
+            number=segment.number,
             state=state,
-            is_default=is_default,
-            hyper_parameters=hyper_parameters,
+            is_default=segment.is_default,
+            hyper_parameters=segment.hyper_parameters,
             seeds=run.seeds,
             parameters={
                 "pelt": count.pelt,
@@ -361,47 +363,9 @@ class Context:
             constant_predictions=progress.best_constant,
             cause=progress.cause,
             traceback=progress.traceback,
-            select_predictions=list(progress.best_predictions) if stage == Stage.SEARCH and state == State.COMPLETED else [],
+            select_predictions=list(progress.best_predictions) if segment.stage == Stage.SEARCH and state == State.COMPLETED else [],
             tokens={"computed": progress.tokens_computed, "text": progress.tokens_of_text},
         )
-
-    def closing_seconds(self, runs: int, report_examples: int) -> float:
-        """What scoring `runs` finalists' runs, measuring their costs, the evidence and the writing are going to take."""
-        scoring = runs * report_examples * self.speed.example
-        return scoring + self.baseline_seconds() + self.cost_seconds() + self.evidence_seconds() + WRITING
-
-    def baseline_seconds(self) -> float:
-        """What fitting the baselines on the finals' least seeds takes, as far as it isn't done, as long as it took before the search, and
-        scoring them: one pass of the backbone over the report examples for all of them. Its pass over train and select is kept where the
-        seeds divide the same examples.
-        """
-        baselines = [trial for trial in self.record.history.ended() if trial.method in BASELINES]
-        fitted = [trial for trial in baselines if trial.stage == Stage.SEARCH and trial.curve]
-        seeds = self.settings.search.finalist_seeds - len({trial.number for trial in baselines if trial.stage == Stage.FINALIST})
-        if seeds <= 0:
-            return 0.0
-        if not any(BASELINES[trial.method].reads_backbone for trial in fitted):
-            return seeds * sum(trial.seconds for trial in fitted)
-        train, select = (min(self.most_probed, len(part)) for part in self.data.indices(self.settings.search.seed))
-        kept = train + select if len(self.data.pool) <= train + select else 0
-        fits = max(0.0, sum(trial.seconds for trial in fitted) - kept * self.speed.example)
-        return seeds * fits + self.least_scored * self.speed.example
-
-    def cost_seconds(self) -> float:
-        """What measuring the finalists' costs may take; nothing is kept for it without a time limit."""
-        return min(COST_SECONDS * self.planned.finalists, COST_SHARE * (self.clock.limit or 0.0))
-
-    def evidence_seconds(self) -> float:
-        """What measuring gates and knocking submodules out is going to take; nothing without a gated finalist.
-
-        Before the finalists are chosen, without a gated method.
-        """
-        finalists = self.record.history.decided(What.FINALIST)
-        methods = {trial.method for trial in self.record.history.ended() if trial.candidate in finalists} or set(self.methods)
-        if not any(m.gate for method in methods for m in self.modifications(method, METHODS[method].defaults)):
-            return 0.0
-        select = min(EVIDENCE_EXAMPLES, self.data.sizes(self.settings.search.seed)["select"])
-        return 5 * self.settings.search.finalist_seeds * select * self.speed.example
 
     def evidence_select(self, seed: int) -> Tokens:
         """The part of select that gates are measured on: all of it, or the same `EVIDENCE_EXAMPLES` of it."""

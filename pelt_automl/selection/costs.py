@@ -223,7 +223,7 @@ def measure_costs(context: Context) -> None:
             if (seconds := of_shapes[shape])
         ]
         memory = memory_bytes(context, runs[0].method, runs[0].hyper_parameters) if time.perf_counter() < end else None
-        context.record.add(
+        context.record.append(
             CostMeasured(
                 runs[0].method,
                 runs[0].hyper_parameters,
@@ -251,7 +251,7 @@ def _measure_baseline(
     latencies = [latency_of(context, seconds, batch, merged=False) for batch, seconds in timed.items() if seconds]
     exportable = of_head is not None and is_exportable(context, PLAIN)
     trials = [run.trial for run in runs]
-    context.record.add(CostMeasured(runs[0].method, {}, latencies, None, device_name(context), name, trials, exportable))
+    context.record.append(CostMeasured(runs[0].method, {}, latencies, None, device_name(context), name, trials, exportable))
 
 
 def _not_measured(context: Context) -> dict[str, list[TrialEnded]]:
@@ -286,7 +286,7 @@ def _say_what_is_missing(context: Context, finalists: Sequence[str]) -> None:
         missing = [event.candidate for event in asked if figure(event) is None]
         if missing:
             why = f"the time left was too short to measure it for {len(missing)} of {len(asked)} finalists"
-            context.record.add(Decision(What.NO_TIME_FOR_COSTS, what, why))
+            context.record.append(Decision(What.NO_TIME_FOR_COSTS, what, why))
 
 
 def device_name(context: Context) -> str:

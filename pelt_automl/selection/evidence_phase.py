@@ -73,7 +73,7 @@ def _explain(context: Context, runs: Sequence[TrialEnded]) -> None:
 
         for event in dissection.events(run.trial, run.candidate, run.number, score):
             if _place(event) not in known:
-                context.record.add(event)
+                context.record.append(event)
 
 
 def _place(event: Event) -> tuple[object, ...]:

@@ -2,26 +2,27 @@
 
 import hashlib
 import math
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from typing import Any
 
+from torch import Tensor
+
 from pelt_automl.evidence.points import point
-from pelt_automl.log.events import Because, Decision, Phase, Seeds, Stage, TrialEnded, What
+from pelt_automl.log.events import Decision, Phase, Seeds, Segment, Stage, TrialEnded, What
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.decision import outlook_of
+from pelt_automl.scheduling.drive import drive
+from pelt_automl.scheduling.grid import Grid
 from pelt_automl.search.budget import WRITING
 from pelt_automl.search.finalists import FAR_POINTS, Finalists, choose_finalists
 from pelt_automl.selection.baseline_phase import confirm_baselines
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
 from pelt_automl.selection.report_scoring import FEWEST_SCORED, score_finalists
-from pelt_automl.selection.talking import Talk, seen_trial, told
 from pelt_automl.training.checkpoints import save_tensors
-from pelt_automl.training.trials import TrialRun
 
 AMPLE = 1.3
 """Time left over what the least seeds are predicted to take, from which on they train together: packs are fuller than one by one."""
@@ -79,7 +80,7 @@ def _confirm_alone(context: Context) -> None:
     for index in range(context.settings.search.finalist_seeds):
         if index and context.clock.left <= WRITING:
             numbers = {"seconds_left": context.clock.left}
-            context.record.add(Decision(What.NO_TIME_FOR_SEED, f"seed {index}", "the time left is too short for another seed", numbers))
+            context.record.append(Decision(What.NO_TIME_FOR_SEED, f"seed {index}", "the time left is too short for another seed", numbers))
             break
         confirm_baselines(context, {index: finalist_seeds(context.question, index)})
     score_finalists(context)
@@ -114,7 +115,7 @@ def confirm_further(context: Context, candidates: Sequence[Candidate]) -> None:
         return
     for candidate in candidates:
         why = "the time left is too short to train it on the finalists' seeds"
-        context.record.add(Decision(What.NO_TIME_FOR_FINALIST, candidate.name, why, {"seconds_left": context.clock.left}))
+        context.record.append(Decision(What.NO_TIME_FOR_FINALIST, candidate.name, why, {"seconds_left": context.clock.left}))
 
 
 def finalist_seeds(question: str, index: int) -> Seeds:
@@ -142,7 +143,7 @@ def _chosen(context: Context) -> tuple[Finalists, list[Candidate]]:
     chosen = [trial for trial in wanted if trial.candidate in decided] if begun else found.chosen
     for trial in chosen:
         if trial.candidate not in decided:  # an earlier start may have been killed between them
-            context.record.add(found.decision(trial))
+            context.record.append(found.decision(trial))
     return replace(found, chosen=chosen, no_time_for=[trial for trial in wanted if trial not in chosen]), [
         Candidate.of(trial) for trial in chosen
     ]
@@ -163,7 +164,7 @@ def _with_others(context: Context, found: Finalists, finalists: Sequence[Candida
         runs = [_FinalistRun(candidate, index) for index in sorted({scored.seed_index for scored in context.record.history.scored})]
         if candidate in joined or not runs or _time_for(context, runs) < 1:
             continue
-        context.record.add(found.decision(trial))
+        context.record.append(found.decision(trial))
         _train(context, runs)
         score_finalists(context)
         joined.append(candidate)
@@ -191,11 +192,11 @@ def _enough(context: Context) -> bool:
         return True
     found = outlook_of(record.events, context.settings.search.equivalence)
     if found.stop:
-        record.add(Decision(What.ENOUGH_SEEDS, "finalists", found.stop, found.numbers))
+        record.append(Decision(What.ENOUGH_SEEDS, "finalists", found.stop, found.numbers))
         return True
     for name in found.behind:
         why = "by all of its interval it is further behind the best than the region of practical equivalence"
-        record.add(Decision(What.LEFT_FINALS, name, why, found.numbers))
+        record.append(Decision(What.LEFT_FINALS, name, why, found.numbers))
     return False
 
 
@@ -208,7 +209,7 @@ def _affordable(context: Context, wanted: Sequence[TrialEnded]) -> int:
     if context.clock.limit is None:
         return len(wanted)
     training = [context.seconds_a_finalist_of(trial.method) for trial in wanted]
-    left, scoring = context.clock.left - context.closing_seconds(0, 0), context.least_scored * context.speed.example
+    left, scoring = context.clock.left - context.closing_seconds(), context.costs.least_scored * context.speed.example
     seeds = context.settings.search.finalist_seeds
     fitting = sum(seeds * (seconds + count * scoring) <= left for count, seconds in enumerate(accumulate(training), 1))
     least = sum(training[:1]) + SECOND * sum(training[1:2]) + 2 * FEWEST_SCORED * context.speed.example
@@ -235,91 +236,31 @@ def _train(context: Context, runs: Sequence[_FinalistRun]) -> bool:
     if runs[0].index > 0 and _time_for(context, runs) < 1:
         needed = sum(context.seconds_a_finalist_of(run.candidate.method) for run in todo) + reserve
         numbers = {"seconds_left": context.clock.left, "seconds_needed": needed}
-        context.record.add(Decision(What.NO_TIME_FOR_SEED, f"seed {runs[0].index}", "the time left is too short for another seed", numbers))
+        context.record.append(
+            Decision(What.NO_TIME_FOR_SEED, f"seed {runs[0].index}", "the time left is too short for another seed", numbers)
+        )
         return False
     plan = context.final_plan
-    trainer = context.trainer(Phase.FINALISTS, len(todo) * plan.steps, reserve=reserve, plan=plan)
-    source = _Finalists(context, deque(todo), reserve=reserve)
-    trainer.stream(source, context.pack_size)
-    for run in source.todo:  # the time was up before they could begin
-        _end(context, run, _start(context, run))
+    segments = [_segment(context, run) for run in todo]
+    executor = context.executor(Phase.FINALISTS, len(todo) * plan.steps, _keeper(context))
+    drive(Grid(segments, least=reserve), executor, context.record, context.budget, Stage.FINALIST)
     return True
 
 
-@dataclass
-class _Finalists:
-    """Gives the training its runs, and records each when it ends."""
-
-    context: Context
-    todo: deque[_FinalistRun]
-    begun: dict[str, _FinalistRun] = field(default_factory=dict)
-    reserve: float = 0.0
-    under_way: dict[str, TrialRun] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.talk = Talk(self.context, "finalist", self._snapshot)
-        self.talk.call("start", "", (), lambda: None, self._constants())
-
-    @told
-    def next(self, waiting: Sequence[TrialRun]) -> TrialRun | None:  # noqa: ARG002 the protocol's
-        if not self.todo:
-            self.talk.why = "all done"
-            return None
-        run = self.todo.popleft()
-        self.begun[run.name] = run
-        self.talk.why, self.talk.hyper_parameters = "asked", run.candidate.hyper_parameters
-        self.under_way[run.name] = _start(self.context, run)
-        return self.under_way[run.name]
-
-    @told
-    def judge(self, run: TrialRun) -> None:
-        """Finalists are trained in full."""
-
-    @told
-    def ended(self, run: TrialRun) -> None:
-        self.under_way.pop(run.name, None)
-        _end(self.context, self.begun[run.name], run)
-
-    def _snapshot(self) -> dict[str, Any]:
-        """What it knows, for `Talk`."""
-        begun = [(self.begun[name], run) for name, run in self.under_way.items()]
-        return {
-            "reserve": self.reserve,
-            "under_way": [
-                seen_trial(self.context, own.candidate.method, own.index, own.candidate.is_default, "given", run) for own, run in begun
-            ],
-            "asked": {},
-            "seconds_a_training": {own.candidate.method: self.context.seconds_a_finalist_of(own.candidate.method) for own in self.todo},
-        }
-
-    def _constants(self) -> dict[str, Any]:
-        """What doesn't change in this part of the finals, for `Talk`."""
-        plan = self.context.final_plan
-        names = [(run.name, run.candidate.name, run.index) for run in self.todo]
-        return {"runs": names, "steps": plan.steps, "evaluate_at": list(plan.evaluate_at), "pack_size": self.context.pack_size}
-
-
-def _start(context: Context, run: _FinalistRun) -> TrialRun:
-    seeds = finalist_seeds(context.question, run.index)
-    return context.run(run.name, run.candidate.method, run.candidate.hyper_parameters, seeds, context.final_plan)
-
-
-def _end(context: Context, run: _FinalistRun, training: TrialRun) -> None:
-    if training.running:
-        training.end("stopped" if training.progress.evaluated else "failed", Because.TIME)
-    if training.progress.state != "failed":
-        save_tensors(weights_of_run(context.folder, run.name), training.progress.best_weights)
-    context.record.add(
-        context.ended(
-            training,
-            candidate=run.candidate.name,
-            method=run.candidate.method,
-            stage=Stage.FINALIST,
-            number=run.index,
-            is_default=run.candidate.is_default,
-            hyper_parameters=run.candidate.hyper_parameters,
-        )
+def _segment(context: Context, run: _FinalistRun) -> Segment:
+    """All of its training."""
+    candidate, steps, seeds = run.candidate, context.final_plan.steps, finalist_seeds(context.question, run.index)
+    configuration = dict(candidate.hyper_parameters)
+    return Segment(
+        run.name, candidate.name, candidate.method, configuration, Stage.FINALIST, run.index, candidate.is_default, seeds, steps, 0, steps
     )
+
+
+def _keeper(context: Context) -> Callable[[TrialEnded, Mapping[str, Tensor]], None]:
+    def keep(event: TrialEnded, weights: Mapping[str, Tensor]) -> None:
+        save_tensors(weights_of_run(context.folder, event.trial), weights)
+
+    return keep
 
 
 def _reserve(context: Context, runs: Sequence[_FinalistRun]) -> float:
@@ -333,5 +274,5 @@ def _reserve(context: Context, runs: Sequence[_FinalistRun]) -> float:
     ended = context.record.history.finals()
     trained = {trial.trial for trial in ended if trial.method not in BASELINES}
     unscored = len((trained | {run.name for run in runs}) - scored)
-    closing = context.closing_seconds(unscored, opened.examples if opened else context.least_scored)
+    closing = context.closing_seconds(unscored, opened.examples if opened else context.costs.least_scored)
     return closing if opened else min(closing, max(0.0, context.clock.left) / 2)

@@ -26,7 +26,7 @@ def decide_head_start(context: Context) -> None:
             subject = "probe"
         else:
             subject, why = _by_itself(validation)
-    context.record.add(Decision(What.HEAD_START, subject, why, numbers))
+    context.record.append(Decision(What.HEAD_START, subject, why, numbers))
 
 
 def _by_itself(validation: CrossValidation | None) -> tuple[str, str]:

@@ -89,7 +89,7 @@ class Limits:
         if over:
             return limit.says.format(min(over), limit.most)
         event = limit.measure(self.context, method, hyper_parameters)
-        self.context.record.add(event)
+        self.context.record.append(event)
         self._keep(event)
         found = limit.figure(event)  # None for what can't be trained: its training is going to record why
         return limit.says.format(found, limit.most) if found is not None and found > limit.most else None

@@ -14,11 +14,12 @@ from pelt_automl.log.events import Seeds
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import pack_kind
 from pelt_automl.selection.context import Context
-from pelt_automl.training.loop import Trainer
+from pelt_automl.training import packing
 from pelt_automl.training.memory import peak_of, usable_bytes
 from pelt_automl.training.padding import by_length
 from pelt_automl.training.tokens import BatchOrder, Tokens
 from pelt_automl.training.trials import TrialRun
+from pelt_automl.training.work import Work
 
 STEPS = 4
 """The first one builds the pack and warms up thread pools, kernels and caches, and doesn't count."""
@@ -232,8 +233,8 @@ def _train(context: Context, runs: Sequence[TrialRun], steps: int) -> tuple[list
     def enough() -> bool:
         return len(times) > 1 and times[-1] - times[1] >= ENOUGH
 
-    trainer = Trainer(context.backbone, plan, context.data.metric, context.data.outputs, expired=enough, on_step=on_step)
-    trainer.train(runs, until=min(steps, plan.steps))
+    work = Work(context.backbone, plan, context.data.metric, context.data.outputs, expired=enough, on_step=on_step)
+    packing.train(work, runs, steps)
     seconds = [after - before for before, after in pairwise(times)]
     return seconds[1:] or seconds or [0.0], together
 

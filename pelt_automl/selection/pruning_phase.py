@@ -20,7 +20,7 @@ from pelt_automl.selection.finalist_phase import Candidate, confirm_further
 def prune(context: Context) -> None:
     """Find smaller unions, record them, and confirm them like any finalist, as far as there is time; what is recorded is taken up again."""
     for pruned in _found(context):
-        context.record.add(pruned)
+        context.record.append(pruned)
     left_out = context.record.history.decided(What.SAME_CONFIGURATION, What.NO_TIME_FOR_FINALIST)
     todo = [pruned for pruned in context.record.history.of_kind(UnionPruned) if pruned.candidate not in left_out]
     candidates = [Candidate(pruned.candidate, pruned.method, pruned.hyper_parameters) for pruned in todo]

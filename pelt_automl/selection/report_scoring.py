@@ -50,7 +50,7 @@ def _opened(context: Context, runs: int) -> tuple[Tokens, Examples]:
         indices, openings = _examples(context, runs), len(context.record.history.of_kind(ReportOpened)) + 1
         context.report_opened = context.report(indices), context.data.report.take(indices)
         tokens, _ = context.report_opened
-        context.record.add(ReportOpened(openings, len(indices), len(context.data.report), tokens.labels.tolist(), tokens.cut))
+        context.record.append(ReportOpened(openings, len(indices), len(context.data.report), tokens.labels.tolist(), tokens.cut))
     return context.report_opened
 
 
@@ -59,7 +59,7 @@ def _score(context: Context, runs: Sequence[TrialEnded], tokens: Tokens) -> None
         kind = context.data.task_kind
         predictions = kind.predictions(evaluation.logits, kind.scale(context.splits(run.seeds.split)[0].labels))
         score = context.data.metric.value(predictions, tokens.labels)
-        context.record.add(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
+        context.record.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
 
 
 def _examples(context: Context, runs: int) -> list[int]:
@@ -70,7 +70,7 @@ def _examples(context: Context, runs: int) -> list[int]:
     if opened:
         count = opened.examples
     elif context.clock.limit is not None:
-        left = MARGIN * (context.clock.left - context.closing_seconds(0, 0))
+        left = MARGIN * (context.clock.left - context.closing_seconds())
         count = min(size, max(FEWEST_SCORED, int(left / (runs * context.speed.example))))
     if count >= size:
         return list(range(size))

@@ -22,8 +22,8 @@ def recommend(context: Context) -> Recommendation:
     search = context.settings.search
     verdict = decide(context.record.events, search.equivalence, search.prefer)
     save_winner(context, verdict)
-    context.record.add(verdict)
-    context.record.add(SelectionEnded(_reason(context), context.clock.elapsed, _bill(context)))
+    context.record.append(verdict)
+    context.record.append(SelectionEnded(_reason(context), context.clock.elapsed, _bill(context)))
     return publish(context)
 
 
@@ -37,7 +37,7 @@ def publish(context: Context) -> Recommendation:
         recorder.publish(context.folder)
     clear_work_folder(context.folder, PARTS)
     if not context.record.history.published:
-        context.record.add(Published())
+        context.record.append(Published())
     return load_recommendation(context.folder)
 
 

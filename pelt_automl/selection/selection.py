@@ -109,7 +109,7 @@ class Selection:
     def _start(self, left_out: Mapping[str, Sequence[str]], over: Mapping[str, str], *, resumed: bool) -> None:
         settings = self.context.settings
         found = environment()
-        self.context.record.add(
+        self.context.record.append(
             SelectionStarted(
                 self.name,
                 self.key,
@@ -127,7 +127,9 @@ class Selection:
         )
         if not resumed:
             for method, reasons in left_out.items():
-                self.context.record.add(Decision(What.METHOD_IMPOSSIBLE, method, f"not possible on {settings.model}: {'; '.join(reasons)}"))
+                self.context.record.append(
+                    Decision(What.METHOD_IMPOSSIBLE, method, f"not possible on {settings.model}: {'; '.join(reasons)}")
+                )
         leave_out(self.context, over)
 
     @property
@@ -152,7 +154,7 @@ class Selection:
         context = self.context
         with context.timed(Phase.DATA):
             if not context.record.history.of_kind(DataDescribed):
-                context.record.add(_description(context))
+                context.record.append(_description(context))
         with context.timed(Phase.MODEL):
             context.progress(Phase.MODEL, 0, 1, f"loading {context.settings.model}")
             training, planned = context.settings.training, context.record.history.plan
@@ -202,7 +204,7 @@ class Selection:
         texts = f"texts of at most {context.max_length} tokens, {cut:,} of {sizes['train'] + sizes['select']:,} cut"
         message = f"{given.message}; {texts}; {machine_words(context)}; {packs.message}"
         enough = seconds_enough(wanted, len(context.methods), evaluated, context.clock.elapsed, speed, search_settings, training)
-        context.record.add(
+        context.record.append(
             Planned(
                 plan.steps,
                 plan.rungs[0] if plan.rungs else plan.steps,

@@ -12,7 +12,7 @@ from pelt_automl.tasks.kinds import LabelScale, TaskKind
 from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.tokens import BatchOrder, Tokens
 
-TrialState = Literal["running", "paused", "completed", "stopped", "failed"]
+TrialState = Literal["running", "completed", "stopped", "failed"]
 
 
 @dataclass
@@ -73,15 +73,6 @@ class TrialRun:
     def running(self) -> bool:
         """Whether it can train on."""
         return self.progress.state == "running"
-
-    @property
-    def paused(self) -> bool:
-        """Whether it has left its pack without an end, to be judged with others."""
-        return self.progress.state == "paused"
-
-    def pause(self) -> None:
-        """Leave the pack with all that is needed for going on later."""
-        self.progress.state = "paused"
 
     def watched(self, most: int | None) -> Tokens:
         """What an evaluation looks at: all of select, or the same `most` examples of it each time, drawn by the split's seed."""

@@ -11,11 +11,12 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
+from pelt_automl.training import packing
 from pelt_automl.training.evaluation import evaluate
 from pelt_automl.training.features import FrozenFeatures
-from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import make_plan
 from pelt_automl.training.trials import TrialRun
+from pelt_automl.training.work import Work
 from tests.tiny import a_run, by_structure, learnable_tokens, tiny_backbone
 
 
@@ -54,9 +55,9 @@ def run_of(method: str, starts: HeadStarts | None, seed: int = 0, **sizes: objec
     return run if starts is None else replace(run, head=starts.of(seed, run.seeds.initialization, run.train))
 
 
-def trainer(steps: int = 12, family: str = "bert") -> Trainer:
+def work(steps: int = 12, family: str = "bert") -> Work:
     plan = make_plan(steps, (0.3,), 16, TrainingSettings(batch_size=8, min_steps=1, patience=50))
-    return Trainer(tiny_backbone(family), plan, METRICS["accuracy"], outputs=2)
+    return Work(tiny_backbone(family), plan, METRICS["accuracy"], outputs=2)
 
 
 MIXED = [
@@ -75,10 +76,10 @@ def test_in_a_pack_a_probed_trial_ends_as_it_ends_alone_next_to_random_ones(fami
     def runs() -> list[TrialRun]:
         return [run_of(method, own, index, **sizes) for index, ((method, sizes), own) in enumerate(zip(MIXED, chosen, strict=True))]
 
-    together, alone, teacher = runs(), runs(), trainer(family=family)
-    teacher.train(together, until=11)
+    together, alone, shared = runs(), runs(), work(family=family)
+    packing.train(shared, together, until=11)
     for run in alone:
-        teacher.train([run], until=11)
+        packing.train(shared, [run], until=11)
     for packed, single, own in zip(together, alone, chosen, strict=True):
         assert [(p.step, p.select_score) for p in packed.progress.curve] == [(p.step, p.select_score) for p in single.progress.curve]
         assert (packed.progress.curve[0].step == 0) == (own is not None)
@@ -87,8 +88,8 @@ def test_in_a_pack_a_probed_trial_ends_as_it_ends_alone_next_to_random_ones(fami
 
 
 def test_step_zero_stands_on_the_curve_and_may_be_the_best() -> None:
-    run, teacher = replace(run_of("lora", starts_of()), learning_rate=1e3), trainer()  # at this rate every step does harm
-    teacher.train([run], until=12)
+    run, shared = replace(run_of("lora", starts_of()), learning_rate=1e3), work()  # at this rate every step does harm
+    packing.train(shared, [run], until=12)
     first, *others = run.progress.curve
     assert (first.step, first.train_loss, first.learning_rate) == (0, None, 0.0)
     assert all(point.select_score < first.select_score for point in others)
@@ -98,9 +99,9 @@ def test_step_zero_stands_on_the_curve_and_may_be_the_best() -> None:
 
 def test_a_probed_head_is_better_before_the_first_step_than_a_random_one_after_some() -> None:
     starts = starts_of()
-    probed, drawn, teacher = run_of("head", starts), run_of("head", None), trainer(4)
-    teacher.train([probed], until=4)
-    teacher.train([drawn], until=4)
+    probed, drawn, shared = run_of("head", starts), run_of("head", None), work(4)
+    packing.train(shared, [probed], until=4)
+    packing.train(shared, [drawn], until=4)
     assert probed.progress.curve[0].select_score > drawn.progress.curve[0].select_score
 
 
@@ -108,7 +109,7 @@ def test_a_start_that_gives_infinite_outputs_fails_alone() -> None:
     starts = starts_of()
     broken, sound = run_of("lora", starts, 0), run_of("lora", starts, 1)
     broken = replace(broken, head={name: torch.full_like(tensor, float("inf")) for name, tensor in broken.head.items()})
-    trainer().train([broken, sound], until=12)
+    packing.train(work(), [broken, sound], until=12)
     assert (broken.progress.state, broken.progress.cause) == ("failed", "loss or output is not finite by step 0")
     assert sound.progress.state == "completed"
 
@@ -124,9 +125,9 @@ def test_equal_texts_are_computed_once_and_all_examples_come_back_in_their_order
 
 def test_patience_counts_from_the_first_evaluation_after_a_step() -> None:
     """At a learning rate of next to nothing every score is that of the start; with a patience of 3 the third after the first ends it."""
-    teacher = trainer()
-    plan = replace(teacher.plan, evaluate_at=(2, 4, 6, 8, 10, 12), rungs=(), patience=3)
+    shared = work()
+    plan = replace(shared.plan, evaluate_at=(2, 4, 6, 8, 10, 12), rungs=(), patience=3)
     run = replace(run_of("lora", starts_of()), learning_rate=1e-12)
-    replace(teacher, plan=plan).train([run], until=12)
+    packing.train(replace(shared, plan=plan), [run], until=12)
     assert [point.step for point in run.progress.curve] == [0, 2, 4, 6, 8]
     assert len({point.select_score for point in run.progress.curve}) == 1

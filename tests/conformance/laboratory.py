@@ -21,11 +21,12 @@ from pelt_automl.modifications import Pack, PackTrial, check_supported, needs_ow
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.kinds import LabelScale
+from pelt_automl.training import packing
 from pelt_automl.training.checkpoints import TrainedConfig, save_progress, save_trained
 from pelt_automl.training.evaluation import evaluate
-from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import make_plan
 from pelt_automl.training.trials import TrialRun
+from pelt_automl.training.work import Work
 from tests.conformance.no_pickling import no_pickling
 from tests.probing import lively_backbone, lively_model
 from tests.tiny import FAMILIES, a_run, learnable_tokens
@@ -151,13 +152,13 @@ def laboratory(family: str) -> Laboratory:
     """Train every method that the family doesn't refuse."""
     backbone, complaints = backbone_of(family), _Complaints()
     frozen = {name: own.clone() for name, own in backbone.model.state_dict().items()}
-    trainer = Trainer(backbone, _plan(), METRICS["accuracy"], outputs=2)
+    work = Work(backbone, _plan(), METRICS["accuracy"], outputs=2)
     together = {method: _run(method) for method in methods_on(family)}
     alone = {method: _run(method) for method in packable_on(family)}
     with no_pickling(), complaints:
-        trainer.train(list(together.values()), until=3)
+        packing.train(work, list(together.values()), until=3)
         for run in alone.values():
-            trainer.train([run], until=3)
+            packing.train(work, [run], until=3)
     changed = [name for name, own in backbone.model.state_dict().items() if not torch.equal(own, frozen[name])]
     return Laboratory(family, together, alone, changed, complaints.found)
 

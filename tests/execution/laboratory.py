@@ -41,8 +41,7 @@ def plan_of(steps: int) -> TrainingPlan:
 
 def work(**changes: Any) -> Work:
     """On the tiny BERT."""
-    trainer = test_packing.trainer()
-    return replace(Work(trainer.backbone, plan_of(12), trainer.metric, trainer.outputs), **changes)
+    return replace(test_packing.work(), plan=plan_of(12), **changes)
 
 
 def begin(segment: Segment) -> TrialRun:

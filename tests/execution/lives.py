@@ -19,7 +19,8 @@ import pydantic  # noqa: F401 so that no life has to load it
 import torch
 
 from pelt_automl.execution import packs as packs_module
-from pelt_automl.log.events import Because, Event, read, to_json
+from pelt_automl.log.codec import read, to_json
+from pelt_automl.log.events import Because, Event
 from pelt_automl.log.history import History, Trial
 from pelt_automl.scheduling.actions import Action, Budget, Finish, Room, Stop, Train
 from pelt_automl.scheduling.drive import drive

@@ -1,7 +1,6 @@
 """Segments in packs: what the stream promised, and that a kill costs a segment and changes nothing."""
 
 import weakref
-from collections import deque
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,6 @@ import torch
 from pelt_automl.execution import packs as packs_module
 from pelt_automl.log.events import Because, SegmentEnded, StateLost, TrialEnded
 from pelt_automl.training import pack_training, packing
-from pelt_automl.training.loop import Given, Trainer
 from tests.execution.laboratory import ADAPTERS, MIXED, Laboratory, begin, plan_of, segment, work
 from tests.training.test_packing import assert_close
 
@@ -24,10 +22,9 @@ def laboratory(tmp_path):
 
 
 def reference(name, plan=None):
-    """The same training by the loop of before, alone and uninterrupted."""
+    """The same training alone and uninterrupted, without segments."""
     run, own = begin(segment(name)), work()
-    trainer = Trainer(own.backbone, plan or own.plan, own.metric, own.outputs)
-    trainer.stream(Given(deque([run])), 1)
+    packing.train(replace(own, plan=plan or own.plan), [run])
     return run
 
 
@@ -43,7 +40,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("ends", [(12,), (3, 12), (3, 6, 12), (4, 5, 12)])
-def test_alone_a_trial_in_segments_ends_to_the_digit_as_it_ended_before(laboratory, ends):
+def test_alone_a_trial_in_segments_ends_to_the_digit_as_in_one_go(laboratory, ends):
     own = laboratory(at_once=1)
     for start, end in zip((0, *ends), ends, strict=False):
         own.release(segment("lora-0", start, end))

@@ -15,14 +15,16 @@ from typing import Any
 import torch
 
 from pelt_automl import BEHAVIOUR
-from pelt_automl.log.events import CurvePoint, Decision, Planned, TrialEnded
+from pelt_automl.log.events import Because, CurvePoint, Decision, Planned, Released, TrialEnded
 from pelt_automl.methods import BASELINES
 from pelt_automl.recommendation.decision import decide
+from pelt_automl.scheduling import search as policy
 from pelt_automl.search.budget import Speed, allowance, of_use_to_finals
 from pelt_automl.search.finalists import FAR_POINTS
-from pelt_automl.selection import Selection, finalist_phase, search_phase, settings_from
+from pelt_automl.selection import Selection, finalist_phase, settings_from
 from pelt_automl.selection.baseline_phase import fitted_in_search
-from pelt_automl.training import loop
+from pelt_automl.training import packing
+from pelt_automl.training.work import Work
 from tests.recommendation.conftest import selection
 from tests.tiny_world import World, make_world, of
 
@@ -58,10 +60,13 @@ class ScriptedPack:
     def left(self, until):
         return [run for run in self.runs if not run.running or run.progress.step >= until(run)]
 
-    def hold(self):
+    def steps(self):
+        return {run: run.progress.step for run in self.runs}
+
+    def hold(self, runs=()):
         pass
 
-    restore = hold
+    restore = share_time = hold
 
 
 def computed(world: World, folder: Path, patch: Any) -> dict[str, Any]:
@@ -71,16 +76,18 @@ def computed(world: World, folder: Path, patch: Any) -> dict[str, Any]:
         context = opened.context
         opened.prepare()
         with patch.context() as scripted:
-            scripted.setattr(loop, "PackTraining", ScriptedPack)
+            scripted.setattr(packing, "PackTraining", ScriptedPack)
             opened.search()
         _, finalists = finalist_phase._chosen(context)
         events = context.record.events
+        went_on = [event for event in of(events, Released) if event.because in (Because.DEFAULT, Because.QUOTA)]
+        promotions = [["promoted", event.segment.trial] for event in went_on]
         found = {
             "behaviour": BEHAVIOUR,
             "splits": context.data.hashes(0) | {"another seed": context.data.hashes(1)["train"]},
             "plan": [(planned.steps, planned.final_steps, planned.rungs) for planned in of(events, Planned)],
             "trials": {t.trial: [t.state, t.steps, t.cause, _rounded(t.hyper_parameters)] for t in of(events, TrialEnded)},
-            "decisions": sorted([d.what, d.subject] for d in of(events, Decision)),
+            "decisions": sorted([*([d.what, d.subject] for d in of(events, Decision)), *promotions]),
             "finalists": [candidate.name for candidate in finalists],
             "baselines": [trial.trial for trial in fitted_in_search(context)],
             "seeds": [asdict(finalist_phase.finalist_seeds("question", index)) for index in range(2)],
@@ -96,7 +103,7 @@ def _limits(settings: Any) -> dict[str, Any]:
     """What time limits allow, and the numbers that the rest of that policy hangs on."""
     speed, search, training = Speed(0.1, 0.01), settings.search, settings.training
     plans = [allowance(280, 8, 5, (90, 1000), left, speed, search, training) for left in (20, 60, 120, 300, 900, 3600)]
-    phases = (search_phase.FIRST, search_phase.AHEAD, search_phase.NOTHING_SHARE, search_phase.LAST_RESERVE)
+    phases = (policy.FIRST, policy.AHEAD, policy.NOTHING_SHARE, policy.LAST_RESERVE)
     finals = (finalist_phase.AMPLE, finalist_phase.SECOND, finalist_phase.ROOM_FOR_ANOTHER, FAR_POINTS)
     return {
         "plans": [[plan.steps, plan.final_steps, plan.finalists, plan.seeds] for plan in plans],
@@ -108,7 +115,8 @@ def _limits(settings: Any) -> dict[str, Any]:
 def _losses(context: Any) -> dict[str, list[float]]:
     """Training losses of real steps."""
     runs = {method: context.run(method, method, _default(method), finalist_phase.finalist_seeds("loss", 0)) for method in METHODS[2:]}
-    context.trainer("golden", 1, reserve=0.0).train(list(runs.values()), context.plan.evaluate_at[1])
+    work = Work(context.backbone, context.plan, context.data.metric, context.data.outputs, lower=context.lower)
+    packing.train(work, list(runs.values()), context.plan.evaluate_at[1])
     return {method: [point.train_loss for point in run.progress.curve] for method, run in runs.items()}
 
 

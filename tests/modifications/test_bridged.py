@@ -19,10 +19,11 @@ from pelt_automl.search.spaces import load_space, shipped_spaces
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.kinds import LabelScale
+from pelt_automl.training import packing
 from pelt_automl.training.checkpoints import WEIGHTS, TrainedConfig, load_config, save_trained
-from pelt_automl.training.loop import Trainer
 from pelt_automl.training.predicting import trained_pack
 from pelt_automl.training.schedule import make_plan
+from pelt_automl.training.work import Work
 from tests.probing import a_batch, lively_backbone, moved
 from tests.tiny import a_run, tiny_backbone, tiny_model
 
@@ -100,7 +101,7 @@ def trained(tmp_path_factory):
         backbone, modifications = tiny_backbone(), modifications_of(method)
         run = a_run(method, modifications)
         plan = make_plan(4, (0.5,), 16, TrainingSettings(batch_size=8, min_steps=1))
-        Trainer(backbone, plan, METRICS["accuracy"], outputs=2).train([run], until=4)
+        packing.train(Work(backbone, plan, METRICS["accuracy"], outputs=2), [run], until=4)
         folder = tmp_path_factory.mktemp(method)
         save_trained(folder, config_of(method, kept_form(modifications, backbone)), run.progress.best_weights, Tokenizer())
         return Trained(run, backbone, folder)

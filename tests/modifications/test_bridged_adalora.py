@@ -8,9 +8,10 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
+from pelt_automl.training import packing
 from pelt_automl.training.checkpoints import load_progress, save_progress
-from pelt_automl.training.loop import Trainer
 from pelt_automl.training.schedule import make_plan
+from pelt_automl.training.work import Work
 from tests.tiny import a_run, tiny_backbone
 
 MAPS = 4  # query and value of two layers
@@ -21,9 +22,9 @@ def modifications(**other):
     return METHODS["peft-adalora"].modifications(SIZES | other)
 
 
-def trainer_of(steps, backbone=None):
+def work_of(steps, backbone=None):
     plan = make_plan(steps, (0.4,), 16, TrainingSettings(batch_size=8, min_steps=1, patience=100))
-    return Trainer(backbone or tiny_backbone(), plan, METRICS["accuracy"], outputs=2)
+    return Work(backbone or tiny_backbone(), plan, METRICS["accuracy"], outputs=2)
 
 
 def ranks_left(weights):
@@ -34,7 +35,7 @@ def ranks_left(weights):
 
 def trained(until, steps=10, **other):
     run = a_run("adalora", modifications(**other))
-    trainer_of(steps).train([run], until=until)
+    packing.train(work_of(steps), [run], until=until)
     assert run.progress.cause == ""
     return run
 
@@ -94,7 +95,7 @@ def test_a_training_goes_on_from_a_file_with_the_same_ranks(at, tmp_path):
     save_progress(tmp_path / "trial.safetensors", paused.progress)
     again = a_run("adalora", modifications())
     again.progress = load_progress(tmp_path / "trial.safetensors")
-    trainer_of(10).train([again], until=10)
+    packing.train(work_of(10), [again], until=10)
     assert again.progress.state == "completed"
     for name, own in whole.progress.best_weights.items():
         torch.testing.assert_close(again.progress.best_weights[name], own, msg=name)

@@ -106,7 +106,7 @@ def test_without_peft_the_error_says_what_to_install(monkeypatch):
 
 def test_peft_is_loaded_with_the_first_bridged_method_and_not_before():
     program = (
-        "import sys; from pelt_automl.methods import METHODS; import pelt_automl.modifications, pelt_automl.training.loop; "
+        "import sys; from pelt_automl.methods import METHODS; import pelt_automl.modifications, pelt_automl.training.packing; "
         "from pelt_automl.search.spaces import load_spaces; load_spaces(None, tuple(METHODS)); print('peft' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -106,6 +106,25 @@ def test_decisions_are_logged_before_they_are_carried_out_once():
     assert history.trials["b"].ended.state == "stopped"
 
 
+def test_what_is_done_stands_in_the_log_already():
+    """Else a kill in between would decide it once more."""
+    history, unlogged = History(), []
+
+    class Looks(Obeys):
+        def start(self, actions):
+            for action in actions:
+                if isinstance(action, Stop):
+                    unlogged.extend([] if history.trials[action.trial].stopped else [action])
+                else:
+                    of = action.segment
+                    unlogged.extend([] if of.trial in history.trials and history.trials[of.trial].segment == of else [action])
+            super().start(actions)
+
+    driven(history, Looks())
+    assert kinds(history) == WHOLE
+    assert unlogged == []
+
+
 @pytest.mark.parametrize("kept", range(len(WHOLE) + 1))
 def test_a_kill_after_any_line_of_the_log_changes_nothing(kept):
     """Those that end are the same, and what was decided before the kill isn't decided again."""

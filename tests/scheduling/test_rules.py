@@ -248,8 +248,13 @@ FAIR = {
         ["lora"], [*DEFAULT, *known(0.5)], Room(0, OTHERS, at={"lora-0001": 20}), ["lora-0002"]
     ),
     "that of one that goes on isn't": (["lora"], [released("lora", 0), at("lora", 0, 0.5)], Room(0, OTHERS, at={"lora-0000": 20}), []),
-    "that of one that ends is": (
-        ["lora"], [*DEFAULT, released("lora", 9), at("lora", 9, 0.5)], Room(0, OTHERS, at={"lora-0009": 20}), ["lora-0010"]
+    "that of one that is told to end isn't filled before its end is logged": (
+        ["lora"], [*DEFAULT, released("lora", 9), at("lora", 9, 0.5)], Room(1, OTHERS, at={"lora-0009": 20}), []
+    ),
+    "that of one that has ended is": (
+        ["lora"],
+        [*DEFAULT, released("lora", 9), at("lora", 9, 0.5), stopped("lora", 9), ended("lora", 9, 0.5, 20, "stopped")],
+        Room(0, OTHERS, at={"lora-0009": 20}), ["lora-0010"],
     ),
 }  # fmt: skip
 

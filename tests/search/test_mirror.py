@@ -1,24 +1,23 @@
 """The Optuna storage that is written for optuna-dashboard."""
 
-import gzip
-
 import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.log.codec import read
+from pelt_automl.log.codec import to_json
 from pelt_automl.log.events import TrialEnded
 from pelt_automl.search.mirror import mirror
-from tests.recorded.make import FOLDER
+from tests.recorded.reading import FOLDER, SchedulerCalled, read
 from tests.tiny_world import of
 
 
 def test_it_shows_every_trial_of_the_search_with_its_curve_and_can_be_written_again(tmp_path):
     records, target = tmp_path / "records.jsonl", tmp_path / "optuna.journal"
-    records.write_bytes(gzip.decompress((FOLDER / "curve-k-20.jsonl.gz").read_bytes()))
-    ended = [trial for trial in of(list(read(records)), TrialEnded) if trial.stage == "search" and trial.method in ("head", "lora")]
+    events = [event for event in read(FOLDER / "curve-k-20.jsonl.gz") if not isinstance(event, SchedulerCalled)]
+    records.write_text("".join(f"{to_json(event)}\n" for event in events), encoding="utf-8")
+    ended = [trial for trial in of(events, TrialEnded) if trial.stage == "search" and trial.method in ("head", "lora")]
     for _ in range(2):
         assert len(mirror(records, target)) == 2
         storage = JournalStorage(JournalFileBackend(str(target)))

@@ -2,37 +2,34 @@
 
 import pytest
 
+from pelt_automl.log.events import State
 from pelt_automl.methods import METHODS
 from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.search.spaces import load_spaces
-from pelt_automl.search.studies import MethodStudy, open_storage
 from pelt_automl.settings import options
-
-
-def study(folder, method, **options):
-    space = load_spaces(None, (method,))[method]
-    return MethodStudy(open_storage(folder / "journal"), method, space, 0, greater_is_better=True, **options)
+from tests.search.playing import Play
 
 
 @pytest.mark.parametrize("sampler", options()["sampler"].choices)
 @pytest.mark.parametrize("method", ["lora", "design-space", "bitfit"])
-def test_every_sampler_searches_numbers_choices_and_conditions_and_takes_up_a_search(tmp_path, sampler, method):
-    seen = []
+def test_every_sampler_searches_numbers_choices_and_conditions_and_takes_up_a_search(sampler, method):
+    play, seen = Play(method, {"sampler": sampler}), []
     for number in range(7):
-        asked = study(tmp_path, method, sampler=sampler).ask()  # a new process each time
+        play.restart()
+        asked = play.release()
         seen.append(asked.hyper_parameters)
         if number == 2:
-            study(tmp_path, method).tell_stopped(asked.number, 5, 0.1)
+            play.end(asked, 0.1, State.STOPPED, steps=5)
         else:
-            study(tmp_path, method).tell_completed(asked.number, -abs(asked.hyper_parameters["learning_rate"] - 2e-3))
+            play.end(asked, -abs(asked.hyper_parameters["learning_rate"] - 2e-3))
     assert len({str(configuration) for configuration in seen}) == 7
     assert all(METHODS[method].refusal(configuration) is None for configuration in seen)
 
 
-def test_what_is_known_comes_after_the_default_and_before_the_sampler(tmp_path):
+def test_what_is_known_comes_after_the_default_and_before_the_sampler():
     space = load_spaces(None, ("lora",))["lora"]
-    known = study(tmp_path, "lora", first=[space.default(), *space.good()[:2]])
-    asked = [known.ask() for _ in range(4)]
+    play = Play("lora", {"first": {"lora": [space.default(), *space.good()[:2]]}})
+    asked = [play.release() for _ in range(4)]
     assert [one.is_default for one in asked] == [True, False, False, False]
     assert [(one.hyper_parameters["learning_rate"], one.hyper_parameters["targets"]) for one in asked[:3]] == [
         (5e-4, "query-value"), (2e-3, "query-value"), (1e-3, "all-linear"),
@@ -40,11 +37,14 @@ def test_what_is_known_comes_after_the_default_and_before_the_sampler(tmp_path):
     assert asked[3].hyper_parameters["learning_rate"] not in (5e-4, 2e-3, 1e-3, 5e-3)
 
 
-def test_a_refused_default_costs_no_place_of_what_is_known(tmp_path):
-    space = load_spaces(None, ("lora",))["lora"]
-    known = study(tmp_path, "lora", first=space.good()[:1], refusal=lambda values: "too much" if values["learning_rate"] == 5e-4 else None)
-    asked = known.ask()
-    assert (asked.hyper_parameters["learning_rate"], asked.is_default, known.asked) == (2e-3, False, 1)
+def test_a_refused_default_costs_no_place_of_what_is_known():
+    good = load_spaces(None, ("lora",))["lora"].good()[:1]
+    play = Play(
+        "lora",
+        {"first": {"lora": good}, "refusal": lambda _method, values: "too much" if values["learning_rate"] == 5e-4 else None},
+    )
+    asked = play.release()
+    assert (asked.hyper_parameters["learning_rate"], asked.is_default, asked.number) == (2e-3, False, 1)
 
 
 @pytest.mark.parametrize(("trials", "length"), [(1, 0), (2, 1), (7, 6), (8, 3), (50, 3)])

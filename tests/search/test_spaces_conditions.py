@@ -8,8 +8,8 @@ from optuna.trial import TrialState
 from pelt_automl.errors import SearchSpaceError, SettingsError
 from pelt_automl.methods import METHODS
 from pelt_automl.search.parameters import Parameter, fits, in_order
-from pelt_automl.search.spaces import SearchSpace, load_space, load_spaces
-from pelt_automl.search.studies import REFUSED, MethodStudy, open_storage
+from pelt_automl.search.spaces import SearchSpace, load_space
+from tests.search.playing import Play
 
 GATED = """
 method: unipelt
@@ -159,8 +159,7 @@ hyper_parameters:
 def test_lists_of_modifications_become_texts_and_the_first_is_tried_first(tmp_path):
     space = space_of(tmp_path, OWN_LISTS, "custom")
     assert space.default() == {"modifications": '[{"name": "factors", "form": "scale", "site": "ffn", "insertion": "sequential"}]'}
-    study = study_of(tmp_path, space)
-    first = study.ask()
+    first = Play("custom", space=space).release()
     assert first.is_default
     assert "size" not in first.hyper_parameters
     assert [m.name for m in METHODS["custom"].modifications(first.hyper_parameters)] == ["factors"]
@@ -174,65 +173,42 @@ def test_all_problems_of_lists_in_a_file_come_at_once(tmp_path):
         assert problem in str(caught.value)
 
 
-# ---------------------------------------------------------------- the study
+# ---------------------------------------------------------------- the search
 
 
-def study_of(folder, space, **options):
-    return MethodStudy(open_storage(folder / "studies.journal"), space.method, space, 0, greater_is_better=True, **options)
-
-
-def asked_of(study, count):
-    found = []
-    for _ in range(count):
-        found.append(study.ask())
-        study.tell_completed(found[-1].number, len(found) / 10)
-    return found
-
-
-def test_what_makes_no_sense_is_never_handed_out_and_does_not_count(tmp_path):
-    study = study_of(tmp_path, load_spaces(None, ("design-space",))["design-space"])
-    asked = asked_of(study, 12)
+def test_what_makes_no_sense_is_never_handed_out_and_takes_a_number():
+    play = Play("design-space")
+    asked = play.played(12)
     assert [METHODS["design-space"].refusal(trial.hyper_parameters) for trial in asked] == [None] * 12
-    assert study.asked == 12
-    refused = [trial for trial in study.study.trials if REFUSED in trial.user_attrs]
+    trials = play.another().study(play.history, "design-space").trials
+    refused = {trial.number for trial in trials} - {trial.number for trial in asked}
     assert refused
-    assert {trial.state for trial in refused} == {TrialState.FAIL}
-    assert len(study.study.trials) == 12 + len(refused)
+    assert {trials[number].state for number in refused} == {TrialState.FAIL}
+    assert len(trials) == 12 + len(refused)
 
 
-def test_a_search_with_refusals_goes_on_after_a_break_as_it_would_have_without(tmp_path):
-    space = load_spaces(None, ("design-space",))["design-space"]
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-    through = asked_of(study_of(tmp_path / "one", space), 8)
-    broken = [*asked_of(study_of(tmp_path / "other", space), 3)]
-    study = study_of(tmp_path / "other", space)
-    for score in range(4, 9):
-        broken.append(study.ask())
-        study.tell_completed(broken[-1].number, score / 10)
-    assert broken == through
+def test_a_search_with_refusals_goes_on_after_a_kill_as_it_would_have_without():
+    through, broken = Play("design-space"), Play("design-space")
+    found = broken.played(3)
+    broken.restart()
+    assert found + broken.played(5) == through.played(8)
 
 
-def test_a_kill_before_a_refusal_was_told_leaves_nothing_behind(tmp_path):
-    space = load_spaces(None, ("design-space",))["design-space"]
-    study = study_of(tmp_path, space)
-    asked_of(study, 1)
-    study.study.enqueue_trial({"form": "softmax", "site": "ffn", "insertion": "parallel", "learning_rate": 1e-3, "size": 4})
-    space.suggest(study.study.ask())
-    again = study_of(tmp_path, space)
-    assert again.unfinished() == []
-    assert again.asked == 1
+def test_what_the_model_cannot_do_is_refused_too():
+    def without_ffn(_method, configuration):
+        return "no feed-forward" if configuration["targets"] == "ffn" else None
+
+    free, play = Play("lora").played(12), Play("lora", {"refusal": without_ffn})
+    assert "ffn" in {trial.hyper_parameters["targets"] for trial in free}
+    asked = play.played(12)
+    assert "ffn" not in {trial.hyper_parameters["targets"] for trial in asked}
+    assert asked[-1].number > 11, "those that were refused have a number"
 
 
-def test_what_the_model_cannot_do_is_refused_too(tmp_path):
-    space = load_spaces(None, ("lora",))["lora"]
-    study = study_of(tmp_path, space, refusal=lambda configuration: "no feed-forward" if configuration["targets"] == "ffn" else None)
-    assert "ffn" not in {trial.hyper_parameters["targets"] for trial in asked_of(study, 12)}
-    assert "no feed-forward" in {trial.user_attrs.get(REFUSED) for trial in study.study.trials}
-
-
-def test_a_study_without_a_configuration_that_makes_sense_ends_with_a_message(tmp_path, monkeypatch):
-    monkeypatch.setattr("pelt_automl.search.studies.MOST_DRAWS", 5)
+def test_a_search_without_a_configuration_that_makes_sense_has_nothing_to_propose(monkeypatch):
+    monkeypatch.setattr("pelt_automl.search.proposer.MOST_DRAWS", 5)
     space = SearchSpace("head", 1, (Parameter("learning_rate", "float", 1e-4, 1e-1, log=True),))
-    with pytest.raises(SearchSpaceError, match=r"head: 5 configurations in a row make no sense"):
-        study_of(tmp_path, space, refusal=lambda _: "never").ask()
+    drawn = []
+    play = Play("head", {"refusal": lambda _method, values: drawn.append(values) or "never"}, space)
+    assert play.proposer.next(play.history, "head") is None
+    assert len(drawn) == 5

@@ -102,7 +102,7 @@ def ended(opened, name):
 
 
 def test_without_time_nothing_is_measured_and_the_records_say_so(opened):
-    opened.record.add(ended(opened, "lora-0000"))
+    opened.record.append(ended(opened, "lora-0000"))
     opened.clock = Clock(limit=100.0, used=100.0)
     measure_costs(opened)
     (event,) = of(opened.record.events, CostMeasured)
@@ -115,9 +115,9 @@ def test_without_time_nothing_is_measured_and_the_records_say_so(opened):
 
 def test_time_for_measuring_is_kept_when_there_is_a_limit(opened):
     finalists = opened.planned.finalists
-    assert opened.cost_seconds() == 0.0
+    assert opened.costs.measuring(opened.record.history, opened.clock.limit) == 0.0
     opened.clock = Clock(limit=50.0)
-    assert opened.cost_seconds() == min(2.0 * finalists, 1.5)
+    assert opened.costs.measuring(opened.record.history, opened.clock.limit) == min(2.0 * finalists, 1.5)
 
 
 @pytest.mark.slow

@@ -10,14 +10,17 @@ from mlflow import MlflowClient
 import pelt_automl
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import (
+    Because,
     ContributionMeasured,
     Decision,
     FinalistScored,
     GateMeasured,
     KnockedOut,
+    Released,
     ReportOpened,
     SelectionEnded,
     SelectionStarted,
+    Stopped,
     TrialEnded,
     UnionPruned,
     VerdictReached,
@@ -246,11 +249,12 @@ def test_other_data_in_the_same_folder_are_refused_and_the_same_data_elsewhere_a
 
 def test_decisions_are_recorded_with_their_reasons(events):
     decisions = of(events, Decision)
-    promoted = {decision.subject: decision.why for decision in decisions if decision.what == "promoted"}
-    assert counted([(decision.subject, decision.numbers["rung"]) for decision in decisions if decision.what == "promoted"]) == {}
-    assert all("published default" in promoted[f"{method}-0000"] for method in METHODS)
-    stopped = {trial.trial for trial in trials(events, "search") if trial.state == "stopped"}
-    assert stopped.isdisjoint(promoted)
+    went_on = [event for event in of(events, Released) if event.segment.start]
+    assert counted([(event.segment.trial, event.segment.start) for event in went_on]) == {}
+    assert {event.segment.trial for event in went_on if event.because == Because.DEFAULT} == {f"{method}-0000" for method in METHODS}
+    assert all(event.numbers["rung"] == event.segment.start for event in went_on)
+    stopped = {trial.trial: trial.cause for trial in trials(events, "search") if trial.state == "stopped"}
+    assert {event.trial: event.because for event in of(events, Stopped)} == stopped
     assert {decision.subject for decision in decisions if decision.what == "finalist"} == {
         trial.candidate for trial in trials(events, "finalist")
     } - pruned_names(events)

@@ -92,7 +92,7 @@ def test_another_process_in_the_same_folder_is_refused(world, tmp_path):
         ({"methods": ["loar"]}, SettingsError, r"unknown method 'loar' \(did you mean lora\?\)"),
         ({"task": "qnli"}, SettingsError, "either a task's name or a train file"),
         ({"label_column": "class"}, TaskError, "there is no column 'class'; its columns are: text, label"),
-        ({"k": "many"}, SettingsError, "expected a whole number or 'full'"),
+        ({"k": "many"}, SettingsError, "k is 'many'; it must be a whole number, at least 16, or 'full'"),
         ({"k": 4}, SettingsError, "k is 4; it must be at least 16"),
         ({"k": 500}, SettingsError, "k is 500, but reviews has 120 labeled training examples"),
         ({"model": "/nowhere/bert"}, BackboneError, "neither a folder, nor a Hub name"),

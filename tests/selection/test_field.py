@@ -57,7 +57,7 @@ def test_texts_are_cut_to_what_the_model_reads_and_a_prompt_needs_room_before_th
 
 def test_all_is_a_word_for_the_command_but_not_beside_names():
     assert settings_from(task="qnli", methods="all").search.methods == ("all",)
-    with pytest.raises(SettingsError, match="unknown method 'all'"):
+    with pytest.raises(SettingsError, match="'all' stands alone; methods has all, lora"):
         settings_from(task="qnli", methods="all,lora")
 
 

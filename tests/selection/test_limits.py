@@ -179,10 +179,10 @@ def test_a_method_whose_fitting_configurations_are_too_rare_to_be_drawn_ends_its
         return "too rare" if method == "lora" and hyper_parameters["learning_rate"] != METHODS["lora"].learning_rate else None
 
     monkeypatch.setattr(Limits, "refusal", refusal)
-    monkeypatch.setattr("pelt_automl.search.studies.MOST_DRAWS", 8)
+    monkeypatch.setattr("pelt_automl.search.proposer.MOST_DRAWS", 8)
     pelt_automl.select(output=tmp_path / "out", **world.options(methods=["head", "lora"], trials=3, finalist_seeds=1))
     events = records_of(tmp_path / "out")
     searched = [trial.trial for trial in of(events, TrialEnded) if trial.stage == "search"]
     assert [name for name in searched if name.startswith("lora")] == ["lora-0000"]
     assert len([name for name in searched if name.startswith("head")]) == 5  # its three, and the two that lora has left
-    assert "8 configurations in a row" in decisions(events, "nothing left to try")["lora"]
+    assert "configurations of lora in a row make no sense" in decisions(events, "nothing left to try")["lora"]

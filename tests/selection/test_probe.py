@@ -196,5 +196,5 @@ def test_the_plan_records_pack_size_time_and_memory_and_a_resumed_selection_take
 def test_plans_from_before_packs_were_measured_have_four_trials_in_a_pack_on_a_processor(opened):
     context: Context = opened(methods=["lora"])
     assert context.pack_size == 4
-    context.record.add(Planned(10, 3, 2, 1.0, step_seconds=0.1, example_seconds=0.01, finalists=2))
+    context.record.append(Planned(10, 3, 2, 1.0, step_seconds=0.1, example_seconds=0.01, finalists=2))
     assert context.pack_size == 4

@@ -1,12 +1,10 @@
 """What the search does with what its rules decide: the race, and promotion from rungs."""
 
 import pytest
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 import pelt_automl
-from pelt_automl.log.events import Because, Decision, Planned, TrialEnded, What
-from pelt_automl.selection import search_phase
+from pelt_automl.log.events import Because, Decision, Planned, Released, TrialEnded, What
+from pelt_automl.scheduling import search as policy
 from pelt_automl.training import pack_training
 from tests.tiny_world import losses, of, records_of
 
@@ -21,13 +19,13 @@ def searched(events, method):
 def test_a_method_that_leaves_the_race_gets_no_finalist_and_its_trials_go_to_those_left(world, tmp_path, monkeypatch):
     seen = []
 
-    def leaving(trials, labels, metric, out, slow, over, *, greater_is_better):
+    def leaving(trials, labels, metric, out, slow, over, stopping, *, greater_is_better):
         seen.append((len(labels), metric, greater_is_better))
         ended = [trial for trial in trials if trial.method == "head" and trial.state == "completed"]
         assert all(len(trial.select_predictions) == len(labels) for trial in ended), "what the race is judged by"
         return [Decision(What.LEFT_RACE, "head", "as told")] if ended and "head" not in out else []
 
-    monkeypatch.setattr(search_phase, "leaving", leaving)
+    monkeypatch.setattr(policy, "leaving", leaving)
     pelt_automl.select(output=tmp_path / "out", **world.options(methods=["head", "lora"], trials=4, finalist_seeds=1, pack_size=1))
     events = records_of(tmp_path / "out")
     assert set(seen) == {(18, "accuracy", True)}
@@ -41,27 +39,27 @@ def test_a_method_that_leaves_the_race_gets_no_finalist_and_its_trials_go_to_tho
 def test_trials_under_way_of_a_method_that_leaves_end_at_their_next_rung(world, tmp_path, monkeypatch):
     told = []
 
-    def leaving(trials, labels, metric, out, slow, over, *, greater_is_better):
-        return [Decision(What.LEFT_RACE, "lora", "as told")] if not told and not told.append(1) else []
+    def leaving(trials, labels, metric, out, slow, over, stopping, *, greater_is_better):
+        return [Decision(What.LEFT_RACE, "lora", "as told")] if trials and not told and not told.append(1) else []
 
-    monkeypatch.setattr(search_phase, "leaving", leaving)
+    monkeypatch.setattr(policy, "leaving", leaving)
     pelt_automl.select(output=tmp_path / "out", **world.options(methods=["head", "lora"], trials=2, finalist_seeds=1, pack_size=2))
     events = records_of(tmp_path / "out")
     assert {trial.cause for trial in searched(events, "lora")} == {Because.METHOD_OUT}
 
 
 def test_no_method_leaves_while_a_trial_that_has_come_to_a_rung_may_go_on(world, tmp_path, monkeypatch):
-    def leaving(trials, labels, metric, out, slow, over, *, greater_is_better):
+    def leaving(trials, labels, metric, out, slow, over, stopping, *, greater_is_better):
         ended = [trial for trial in trials if trial.method == "lora"]
         return [Decision(What.LEFT_RACE, "lora", "as told")] if len(ended) >= 2 and "lora" not in out else []
 
-    monkeypatch.setattr(search_phase, "leaving", leaving)
+    monkeypatch.setattr(policy, "leaving", leaving)
     options = world.options(methods=["head", "lora"], trials=5, finalist_seeds=1, pack_size=3, patience=100)
     pelt_automl.select(output=tmp_path / "out", **options)
     events = records_of(tmp_path / "out")
     left = next(place for place, event in enumerate(events) if isinstance(event, Decision) and event.what == What.LEFT_RACE)
     before = [trial for trial in of(events[:left], TrialEnded) if trial.method == "lora"]
-    went_on = {d.subject for d in of(events[:left], Decision) if d.what == "promoted" and d.subject.startswith("lora")}
+    went_on = {event.segment.trial for event in of(events[:left], Released) if event.segment.start and event.segment.method == "lora"}
     assert len(before) == 5, "told to leave after its second, it stayed until its best had come to their ends"
     assert went_on <= {trial.trial for trial in before}
 
@@ -74,7 +72,7 @@ def test_drawn_configurations_that_are_not_promoted_end_at_their_rung_judged_by_
         judged.append((*new, len(earlier)))
         return set(always)
 
-    monkeypatch.setattr(search_phase, "promoted", nobody)
+    monkeypatch.setattr(policy, "promoted", nobody)
     options = world.options(methods=["lora"], trials=3, finalist_seeds=1, pack_size=4, portfolio=False)
     pelt_automl.select(output=tmp_path / "out", **options)
     events = records_of(tmp_path / "out")
@@ -82,7 +80,7 @@ def test_drawn_configurations_that_are_not_promoted_end_at_their_rung_judged_by_
     default, *others = sorted(searched(events, "lora"), key=lambda trial: trial.number)
     assert (default.is_default, default.state) == (True, "completed")
     assert [(trial.state, trial.steps) for trial in others] == [("stopped", plan.rungs[0])] * 2
-    assert sorted(judged[:3]) == [("lora-0000", 0), ("lora-0001", 1), ("lora-0002", 2)]
+    assert sorted(judged) == [("lora-0001", 1), ("lora-0002", 2)], "the default goes on unasked"
 
 
 @pytest.mark.parametrize("pack_size", [1, 3])
@@ -105,59 +103,19 @@ def test_of_configurations_known_beforehand_the_best_go_on_when_all_have_come_to
         went_on = [score(trial, rung) for trial in here if trial.steps > rung]
         stayed = [score(trial, rung) for trial in here if trial.steps == rung]
         assert min(went_on) >= max(stayed)
-    promoted = [decision for decision in of(events, Decision) if decision.what == "promoted" and decision.subject != default.trial]
-    assert [decision.numbers["rung"] for decision in promoted] == [first, first, second]
+    promoted = [event for event in of(events, Released) if event.because == Because.QUOTA]
+    assert [event.numbers["rung"] for event in promoted] == [first, first, second]
 
 
 @pytest.mark.slow
-def test_a_trial_that_waits_at_its_rung_keeps_nothing_in_memory_and_loses_nothing(world, tmp_path, monkeypatch):
-    waiting = []
-
-    def watched(search, trial, wait=search_phase._Search._wait):
-        wait(search, trial)
-        waiting.append((trial.run.progress.best_weights, trial.run.progress.continuation))
-
-    monkeypatch.setattr(search_phase._Search, "_wait", watched)
+def test_a_trial_that_waits_at_its_rung_loses_nothing(world, tmp_path):
     options = world.options(methods=["lora"], trials=3, finalist_seeds=1, patience=100)
     pelt_automl.select(output=tmp_path / "rungs", **options)
-    assert waiting == [({}, {})] * len(waiting)
-    assert waiting
     pelt_automl.select(output=tmp_path / "through", **options, rungs="none")
     (went_on,) = [t for t in searched(records_of(tmp_path / "rungs"), "lora") if not t.is_default and t.state == "completed"]
     (without,) = [t for t in searched(records_of(tmp_path / "through"), "lora") if t.trial == went_on.trial]
     assert [point.step for point in went_on.curve] == [point.step for point in without.curve]
     assert losses(went_on) == pytest.approx(losses(without), rel=1e-3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["text", "of another", "another's weights", "no metadata"])
-def test_checkpoints_that_are_spoilt_while_trials_wait_cost_no_score(world, tmp_path, monkeypatch, how):
-    def spoil(path):
-        with safe_open(path, framework="pt") as file:
-            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
-        if how == "text":
-            path.write_bytes(b"not a checkpoint")
-        elif how == "of another":
-            save_file(tensors, path, metadata | {"of": "lora-0001 of 00"})
-        elif how == "another's weights":
-            save_file({name: own[..., :1].clone() for name, own in tensors.items()}, path, metadata)
-        else:
-            save_file(tensors, path)
-
-    def spoilt(search, trials, rung, choose=search_phase._Search._choose):
-        for path in (tmp_path / "out" / "work" / "checkpoints").iterdir():
-            spoil(path)
-        choose(search, trials, rung)
-
-    monkeypatch.setattr(search_phase._Search, "_choose", spoilt)
-    pelt_automl.select(output=tmp_path / "out", **world.options(methods=["lora"], trials=4, finalist_seeds=1, patience=100))
-    events = records_of(tmp_path / "out")
-    (plan,) = of(events, Planned)
-    others = [trial for trial in searched(events, "lora") if not trial.is_default]
-    assert all(trial.select_score is not None for trial in others)
-    assert sorted(trial.steps for trial in others) == [plan.rungs[0], plan.rungs[0], plan.steps]
-    anew = [decision.subject for decision in of(events, Decision) if decision.what == What.STARTED_OVER]
-    assert set(anew) == {trial.trial for trial in others if trial.state == "completed"}
 
 
 def test_a_single_method_fills_its_packs(world, tmp_path, monkeypatch):
@@ -173,7 +131,7 @@ def test_a_single_method_fills_its_packs(world, tmp_path, monkeypatch):
 
 
 def test_without_a_race_nobody_is_asked_who_leaves(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(search_phase, "leaving", lambda *_, **__: [Decision(What.LEFT_RACE, "lora", "must not be")])
+    monkeypatch.setattr(policy, "leaving", lambda *_, **__: [Decision(What.LEFT_RACE, "lora", "must not be")])
     pelt_automl.select(output=tmp_path / "out", **world.options(methods=["head", "lora"], trials=2, finalist_seeds=1, race=False))
     assert not [decision for decision in of(records_of(tmp_path / "out"), Decision) if decision.what == What.LEFT_RACE]
 

@@ -1,16 +1,18 @@
 """A short limit must not recommend nonsense: cheap methods first, what fits is begun, what is best is confirmed, time is used."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 import pelt_automl
-from pelt_automl.log.events import LACK_OF_TIME, CurvePoint, Decision, FinalistScored, ReportOpened, TrialEnded
+from pelt_automl.log.events import LACK_OF_TIME, Because, CurvePoint, Decision, FinalistScored, ReportOpened, Segment, Stage
 from pelt_automl.methods import METHODS as DEFAULTS
 from pelt_automl.recommendation.outcome import never_compared
+from pelt_automl.scheduling import search as policy
 from pelt_automl.search.budget import Clock, Speed, seconds_enough
 from pelt_automl.selection import Selection, finalist_phase, search_phase, settings_from
-from pelt_automl.training.loop import Trainer
+from pelt_automl.timing.costs import SeenCosts
 from tests.tiny_world import of, records_of
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
@@ -49,36 +51,11 @@ def prepared(world, tmp_path, monkeypatch):
 
 def test_methods_begin_with_the_cheap_ones_and_the_dear_reference_comes_last(prepared):
     context, _ = prepared(1000, methods=METHODS)
-    assert search_phase._Search(context, context.methods).methods == ["head", "lora", "adapter", "bitfit", "full"]
-
-
-def test_however_short_the_time_is_two_methods_begin_and_no_third(prepared):
-    context, _ = prepared(0.5, methods=METHODS)
-    search = search_phase._Search(context, context.methods)
-    assert search._affordable(search._open()) == search.methods
-    search.studies["head"].ask()
-    search.studies["lora"].ask()
-    assert search._affordable(search._open()) == []
-
-
-def test_a_default_needs_time_for_its_first_evaluation_and_a_dear_one_for_its_whole_training(prepared):
-    context, time = prepared(1000, step=1.0, methods=METHODS)
-    search = search_phase._Search(context, context.methods)
-    for method in ("head", "lora"):
-        search.studies[method].ask()  # asked for and over: nothing is under way
-    one = context.seconds_a_training_of("adapter")
-    assert context.seconds_a_training_of("full") == 2 * one
-    first = context.plan.evaluate_at[0] / context.plan.steps
-    search.reserve = 0.0
-    time.now = context.clock.limit - 1.9 * one
-    assert {"adapter", "bitfit"} <= set(search._affordable(["adapter", "bitfit", "full"]))
-    assert "full" not in search._affordable(["full"])
-    time.now = context.clock.limit - 0.9 * first * one
-    assert search._affordable(["adapter", "bitfit", "full"]) == []
+    assert list(search_phase.scheduler(context, context.methods).methods) == ["head", "lora", "adapter", "bitfit", "full"]
 
 
 def test_methods_that_the_time_never_reached_are_recorded_and_named_in_the_verdict(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(search_phase._Search, "_affordable", lambda self, methods: [m for m in methods if m in ("head", "lora")])
+    monkeypatch.setattr(policy._Turn, "_affordable", lambda self, methods: [m for m in methods if m in ("head", "lora")])
     found = pelt_automl.select(output=tmp_path / "out", **world.options(seconds=60, methods=METHODS, trials=1, epochs=3))
     decided = [d for d in of(records_of(tmp_path / "out"), Decision) if d.what == "not begun"]
     assert [d.subject for d in decided] == ["adapter", "bitfit", "full"]
@@ -86,61 +63,24 @@ def test_methods_that_the_time_never_reached_are_recorded_and_named_in_the_verdi
     assert "Never compared, for lack of time: full, adapter and bitfit. About " in found.statement
 
 
-def test_a_trial_that_the_clock_cut_off_near_its_end_is_finished_and_others_are_not(prepared):
-    context, _ = prepared(1000, methods=["head", "lora"], trials=1, epochs=4, patience=100)
-    search = search_phase._Search(context, context.methods)
-    advanced = []
-
-    def cut_off(self, source, *_):
-        for seconds in (1e-6, 900.0):  # so far, for a quarter of the training
-            run = source.next(())
-            self.train([run], context.plan.steps // 4)
-            run.progress.seconds = seconds
-            advanced.append(run.name)
-        for name in advanced:
-            source.ended(search.under_way[name].run)
-
-    with pytest.MonkeyPatch.context() as patch:
-        real = Trainer.stream
-        patch.setattr(Trainer, "stream", lambda self, source, *rest: (cut_off if source is search else real)(self, source, *rest))
-        search.run()
-    ended = {trial.trial: trial for trial in context.record.history.of_kind(TrialEnded)}
-    assert (ended["head-0000"].state, ended["head-0000"].steps) == ("completed", context.plan.steps)
-    assert (ended["lora-0000"].state, ended["lora-0000"].cause) == ("stopped", "time limit")
-    assert ended["lora-0000"].steps == context.plan.steps // 4
-    assert not search.under_way
+def of_search(context, name, method):
+    plan, seeds = context.plan, finalist_phase.finalist_seeds("q", 0)
+    return Segment(name, name, method, DEFAULTS[method].defaults, Stage.SEARCH, 0, True, seeds, plan.steps, 0, plan.steps)
 
 
-def test_a_training_that_got_no_further_than_its_untouched_start_has_no_score(prepared, monkeypatch):
+def test_a_training_that_got_no_further_than_its_untouched_start_has_no_score(prepared):
     """The probe that all heads start from says nothing of a method: neither compared nor confirmed by it."""
-    context, time = prepared(1000, methods=["head", "lora"], trials=1, epochs=4, head_start="probe")
-    search, stream = search_phase._Search(context, context.methods), Trainer.stream
-
-    def one_step(self, source, *rest):
-        if source is not search:
-            stream(self, source, *rest)
-            return
-        run = source.next(())
-        self.train([run], 1)
-        assert [point.step for point in run.progress.curve] == [0]
-        run.progress.seconds = 900.0
-        time.now = 1000 * (1 - search_phase.LAST_RESERVE) - 1
-        assert not search._expired(), "until there is a first score it may use most of the finals' time"
-        time.now = 0.0
-        source.ended(run)
-
-    monkeypatch.setattr(Trainer, "stream", one_step)
-    search.run()
-    (ended,) = context.record.history.of_kind(TrialEnded)
+    context, _ = prepared(1000, methods=["head", "lora"], trials=1, epochs=4, head_start="probe")
+    segment = of_search(context, "lora-0000", "lora")
+    run = context.run("lora-0000", "lora", DEFAULTS["lora"].defaults, segment.seeds)
+    run.progress.curve, run.progress.best_score = (CurvePoint(0, None, 0.9, 0.0, 0.0),), 0.9
+    run.end("stopped", Because.TIME)
+    ended = context.ended(segment, run)
     assert (ended.state, ended.cause, ended.select_score) == ("stopped", "time limit", None)
-    assert set(never_compared(context.record.events)) == {"head", "lora"}
-    candidate = finalist_phase.Candidate.of(ended)
-    run = finalist_phase._FinalistRun(candidate, 0)
-    training = finalist_phase._start(context, run)
-    context.trainer("finalists", 1, reserve=0.0).train([training], 1)
-    finalist_phase._end(context, run, training)
-    final = context.record.history.of_kind(TrialEnded)[-1]
+    final = context.ended(replace(segment, stage=Stage.FINALIST), run)
     assert (final.state, final.cause) == ("failed", "time limit")
+    context.record.append(ended)
+    assert set(never_compared(context.record.events)) == {"head", "lora"}
 
 
 def ended_trial(context, name, score, seconds):
@@ -149,8 +89,7 @@ def ended_trial(context, name, score, seconds):
     run.progress.step, run.progress.seconds, run.progress.best_score = context.plan.steps, seconds, score
     run.progress.curve = (CurvePoint(context.plan.steps, 0.1, score, 0.0, seconds),)
     run.end("completed")
-    own = {"candidate": name, "method": method, "stage": "search", "number": 0, "is_default": True}
-    return context.ended(run, **own, hyper_parameters=DEFAULTS[method].defaults)
+    return context.ended(of_search(context, name, method), run)
 
 
 @pytest.mark.parametrize(("left", "count"), [(1000, 3), (75, 2), (50, 2), (25, 2), (20, 2), (18, 1), (1, 1)])
@@ -158,10 +97,10 @@ def test_as_many_finalists_as_fit_by_the_speed_of_each_method_two_on_one_seed_or
     context, time = prepared(1000, methods=["head", "lora", "adapter"], most_seeds=3)
     trials = [ended_trial(context, f"{name}-0000", 0.9, 10.0) for name in ("lora", "adapter", "head")]
     for trial in trials:
-        context.record.events.append(trial)
+        context.record.append(trial)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(context), "closing_seconds", lambda *_: 0.0)
-        patch.setattr(type(context), "least_scored", 0)
+        patch.setattr(SeenCosts, "least_scored", 0)
         context._final_plan = context.plan
         time.now = 1000 - left
         assert finalist_phase._affordable(context, trials) == count
@@ -201,9 +140,9 @@ def test_finals_use_what_is_left_however_slow_scoring_is(prepared):
     time.now = 900.0
     runs = [finalist_phase._FinalistRun(finalist_phase.Candidate("lora-0000", "lora", DEFAULTS["lora"].defaults), 0)]
     assert finalist_phase._reserve(context, runs) == 50.0
-    context.record.events.append(ReportOpened(1, 60, 60, []))
+    context.record.append(ReportOpened(1, 60, 60, []))
     assert finalist_phase._reserve(context, runs) > 600, "what is opened has to be scored whole"
-    context.record.events[-1] = ReportOpened(1, 5, 60, [])
+    context.record.append(ReportOpened(2, 5, 60, []))
     assert 50 < finalist_phase._reserve(context, runs) < 100, "and no more than that"
 
 
@@ -221,15 +160,3 @@ def test_advice_fits_its_cause(prepared, causes, advice):
     context, _ = prepared(1000, methods=["lora"])
     trials = [SimpleNamespace(cause=cause) for cause in causes]
     assert search_phase._advice(context, trials).startswith(advice)
-
-
-def test_the_search_takes_of_the_finals_time_until_two_methods_can_be_compared(prepared):
-    context, time = prepared(100, methods=["head", "lora"], trials=1)
-    search = search_phase._Search(context, context.methods)
-    search.reserve = 50.0
-    for scored, expired_from in (((), 85.0), (("head",), 75.0), (("head", "lora"), 50.0)):
-        search.scored = set(scored)
-        time.now = expired_from - 0.1
-        assert not search._expired(), scored
-        time.now = expired_from
-        assert search._expired(), scored

@@ -8,11 +8,8 @@ import pelt_automl
 from pelt_automl.errors import NoTrialCompletedError
 from pelt_automl.log.events import LACK_OF_TIME, Decision, Planned, SelectionEnded, TrialEnded
 from pelt_automl.methods import METHODS
-from pelt_automl.options import settings_from
 from pelt_automl.search.budget import Speed
-from pelt_automl.selection import search_phase
 from pelt_automl.selection import selection as selection_module
-from pelt_automl.selection.selection import Selection
 from pelt_automl.training.trials import TrialRun
 from tests.tiny_world import of, records_of
 
@@ -117,30 +114,3 @@ def test_where_the_search_has_to_be_short_finalists_are_trained_longer(world, tm
     ended = of(events, TrialEnded)
     assert {trial.steps for trial in ended if trial.stage == "search" and trial.is_default} == {planned.steps}
     assert {trial.steps for trial in ended if trial.stage == "finalist"} == {planned.final_steps}
-
-
-@pytest.mark.usefixtures("without_mlflow")
-def test_the_search_leaves_the_finals_what_they_can_use_at_the_speed_seen_so_far(world, tmp_path, monkeypatch):
-    asked, real = [], search_phase.of_use_to_finals
-
-    def watched(share, one_run, *others):
-        asked.append((share, one_run, real(share, one_run, *others)))
-        return asked[-1][2]
-
-    monkeypatch.setattr(search_phase, "of_use_to_finals", watched)
-    monkeypatch.setattr(selection_module, "measure_speed", lambda *_: Speed(step=0.05, example=0.001))
-    settings = settings_from(**world.options(seconds=100, methods=["lora", "head"], trials=2, epochs=2, most_seeds=3))
-    selection = Selection.open(settings, tmp_path / "out")
-    selection.prepare()
-    context = selection.context
-    planned = context.seconds_a_finalist_run
-    selection.search()
-    assert asked[0][:2] == (50.0, planned)
-    assert len(asked) == 1 + len(context.record.history.of_kind(TrialEnded))
-    assert asked[-1][1] == context.seconds_a_finalist_run < planned, "a step takes less than the 50 ms that were said to be measured"
-    search = search_phase._Search(context, ["lora", "head"])
-    search.scored = {"head", "lora"}
-    assert search.reserve == asked[-1][2] < 50
-    assert not search._expired()
-    search.reserve = context.clock.left + 1
-    assert search._expired()

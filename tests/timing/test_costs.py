@@ -1,24 +1,18 @@
 """What things take, by the recordings of the program that had this in its context."""
 
-import gzip
-
 import pytest
 
-from pelt_automl.log.codec import from_json
-from pelt_automl.log.events import DataDescribed, SchedulerCalled, SelectionStarted
+from pelt_automl.log.events import DataDescribed, SelectionStarted
 from pelt_automl.log.history import History
 from pelt_automl.settings import SearchSettings
 from pelt_automl.timing.costs import SeenCosts, Sizes
-from tests.recorded.make import FOLDER
-
-PATHS = sorted(FOLDER.glob("*.jsonl.gz"))
+from tests.recorded.reading import PATHS, SchedulerCalled, read
 
 
 def calls(path):
     """The history before each call of the search, with what the scheduler knew."""
     history = History()
-    for line in gzip.decompress(path.read_bytes()).splitlines():
-        event = from_json(line)
+    for event in read(path):
         if isinstance(event, SchedulerCalled) and event.stage == "search":
             yield history, event
         history.apply(event)

@@ -15,7 +15,7 @@ from pelt_automl.modifications import without_reparameterization
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.kinds import LabelScale
-from pelt_automl.training import checkpoints
+from pelt_automl.training import checkpoints, packing
 from pelt_automl.training.checkpoints import (
     CONFIG,
     WEIGHTS,
@@ -28,9 +28,9 @@ from pelt_automl.training.checkpoints import (
     save_trained,
 )
 from pelt_automl.training.evaluation import evaluate
-from pelt_automl.training.loop import Trainer
 from pelt_automl.training.predicting import trained_pack
 from pelt_automl.training.schedule import make_plan
+from pelt_automl.training.work import Work
 from tests.tiny import a_run, tiny_backbone
 
 every_method = pytest.mark.parametrize("method", list(METHODS))
@@ -62,9 +62,9 @@ def config_of(method, **other):
 def trained(method, steps=6, until=6):
     run = a_run(method, METHODS[method].modifications({}), rate=1e-2)
     plan = make_plan(steps, (0.3,), 16, TrainingSettings(batch_size=8, min_steps=1))
-    trainer = Trainer(tiny_backbone(), plan, METRICS["accuracy"], outputs=2)
-    trainer.train([run], until=until)
-    return run, trainer
+    work = Work(tiny_backbone(), plan, METRICS["accuracy"], outputs=2)
+    packing.train(work, [run], until=until)
+    return run, work
 
 
 @every_method
@@ -101,7 +101,7 @@ def _weights_of(method, tmp_path):
 
 @every_method
 def test_a_training_goes_on_from_a_file_as_from_memory(method, tmp_path):
-    paused, trainer = trained(method, steps=9, until=4)
+    paused, work = trained(method, steps=9, until=4)
     path = tmp_path / "checkpoints" / "trial.safetensors"
     save_progress(path, paused.progress)
     again = a_run(method, METHODS[method].modifications({}), rate=1e-2)
@@ -109,8 +109,8 @@ def test_a_training_goes_on_from_a_file_as_from_memory(method, tmp_path):
     assert (again.progress.step, again.progress.state, again.progress.curve) == (4, "running", paused.progress.curve)
     assert again.progress.continuation.keys() == paused.progress.continuation.keys()
     assert again.progress.best_weights.keys() == paused.progress.best_weights.keys()
-    trainer.train([again], until=9)
-    trainer.train([paused], until=9)
+    packing.train(work, [again], until=9)
+    packing.train(work, [paused], until=9)
     assert again.progress.state == "completed"
     assert [(p.step, p.train_loss, p.select_score) for p in again.progress.curve] == [
         (p.step, p.train_loss, p.select_score) for p in paused.progress.curve
@@ -120,7 +120,7 @@ def test_a_training_goes_on_from_a_file_as_from_memory(method, tmp_path):
 
 
 def test_weights_that_are_both_the_best_and_the_current_ones_are_kept_and_written_once(tmp_path):
-    run, trainer = trained("full", steps=9, until=4)
+    run, work = trained("full", steps=9, until=4)
     best, continuation = run.progress.best_weights, run.progress.continuation
     assert run.progress.curve[-1].step == 4
     assert all(continuation[name] is own for name, own in best.items())
@@ -129,7 +129,7 @@ def test_weights_that_are_both_the_best_and_the_current_ones_are_kept_and_writte
     again = load_progress(tmp_path / "trial.safetensors").best_weights
     assert again.keys() == best.keys()
     before = {name: own.clone() for name, own in best.items()}
-    trainer.train([run], until=5)  # not evaluated there: the best ones are those of step 4
+    packing.train(work, [run], until=5)  # not evaluated there: the best ones are those of step 4
     assert run.progress.best_weights is best
     for name, own in before.items():
         assert torch.equal(best[name], own), name

@@ -16,7 +16,7 @@ import torch
 from pelt_automl.methods import METHODS
 from pelt_automl.training import memory, packing
 from tests.tiny import a_run
-from tests.training.test_packing import mixed_runs, trainer
+from tests.training.test_packing import mixed_runs, work
 
 CPU = torch.device("cpu")
 MEBIBYTE = 2**20
@@ -28,7 +28,7 @@ where_told = pytest.mark.skipif(not memory.RESIDENT.is_file(), reason="the syste
 def test_memory_is_given_back_once_between_two_packs(monkeypatch) -> None:
     given = []
     monkeypatch.setattr(packing, "give_back", lambda: given.append(1))
-    trainer().train([*mixed_runs(), a_run("full", METHODS["full"].modifications({}))], until=3)
+    packing.train(work(), [*mixed_runs(), a_run("full", METHODS["full"].modifications({}))], until=3)
     assert given == [1]
 
 
@@ -69,8 +69,8 @@ def test_glibc_is_asked_to_return_all_between_packs_and_nothing_within_and_other
 
 def test_a_training_keeps_its_pages_until_its_end(monkeypatch) -> None:
     counts = []
-    teacher = replace(trainer(), on_step=lambda _: counts.append(memory._Keepers.count))
-    teacher.train(mixed_runs(), until=1)
+    shared = replace(work(), on_step=lambda _: counts.append(memory._Keepers.count))
+    packing.train(shared, mixed_runs(), until=1)
     assert counts == [1]
     assert memory._Keepers.count == 0
 

@@ -6,12 +6,12 @@ import torch
 
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial
-from pelt_automl.training import padding
+from pelt_automl.training import packing, padding
 from pelt_automl.training.evaluation import evaluate
 from pelt_automl.training.padding import by_length, passes
 from pelt_automl.training.tokens import Tokens
 from tests.tiny import learnable_tokens, tiny_backbone
-from tests.training.test_packing import assert_close, final_weights, mixed_runs, trainer
+from tests.training.test_packing import assert_close, final_weights, mixed_runs, work
 
 
 def texts(*lengths: int) -> Tokens:
@@ -46,8 +46,8 @@ def test_the_shortest_examples_come_first_with_their_labels() -> None:
 
 
 def test_a_step_in_many_passes_ends_with_the_weights_of_a_step_in_one(monkeypatch) -> None:
-    in_one, in_many, teacher = mixed_runs(), mixed_runs(), trainer()
-    teacher.train(in_one, until=8)
+    in_one, in_many, shared = mixed_runs(), mixed_runs(), work()
+    packing.train(shared, in_one, until=8)
     counted = []
     monkeypatch.setitem(padding.PASS_COST, "cpu", 1)
     monkeypatch.setattr(Pack, "penalty", lambda self: counted.append(self) or 0.0)
@@ -58,7 +58,7 @@ def test_a_step_in_many_passes_ends_with_the_weights_of_a_step_in_one(monkeypatc
         return forward(self, *inputs, **named)
 
     monkeypatch.setattr(Pack, "forward", watched)
-    teacher.train(in_many, until=8)
+    packing.train(shared, in_many, until=8)
     assert len(counted) == 8
     assert sum(seen) > 2 * 8  # more than two passes a step
     for one, many in zip(in_one, in_many, strict=True):

@@ -9,8 +9,9 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import LowerLayers
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
-from pelt_automl.training.loop import Trainer
+from pelt_automl.training import packing
 from pelt_automl.training.schedule import make_plan
+from pelt_automl.training.work import Work
 from tests.probing import lively_backbone
 from tests.tiny import a_run
 
@@ -32,7 +33,7 @@ def runs_of(pack):
 def trained(backbone, pack, lower):
     plan = replace(make_plan(12, (0.5,), 16, TrainingSettings(batch_size=8, min_steps=1, patience=50)), weight_decay=0.01)
     runs = runs_of(pack)
-    Trainer(backbone, plan, METRICS["accuracy"], outputs=2, lower=lower).train(runs, until=11)
+    packing.train(Work(backbone, plan, METRICS["accuracy"], outputs=2, lower=lower), runs, until=11)
     assert [run.progress.step for run in runs] == [11] * len(runs)
     return runs
 
