@@ -2,25 +2,11 @@
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pelt_automl.log.events import (
-    CostMeasured,
-    DataDescribed,
-    Decision,
-    Event,
-    FinalistScored,
-    Planned,
-    Progress,
-    ReportOpened,
-    SelectionStarted,
-    TrialEnded,
-    What,
-)
-from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation.wording import Unit
+from pelt_automl.log.events import Event, Progress
+from pelt_automl.recommendation.describing import describe
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -55,7 +41,7 @@ class TerminalDisplay:
         """Show an event if it is one that people wait for."""
         if isinstance(event, Progress):
             self._progress(event)
-        elif text := _line(event):
+        elif text := describe(event):
             for line in text.split("\n"):
                 self._print(line)
 
@@ -99,55 +85,3 @@ def _bars() -> "Bars":
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     return Bars(*columns, console=Console(stderr=True), transient=True)
-
-
-def _started(event: SelectionStarted) -> str:
-    return f"selection {event.selection}" + (": taken up where it stood" if event.resumed else "")
-
-
-def _data(event: DataDescribed) -> str:
-    sizes = ", ".join(f"{size} {split}" for split, size in event.sizes.items())
-    metric = Unit(event.metric, event.positive_class).name
-    notes = [f"  note: {' '.join(note.split())}" for note in event.notes]
-    return "\n".join([f"{event.task}: {event.kind}, {metric}; {sizes} examples ({event.protocol} protocol)", *notes])
-
-
-def _planned(event: Planned) -> str:
-    of_finalists = f", a finalist's {event.final_steps}" if event.final_steps > event.steps else ""
-    return f"a full training has {event.steps} steps (about {event.seconds_a_training:.0f} s){of_finalists}; {event.message}"
-
-
-def _trial(event: TrialEnded) -> str:
-    score = "no score" if event.select_score is None else f"select {event.select_score:.3f}"
-    cause = f" ({event.cause})" if event.cause else ""
-    steps = "" if event.method in BASELINES else f", {event.steps} steps"
-    return f"{event.trial:<28} {event.state:<9} {score}{steps}, {event.seconds:.1f} s{cause}"
-
-
-def _decision(event: Decision) -> str:
-    return f"{event.what}: {event.subject} ({event.why})" if event.what != What.PROMOTED else ""
-
-
-def _costs(event: CostMeasured) -> str:
-    if not event.candidate:
-        return ""
-    times = [f"{own.ms:.3g} ms for {own.batch}{' merged' if own.merged else ''}" for own in event.latencies]
-    memory = [] if event.memory_gb is None else [f"{event.memory_gb:.2g} GB to train"]
-    return f"{event.candidate:<28} {', '.join(times + memory) or 'not measured'}"
-
-
-_LINES: dict[type[Event], Callable[..., str]] = {
-    SelectionStarted: _started,
-    DataDescribed: _data,
-    Planned: _planned,
-    TrialEnded: _trial,
-    Decision: _decision,
-    CostMeasured: _costs,
-    ReportOpened: lambda event: f"report split opened: {event.examples} of {event.of} examples",
-    FinalistScored: lambda event: f"{event.trial:<28} report {event.report_score:.3f}",
-}
-
-
-def _line(event: Event) -> str:
-    render = _LINES.get(type(event))
-    return render(event) if render else ""

@@ -30,6 +30,7 @@ from pelt_automl.log.events import (
 )
 from pelt_automl.log.folder import RECORDS
 from pelt_automl.methods import BASELINES
+from pelt_automl.recommendation.describing import decision_of
 from pelt_automl.recommendation.pareto import front_in_words
 from pelt_automl.recommendation.schema import Recommendation, recommendation_from
 from pelt_automl.recommendation.wording import NOTHING, Unit, candidate_names, chance, display_name
@@ -181,7 +182,7 @@ def summarize(events: Sequence[Event], folder: Path) -> Summary:
         methods=method_summaries(trials, data.greater_is_better),
         trials=trials,
         failures=[trial for trial in trials if trial.state == State.FAILED],
-        decisions=of_kind(events, Decision),
+        decisions=[made for event in events if (made := decision_of(event))],
         gates=_gates(events, recommendation),
         pruned=of_kind(events, UnionPruned),
         savings=savings(events),
