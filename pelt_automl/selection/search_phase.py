@@ -30,9 +30,8 @@ def search(context: Context, methods: Sequence[str]) -> None:
     plan, settings = context.plan, context.settings.search
     share = expected_share(plan, settings.promoted)
     steps = len(methods) * (1 + (context.trials - 1) * share) * plan.steps
-    drive(
-        scheduler(context, methods), context.executor(Phase.SEARCH, steps, _keeper(context)), context.record, context.budget, Stage.SEARCH
-    )
+    executor = context.executor(Phase.SEARCH, steps, _keeper(context))
+    drive(scheduler(context, methods), executor, context.record, context.budget, Stage.SEARCH)
     trials = [trial for trial in context.record.history.ended() if trial.method in methods]
     if not fitted_in_search(context) and all(trial.state == State.FAILED or trial.select_score is None for trial in trials):
         causes = "; ".join(sorted({f"{trial.method}: {trial.cause or Because.TIME}" for trial in trials})[:8])

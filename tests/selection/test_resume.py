@@ -21,6 +21,7 @@ from pelt_automl.log.events import (
     GateMeasured,
     KnockedOut,
     Planned,
+    Released,
     ReportOpened,
     SegmentEnded,
     SelectionEnded,
@@ -147,6 +148,27 @@ def test_a_trial_that_waits_at_its_rung_still_waits_there_after_a_kill(world, tm
     assert ours == theirs
     assert sorted(steps for steps, _ in ours.values()) == [plan.rung_steps, plan.steps, plan.steps]
     assert not (tmp_path / "killed" / "work").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_mlflow")
+def test_records_of_a_version_without_segments_are_gone_on_with(world, tmp_path):
+    options = world.options(methods=["lora", "head"], trials=3, finalist_seeds=1, pack_size=1, patience=100)
+
+    def three_have_ended(seen):
+        return len([event for event in seen.events if isinstance(event, TrialEnded)]) >= 3
+
+    with pytest.raises(Killed):
+        pelt_automl.select(output=tmp_path / "out", display=Watcher(kill=three_have_ended), **options)
+    path = tmp_path / "out" / "records.jsonl"
+    newer = ('"Released"', '"SegmentEnded"', '"Stopped"')
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not any(f'"event": {name}' in line for name in newer)))
+    before = [trial.trial for trial in of(records_of(tmp_path / "out"), TrialEnded)]
+    pelt_automl.select(output=tmp_path / "out", **options)
+    events = records_of(tmp_path / "out")
+    assert_each_thing_was_done_once(events, ("lora", "head"), trials=3, seeds=1)
+    assert not set(before) & {event.segment.trial for event in of(events, Released)}, "what had ended isn't begun again"
 
 
 @pytest.mark.usefixtures("without_mlflow")
