@@ -9,7 +9,7 @@ QUICK := -m "not (slow or stack or statistical)"
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all parity lint format up down status logs clean
+.PHONY: help install demo chaos test test-all parity lint format up down status logs clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -33,6 +33,9 @@ test: install  ## run the quick tests, one process per core
 
 test-all: install  ## run all tests: also the slow ones, those that need servers, the statistical ones
 	@PELT_CONFORMANCE=all PELT_SLOWEST_TEST=10 $(PYTEST)
+
+chaos: install  ## kill selections 54 times, wherever it may hurt, and see that nothing is lost
+	@PELT_CHAOS_ROWS=9 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/chaos
 
 # `adapters` pins an older transformers, so it can't live in .venv; tests/parity/README.md says what is compared.
 parity: $(PARITY)/.installed  ## write the reference tensors of tests/parity again, with AdapterHub's adapters
