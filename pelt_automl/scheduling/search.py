@@ -240,19 +240,25 @@ class _Turn:
                 continue
             for rung in self.fixed.plan.rungs:
                 if (cohort := [trial for trial in together if trial.reached == rung]) and not self._on_its_way(method, rung):
-                    self._quota(rung, cohort, self._known_numbers(method))
+                    self._quota(rung, cohort, self._known_numbers(method), together=True)
 
-    def _quota(self, rung: int, trials: Sequence[Trial], compared: Collection[int]) -> None:
-        """Of a method's trials at a rung, let those go on that are among the best share of these and of the others with these numbers."""
+    def _quota(self, rung: int, trials: Sequence[Trial], compared: Collection[int], *, together: bool = False) -> None:
+        """Of a method's trials at a rung, let those go on that are among the best share of these and of the others with these numbers.
+
+        `together`: they take the same places as those others, also where a kill fell between the decisions about them.
+        """
         method, better = trials[0].segment.method, self.fixed.metric.greater_is_better
-        scores = {trial.name: score for trial in trials if (score := score_by(_curve(trial), rung, better)) is not None}
-        others = [trial for trial in self._trials(method) if trial.segment.number in compared and trial not in trials]
-        curves = [curve for trial in others if (curve := _curve(trial)) and curve[-1].step >= rung]
-        earlier = [score for curve in curves if (score := score_by(curve, rung, better)) is not None]
+        own, scores, others = {trial.name for trial in trials}, dict[str, float](), dict[str, float]()
+        for trial in self._trials(method):
+            curve, meant = _curve(trial), trial.name in own or trial.segment.number in compared
+            if meant and curve and curve[-1].step >= rung and (score := score_by(curve, rung, better)) is not None:
+                (scores if trial.name in own else others)[trial.name] = score
         share = self.fixed.settings.promoted * (2 if METHODS[method].slow_starter else 1)  # its score at the rung says less
-        chosen = promoted(scores, earlier, min(1.0, share), greater_is_better=better)
+        competing, earlier = (others | scores, []) if together else (scores, list(others.values()))
+        competing = {name: competing[name] for name in sorted(competing)}  # of equals the earlier one
+        chosen = promoted(competing, earlier, min(1.0, share), greater_is_better=better)
         for trial in trials:
-            numbers = {"rung": float(rung), "share": min(1.0, share), "compared": float(len(scores) + len(earlier))}
+            numbers = {"rung": float(rung), "share": min(1.0, share), "compared": float(len(scores) + len(others))}
             numbers |= {"score": scores[trial.name]} if trial.name in scores else {}
             if trial.name in chosen:
                 self._go_on(trial, Because.QUOTA, numbers)

@@ -137,6 +137,11 @@ COHORT = {
         {},
         ["lora-0001 20-40: quota", "stop lora-0002: not promoted from its rung", "stop lora-0003: not promoted from its rung"],
     ),
+    "a kill fell between the decisions about equals, and the place is taken": (
+        [*DEFAULT, *known(0.5, 0.5, 0.5), released("lora", 1, 20, 40)],
+        {},
+        ["stop lora-0002: not promoted from its rung", "stop lora-0003: not promoted from its rung"],
+    ),
     "a drawn one is compared with all before it at once, while known ones wait": (
         [*DEFAULT, *known(0.5, 0.6), released("lora", 3), released("lora", 4), at("lora", 4, 0.95)],
         {},
