@@ -119,15 +119,13 @@ class History:
                     known.segment, known.lost = segment, None
                     if segment.attempt > 0 and segment.start == 0:  # its state was spoilt
                         known.curve, known.seconds, known.state, known.reached = (), 0.0, "", 0
-            case SegmentEnded():
-                trial = self.trials[event.trial]
-                if event.attempt == trial.segment.attempt:
-                    trial.curve += tuple(event.points)
-                    trial.seconds, trial.state, trial.reached = event.seconds, event.state, event.reached
-            case StateLost() if event.attempt == self.trials[event.trial].segment.attempt:
-                self.trials[event.trial].lost = event
-            case Stopped():
-                self.trials[event.trial].stopped = event
+            case SegmentEnded() if (trial := self.trials.get(event.trial)) and event.attempt == trial.segment.attempt:
+                trial.curve += tuple(event.points)
+                trial.seconds, trial.state, trial.reached = event.seconds, event.state, event.reached
+            case StateLost() if (trial := self.trials.get(event.trial)) and event.attempt == trial.segment.attempt:
+                trial.lost = event
+            case Stopped() if trial := self.trials.get(event.trial):
+                trial.stopped = event
             case TrialEnded():
                 self.trials.setdefault(event.trial, _unreleased(event)).ended = event
             case _:

@@ -23,6 +23,7 @@ from pelt_automl.log.events import (
     SelectionEnded,
     Stage,
     State,
+    StateLost,
     Stopped,
     TrialEnded,
     What,
@@ -106,3 +107,11 @@ def test_a_decision_is_written_once_in_a_selection_also_when_it_was_made_by_an_e
     said = [(What.METHOD_OVER, "full"), (What.DEFAULT_OVER, "mam")]
     assert [(event.what, event.subject) for event in file.events] == said
     assert shown.events == file.events == record.events[1:]
+
+
+def test_what_is_said_of_a_training_whose_release_was_lost_changes_nothing():
+    lost = [SegmentEnded("lora-0001", 0, 5, [], 1.0, "state"), StateLost("lora-0001", 0, "gone"), Stopped("lora-0001", Because.TIME)]
+    history = History.of(lost)
+    assert history.trials == {}
+    assert history.open() == []
+    assert history.events == lost
