@@ -32,7 +32,7 @@ test: install  ## run the quick tests, one process per core
 	@$(PYTEST) $(QUICK)
 
 test-all: install  ## run all tests: also the slow ones, those that need servers, the statistical ones
-	@PELT_CONFORMANCE=all PELT_SLOWEST_TEST=10 $(PYTEST)
+	@PELT_CONFORMANCE=all PELT_SLOWEST_TEST=45 $(PYTEST)
 
 chaos: install  ## kill selections 54 times, wherever it may hurt, and see that nothing is lost
 	@PELT_CHAOS_ROWS=9 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/chaos

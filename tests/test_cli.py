@@ -126,6 +126,7 @@ def test_methods_of_a_model_say_what_it_refuses_and_why_without_loading_it(run, 
     assert refused("methods", "--model", tmp_path / "xlnet").startswith("error: no table for the architecture 'xlnet'; there are ")
 
 
+@pytest.mark.slow
 def test_the_matrix_has_every_method_and_family_with_a_reason_for_each_gap(run):
     code, out, _ = run("methods", "--matrix")
     assert code == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.run_display import LogDisplay, describe
+from flows.run_display import LogDisplay
 from flows.run_page import leaderboard, mlflow_links, run_tags, task_name, where
 from pelt_automl.log.codec import to_json
 from pelt_automl.log.events import Decision, Progress, ReportOpened, Seeds, SelectionEnded, TrialEnded
@@ -24,22 +24,24 @@ def failed_trial():
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        (Progress("search", 1, 2), None),
-        (failed_trial(), "lora-0001 failed: no score, 7 steps, 1.2 s (out of memory)"),
-        (Decision("promoted", "lora-0001", "best third"), "Promoted: lora-0001, best third"),
-        (ReportOpened(1, 500, 1000, []), "Report split opened: 500 of 1000 examples"),
-        (SelectionEnded("done", 61.4, {}), "Ended after 61 s: done"),
-        (verdict(), "Verdict: Recommended: LoRA, 81.2 accuracy"),
+        (Progress("search", 1, 2), []),
+        (failed_trial(), ["lora-0001                    failed    no score, 7 steps, 1.2 s (out of memory)"]),
+        (Decision("left the race", "lora", "far behind"), ["left the race: lora (far behind)"]),
+        (ReportOpened(1, 500, 1000, []), ["report split opened: 500 of 1000 examples"]),
+        (SelectionEnded("done", 61.4, {}), ["ended after 61 s: done"]),
+        (verdict(), ["verdict: Recommended: LoRA, 81.2 accuracy"]),
     ],
 )
-def test_events_are_told_in_words(event, line):
-    assert describe(event) == line
+def test_events_are_told_in_words(event, line, caplog):
+    with caplog.at_level(logging.INFO):
+        LogDisplay(logging.getLogger("run")).record(event)
+    assert caplog.messages == line
 
 
 def test_a_percent_sign_in_an_event_is_no_format(caplog):
     with caplog.at_level(logging.INFO):
-        LogDisplay(logging.getLogger("run")).record(Decision("stopped", "lora-0001", "below 95 % of the best, %s"))
-    assert caplog.messages == ["Stopped: lora-0001, below 95 % of the best, %s"]
+        LogDisplay(logging.getLogger("run")).record(Decision("left the race", "lora", "below 95 % of the best, %s"))
+    assert caplog.messages == ["left the race: lora (below 95 % of the best, %s)"]
 
 
 def test_the_leaderboard_is_the_verdicts_standings(tmp_path):
