@@ -41,8 +41,9 @@ from pelt_automl.tasks.files import read_table
 from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.dissection import dissect
 from pelt_automl.training.evaluation import Evaluation
+from pelt_automl.training.trials import begin
 from studies.harness import Kept, Report, Row, names, numbers, parser, say
-from studies.trainings import TaskTrainings, of_best_weights, run_of, train
+from studies.trainings import TaskTrainings, of_best_weights, train
 
 UNION, SINGLES = "unipelt-apl", ("adapter", "prefix", "lora")
 PUBLISHED = "published"
@@ -99,7 +100,7 @@ def run_cell(backbone: Backbone, data: TaskData, seed: int, rate: str, asked: ar
     for method in (UNION, *SINGLES):
         learning_rate = METHODS[method].learning_rate if rate == PUBLISHED else float(rate)
         seeds = Seeds(seed, 1000 + seed, 2000 + seed)
-        runs[method] = run_of(method, METHODS[method].build(), learning_rate, seeds, (fit, select), plan, data)
+        runs[method] = begin(method, METHODS[method].build(), learning_rate, seeds, (fit, select), plan, kind=data.task_kind)
     train(task, plan, list(runs.values()))
     done = {method: run for method, run in runs.items() if run.progress.state != "failed" and run.progress.best_weights}
 

@@ -125,7 +125,8 @@ def train_on_truth(kept: str, key: Mapping[str, Any], options: Mapping[str, Any]
     from pelt_automl.methods import LEARNING_RATE, METHODS
     from pelt_automl.modifications import needs_own_pack
     from pelt_automl.tasks import load_task
-    from studies.trainings import TaskTrainings, of_best_weights, run_of, train
+    from pelt_automl.training.trials import begin
+    from studies.trainings import TaskTrainings, of_best_weights, train
 
     settings, store = settings_of(options, TRUTH), Kept(Path(kept))
     data, training = load_task(settings.task), settings.training
@@ -144,7 +145,7 @@ def train_on_truth(kept: str, key: Mapping[str, Any], options: Mapping[str, Any]
                 seeds, splits = Seeds(TRUTH + seed, TRUTH + seed, TRUTH + seed), task.split(TRUTH + seed)
                 head = task.starts.of(seeds.split, seeds.initialization, splits[0]) if training.head_start == "probe" else None
                 rate = own["hyper_parameters"][LEARNING_RATE]
-                runs.append(run_of(f"truth-{len(runs)}", modifications, rate, seeds, splits, plan, data, head))
+                runs.append(begin(f"truth-{len(runs)}", modifications, rate, seeds, splits, plan, kind=data.task_kind, head=head))
             train(task, plan, runs)
             wall = (time.perf_counter() - start) / len(pack)
             for (own, seed, _), run in zip(pack, runs, strict=True):

@@ -4,12 +4,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
-from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import HeadStarts
-from pelt_automl.design_space import Modification
-from pelt_automl.log.events import Seeds
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
 from pelt_automl.settings import PAPER_LENGTH, SearchSettings, TrainingSettings
 from pelt_automl.tasks import Examples, TaskData
@@ -18,7 +15,7 @@ from pelt_automl.training.evaluation import Evaluation, evaluate
 from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.schedule import TrainingPlan, make_plan, wanted_steps
 from pelt_automl.training.tokens import Tokens, tokenize, whole_texts
-from pelt_automl.training.trials import TrialRun, begin
+from pelt_automl.training.trials import TrialRun
 from pelt_automl.training.work import Work
 
 NEARLY_ALL, STEP = 0.99, 32
@@ -74,20 +71,6 @@ class TaskTrainings:
         for slot, run in enumerate(runs):
             pack.load_weights(slot, run.progress.best_weights)
         return pack
-
-
-def run_of(
-    name: str,
-    modifications: tuple[Modification, ...],
-    learning_rate: float,
-    seeds: Seeds,
-    splits: tuple[Tokens, Tokens],
-    plan: TrainingPlan,
-    data: TaskData,
-    head: Mapping[str, Tensor] | None = None,
-) -> TrialRun:
-    """A training of the task `data` that hasn't started. `splits`: train and select; `head`: what its head starts from."""
-    return begin(name, modifications, learning_rate, seeds, splits, plan, kind=data.task_kind, head=head)
 
 
 def train(task: TaskTrainings, plan: TrainingPlan, runs: Sequence[TrialRun]) -> None:

@@ -175,7 +175,7 @@ class Packs:
         self._events.append(event)
 
     def _forget(self) -> None:
-        """Drop trials that nothing more is to be done for now, and states that no trial goes on from."""
+        """Drop trials without an open segment, and states that no trial goes on from."""
         self._trials = {name: trial for name, trial in self._trials.items() if trial.run in self._packing.until}
         needed = {trial.state for trial in self.history.trials.values() if trial.ended is None}
         for path in self.states.glob(f"*{SUFFIX}"):

@@ -34,6 +34,7 @@ from pelt_automl.log.folder import RECORDS, JsonlRecorder
 from pelt_automl.recorders import RECORDERS
 from pelt_automl.selection import result_phase
 from pelt_automl.training.pack_training import PackTraining
+from tests.forking import killed
 from tests.tiny_world import World, make_world
 
 KINDS = ("in a step", "in a rung's writing", "between log and action", "in the finals", "in scoring", "in publishing")
@@ -89,19 +90,7 @@ def _around(real: Any, at: Any) -> Any:
 
 def life(world: World, folder: Path, kill: tuple[str, int] | None) -> bool:
     """Whether it was killed."""
-    child = os.fork()
-    if child == 0:
-        try:
-            seen = live(world, folder, kill)
-            (folder.parent / "seen.json").write_text(json.dumps(seen))
-        except BaseException:  # noqa: BLE001 told to the parent
-            sys.excepthook(*sys.exc_info())
-            os._exit(1)
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    if status not in (0, signal.SIGKILL):
-        raise RuntimeError(f"a life of {folder} ended with {status} after {kill}")
-    return status != 0
+    return killed(lambda: live(world, folder, kill), folder.parent / "seen.json")
 
 
 def outcome(folder: Path) -> dict[str, Any]:

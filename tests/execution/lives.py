@@ -25,6 +25,7 @@ from pelt_automl.log.history import History, Trial
 from pelt_automl.scheduling.actions import Action, Budget, Finish, Room, Stop, Train
 from pelt_automl.scheduling.drive import drive
 from tests.execution.laboratory import Laboratory, segment
+from tests.forking import killed
 from tests.tiny import tiny_backbone
 
 METHODS = {"adapter": ("adapter-0", "adapter-1", "adapter-2"), "prompt": ("prompt-0", "prompt-1"), "bitfit": ("bitfit-5",)}
@@ -109,19 +110,7 @@ def live(folder: Path, kill: tuple[str, int] | None) -> Counter[str]:
 
 def life(folder: Path, kill: tuple[str, int] | None) -> bool:
     """Whether it was killed."""
-    child = os.fork()
-    if child == 0:
-        try:
-            seen = live(folder, kill)
-            (folder / "seen.json").write_text(json.dumps(seen))
-        except BaseException:  # noqa: BLE001 told to the parent
-            sys.excepthook(*sys.exc_info())
-            os._exit(1)
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    if status not in (0, signal.SIGKILL):
-        raise RuntimeError(f"a life of {folder} ended with {status} after {kill}")
-    return status != 0
+    return killed(lambda: live(folder, kill), folder / "seen.json")
 
 
 def outcome(folder: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def events_of(path: Path):
 
 
 def test_all_are_there_and_small():
-    assert len(PATHS) == 72
+    assert len(PATHS) == 85
     assert sum(path.stat().st_size for path in PATHS) < 3_000_000
 
 
