@@ -6,7 +6,7 @@ from pathlib import Path
 from flows.wording import first_sentence, in_a_flow
 from pelt_automl.log.events import Event, SelectionEnded, VerdictReached
 from pelt_automl.log.folder import PAGE
-from pelt_automl.recommendation.describing import describe
+from pelt_automl.verdict.describing import describe
 
 
 class LogDisplay:

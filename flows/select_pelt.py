@@ -15,7 +15,7 @@ from flows.run_display import LogDisplay
 from flows.run_page import leave_artifacts, run_tags, select_name, tag_this_run, task_name, where
 from pelt_automl.log.codec import read
 from pelt_automl.log.folder import RECORDS
-from pelt_automl.recommendation import Recommendation, verdict_text
+from pelt_automl.report import Recommendation, verdict_text
 from pelt_automl.selection import Selection
 from pelt_automl.settings import is_curve, options
 

@@ -11,7 +11,7 @@ from pelt_automl.errors import PeltError
 
 if TYPE_CHECKING:
     from pelt_automl.curve import KCurve, k_curve
-    from pelt_automl.recommendation import Recommendation
+    from pelt_automl.report import Recommendation
     from pelt_automl.selection import Selection, select
     from pelt_automl.training.predicting import Predictor
 
@@ -26,7 +26,7 @@ __all__ = ["KCurve", "PeltError", "Predictor", "Recommendation", "Selection", "k
 _LAZY = {
     "KCurve": "pelt_automl.curve",
     "Predictor": "pelt_automl.training.predicting",
-    "Recommendation": "pelt_automl.recommendation",
+    "Recommendation": "pelt_automl.report",
     "Selection": "pelt_automl.selection",
     "k_curve": "pelt_automl.curve",
     "select": "pelt_automl.selection",

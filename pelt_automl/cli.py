@@ -203,8 +203,8 @@ def _print_curve(curve: "KCurve") -> None:
 def _print_verdict(folder: Path) -> None:
     from pelt_automl.log.codec import read
     from pelt_automl.log.folder import RECORDS
-    from pelt_automl.recommendation import verdict_text
     from pelt_automl.recorders import sent_of
+    from pelt_automl.report import verdict_text
 
     print(verdict_text(list(read(folder / RECORDS))))
     print(f"\nReport:   {folder / 'report.html'}")
@@ -315,7 +315,7 @@ def spaces(
 @app.command()
 def report(selection: SelectionName, verbose: Verbose = False) -> None:
     """Rebuild a selection's report from its records, and print the verdict."""
-    from pelt_automl.recommendation import write_report
+    from pelt_automl.report import write_report
 
     folder = _folder(selection)
     if verbose:

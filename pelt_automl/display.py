@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pelt_automl.log.events import Event, Progress
-from pelt_automl.recommendation.describing import describe
+from pelt_automl.verdict.describing import describe
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

@@ -2,7 +2,7 @@
 
 Intervals: how often they hold the truth, for one difference named beforehand, one mean, and all differences at once; the first two also
 where some finalists are fitted without a random start. "Different": how often it is said of equal finalists. P(best): how often the leader
-is the truly best, by what was said. The same with seeds added until the program's rule (`pelt_automl.recommendation.another_seed`) wants
+is the truly best, by what was said. The same with seeds added until the program's rule (`pelt_automl.verdict.another_seed`) wants
 no more.
 """
 
@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pelt_automl.evidence.finalists import Finalist
-from pelt_automl.evidence.signed_rank import signed_rank
-from pelt_automl.evidence.simultaneous import simultaneous_intervals
-from pelt_automl.evidence.statistics import interval, paired_bootstrap, probability_best, share_best
 from pelt_automl.log.events import FinalistScored
-from pelt_automl.recommendation.another_seed import outlook
-from pelt_automl.recommendation.standings import Comparison
 from pelt_automl.tasks.metrics import METRICS
+from pelt_automl.verdict.another_seed import outlook
+from pelt_automl.verdict.finalists import Finalist
+from pelt_automl.verdict.signed_rank import signed_rank
+from pelt_automl.verdict.simultaneous import simultaneous_intervals
+from pelt_automl.verdict.standings import Comparison
+from pelt_automl.verdict.statistics import interval, paired_bootstrap, probability_best, share_best
 from studies.harness import Report, Row, numbers, parser, say
 from studies.made_up_finals import Finals, World
 

@@ -27,10 +27,6 @@ import pandas as pd
 from pelt_automl.backbones.loading import Backbone, load_backbone
 from pelt_automl.durable import replacing
 from pelt_automl.errors import PeltError
-from pelt_automl.evidence.agreement import rank_agreement, top_agreement
-from pelt_automl.evidence.contributions import submodule_contributions
-from pelt_automl.evidence.gates import submodule_gates
-from pelt_automl.evidence.knockouts import submodule_losses
 from pelt_automl.log.codec import from_json, to_json
 from pelt_automl.log.events import Seeds, sign_of
 from pelt_automl.methods import METHODS
@@ -42,6 +38,10 @@ from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.dissection import dissect
 from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.trials import begin
+from pelt_automl.verdict.agreement import rank_agreement, top_agreement
+from pelt_automl.verdict.contributions import submodule_contributions
+from pelt_automl.verdict.gates import submodule_gates
+from pelt_automl.verdict.knockouts import submodule_losses
 from studies.harness import Kept, Report, Row, names, numbers, parser, say
 from studies.trainings import TaskTrainings, of_best_weights, train
 

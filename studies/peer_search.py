@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from pelt_automl.backbones.loading import best_device, load_backbone
 from pelt_automl.backbones.sources import find_model
-from pelt_automl.evidence.statistics import interval, paired_bootstrap
 from pelt_automl.methods import FIXED_DEFAULTS, LEARNING_RATE, METHODS
 from pelt_automl.options import settings_from
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.tasks import load_task
 from pelt_automl.training.tokens import Tokens
+from pelt_automl.verdict.statistics import interval, paired_bootstrap
 from studies.harness import Row
 from studies.steps import BY_PEFT, PeerPrecision, quiet_trainer, trainer_arguments, tuned
 from studies.trainings import TaskTrainings

@@ -22,8 +22,8 @@ import pelt_automl
 from pelt_automl.errors import PeltError
 from pelt_automl.log.events import sign_of
 from pelt_automl.methods import FIXED_DEFAULTS, METHODS
-from pelt_automl.recommendation.decision import region_of_equivalence
 from pelt_automl.tasks import load_task
+from pelt_automl.verdict.decision import region_of_equivalence
 from studies.data_sets import DataSet, find
 from studies.harness import Kept, ProcessError, Report, Row, TimeLimit, fresh_process, names, parser, say
 from studies.quality_figures import Estimate, agreement, clustered, forecast, judged, leads, mean_or_none, regret, truth

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pelt_automl.evidence.statistics import interval, paired_bootstrap, probability_best
 from pelt_automl.tasks import METRICS
+from pelt_automl.verdict.statistics import interval, paired_bootstrap, probability_best
 
 DRAWS = 4000
 """Of a bootstrap over data sets and repeats."""

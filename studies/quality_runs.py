@@ -87,8 +87,8 @@ def choose(folder: str, options: Mapping[str, Any], seed: int, finalists: bool) 
     With `finalists` it is the program's whole; without, the search has all of the time, its trainings have their full length, and the
     trial with the best select score is the answer, as someone chooses who runs Optuna.
     """
-    from pelt_automl.recommendation.decision import best_by_select_score
     from pelt_automl.selection import Selection
+    from pelt_automl.verdict.decision import best_by_select_score
 
     settings = settings_of(options, seed)
     full = full_length(settings)

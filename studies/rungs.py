@@ -15,11 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from pelt_automl.evidence.savings import rank_correlation
 from pelt_automl.log.events import sign_of
 from pelt_automl.log.folder import RECORDS
 from pelt_automl.methods import METHODS
 from pelt_automl.tasks.metrics import METRICS
+from pelt_automl.verdict.savings import rank_correlation
 from studies.harness import ProcessError, Report, Row, add_selection_options, fresh_process, parser, say, selection_options
 
 ALL = "all methods"
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                           if not (frame := foretold(group, asked.promoted, greater=metric.greater_is_better)).empty])  # fmt: skip
         report.data.setdefault("searches", {})[seed] = found
     if metric and any(seeds):
-        from pelt_automl.recommendation.wording import Unit
+        from pelt_automl.verdict.wording import Unit
 
         unit = Unit(metric.name)
         report.notes.append(f"regret is in {'points of ' if unit.in_points else ''}{unit.name} on select")

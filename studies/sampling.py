@@ -29,7 +29,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "load model": ("pelt_automl.backbones",),
     "load data": ("pelt_automl.tasks",),
     "baselines": ("pelt_automl.baselines",),
-    "statistics, report": ("pelt_automl.recommendation", "pelt_automl.evidence", "pelt_automl.verdict", "pelt_automl.report"),
+    "statistics, report": ("pelt_automl.verdict", "pelt_automl.report"),
     "records": ("pelt_automl.log",),
     "selection": ("pelt_automl.selection", "pelt_automl.scheduling"),
     "command line": ("pelt_automl.cli", "pelt_automl.display"),
@@ -91,10 +91,10 @@ def watched(path: str, folder: str, options: Mapping[str, Any]) -> dict[str, Any
     sampler.start()
     call()
     seen = sampler.stop()
-    from pelt_automl.evidence.savings import padding_share
     from pelt_automl.log.codec import read
     from pelt_automl.log.events import TrialEnded, of_kind
     from pelt_automl.log.folder import RECORDS
+    from pelt_automl.verdict.savings import padding_share
 
     records = min(Path(folder).rglob(RECORDS), key=lambda path: len(path.parts))  # MLflow has a copy
     return seen | {"padding": padding_share(of_kind(list(read(records)), TrialEnded))}

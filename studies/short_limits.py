@@ -21,8 +21,8 @@ def limited(folder: str, options: Mapping[str, Any]) -> Row:
     from pelt_automl.log.codec import read
     from pelt_automl.log.events import Stage, State, TrialEnded, of_kind, sign_of
     from pelt_automl.log.folder import RECORDS
-    from pelt_automl.recommendation.outcome import never_compared
-    from pelt_automl.recommendation.wording import Unit
+    from pelt_automl.verdict.outcome import never_compared
+    from pelt_automl.verdict.wording import Unit
 
     found = pelt_automl.select(output=Path(folder), **options)
     events = list(read(Path(folder) / RECORDS))

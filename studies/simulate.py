@@ -22,7 +22,6 @@ from pelt_automl.execution.recorded import Recorded, RecordedPool, RecordedTrain
 from pelt_automl.log.events import CurvePoint, Event, Segment, State, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
-from pelt_automl.recommendation.decision import region_of_equivalence
 from pelt_automl.scheduling.actions import Budget
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.search import SearchScheduler
@@ -30,6 +29,7 @@ from pelt_automl.search.proposer import Asked
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.training.schedule import TrainingPlan
+from pelt_automl.verdict.decision import region_of_equivalence
 from studies.harness import Report, Row, names, parser
 from studies.table_files import load_table
 

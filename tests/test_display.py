@@ -8,7 +8,7 @@ import pytest
 from flows.run_display import LogDisplay
 from pelt_automl.display import TerminalDisplay
 from pelt_automl.log.events import Because, CostMeasured, DataDescribed, Decision, Released, Seeds, Segment, Stopped, What
-from pelt_automl.recommendation.describing import decision_of, describe
+from pelt_automl.verdict.describing import decision_of, describe
 
 DATA = DataDescribed(
     "mails", "classification", "f1", True, ["ok", "fraud"], 16, "strict", {"train": 11, "select": 5}, {},

@@ -18,7 +18,7 @@ import studies.start
 import studies.table
 from pelt_automl.cli import app
 from pelt_automl.methods import METHODS, STANDARD
-from pelt_automl.recommendation import Recommendation
+from pelt_automl.report import Recommendation
 from pelt_automl.search.finalists import FAR_POINTS
 from pelt_automl.settings import SearchSettings, SelectionSettings, TaskSettings, TrainingSettings, options, reproduction_options
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
-from pelt_automl.recommendation.standings import Difference
-from pelt_automl.recommendation.statement import NO_EVIDENCE, evidence_in_words, lead_in_words
-from pelt_automl.recommendation.wording import Unit, listed
+from pelt_automl.verdict.standings import Difference
+from pelt_automl.verdict.statement import NO_EVIDENCE, evidence_in_words, lead_in_words
+from pelt_automl.verdict.wording import Unit, listed
 
 Evidence = Literal["clear", "open", "not compared"]
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pelt_automl.curve.result import KCurve, MethodAtK, PointAtK
-from pelt_automl.recommendation.svg import GRAY, STYLE, as_svg, line_styles, new_figure
-from pelt_automl.recommendation.wording import Unit
+from pelt_automl.report.svg import GRAY, STYLE, as_svg, line_styles, new_figure
+from pelt_automl.verdict.wording import Unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

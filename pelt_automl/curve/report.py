@@ -6,10 +6,10 @@ from pathlib import Path
 from pelt_automl.curve.plot import k_curve_plot
 from pelt_automl.curve.result import FILE, KCurve, PointAtK
 from pelt_automl.durable import write_text
-from pelt_automl.recommendation import wording
-from pelt_automl.recommendation.report import PLOT_INK, TEMPLATES, environment, escape_markdown
-from pelt_automl.recommendation.terminal import WIDTH
-from pelt_automl.recommendation.wording import Unit
+from pelt_automl.report.report import PLOT_INK, TEMPLATES, environment, escape_markdown
+from pelt_automl.report.terminal import WIDTH
+from pelt_automl.verdict import wording
+from pelt_automl.verdict.wording import Unit
 
 OWN_TEMPLATES = Path(__file__).parent / "templates"
 PLOT = "k-curve.svg"

@@ -20,7 +20,6 @@ from pelt_automl.curve.answer import (
 )
 from pelt_automl.curve.settings import in_words
 from pelt_automl.errors import SelectionError
-from pelt_automl.evidence.finalists import finalists, report_labels
 from pelt_automl.log.codec import checked, read
 from pelt_automl.log.events import (
     DataDescribed,
@@ -36,11 +35,12 @@ from pelt_automl.log.events import (
 )
 from pelt_automl.log.folder import RECORDS
 from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation.decision import compare
-from pelt_automl.recommendation.schema import Recommendation, recommendation_from
-from pelt_automl.recommendation.standings import Comparison, Difference
-from pelt_automl.recommendation.without_us import fixed_defaults
-from pelt_automl.recommendation.wording import Unit, name_of
+from pelt_automl.report.schema import Recommendation, recommendation_from
+from pelt_automl.verdict.decision import compare
+from pelt_automl.verdict.finalists import finalists, report_labels
+from pelt_automl.verdict.standings import Comparison, Difference
+from pelt_automl.verdict.without_us import fixed_defaults
+from pelt_automl.verdict.wording import Unit, name_of
 
 SCHEMA_VERSION = 1
 FILE = "k-curve.json"

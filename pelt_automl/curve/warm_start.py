@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from pelt_automl.errors import NoTrialCompletedError
-from pelt_automl.evidence.savings import search_trials
 from pelt_automl.log.events import DataDescribed, Event, HyperParameters, TrialEnded, of_kind
-from pelt_automl.recommendation.decision import best_by_select_score
+from pelt_automl.verdict.decision import best_by_select_score
+from pelt_automl.verdict.savings import search_trials
 
 
 def best_configurations(events: Sequence[Event]) -> dict[str, list[HyperParameters]]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pelt_automl.evidence.savings import score_by
 from pelt_automl.log.events import (
     Because,
     CurvePoint,
@@ -27,13 +26,14 @@ from pelt_automl.log.events import (
 )
 from pelt_automl.log.history import History, Trial
 from pelt_automl.methods import METHODS
-from pelt_automl.recommendation.wording import in_short
 from pelt_automl.scheduling.actions import Action, Budget, Finish, Note, Room, Stop, Train
 from pelt_automl.search.promotion import expected_share, promoted
 from pelt_automl.search.race import leaving
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import Metric
 from pelt_automl.training.schedule import TrainingPlan
+from pelt_automl.verdict.savings import score_by
+from pelt_automl.verdict.wording import in_short
 
 if TYPE_CHECKING:
     from pelt_automl.search.proposer import Asked

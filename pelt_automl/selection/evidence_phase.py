@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from pelt_automl.design_space import submodules
-from pelt_automl.evidence.gates import mean
 from pelt_automl.log.events import ContributionMeasured, Decision, Event, GateMeasured, KnockedOut, Phase, Stage, State, TrialEnded, What
 from pelt_automl.methods import BASELINES
 from pelt_automl.modifications import Pack, PackTrial
@@ -13,6 +12,7 @@ from pelt_automl.selection.finalist_weights import packs_of, trained_pack
 from pelt_automl.training.dissection import dissect
 from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.tokens import Tokens
+from pelt_automl.verdict.gates import mean
 
 
 def explain(context: Context) -> None:

@@ -10,10 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from pelt_automl.evidence.points import point
 from pelt_automl.log.events import Decision, Phase, Seeds, Segment, Stage, TrialEnded, What
 from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation.decision import outlook_of
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.grid import Grid
 from pelt_automl.search.budget import WRITING
@@ -23,6 +21,8 @@ from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
 from pelt_automl.selection.report_scoring import FEWEST_SCORED, score_finalists
 from pelt_automl.training.checkpoints import save_tensors
+from pelt_automl.verdict.decision import outlook_of
+from pelt_automl.verdict.points import point
 
 AMPLE = 1.3
 """Time left over what the least seeds are predicted to take, from which on they train together: packs are fuller than one by one."""

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from pelt_automl.design_space import Modification
-from pelt_automl.evidence.finalists import report_labels
-from pelt_automl.evidence.knockouts import submodule_losses
-from pelt_automl.evidence.pruning import dispensable
 from pelt_automl.log.events import Decision, KnockedOut, Stage, UnionPruned, What
 from pelt_automl.methods import BASELINES, LEARNING_RATE
 from pelt_automl.methods.unipelt import ANY, smaller_union
-from pelt_automl.recommendation.decision import region_of_equivalence
-from pelt_automl.recommendation.wording import WITHOUT
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_phase import Candidate, confirm_further
+from pelt_automl.verdict.decision import region_of_equivalence
+from pelt_automl.verdict.finalists import report_labels
+from pelt_automl.verdict.knockouts import submodule_losses
+from pelt_automl.verdict.pruning import dispensable
+from pelt_automl.verdict.wording import WITHOUT
 
 
 def prune(context: Context) -> None:

@@ -8,13 +8,13 @@ from pelt_automl.log.events import LACK_OF_TIME, Published, Reason, SelectionEnd
 from pelt_automl.log.folder import WINNER, clear_work_folder
 from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import kept_form
-from pelt_automl.recommendation import Recommendation, load_recommendation, write_report
-from pelt_automl.recommendation.decision import decide
+from pelt_automl.report import Recommendation, load_recommendation, write_report
 from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import weights_of_run
 from pelt_automl.selection.search_phase import weights_of_method
 from pelt_automl.selection.working_folders import PARTS, fitted_at
 from pelt_automl.training.checkpoints import TrainedConfig, describe, load_tensors, precision_name, save_trained
+from pelt_automl.verdict.decision import decide
 
 
 def recommend(context: Context) -> Recommendation:

@@ -8,8 +8,6 @@ from torch import Tensor
 from pelt_automl.errors import NoTrialCompletedError
 from pelt_automl.log.events import Because, Phase, Stage, State, TrialEnded
 from pelt_automl.methods import METHODS
-from pelt_automl.recommendation.decision import best_by_select_score
-from pelt_automl.recommendation.outcome import more_time
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.search import SearchScheduler
 from pelt_automl.search.promotion import expected_share
@@ -20,6 +18,8 @@ from pelt_automl.selection.context import Context
 from pelt_automl.selection.limits import Limits
 from pelt_automl.selection.working_folders import working
 from pelt_automl.training.checkpoints import save_tensors
+from pelt_automl.verdict.decision import best_by_select_score
+from pelt_automl.verdict.outcome import more_time
 
 
 def search(context: Context, methods: Sequence[str]) -> None:

@@ -16,8 +16,8 @@ from pelt_automl.log.codec import read
 from pelt_automl.log.events import DataDescribed, Decision, Event, Phase, Planned, Recorder, SelectionStarted, What
 from pelt_automl.log.folder import LOCK, RECOMMENDATION, RECORDS, check_output, exclusive, make_output, make_work_folder
 from pelt_automl.options import settings_from
-from pelt_automl.recommendation import Recommendation, load_recommendation
 from pelt_automl.recorders import RECORDERS
+from pelt_automl.report import Recommendation, load_recommendation
 from pelt_automl.search.budget import Clock, Speed, allowance, seconds_enough, seconds_used, training_seconds
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.spaces import load_spaces

@@ -12,8 +12,8 @@ from pelt_automl.curve.answer import (
     answer_in_words,
     which_from_which_k_on,
 )
-from pelt_automl.recommendation.standings import Difference
-from pelt_automl.recommendation.wording import Unit
+from pelt_automl.verdict.standings import Difference
+from pelt_automl.verdict.wording import Unit
 
 CLEAR, OPEN = Difference(0.032, (0.010, 0.054), (0.004, 0.060)), Difference(0.032, (0.001, 0.059), (-0.010, 0.070))
 SMALL = Difference(0.005, (-0.005, 0.015), (-0.010, 0.020))

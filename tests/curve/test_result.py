@@ -15,9 +15,9 @@ from pelt_automl.curve.result import read_curve, rebuilt_curve
 from pelt_automl.curve.warm_start import best_configurations
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import DataDescribed, FinalistScored, SelectionEnded, TrialEnded, VerdictReached
-from pelt_automl.recommendation.decision import decide
-from tests.recommendation import conftest
-from tests.recommendation.conftest import save
+from pelt_automl.verdict.decision import decide
+from tests.verdict import conftest
+from tests.verdict.conftest import save
 
 selection = cache(conftest.selection)
 

@@ -12,7 +12,7 @@ from flows.select_pelt import select_pelt
 from flows.task_files import due_files, read_task_file
 from pelt_automl.errors import SettingsError
 from pelt_automl.log.codec import read, to_json
-from pelt_automl.recommendation.schema import recommendation_from
+from pelt_automl.report.schema import recommendation_from
 from pelt_automl.selection import Selection
 from tests.flows import selection_double
 

@@ -17,7 +17,6 @@ import torch
 from pelt_automl import BEHAVIOUR
 from pelt_automl.log.events import Because, CurvePoint, Decision, Planned, Released, TrialEnded
 from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation.decision import decide
 from pelt_automl.scheduling import search as policy
 from pelt_automl.search.budget import Speed, allowance, of_use_to_finals
 from pelt_automl.search.finalists import FAR_POINTS
@@ -25,8 +24,9 @@ from pelt_automl.selection import Selection, finalist_phase, settings_from
 from pelt_automl.selection.baseline_phase import fitted_in_search
 from pelt_automl.training import packing
 from pelt_automl.training.work import Work
-from tests.recommendation.conftest import selection
+from pelt_automl.verdict.decision import decide
 from tests.tiny_world import World, make_world, of
+from tests.verdict.conftest import selection
 
 FILE = Path(__file__).parent / "golden.json"
 METHODS = ("full", "head", "lora", "adapter", "prefix")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pelt_automl.evidence.statistics import smallest_error
 from pelt_automl.log.events import Seeds, TrialEnded, What
 from pelt_automl.search.race import leaving
+from pelt_automl.verdict.statistics import smallest_error
 
 LABELS = np.ones(100)
 SLOW = ("prompt",)

@@ -24,8 +24,8 @@ from pelt_automl.log.events import (
 from pelt_automl.methods import BASELINES, METHODS, STANDARD, standard
 from pelt_automl.modifications import pack
 from pelt_automl.predicting import predict_file
-from pelt_automl.recommendation import Recommendation, verdict_text
 from pelt_automl.recorders.run_tree import run_tree
+from pelt_automl.report import Recommendation, verdict_text
 from pelt_automl.selection import Selection, baseline_phase, costs, search_phase, settings_from
 from pelt_automl.selection.baseline_phase import confirm_baselines, fit_baselines
 from pelt_automl.selection.context import Context

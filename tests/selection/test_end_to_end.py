@@ -25,7 +25,7 @@ from pelt_automl.log.events import (
     UnionPruned,
     VerdictReached,
 )
-from pelt_automl.recommendation import load_recommendation
+from pelt_automl.report import load_recommendation
 from pelt_automl.search.budget import seconds_used
 from pelt_automl.selection import Selection, settings_from
 from pelt_automl.tasks import load_task

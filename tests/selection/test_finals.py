@@ -4,9 +4,9 @@ import pytest
 
 import pelt_automl
 from pelt_automl.log.events import Decision, FinalistScored, ReportOpened, TrialEnded, VerdictReached, What
-from pelt_automl.recommendation.another_seed import Outlook
 from pelt_automl.selection import Selection, finalist_phase, settings_from
 from pelt_automl.selection.finalist_phase import Candidate, confirm_further
+from pelt_automl.verdict.another_seed import Outlook
 from tests.tiny_world import Killed, Watcher, of, records_of
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")

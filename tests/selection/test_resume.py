@@ -32,7 +32,7 @@ from pelt_automl.log.events import (
 )
 from pelt_automl.log.folder import make_work_folder
 from pelt_automl.methods import BASELINES
-from pelt_automl.recommendation import load_recommendation, write_report
+from pelt_automl.report import load_recommendation, write_report
 from pelt_automl.training.pack_training import PackTraining
 from tests.tiny_world import Killed, Watcher, counted, losses, of, records_of
 

@@ -8,11 +8,11 @@ import pytest
 import pelt_automl
 from pelt_automl.log.events import LACK_OF_TIME, Because, CurvePoint, Decision, FinalistScored, ReportOpened, Segment, Stage
 from pelt_automl.methods import METHODS as DEFAULTS
-from pelt_automl.recommendation.outcome import never_compared
 from pelt_automl.scheduling import search as policy
 from pelt_automl.search.budget import Clock, Speed, seconds_enough
 from pelt_automl.selection import Selection, finalist_phase, search_phase, settings_from
 from pelt_automl.timing.costs import SeenCosts
+from pelt_automl.verdict.outcome import never_compared
 from tests.tiny_world import of, records_of
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")

@@ -10,11 +10,11 @@ from pelt_automl.backbones.loading import load_outline
 from pelt_automl.errors import BackboneError
 from pelt_automl.log.events import DataDescribed, Planned, ReportOpened, TrialEnded, VerdictReached
 from pelt_automl.options import settings_from
-from pelt_automl.recommendation.warnings import all_warnings
 from pelt_automl.selection.field import prompt_tokens
 from pelt_automl.selection.selection import Selection
 from pelt_automl.selection.text_length import TextLength, length_note, recorded_length, text_length
 from pelt_automl.tasks import Examples, load_task
+from pelt_automl.verdict.warnings import all_warnings
 from tests.tiny import tiny_backbone
 from tests.tiny_world import CLASSES, FILLERS, SIGNALS, Killed, Watcher, of, records_of, word_tokenizer, write_csv
 

@@ -1,0 +1,84 @@
+"""What an event says in words: one line for the terminal, a flow's log and the report."""
+
+from pelt_automl.log.events import (
+    Because,
+    CostMeasured,
+    DataDescribed,
+    Decision,
+    Event,
+    FinalistScored,
+    Planned,
+    Released,
+    ReportOpened,
+    SelectionStarted,
+    StateLost,
+    Stopped,
+    TrialEnded,
+    What,
+)
+from pelt_automl.methods import BASELINES
+from pelt_automl.verdict.wording import Unit
+
+NOISE = (What.PROMOTED, What.STOPPED)
+"""Decisions of which the report tells, and nobody who watches: there are too many, and a training's end says the same."""
+
+
+def decision_of(event: Event) -> Decision | None:
+    """What was decided, if the event is a decision: also that a training goes on from a rung, starts over, or is stopped."""
+    match event:
+        case Decision():
+            return event
+        case Stopped():
+            return Decision(What.STOPPED, event.trial, str(event.because), event.numbers, event.time)
+        case Released(because=Because.REPEATED):
+            why = "what it was to go on from is lost or damaged"
+            return Decision(What.STARTED_OVER, event.segment.trial, why, event.numbers, event.time)
+        case Released() if event.segment.start or event.because == Because.NEAR_END:
+            return Decision(What.PROMOTED, event.segment.trial, _why(event), event.numbers, event.time)
+        case _:
+            return None
+
+
+def _why(event: Released) -> str:
+    match event.because:
+        case Because.DEFAULT:
+            return "the published default is always trained in full"
+        case Because.QUOTA:
+            share, compared = event.numbers.get("share", 0.0), event.numbers.get("compared", 0.0)
+            return f"among the best {share:.0%} of {compared:.0f} of {event.segment.method} at step {event.segment.start}"
+        case _:
+            return str(event.because)
+
+
+def describe(event: Event) -> str:
+    """A line for whoever watches, for data also one for each note; empty for what would only be noise."""
+    if decision := decision_of(event):
+        return f"{decision.what}: {decision.subject} ({decision.why})" if decision.what not in NOISE else ""
+    match event:
+        case SelectionStarted():
+            return f"selection {event.selection}" + (": taken up where it stood" if event.resumed else "") + f": {', '.join(event.methods)}"
+        case DataDescribed():
+            sizes = ", ".join(f"{size} {split}" for split, size in event.sizes.items())
+            metric = Unit(event.metric, event.positive_class).name
+            notes = [f"  note: {' '.join(note.split())}" for note in event.notes]
+            return "\n".join([f"{event.task}: {event.kind}, {metric}; {sizes} examples ({event.protocol} protocol)", *notes])
+        case Planned():
+            of_finalists = f", a finalist's {event.final_steps}" if event.final_steps > event.steps else ""
+            return f"a full training has {event.steps} steps (about {event.seconds_a_training:.0f} s){of_finalists}; {event.message}"
+        case TrialEnded():
+            score = "no score" if event.select_score is None else f"select {event.select_score:.3f}"
+            cause = f" ({event.cause})" if event.cause else ""
+            steps = "" if event.method in BASELINES else f", {event.steps} steps"
+            return f"{event.trial:<28} {event.state:<9} {score}{steps}, {event.seconds:.1f} s{cause}"
+        case StateLost():
+            return f"{event.trial:<28} starts over: {event.cause}"
+        case CostMeasured() if event.candidate:
+            times = [f"{own.ms:.3g} ms for {own.batch}{' merged' if own.merged else ''}" for own in event.latencies]
+            memory = [] if event.memory_gb is None else [f"{event.memory_gb:.2g} GB to train"]
+            return f"{event.candidate:<28} {', '.join(times + memory) or 'not measured'}"
+        case ReportOpened():
+            return f"report split opened: {event.examples} of {event.of} examples"
+        case FinalistScored():
+            return f"{event.trial:<28} report {event.report_score:.3f}"
+        case _:
+            return ""

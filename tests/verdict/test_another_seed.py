@@ -1,0 +1,110 @@
+"""When the finalists get another seed, by hand: predictions are made so that scores and their spread are known."""
+
+import numpy as np
+import pytest
+
+from pelt_automl.log.events import FinalistScored
+from pelt_automl.verdict.another_seed import narrowed_by, outlook
+from pelt_automl.verdict.finalists import Finalist
+from pelt_automl.verdict.standings import Comparison
+
+EXAMPLES = 400
+LABELS = [0.0] * EXAMPLES
+
+
+def finalist(name, *right, first=0, method=""):
+    """One run a seed with so many right predictions, those from the example `first` on."""
+    runs = {}
+    for seed, count in enumerate(right):
+        predictions = np.ones(EXAMPLES)
+        predictions[np.arange(first, first + count) % EXAMPLES] = 0
+        runs[seed] = FinalistScored(f"{name}-seed{seed}", name, method or name, seed, count / EXAMPLES, predictions.tolist())
+    return Finalist(name, method or name, False, {}, 100, 1.0, 0.8, runs)
+
+
+def compared(*finalists, out=()):
+    return Comparison(finalists, LABELS, "accuracy", greater_is_better=True, out=out)
+
+
+def test_the_best_that_is_surely_the_best_ends_it():
+    found = outlook(compared(finalist("a", 360, 362, 361), finalist("b", 330, 331, 332)), region=0.2)
+    assert found.stop == "the best is the best with a probability above 95%"
+    assert found.behind == ()
+
+
+def test_who_is_behind_by_more_than_the_region_with_all_of_its_interval_needs_no_further_seed():
+    others = finalist("b", 345, 361, 375, first=5), finalist("c", 200, 204, 202)
+    found = outlook(compared(finalist("a", 370, 366, 347), *others), region=0.01)
+    assert found.behind == ("c",)
+    assert found.stop == ""
+
+
+def test_who_is_surely_worse_but_within_the_region_stays_since_it_can_be_tied_and_cheaper():
+    found = outlook(compared(finalist("a", 380, 380, 380), finalist("b", 370, 370, 370)), region=0.10)
+    assert found.behind == ()
+
+
+def test_when_all_others_are_behind_there_is_nothing_left_to_decide():
+    found = outlook(compared(finalist("a", 380, 381, 379), finalist("b", 100, 101, 99)), region=0.01)
+    assert (found.stop, found.behind) == ("all others are behind the best", ("b",))
+
+
+def test_whole_intervals_within_the_region_are_practically_equivalent():
+    found = outlook(compared(finalist("a", 360, 362, 361), finalist("b", 361, 360, 361)), region=0.05)
+    assert found.stop == "all that are left are practically equivalent"
+
+
+def test_means_within_the_region_are_not_enough_for_equivalence():
+    found = outlook(compared(finalist("a", 330, 370, 350), finalist("b", 372, 331, 346)), region=0.01)
+    assert found.stop == ""
+
+
+def test_where_the_examples_are_what_is_missing_more_seeds_are_not_the_answer():
+    # the same on every seed, right on different examples: all of the doubt is about examples
+    found = outlook(compared(finalist("a", 300, 300, 300), finalist("b", 298, 298, 298, first=100)), region=0.001)
+    assert found.stop == "another seed would narrow the interval between the best two by less than 2.5%"
+
+
+def test_a_lone_finalist_has_nothing_to_be_compared_with():
+    assert outlook(compared(finalist("a", 300, 301)), region=0.01).stop == "there is nothing to compare"
+
+
+def test_one_seed_says_nothing_about_seeds_so_another_is_worth_it():
+    found = outlook(compared(finalist("a", 300), finalist("b", 298, first=100)), region=0.001)
+    assert (found.stop, found.numbers["narrowing"]) == ("", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("by_examples", "expected"),
+    [
+        (1.0, 0.0986),  # by seeds: var(0, 3, 6) / 3 = 3, of which 3/4 are left: 1 - sqrt((1 + 2.25) / 4)
+        (0.0, 0.1340),  # all of it: 1 - sqrt(3/4)
+        (27.0, 0.0126),  # little of it: 1 - sqrt(29.25 / 30)
+    ],
+)
+def test_one_seed_more_narrows_what_seeds_leave_open(by_examples, expected, monkeypatch):
+    table = compared(finalist("a", 300, 303, 306), finalist("b", 300, 300, 300))
+    monkeypatch.setattr(Comparison, "seed_scores", lambda self, name: [0.0, 3.0, 6.0] if name == "a" else [0.0, 0.0, 0.0])
+    monkeypatch.setattr(Comparison, "variance_by_examples", lambda self, first, second: by_examples)
+    assert narrowed_by(table, "a", "b") == pytest.approx(expected, abs=1e-4)
+
+
+def test_those_that_left_the_finals_keep_their_seeds_and_do_not_cost_the_others_theirs():
+    rows = compared(finalist("a", 360, 362, 361, 364), finalist("b", 361, 360, 361, 362), finalist("c", 300, 301, 302), out={"c"})
+    standings = {row.candidate: row for row in rows.standings(region=0.01)}
+    assert {name: len(row.seed_scores) for name, row in standings.items()} == {"a": 4, "b": 4, "c": 3}
+    assert (standings["c"].p_best, standings["c"].tied) == (0.0, False)
+    assert standings["c"].difference == pytest.approx((361 - 301) / EXAMPLES, abs=1e-9)
+
+
+@pytest.mark.parametrize("method", ["probe", "bag-of-words", "neighbors"])
+def test_a_baselines_interval_is_its_own_and_changes_no_others(method):
+    trained = finalist("a", 340, 370, 355), finalist("b", 320, 352, 380), finalist("c", 350, 320, 335)
+    baseline = finalist("p", 330, 331, 332, first=50, method=method)
+    alone, everyone = compared(baseline), compared(*trained, baseline)
+    assert everyone.interval("p") == pytest.approx(alone.interval("p"))
+    without = compared(*trained)
+    assert [everyone.interval(name) for name in "abc"] == [pytest.approx(without.interval(name)) for name in "abc"]
+    # The same predictions of a trained method: three shaky ones have made it unsure.
+    low, high = compared(*trained, finalist("p", 330, 331, 332, first=50)).interval("p")
+    assert high - low > 1.1 * np.subtract(*alone.interval("p")[::-1])
