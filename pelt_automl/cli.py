@@ -388,11 +388,20 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it is there.")] = False,
 ) -> None:
     """Predict with the recommended method and its trained weights."""
-    from pelt_automl.predicting import PredictOptions, predict_file
+    from pelt_automl.predicting import predict_file
 
-    columns = tuple(part.strip() for part in text_columns.split(",")) if text_columns else ()
-    options = PredictOptions(columns, encoding, delimiter, model, probabilities, prediction_column, overwrite)
-    predicted = predict_file(_folder(selection), input_file, output_file, options)
+    predicted = predict_file(
+        _folder(selection),
+        input_file,
+        output_file,
+        text_columns=tuple(part.strip() for part in text_columns.split(",")) if text_columns else (),
+        encoding=encoding,
+        delimiter=delimiter,
+        model=model,
+        probabilities=probabilities,
+        column=prediction_column,
+        overwrite=overwrite,
+    )
     for note in predicted.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"{predicted.predictions} prediction{'s' * (predicted.predictions != 1)} written to {output_file}")

@@ -2,8 +2,9 @@
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -14,29 +15,8 @@ from pelt_automl.tasks.delimited import write_delimited
 from pelt_automl.tasks.files import Reading, check_reading, read_table
 from pelt_automl.tasks.tables import Table, TextForm, cell_text, counted_rows, meant
 
-COLUMN = "prediction"
 PROBABILITY = "probability_"
 """In front of a class's name: the column with its probabilities."""
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """How to read the input and what to write."""
-
-    text_columns: tuple[str, ...] = ()
-    """Names of the columns in this file, in the order of training; empty when they are those of training."""
-    encoding: str | None = None
-    """Of the input; None: found out."""
-    delimiter: str | None = None
-    """Of the input; None: found out."""
-    model: str | None = None
-    """Where the pretrained model is now, when that isn't where it was."""
-    probabilities: bool = False
-    """Also a column for each class."""
-    column: str = COLUMN
-    """Name of the column with the predictions."""
-    overwrite: bool = False
-    """Whether an output file that is there may be replaced."""
 
 
 @dataclass(frozen=True)
@@ -51,49 +31,80 @@ class Predicted:
     """How the input was read, and which rows have no text and so an empty prediction."""
 
 
-def predict_file(selection: Path, input_file: Path, output_file: Path, options: PredictOptions | None = None) -> Predicted:
+def predict_file(
+    selection: Path,
+    input_file: Path,
+    output_file: Path,
+    *,
+    text_columns: tuple[str, ...] = (),
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    model: str | None = None,
+    probabilities: bool = False,
+    column: str = "prediction",
+    overwrite: bool = False,
+) -> Predicted:
     """Read texts, predict, and write all columns with the predictions behind them.
 
     A table of cells is written in the input's encoding, and with its delimiter when both files have the same ending; JSON is UTF-8.
     A row without text gets an empty prediction.
 
-    Raises `TaskError` for a file that can't be read, `SettingsError` for columns that are missing or would be overwritten and for an output
-    that can't be written, and the errors of `pelt_automl.load`.
+    Args:
+        selection: the folder of a selection, or of its winner.
+        input_file: with the text columns.
+        output_file: to write.
+        text_columns: names of the columns in this file, in the order of training; empty when they are those of training.
+        encoding: of the input; None: found out.
+        delimiter: of the input; None: found out.
+        model: where the pretrained model is now, when that isn't where it was.
+        probabilities: also write a column for each class.
+        column: name of the column with the predictions.
+        overwrite: whether an output file that is there may be replaced.
+
+    Raises:
+        TaskError: a file can't be read.
+        SettingsError: columns are missing or would be overwritten, or the output can't be written.
+
+    And the errors of `pelt_automl.load`.
     """
     from pelt_automl.baselines.winner import load_winner
     from pelt_automl.training.checkpoints import load_config
     from pelt_automl.training.predicting import PredictionWarning, winner_of
 
-    options = options or PredictOptions()
-    if problems := _output_problems(input_file, output_file, options):
+    if problems := _output_problems(input_file, output_file, column, overwrite=overwrite):
         raise SettingsError(all_problems("the output", problems))
-    reading = Reading(options.encoding, options.delimiter, options.text_columns)
+    reading = Reading(encoding, delimiter, text_columns)
     check_reading([input_file], reading)
     winner = winner_of(selection)
     if not input_file.is_file():
         read_table(input_file, reading)  # which says what is wrong with it
     config = load_config(winner)
-    columns = options.text_columns or tuple(config.text_columns)
+    columns = text_columns or tuple(config.text_columns)
     table = read_table(input_file, replace(reading, columns=columns))
-    labels = config.labels if options.probabilities else []
-    new = (options.column, *(PROBABILITY + label for label in labels))
+    labels = config.labels if probabilities else []
+    new = (column, *(PROBABILITY + label for label in labels))
     _check(table, columns, len(config.text_columns), new)
-    if options.probabilities and not config.labels:
+    if probabilities and not config.labels:
         raise SettingsError(f"{config.task} is a {config.kind}: it has no classes, and so no probabilities; leave --probabilities out")
-    texts = [tuple(cell_text(row.get(column)) or "" for column in columns) for row in table.rows]
+    texts = [tuple(cell_text(row.get(name)) or "" for name in columns) for row in table.rows]
     present = [number for number, parts in enumerate(texts) if all(parts)]
-    predictor = load_winner(winner, model=options.model)
+    predictor = load_winner(winner, model=model)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", PredictionWarning)
         logits = predictor.logits([texts[number] for number in present])
     cells: list[dict[str, Any]] = [dict.fromkeys(new) for _ in texts]
     for number, answer in zip(present, predictor.answers(logits), strict=True):
-        cells[number][options.column] = answer
+        cells[number][column] = answer
     if labels:
         for number, chances in zip(present, predictor.chances(logits), strict=True):
             cells[number] |= {PROBABILITY + label: round(float(chance), 6) for label, chance in zip(labels, chances, strict=True)}
-    rows = [{column: _kept(row.get(column)) for column in table.columns} | own for row, own in zip(table.rows, cells, strict=True)]
-    _write(output_file, (*table.columns, *new), rows, _form(table, input_file, output_file))
+    # NaN, which neither JSON nor a column of texts can hold, is nothing.
+    rows = [
+        {name: None if isinstance(value := row.get(name), float) and isnan(value) else value for name in table.columns} | own
+        for row, own in zip(table.rows, cells, strict=True)
+    ]
+    same = input_file.suffix.lower() == output_file.suffix.lower()  # between two kinds of files only the encoding is kept
+    _write(output_file, (*table.columns, *new), rows, table.form if same else TextForm(table.form.encoding))
     empty = sorted(set(range(len(texts))) - set(present))
     without = f"{table.name}: {counted_rows(len(empty))} without text {'has' if len(empty) == 1 else 'have'} an empty prediction"
     notes = [
@@ -104,12 +115,7 @@ def predict_file(selection: Path, input_file: Path, output_file: Path, options: 
     return Predicted(len(rows), len(present), tuple(notes))
 
 
-def _kept(value: Any) -> Any:
-    """A cell as it was; NaN, which neither JSON nor a column of texts can hold, as nothing."""
-    return None if isinstance(value, float) and isnan(value) else value
-
-
-def _output_problems(input_file: Path, output_file: Path, options: PredictOptions) -> list[str]:
+def _output_problems(input_file: Path, output_file: Path, column: str, *, overwrite: bool) -> list[str]:
     """Everything that keeps the output from being written, before anything is read."""
     problems = []
     if output_file.suffix.lower() not in WRITERS:
@@ -120,9 +126,9 @@ def _output_problems(input_file: Path, output_file: Path, options: PredictOption
         problems.append(f"{output_file}: is a folder; name a file")
     elif output_file.exists() and input_file.exists() and output_file.samefile(input_file):
         problems.append(f"{output_file}: is the input; name another file")
-    elif output_file.exists() and not options.overwrite:
+    elif output_file.exists() and not overwrite:
         problems.append(f"{output_file}: is there already; name a new file, or replace it with --overwrite")
-    if not options.column.strip():
+    if not column.strip():
         problems.append("the column for the predictions needs a name")
     return problems
 
@@ -166,24 +172,12 @@ def _write(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], f
         raise SettingsError(f"{path}: can't be written ({error.strerror or error})") from error
 
 
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], form: TextForm) -> None:
-    write_delimited(path, columns, rows, form)
-
-
-def _write_tsv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], form: TextForm) -> None:
-    write_delimited(path, columns, rows, replace(form, delimiter=form.delimiter or "\t"))
-
-
-def _write_jsonl(path: Path, _: Sequence[str], rows: Sequence[dict[str, Any]], __: TextForm) -> None:
-    path.write_bytes("".join(_json(row) + "\n" for row in rows).encode())
-
-
-def _write_json(path: Path, _: Sequence[str], rows: Sequence[dict[str, Any]], __: TextForm) -> None:
-    path.write_bytes(("[\n" + ",\n".join(map(_json, rows)) + "\n]\n").encode())
-
-
-def _json(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False, default=str)
+def _write_json(
+    path: Path, _: Sequence[str], rows: Sequence[dict[str, Any]], __: TextForm, frame: tuple[str, str, str] = ("", "\n", "\n")
+) -> None:
+    """One object after the other. `frame`: what stands before, between and behind them."""
+    before, among, behind = frame
+    path.write_bytes((before + among.join(json.dumps(row, ensure_ascii=False, default=str) for row in rows) + behind).encode())
 
 
 def _write_parquet(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], _: TextForm) -> None:
@@ -202,11 +196,11 @@ def _write_parquet(path: Path, columns: Sequence[str], rows: Sequence[dict[str, 
 
 
 WRITERS: dict[str, Callable[[Path, Sequence[str], Sequence[dict[str, Any]], TextForm], None]] = {
-    ".csv": _write_csv,
-    ".tsv": _write_tsv,
-    ".jsonl": _write_jsonl,
-    ".ndjson": _write_jsonl,
-    ".json": _write_json,
+    ".csv": write_delimited,
+    ".tsv": lambda path, columns, rows, form: write_delimited(path, columns, rows, replace(form, delimiter=form.delimiter or "\t")),
+    ".jsonl": _write_json,
+    ".ndjson": _write_json,
+    ".json": partial(_write_json, frame=("[\n", ",\n", "\n]\n")),
     ".parquet": _write_parquet,
 }
 """Writer by file ending."""

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import pelt_automl
 from pelt_automl import cli
 from pelt_automl.errors import BackboneError, SelectionError, SettingsError, TaskError
-from pelt_automl.predicting import WRITERS, PredictOptions, predict_file
+from pelt_automl.predicting import WRITERS, predict_file
 from pelt_automl.tasks.files import read_table
 from tests.tiny_world import CLASSES, sentences, write_csv
 
@@ -43,8 +43,8 @@ def pair_folder(world, tmp_path_factory):
 def test_every_kind_of_file_goes_in_and_comes_out(finished, predictor, tmp_path, ending):
     first = write_csv(tmp_path / "in.csv", ["id", "text"], list(enumerate(TEXTS)))
     assert predict_file(finished.folder, first, tmp_path / f"once{ending}").rows == 6
-    again = PredictOptions(column="second")
-    assert predict_file(finished.folder, tmp_path / f"once{ending}", tmp_path / "twice.csv", again).rows == 6, "it can be read again"
+    again = predict_file(finished.folder, tmp_path / f"once{ending}", tmp_path / "twice.csv", column="second")
+    assert again.rows == 6, "it can be read again"
     table = read_table(tmp_path / f"once{ending}")
     assert table.columns == ("id", "text", "prediction")
     assert [row["text"] for row in table.rows] == TEXTS
@@ -69,14 +69,13 @@ def test_the_output_is_written_as_the_input_was(finished, predictor, tmp_path, e
 
 def test_what_select_takes_predict_takes_too(finished, predictor, tmp_path):
     (tmp_path / "in.csv").write_bytes("id~text\n0~good w\xf6rd\n".encode("cp1252"))
-    options = PredictOptions(encoding="windows-1252", delimiter="~")
-    predict_file(finished.folder, tmp_path / "in.csv", tmp_path / "out.jsonl", options)
+    predict_file(finished.folder, tmp_path / "in.csv", tmp_path / "out.jsonl", encoding="windows-1252", delimiter="~")
     assert read_table(tmp_path / "out.jsonl").rows[0]["text"] == "good wörd"
     (tmp_path / "array.json").write_text(json.dumps([{"text": text} for text in TEXTS]), encoding="utf-8")
     predict_file(finished.folder, tmp_path / "array.json", tmp_path / "array.csv")
     assert [row["prediction"] for row in read_table(tmp_path / "array.csv").rows] == predictor.predict(TEXTS)
     with pytest.raises(SettingsError, match=r"no file ends in \.csv or \.tsv"):
-        predict_file(finished.folder, tmp_path / "array.json", tmp_path / "other.csv", PredictOptions(delimiter=";"))
+        predict_file(finished.folder, tmp_path / "array.json", tmp_path / "other.csv", delimiter=";")
 
 
 def test_a_file_of_texts_alone_is_not_split(finished, predictor, tmp_path):
@@ -104,7 +103,7 @@ def test_json_lines_may_lack_columns_that_are_no_text(finished, tmp_path):
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
 def test_rows_without_text_have_an_empty_prediction_and_are_named(finished, predictor, tmp_path, second, ending):
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, ({"text": TEXTS[0]}, second, {"text": TEXTS[1]}))))
-    predicted = predict_file(finished.folder, tmp_path / "in.jsonl", tmp_path / f"out{ending}", PredictOptions(probabilities=True))
+    predicted = predict_file(finished.folder, tmp_path / "in.jsonl", tmp_path / f"out{ending}", probabilities=True)
     assert predicted.rows == 3
     assert predicted.notes == (f"{tmp_path / 'in.jsonl'}: 1 row without text has an empty prediction (line 2)",)
     rows = read_table(tmp_path / f"out{ending}").rows
@@ -115,7 +114,7 @@ def test_rows_without_text_have_an_empty_prediction_and_are_named(finished, pred
 
 def test_probabilities_are_a_column_for_each_class(finished, predictor, tmp_path):
     source = write_csv(tmp_path / "in.csv", ["text"], [[text] for text in TEXTS])
-    predict_file(finished.folder, source, tmp_path / "out.csv", PredictOptions(probabilities=True))
+    predict_file(finished.folder, source, tmp_path / "out.csv", probabilities=True)
     table = read_table(tmp_path / "out.csv")
     assert table.columns == ("text", "prediction", *(f"probability_{label}" for label in predictor.config.labels))
     for row, chances in zip(table.rows, predictor.probabilities(TEXTS), strict=True):
@@ -135,9 +134,9 @@ def test_probabilities_are_a_column_for_each_class(finished, predictor, tmp_path
 def test_no_column_is_overwritten(finished, tmp_path, columns, options, message):
     source = write_csv(tmp_path / "in.csv", columns, [[TEXTS[0], "mine"]])
     with pytest.raises(SettingsError, match=message):
-        predict_file(finished.folder, source, tmp_path / "out.csv", PredictOptions(**options))
+        predict_file(finished.folder, source, tmp_path / "out.csv", **options)
     assert not (tmp_path / "out.csv").exists()
-    predict_file(finished.folder, source, tmp_path / "out.csv", PredictOptions(column="another"))
+    predict_file(finished.folder, source, tmp_path / "out.csv", column="another")
     row = read_table(tmp_path / "out.csv").rows[0]
     assert row[columns[1]] == "mine"
     assert row["another"] in CLASSES
@@ -150,8 +149,8 @@ def test_no_file_is_overwritten_unless_asked_for(finished, tmp_path):
         predict_file(finished.folder, source, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "mine"
     with pytest.raises(SettingsError, match="is the input; name another file"):
-        predict_file(finished.folder, source, source, PredictOptions(overwrite=True))
-    predict_file(finished.folder, source, tmp_path / "out.csv", PredictOptions(overwrite=True))
+        predict_file(finished.folder, source, source, overwrite=True)
+    predict_file(finished.folder, source, tmp_path / "out.csv", overwrite=True)
     assert read_table(tmp_path / "out.csv").columns == ("text", "prediction")
 
 
@@ -160,11 +159,11 @@ def test_pairs_need_two_columns_in_the_order_of_training(pair_folder, tmp_path):
     same = write_csv(tmp_path / "same.csv", ["answer", "question"], [(b, a) for a, b in rows])
     other = write_csv(tmp_path / "other.csv", ["q", "a"], rows)
     predict_file(pair_folder, same, tmp_path / "one.csv")
-    predict_file(pair_folder, other, tmp_path / "two.csv", PredictOptions(("q", "a")))
+    predict_file(pair_folder, other, tmp_path / "two.csv", ("q", "a"))
     one, two = ([row["prediction"] for row in read_table(path).rows] for path in (tmp_path / "one.csv", tmp_path / "two.csv"))
     assert one == two == pelt_automl.load(pair_folder).predict(rows)
     with pytest.raises(SettingsError, match="trained on 2 text columns; 1 are named"):
-        predict_file(pair_folder, other, tmp_path / "three.csv", PredictOptions(("q",)))
+        predict_file(pair_folder, other, tmp_path / "three.csv", ("q",))
     with pytest.raises(SettingsError, match="has no column question, answer; it has q, a"):
         predict_file(pair_folder, other, tmp_path / "three.csv")
 
@@ -254,7 +253,7 @@ def test_a_winner_whose_model_has_moved_takes_its_new_place(finished, predictor,
     moved = shutil.copytree(world.model, tmp_path / "new place")
     assert pelt_automl.load(folder, model=moved).predict(TEXTS) == predictor.predict(TEXTS)
     source = write_csv(tmp_path / "in.csv", ["text"], [[text] for text in TEXTS])
-    predict_file(folder, source, tmp_path / "out.csv", PredictOptions(model=str(moved)))
+    predict_file(folder, source, tmp_path / "out.csv", model=str(moved))
     assert [row["prediction"] for row in read_table(tmp_path / "out.csv").rows] == predictor.predict(TEXTS)
     weights = load_file(moved / "model.safetensors")
     save_file({name: tensor + 1 for name, tensor in weights.items()}, moved / "model.safetensors", {"format": "pt"})
@@ -307,9 +306,8 @@ def test_every_record_has_its_prediction_in_its_place(finished, tmp_path):
 
 def test_two_new_columns_of_one_name_are_refused(finished, tmp_path):
     source = write_csv(tmp_path / "in.csv", ["text"], [[TEXTS[0]]])
-    options = PredictOptions(probabilities=True, column="probability_positive")
     with pytest.raises(SettingsError, match=r"two new columns would be called 'probability_positive': .*--prediction-column"):
-        predict_file(finished.folder, source, tmp_path / "out.csv", options)
+        predict_file(finished.folder, source, tmp_path / "out.csv", probabilities=True, column="probability_positive")
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -319,7 +317,7 @@ def test_what_a_kind_of_file_can_not_hold_is_one_error(finished, tmp_path):
         predict_file(finished.folder, tmp_path / "in.json", tmp_path / "out.parquet")
     write_csv(tmp_path / "in.csv", ["text"], [["good. " + "word" * 20]])
     with pytest.raises(SettingsError, match="can't be written in the input's encoding idna"):
-        predict_file(finished.folder, tmp_path / "in.csv", tmp_path / "out.csv", PredictOptions(encoding="idna"))
+        predict_file(finished.folder, tmp_path / "in.csv", tmp_path / "out.csv", encoding="idna")
 
 
 def test_one_prediction_is_counted_as_one(finished, tmp_path, monkeypatch, capsys):

@@ -5,19 +5,21 @@ Where GLUE prints two metrics, one is taken as UniPELT (Mao et al., 2022) takes 
 """
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pelt_automl.errors import SettingsError, TaskError
 from pelt_automl.home import expanded
 from pelt_automl.settings import TaskSettings
-from pelt_automl.tasks.checks import Columns, check_tables
+from pelt_automl.tasks.checks import Columns
 from pelt_automl.tasks.examples import RawTask, TaskInfo
-from pelt_automl.tasks.files import READERS, Reading, Table, check_reading, read_table
-from pelt_automl.tasks.hub import HubName, is_labeled, load_tables
+from pelt_automl.tasks.files import READERS, Reading, check_reading, read_table
+from pelt_automl.tasks.hub import HubName, checked_task, load_tables
+from pelt_automl.tasks.tables import Table
 
 DATA_DIR = "PELT_AUTOML_DATA_DIR"
+ENDINGS = (".jsonl", ".csv", ".tsv", ".parquet", ".json", ".ndjson")
+"""Of files in the data folder, in the order in which they are looked for."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,28 @@ class Benchmark:
             else self._remote(columns.label, folders)
         )
         tables = {split: _with_target(table, self.target, columns.text[0]) for split, table in tables.items()}
-        return self._checked(tables, columns, str(folder) if folder else f"the Hub's {self.hub}")
+        source = str(folder) if folder else f"the Hub's {self.hub}"
+        if "train" not in tables:
+            raise TaskError(f"{self.info.name}: {source} has no split 'train'")
+        return checked_task(
+            self.info.name,
+            tables,
+            columns,
+            "classification" if self.labels else "regression",
+            sources={"test": f"the labeled test set of {source}", "validation": f"the official validation set of {source}"},
+            labels=self.labels,
+            metric=self.info.metric,
+        )
 
     def _local(self, folder: Path, reading: Reading) -> dict[str, Table]:
-        files = {
-            "train": _file(folder, "train"),
-            "validation": _file(folder, self.validation, "validation", "dev"),
-            "test": _file(folder, "test"),
-        }
-        if files["train"] is None:
+        names = {"train": ("train",), "validation": (self.validation, "validation", "dev"), "test": ("test",)}
+        found = dict[str, Path]()
+        for split, stems in names.items():
+            candidates = (folder / f"{stem}{ending}" for stem in stems for ending in ENDINGS)
+            if path := next((path for path in candidates if path.is_file()), None):
+                found[split] = path
+        if "train" not in found:
             raise TaskError(f"{folder} has no file train with the ending {', '.join(READERS)}")
-        found = {split: path for split, path in files.items() if path is not None}
         check_reading(list(found.values()), reading)
         return {split: read_table(path, reading) for split, path in found.items()}
 
@@ -71,26 +84,6 @@ class Benchmark:
             raise TaskError(f"{self.info.name}: {error}{local}") from error
         names = {"train": "train", "validation": self.validation, "test": "test"}
         return {split: tables[name] for split, name in names.items() if name in tables}
-
-    def _checked(self, tables: Mapping[str, Table], columns: Columns, source: str) -> RawTask:
-        name = self.info.name
-        if "train" not in tables:
-            raise TaskError(f"{name}: {source} has no split 'train'")
-        report = next((s for s in ("test", "validation") if s in tables and is_labeled(tables[s], columns.label)), None)
-        used = {"train": tables["train"]} | ({report: tables[report]} if report else {})
-        # A few of QQP's questions are empty, and nobody here can mend that.
-        checked = check_tables(used, columns, "classification" if self.labels else "regression", self.labels, leave_out=True)
-        return RawTask(
-            name=name,
-            kind=self.info.kind,
-            labels=self.labels,
-            metric=self.info.metric,
-            text_columns=columns.text,
-            train=checked.splits["train"],
-            report=checked.splits[report] if report else None,
-            report_source=f"the labeled test set of {source}" if report == "test" else f"the official validation set of {source}",
-            notes=checked.notes,
-        )
 
 
 def local_folders(task: str, data_dir: Path | None) -> list[Path]:
@@ -114,11 +107,6 @@ def _with_target(table: Table, target: str | None, text: str) -> Table:
     if target not in table.columns:
         raise TaskError(f"{table.name}: there is no column {target!r}; its columns are: {', '.join(table.columns)}")
     return replace(table, rows=[row | {text: f"{row[target]}: {row[text]}"} if row.get(text) else row for row in table.rows])
-
-
-def _file(folder: Path, *stems: str) -> Path | None:
-    candidates = (folder / f"{stem}{ending}" for stem in stems for ending in (".jsonl", ".csv", ".tsv", ".parquet", ".json", ".ndjson"))
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def _glue(name: str, description: str, text: tuple[str, ...], labels: tuple[str, ...], metric: str = "accuracy") -> Benchmark:

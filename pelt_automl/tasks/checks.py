@@ -1,6 +1,6 @@
 """From the tables of a user's files or of a Hub data set to checked examples: everything wrong is reported at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pelt_automl.errors import TaskError, all_problems
@@ -64,7 +64,7 @@ class _Column:
 
     def complain(self, rows: Sequence[int], what: str) -> None:
         if rows:
-            self.problems.append(f"{self.table.name}: {what} ({self.table.where(rows)})")
+            self.problems.append(f"{self.table.name}: {counted_rows(len(rows))} {what} ({self.table.where(rows)})")
 
     def complain_of_missing(self, columns: Columns, *, leave_out: bool) -> None:
         """Rows without text or label: a problem, or with `leave_out` left out."""
@@ -74,12 +74,12 @@ class _Column:
         not_text = {i for i in self.kept if any(cell_text(self.table.rows[i].get(name)) is None for name in columns.text)}
         empty = [i for i, texts in zip(self.kept, self.texts, strict=True) if not all(texts) and i not in not_text]
         named = " or ".join(map(repr, columns.text))
-        self.complain(empty, f"{_rows(empty)} without text in {named}; fill or drop")
+        self.complain(empty, f"without text in {named}; fill or drop")
         unlabeled = [i for i, label in zip(self.kept, self.labels, strict=True) if label is None]
         values = [self.table.rows[i].get(columns.label) for i in unlabeled]
         written = {repr(text) for value in values if isinstance(value, str) and (text := value.strip()).lower() not in ("", "nan")}
         what = f"empty, NaN or {', '.join(sorted(written))}" if written else "empty or NaN"
-        self.complain(unlabeled, f"{_rows(unlabeled)} without a label ({what}) in {columns.label!r}; fill or drop")
+        self.complain(unlabeled, f"without a label ({what}) in {columns.label!r}; fill or drop")
         if not self.kept and not self.problems:
             self.problems.append(f"{self.table.name}: no row has both text and label")
 
@@ -117,18 +117,26 @@ def check_tables(
     Raises:
         TaskError: everything that is wrong, with line numbers.
     """
-    missing = [problem for table in tables.values() for problem in _missing_columns(table, columns)]
-    _raise_if(missing)
+    missing = []
+    for table in tables.values():
+        hint = " (is the delimiter another one?)" if len(table.columns) == 1 and any(c in table.columns[0] for c in ";\t,|") else ""
+        missing += [
+            f"{table.name}: there is no column {name!r}{meant(name, table.columns)}; its columns are: {', '.join(table.columns)}{hint}"
+            for name in (*columns.text, columns.label)
+            if name not in table.columns
+        ]
+    _raise_if((), missing)
     read = {split: _read(table, columns, leave_out=leave_out) for split, table in tables.items()}
     notes = [note for table in tables.values() for note in table.notes]
     notes += _settle(read, kind, official=bool(labels))
     for column in read.values():
         column.complain_of_missing(columns, leave_out=leave_out)
-        notes += _left_out(column)
+        if gone := len(column.table.rows) - len(column.kept):
+            notes.append(f"{gone} rows of {column.table.name} without text or label were left out")
     odd = [_complain_of_odd_labels(column, kind) or column.unreadable for column in read.values()] if not labels else []
     if any(odd):
         # What the classes are, and whether there are any, can't be told before these are mended.
-        _raise_if(_problems(read))
+        _raise_if(read.values())
     if kind is None and not labels:
         notes += _kind_notes(read)
     kind = kind or kind_of(read["train"].present())
@@ -136,7 +144,7 @@ def check_tables(
         # A file may hold words throughout where train holds numbers.
         for column in read.values():
             _complain_of_odd_labels(column, kind)
-        _raise_if(_problems(read))
+        _raise_if(read.values())
         return Checked(kind, (), _numbers(read), tuple(notes))
     return _classes(read, labels, notes)
 
@@ -166,8 +174,7 @@ def _settle(read: Mapping[str, "_Column"], kind: Kind | None, *, official: bool)
     whole = as_integers({split: column.labels for split, column in read.items()})
     for split, column in read.items():
         column.labels = whole[split]
-        pairs = zip(before[split], column.labels, strict=True)
-        for old, new in pairs:
+        for old, new in zip(before[split], column.labels, strict=True):
             if old is not None and new is not None and new not in before[split]:
                 column.was.setdefault(new, old)
     return notes
@@ -187,13 +194,6 @@ def _kind_notes(read: Mapping[str, "_Column"]) -> list[str]:
     fractions = [read["train"].shown(label) for label in train if not float(label).is_integer()]
     taken = "taken as amounts (a regression); if they are names or codes, set kind to 'classification'"
     return [f"the labels are numbers with fractions, such as {examples(fractions)} ({len(set(train))} different ones), {taken}"]
-
-
-def _missing_columns(table: Table, columns: Columns) -> list[str]:
-    wanted = [name for name in (*columns.text, columns.label) if name not in table.columns]
-    hint = " (is the delimiter another one?)" if len(table.columns) == 1 and any(c in table.columns[0] for c in ";\t,|") else ""
-    there = ", ".join(table.columns)
-    return [f"{table.name}: there is no column {name!r}{meant(name, table.columns)}; its columns are: {there}{hint}" for name in wanted]
 
 
 def _read(table: Table, columns: Columns, *, leave_out: bool) -> _Column:
@@ -220,14 +220,10 @@ def _read(table: Table, columns: Columns, *, leave_out: bool) -> _Column:
         if label is not None and isinstance(value, str):
             column.written.append(label)
     named = " or ".join(map(repr, columns.text))
-    column.complain(not_text, f"{_rows(not_text)} where {named} is not text")
-    column.complain(several, f"{_rows(several)} with several labels in {columns.label!r} (a list); one label a row is expected: keep one")
-    column.complain(odd, f"{_rows(odd)} where {columns.label!r} is neither text nor a number")
+    column.complain(not_text, f"where {named} is not text")
+    column.complain(several, f"with several labels in {columns.label!r} (a list); one label a row is expected: keep one")
+    column.complain(odd, f"where {columns.label!r} is neither text nor a number")
     return column
-
-
-def _rows(indices: Sequence[int]) -> str:
-    return counted_rows(len(indices))
 
 
 def _complain_of_odd_labels(column: _Column, kind: Kind | None) -> bool:
@@ -237,17 +233,8 @@ def _complain_of_odd_labels(column: _Column, kind: Kind | None) -> bool:
         return False
     values = ", ".join(sorted({shortened(column.shown(column.labels[i] or "")) for i in odd})[:3])
     way_out = "write them alike, or set kind to 'classification' when all are names" if kind is None else "or set kind to 'classification'"
-    column.complain([column.kept[i] for i in odd], f"{_rows(odd)} with mixed label types, such as {values}: {what}; {way_out}")
+    column.complain([column.kept[i] for i in odd], f"with mixed label types, such as {values}: {what}; {way_out}")
     return bool(odd)
-
-
-def _left_out(column: _Column) -> list[str]:
-    gone = len(column.table.rows) - len(column.kept)
-    return [f"{gone} rows of {column.table.name} without text or label were left out"] if gone else []
-
-
-def _problems(read: Mapping[str, _Column]) -> list[str]:
-    return [problem for column in read.values() for problem in column.problems]
 
 
 def _numbers(read: Mapping[str, _Column]) -> dict[str, Examples]:
@@ -257,7 +244,7 @@ def _numbers(read: Mapping[str, _Column]) -> dict[str, Examples]:
             column.problems.append(
                 f"{column.table.name}: all labels are {column.shown(column.present()[0])}, so that there is nothing to predict"
             )
-    _raise_if(_problems(read))
+    _raise_if(read.values())
     return {split: Examples(tuple(column.texts), numbers[split]) for split, column in read.items()}
 
 
@@ -274,31 +261,29 @@ def _classes(read: Mapping[str, _Column], official: tuple[str, ...], notes: list
         index = {key: names.index(name) for key, name in spelled.items()}
         notes += [*more, *odd_classes([spelled[same_class(label)] for label in train.present()])]
         notes += [note for column in read.values() if column is not train for note in _match(column, index, names, train.table.name)]
-    found = {split: [_index_of(label, index) for label in column.labels] for split, column in read.items()}
+    found = {
+        split: [None if label is None else index.get(label, index.get(same_class(label))) for label in column.labels]
+        for split, column in read.items()
+    }
     for split, column in read.items():
         unknown = [i for i, label in enumerate(column.labels) if label is not None and found[split][i] is None]
         values = ", ".join(sorted({shortened(column.shown(column.labels[i] or "")) for i in unknown})[:10])
         known = f"must be one of {', '.join(names)}" if official else f"not in {train.table.name}; drop, rename or add examples there"
-        column.complain([column.kept[i] for i in unknown], f"{_rows(unknown)} with labels {values}: {known}")
-    problems = _problems(read)
+        column.complain([column.kept[i] for i in unknown], f"with labels {values}: {known}")
     where = {
         train.shown(names[own]): train.table.where([i])
         for i, own in reversed(list(zip(train.kept, found["train"], strict=True)))
         if own is not None
     }
     named = [train.shown(names[own]) for own in found["train"] if own is not None]
-    problems += [f"{train.table.name}: {problem}" for problem in class_problems(named, where)] if named else []
-    if problems:  # what was taken for one class may be why
-        problems += [f"{train.table.name}: {note}" for note in more]
-    _raise_if(problems)
+    problems = class_problems(named, where) if named else []
+    if problems or any(column.problems for column in read.values()):
+        problems += more  # what was taken for one class may be why
+    _raise_if(read.values(), [f"{train.table.name}: {problem}" for problem in problems])
     if not official and len(names) > MANY_INTEGERS and all(map(is_number, names)):
         notes.append(f"the labels are {len(names)} different integers, taken as classes; set kind to 'regression' if they are amounts")
     splits = {split: Examples(tuple(c.texts), tuple(i for i in found[split] if i is not None)) for split, c in read.items()}
     return Checked("classification", names, splits, tuple(notes))
-
-
-def _index_of(label: str | None, index: Mapping[str, int]) -> int | None:
-    return None if label is None else index.get(label, index.get(same_class(label)))
 
 
 def _match(column: _Column, index: dict[str, int], names: tuple[str, ...], train: str) -> list[str]:
@@ -317,6 +302,6 @@ def _match(column: _Column, index: dict[str, int], names: tuple[str, ...], train
     return notes
 
 
-def _raise_if(problems: Sequence[str]) -> None:
-    if problems:
+def _raise_if(read: Iterable[_Column], more: Sequence[str] = ()) -> None:
+    if problems := [*(problem for column in read for problem in column.problems), *more]:
         raise TaskError(all_problems("the task's data", problems))

@@ -88,14 +88,13 @@ class TaskData:
     def _kept(self, seed: int) -> tuple[Indices | None, Indices]:
         if self.validation is not None:
             return None, np.arange(len(self.validation), dtype=np.int32)
-        if seed not in self._splits:
-            self._splits[seed] = self._as_unipelt(self.k, seed) if self.protocol == "paper" and self.k is not None else self._carved(seed)
+        if seed not in self._splits and self.protocol == "paper" and self.k is not None:
+            self._splits[seed] = self._as_unipelt(self.k, seed)
+        elif seed not in self._splits:
+            size = min(SELECT_MOST, max(1, round(SELECT_SHARE * len(self.pool))))
+            pool = self.pool.exchanged() if self.exchanged else self.pool
+            self._splits[seed] = None, np.array(carve(pool, self.kind, size, seed, "select")[1], dtype=np.int32)
         return self._splits[seed]
-
-    def _carved(self, seed: int) -> tuple[None, Indices]:
-        size = min(SELECT_MOST, max(1, round(SELECT_SHARE * len(self.pool))))
-        pool = self.pool.exchanged() if self.exchanged else self.pool
-        return None, np.array(carve(pool, self.kind, size, seed, "select")[1], dtype=np.int32)
 
     def _as_unipelt(self, k: int, seed: int) -> tuple[Indices, Indices]:
         """The first K of the shuffled pool, and the next 1,000 that repeat none of them."""

@@ -2,9 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -51,23 +50,16 @@ def read_delimited(path: Path, usual: str, encoding: str | None, delimiter: str 
     """
     text, codec, note = decode(path.read_bytes(), path, encoding)
     said, text = _said(text)
-    with _cells_of_any_length():
-        chosen = delimiter_from(delimiter) if delimiter is not None else said or _found(text, usual, columns)
-        parsed = _parse(text, chosen, first=2 if said else 1)
-    raise_if(path, parsed.problems)
-    notes = [note, f"{path}: its cells stand between {DELIMITERS.get(chosen, repr(chosen))}" if chosen not in (usual, NONE) else ""]
-    form = TextForm(codec, usual if chosen == NONE else chosen, says_delimiter=said is not None)
-    return Table(str(path), tuple(parsed.header), parsed.rows, parsed.lines, notes=tuple(n for n in notes if n), form=form)
-
-
-@contextmanager
-def _cells_of_any_length() -> Iterator[None]:
-    """The csv module refuses cells above 131,072 characters, for the whole process."""
-    before = csv.field_size_limit(2**31 - 1)
+    before = csv.field_size_limit(2**31 - 1)  # the csv module refuses cells above 131,072 characters, for the whole process
     try:
-        yield
+        chosen = delimiter_from(delimiter) if delimiter is not None else said or _found(text, usual, columns)
+        table, problems = _parsed(str(path), text, chosen, first=2 if said else 1)
     finally:
         csv.field_size_limit(before)
+    raise_if(path, problems)
+    notes = [note, f"{path}: its cells stand between {DELIMITERS.get(chosen, repr(chosen))}" if chosen not in (usual, NONE) else ""]
+    form = TextForm(codec, usual if chosen == NONE else chosen, says_delimiter=said is not None)
+    return replace(table, notes=tuple(filter(None, notes)), form=form)
 
 
 def _said(text: str) -> tuple[str | None, str]:
@@ -85,7 +77,8 @@ def _found(text: str, usual: str, columns: Sequence[str]) -> str:
     Where the header is one cell whatever the delimiter, the file has one column.
     """
     ordered = [usual, *(delimiter for delimiter in DELIMITERS if delimiter != usual)]
-    rows = {delimiter: _first_rows(text, delimiter) for delimiter in ordered}
+    readers = {delimiter: csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) for delimiter in ordered}
+    rows = {delimiter: [row for row in islice(reader, LOOKED_AT) if not _blank(row)] for delimiter, reader in readers.items()}
     cutting = [delimiter for delimiter in ordered if rows[delimiter] and len(rows[delimiter][0]) > 1]
     if not cutting:
         return NONE
@@ -98,69 +91,46 @@ def _found(text: str, usual: str, columns: Sequence[str]) -> str:
     return max(cutting, key=fits)  # the first of equals
 
 
-def _first_rows(text: str, delimiter: str) -> list[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    return [row for row in islice(reader, LOOKED_AT) if not _blank(row)]
-
-
-@dataclass
-class _Parsed:
-    header: list[str] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-
-def _parse(text: str, delimiter: str, first: int) -> _Parsed:
+def _parsed(name: str, text: str, delimiter: str, first: int) -> tuple[Table, list[str]]:
     """Quotes are read as in CSV; in a file with tabs, as plain characters where that fails, or where a quoted cell would swallow rows.
 
     GLUE's own files never quote.
     """
-    parsed = _parse_quoted(text, delimiter, first, csv.QUOTE_MINIMAL)
-    cells = (cell for cells in (parsed.header, *(row.values() for row in parsed.rows)) for cell in cells)
+    table, problems = _rows(name, text, delimiter, first, csv.QUOTE_MINIMAL)
+    cells = (cell for cells in (table.columns, *(row.values() for row in table.rows)) for cell in cells)
     swallowed = delimiter == "\t" and any("\t" in cell and ("\n" in cell or "\r" in cell) for cell in cells)
-    if (parsed.problems and delimiter in ("\t", NONE)) or swallowed:
-        plain = _parse_quoted(text, delimiter, first, csv.QUOTE_NONE)
-        return plain if not plain.problems else parsed
-    return parsed
+    if (problems and delimiter in ("\t", NONE)) or swallowed:
+        plain, others = _rows(name, text, delimiter, first, csv.QUOTE_NONE)
+        return (table, problems) if others else (plain, others)
+    return table, problems
 
 
-def _parse_quoted(text: str, delimiter: str, first: int, quoting: Literal[0, 3]) -> _Parsed:
+def _rows(name: str, text: str, delimiter: str, first: int, quoting: Literal[0, 3]) -> tuple[Table, list[str]]:
+    """The rows, and what is wrong with them. `first`: number of the header's line."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
-    cut: list[list[str]] = []
-    lines: list[int] = []
-    problems: list[str] = []
-    start = first
+    cut, problems, start = dict[int, list[str]](), list[str](), first
     try:
         for cells in reader:
             if cut or not _blank(cells):
-                cut.append(cells)
-                lines.append(start)
+                cut[start] = cells
             start = first + reader.line_num
     except csv.Error as error:
         problems.append(f"line {start} can't be read ({error})")
-    if not cut:
-        return _Parsed(problems=problems)
-    return _as_rows(cut[0], cut[1:], lines[1:], problems)
-
-
-def _as_rows(header: Sequence[str], cut: Sequence[Sequence[str]], lines: Sequence[int], problems: list[str]) -> _Parsed:
+    header = cut.pop(min(cut)) if cut else []
     width = len(header)
-    found = _Parsed(problems=problems)
-    used = {i for i, name in enumerate(header) if name.strip()}
-    used |= {i for cells in cut if len(cells) >= width for i, cell in enumerate(cells[:width]) if i not in used and cell.strip()}
+    used = {i for i, cell in enumerate(header) if cell.strip()}
+    used |= {i for cells in cut.values() if len(cells) >= width for i in range(width) if i not in used and cells[i].strip()}
     names = {i: header[i].strip() for i in sorted(used)}  # without the empty columns that Excel leaves behind the last one
-    found.header = list(names.values())
-    problems += [f"column {name!r} occurs twice" for name in sorted({n for n in found.header if found.header.count(n) > 1})]
-    for start, cells in zip(lines, cut, strict=True):
+    columns, rows = tuple(names.values()), dict[int, dict[str, Any]]()
+    problems += [f"column {column!r} occurs twice" for column in sorted({column for column in columns if columns.count(column) > 1})]
+    for number, cells in cut.items():
         if _blank(cells) and len(cells) < width and width > 1:
             continue  # an empty line; in a file with one column it is a row without text
         if (len(cells) < width and not _blank(cells)) or not _blank(cells[width:]):
-            problems.append(f"line {start} has {len(cells)} fields for {width} columns (is a quote or a delimiter missing?)")
+            problems.append(f"line {number} has {len(cells)} fields for {width} columns (is a quote or a delimiter missing?)")
         else:
-            found.rows.append({name: cells[i] if i < len(cells) else "" for i, name in names.items()})
-            found.lines.append(start)
-    return found
+            rows[number] = {column: cells[i] if i < len(cells) else "" for i, column in names.items()}
+    return Table(name, columns, list(rows.values()), list(rows)), problems
 
 
 def _blank(cells: Sequence[str]) -> bool:

@@ -246,11 +246,10 @@ def _plausible(raw: bytes) -> tuple[str | None, list[str]]:
     if not ordered:
         return (WESTERN, near) if WESTERN in readable else (None, [])
     # Where windows-1252 is out, a short text fits several others: they are named unless they give the same text.
-    text = telling.decode(ordered[0], errors="replace")
-    close = [
-        codec for codec in ordered[1:] if mess[codec] <= mess[ordered[0]] + CLEARLY and telling.decode(codec, errors="replace") != text
-    ]
-    return ordered[0], close[:MOST_NAMED]
+    first, *rest = ordered
+    text = telling.decode(first, errors="replace")
+    close = [codec for codec in rest if mess[codec] <= mess[first] + CLEARLY and telling.decode(codec, errors="replace") != text]
+    return first, close[:MOST_NAMED]
 
 
 def _by_alphabet(telling: bytes, readable: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,6 @@ from pelt_automl.errors import SettingsError, TaskError, all_problems
 from pelt_automl.tasks.delimited import delimiter_from, read_delimited
 from pelt_automl.tasks.encodings import decode, known_encoding, no_encoding
 from pelt_automl.tasks.tables import Table, TextForm, counted_rows, is_blank, positions, raise_if
-
-__all__ = ["READERS", "Reading", "Table", "check_reading", "positions", "read_table"]
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,18 @@ def read_table(path: Path, reading: Reading | None = None) -> Table:
     for an encoding or delimiter that doesn't exist.
     """
     reading = reading or Reading()
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
+    ending = path.suffix.lower()
+    if ending not in READERS:
         raise TaskError(f"{path}: unknown ending {path.suffix!r}; a file must end in {', '.join(READERS)}{_how_to_convert(path)}")
     if not path.is_file():
         raise TaskError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'there is no such file'}")
     try:
-        _refuse_another_kind(path)
-        table = reader(path, reading)
+        with path.open("rb") as file:
+            start = file.read(4)
+        for magic, (kind, own) in MAGIC.items():
+            if start.startswith(magic) and ending != ".parquet":
+                raise TaskError(f"{path}: is {kind}, though its ending is {path.suffix}{_how_to_convert(path.with_suffix(own))}")
+        table = READERS[ending](path, reading)
     except OSError as error:
         raise TaskError(f"{path}: can't be read ({error.strerror or error})") from error
     if not table.rows:
@@ -69,18 +72,6 @@ def check_reading(paths: Sequence[Path], reading: Reading) -> None:
         raise SettingsError(all_problems("how to read the files", problems))
 
 
-def _without_trailing(table: Table) -> Table:
-    """Without the rows at the end that hold nothing: a spreadsheet's export has hundreds. Records of other formats are meant."""
-    kept = len(table.rows)
-    while kept and all(is_blank(value) for value in table.rows[kept - 1].values()):
-        kept -= 1
-    gone = len(table.rows) - kept
-    if not gone:
-        return table
-    note = f"{table.name}: {counted_rows(gone)} without any content at the end {'was' if gone == 1 else 'were'} skipped"
-    return replace(table, rows=table.rows[:kept], lines=table.lines[:kept], notes=(*table.notes, note))
-
-
 _SPREADSHEET = (
     "; save the sheet as CSV (in Excel: File, Save As, CSV UTF-8), or in Python: pandas.read_excel({old!r}).to_csv({new!r}, index=False)"
 )
@@ -98,40 +89,35 @@ CONVERSIONS = {
     **{ending: f"; in Python: pandas.{reader}({{old!r}}).to_csv({{new!r}}, index=False)" for ending, reader in _PANDAS.items()},
     **dict.fromkeys((".txt", ".dat", ".text", ".tab", ".psv", ""), "; if it is a table with a header and delimiters, rename it to .csv"),
     **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".tar"), "; unpack it first"),
+    ".parquet": "; rename it to .parquet",
     **dict.fromkeys((".pkl", ".pickle"), "; a pickle can run any code and is never loaded: write the data as CSV with what made it"),
 }
 """What to do with a file of another kind, by its ending."""
 MAGIC = {
-    b"PK\x03\x04": "an Excel file or another zip archive",
-    b"\xd0\xcf\x11\xe0": "an old Excel file",
-    b"\x1f\x8b": "a gzip archive",
-    b"PAR1": "a Parquet file",
-    b"%PDF": "a PDF",
+    b"PK\x03\x04": ("an Excel file or another zip archive", ".xlsx"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel file", ".xls"),
+    b"\x1f\x8b": ("a gzip archive", ".gz"),
+    b"PAR1": ("a Parquet file", ".parquet"),
+    b"%PDF": ("a PDF", ".pdf"),
 }
-"""What a file is by its first bytes, whatever its name says."""
+"""What a file is by its first bytes, whatever its name says, and the ending that it should have."""
 
 
 def _how_to_convert(path: Path) -> str:
     return CONVERSIONS.get(path.suffix.lower(), "").format(old=path.name, new=path.with_suffix(".csv").name)
 
 
-def _refuse_another_kind(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(4)
-    found = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), None)
-    if found is None or path.suffix.lower() == ".parquet":
-        return
-    how = {"an Excel file or another zip archive": ".xlsx", "an old Excel file": ".xls", "a gzip archive": ".gz"}.get(found)
-    way_out = _how_to_convert(path.with_suffix(how)) if how else "; rename it to .parquet" if found == "a Parquet file" else ""
-    raise TaskError(f"{path}: is {found}, though its ending is {path.suffix}{way_out}")
-
-
-def _csv(path: Path, reading: Reading) -> Table:
-    return _without_trailing(read_delimited(path, ",", reading.encoding, reading.delimiter, reading.columns))
-
-
-def _tsv(path: Path, reading: Reading) -> Table:
-    return _without_trailing(read_delimited(path, "\t", reading.encoding, reading.delimiter, reading.columns))
+def _cells(path: Path, reading: Reading, usual: str) -> Table:
+    """Without the rows at the end that hold nothing: a spreadsheet's export has hundreds. Records of other formats are meant."""
+    table = read_delimited(path, usual, reading.encoding, reading.delimiter, reading.columns)
+    kept = len(table.rows)
+    while kept and all(is_blank(value) for value in table.rows[kept - 1].values()):
+        kept -= 1
+    gone = len(table.rows) - kept
+    if not gone:
+        return table
+    note = f"{table.name}: {counted_rows(gone)} without any content at the end {'was' if gone == 1 else 'were'} skipped"
+    return replace(table, rows=table.rows[:kept], lines=table.lines[:kept], notes=(*table.notes, note))
 
 
 def _text(path: Path, reading: Reading) -> tuple[str, tuple[str, ...], TextForm]:
@@ -143,20 +129,17 @@ def _text(path: Path, reading: Reading) -> tuple[str, tuple[str, ...], TextForm]
 def _jsonl(path: Path, reading: Reading) -> Table:
     """An object a line; one array that is called .jsonl is read, too."""
     text, notes, form = _text(path, reading)
+    found = None
     if text.lstrip().startswith("["):
-        found = None
         with suppress(ValueError, RecursionError):
             found = json.loads(text)
-        if found is not None:
-            return _records(path, found, (*notes, f"{path}: it is one JSON array, and is read as such"), form)
-    return _json_lines(path, text, notes, form)
+    if found is None:
+        return _json_lines(path, text, notes, form)
+    return _records(path, found, (*notes, f"{path}: it is one JSON array, and is read as such"), form)
 
 
 def _json_lines(path: Path, text: str, notes: tuple[str, ...], form: TextForm) -> Table:
-    problems: list[str] = []
-    rows: list[dict[str, Any]] = []
-    lines: list[int] = []
-    halved: list[int] = []
+    problems, rows = list[str](), dict[int, dict[str, Any]]()
     # Not splitlines(): it also breaks at characters that may stand inside a JSON string.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -166,32 +149,25 @@ def _json_lines(path: Path, text: str, notes: tuple[str, ...], form: TextForm) -
         except (ValueError, RecursionError) as error:
             problems.append(f"line {number} is not JSON ({getattr(error, 'msg', type(error).__name__)})")
             continue
-        if not isinstance(row, dict):
+        if isinstance(row, dict):
+            rows[number] = row
+        else:
             problems.append(f"line {number} is not an object with columns, but {_in_words(row)}")
-            continue
-        whole = _whole(row)
-        halved += [number] if whole is not row else []
-        rows.append(whole)
-        lines.append(number)
     raise_if(path, problems)
-    return Table(str(path), _columns(rows), rows, lines, notes=(*notes, *_halved_note(path, halved, "line")), form=form)
+    return _table(path, rows, "line", notes, form)
 
 
-def _whole(row: dict[str, Any]) -> dict[str, Any]:
-    """The row, with a question mark for each half character: JSON can hold an emoji that was cut in two, text can't."""
-    text = json.dumps(row, ensure_ascii=False)
-    if _HALF.search(text) is None:
-        return row
-    repaired: dict[str, Any] = json.loads(_HALF.sub("?", text))
-    return repaired
-
-
-def _halved_note(path: Path, lines: Sequence[int], unit: str) -> list[str]:
-    return [f"{path}: half characters (an emoji that was cut in two) are read as ? ({positions(lines, unit)})"] if lines else []
-
-
-def _columns(rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for row in rows for name in row))
+def _table(path: Path, found: Mapping[int, dict[str, Any]], unit: str, notes: tuple[str, ...], form: TextForm) -> Table:
+    """Records by number, with a question mark for each half character: JSON can hold an emoji that was cut in two, text can't."""
+    rows, halved = list[dict[str, Any]](), list[int]()
+    for number, row in found.items():
+        text = json.dumps(row, ensure_ascii=False)
+        whole = _HALF.sub("?", text)
+        rows.append(row if whole == text else json.loads(whole))
+        halved += [number] if whole != text else []
+    if halved:
+        notes = (*notes, f"{path}: half characters (an emoji that was cut in two) are read as ? ({positions(halved, unit)})")
+    return Table(str(path), tuple(dict.fromkeys(name for row in rows for name in row)), rows, list(found), unit, notes, form)
 
 
 _HALF = re.compile("[\ud800-\udfff]")
@@ -223,10 +199,7 @@ def _records(path: Path, found: Any, notes: tuple[str, ...], form: TextForm) -> 
     if odd:
         what = _in_words(found[odd[0] - 1])
         raise TaskError(f"{path}: {positions(odd, 'record')} {'are' if len(odd) > 1 else 'is'} no object, but {what}; {_RECORDS}")
-    whole = [_whole(row) for row in found]
-    halved = [number for number, (row, own) in enumerate(zip(found, whole, strict=True), start=1) if own is not row]
-    notes = (*notes, *_halved_note(path, halved, "record"))
-    return Table(str(path), _columns(whole), whole, range(1, len(whole) + 1), unit="record", notes=notes, form=form)
+    return _table(path, dict(enumerate(found, start=1)), "record", notes, form)
 
 
 def _in_words(value: Any) -> str:
@@ -238,8 +211,9 @@ def _in_words(value: Any) -> str:
 def _where_the_records_are(found: dict[str, Any], path: Path) -> str:
     for name, value in found.items():
         if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-            new = path.with_name(f"{path.stem}-{name}.json").name
-            return f". They stand under {name!r}: write that array alone, for example with: jq '.{name}' {path.name} > {new}"
+            return (
+                f". They stand under {name!r}: write that array alone, for example with: jq '.{name}' {path.name} > {path.stem}-{name}.json"
+            )
     return ". With pandas: to_json(path, orient='records')"
 
 
@@ -257,8 +231,8 @@ def _parquet(path: Path, _: Reading) -> Table:
 
 
 READERS: dict[str, Callable[[Path, Reading], Table]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
+    ".csv": partial(_cells, usual=","),
+    ".tsv": partial(_cells, usual="\t"),
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
     ".json": _json,

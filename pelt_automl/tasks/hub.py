@@ -15,8 +15,8 @@ from pelt_automl.hub import endpoint, is_reachable
 from pelt_automl.printable import printable_uri, without_secrets
 from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks.checks import Columns, check_tables
-from pelt_automl.tasks.examples import RawTask
-from pelt_automl.tasks.files import Table
+from pelt_automl.tasks.examples import Kind, RawTask
+from pelt_automl.tasks.tables import Table
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})(?::(?P<config>[A-Za-z0-9][A-Za-z0-9_.-]{{0,94}}))?")
@@ -55,25 +55,41 @@ def read_hub(settings: TaskSettings) -> RawTask:
     tables = load_tables(parse_name(task), label_column=columns.label)
     if "train" not in tables:
         raise TaskError(f"{task} has no split 'train'; its splits are: {', '.join(tables)}")
-    source = next((s for s in ("test", "validation") if s in tables and is_labeled(tables[s], columns.label)), None)
+    return checked_task(task, tables, columns, settings.kind, sources={s: f"the {s} split of {task}" for s in ("test", "validation")})
+
+
+def checked_task(
+    name: str,
+    tables: Mapping[str, Table],
+    columns: Columns,
+    kind: Kind | None,
+    *,
+    sources: Mapping[str, str],
+    labels: tuple[str, ...] = (),
+    metric: str | None = None,
+) -> RawTask:
+    """A public task from its splits, of which ``train`` is one; rows without text or label are left out, since nobody here can mend them.
+
+    `sources`: what to call each split that it may be reported on, the first with labels. `kind` and `labels`: as `check_tables` takes them.
+    """
+    source = next((split for split in sources if split in tables and _is_labeled(tables[split], columns.label)), None)
     used = {"train": tables["train"]} | ({source: tables[source]} if source else {})
-    checked = check_tables(used, columns, settings.kind, leave_out=True)
+    checked = check_tables(used, columns, kind, labels, leave_out=True)
     return RawTask(
-        name=task,
+        name=name,
         kind=checked.kind,
         labels=checked.labels,
-        metric=None,
+        metric=metric,
         text_columns=columns.text,
         train=checked.splits["train"],
         report=checked.splits[source] if source else None,
-        report_source=f"the {source} split of {task}",
+        report_source=sources[source] if source else "",
         notes=checked.notes,
     )
 
 
-def is_labeled(table: Table, label_column: str) -> bool:
-    """Whether a split has labels: GLUE's test sets carry -1 throughout."""
-    # A missing column counts as labeled, so that the checks name it.
+def _is_labeled(table: Table, label_column: str) -> bool:
+    """GLUE's test sets carry -1 throughout. A missing column counts as labeled, so that the checks name it."""
     if label_column not in table.columns:
         return not label_column
     return any(row.get(label_column) not in (None, "", -1, "-1", -1.0) for row in table.rows)
@@ -95,8 +111,7 @@ def load_tables(name: HubName, label_column: str) -> dict[str, Table]:
 
 def _table(name: str, part: Any, label_column: str) -> Table:
     values: dict[str, list[Any]] = {column: list(part[column]) for column in part.column_names}
-    names = getattr(part.features.get(label_column), "names", None)
-    if names:
+    if names := getattr(part.features.get(label_column), "names", None):
         values[label_column] = [names[i] if i is not None and i >= 0 else None for i in values[label_column]]
     rows = [dict(zip(values, cells, strict=True)) for cells in zip(*values.values(), strict=True)]
     return Table(name, tuple(values), rows, range(1, len(rows) + 1), unit="row")
@@ -106,7 +121,7 @@ def _load(name: HubName) -> Any:
     import datasets
 
     online = is_reachable()
-    with _quiet(datasets), _offline(datasets, not online):
+    with _settled(datasets, online=online):
         try:
             # The prefix keeps a local folder that happens to have this name from being loaded instead.
             return datasets.load_dataset(f"hf://datasets/{name.repo}", name.config)
@@ -138,29 +153,22 @@ def _explain(name: HubName, error: Exception, *, online: bool) -> str:
 
 
 @contextmanager
-def _offline(datasets: Any, offline: bool) -> Iterator[None]:
-    """With `offline`, `datasets` looks at its cache at once. It reads its variables only at import, hence the attributes."""
+def _settled(datasets: Any, *, online: bool) -> Iterator[None]:
+    """Without progress bars and warnings of `datasets`, since a display of our own may be running; not `online`, it looks at its cache at
+    once. It reads its variables only at import, hence the attributes.
+    """
     from huggingface_hub import constants
 
-    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
-    if offline:
+    logger = logging.getLogger("datasets")
+    level, bars, before = logger.level, datasets.is_progress_bar_enabled(), (datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE)
+    logger.setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
+    if not online:
         datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
         datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
-
-
-@contextmanager
-def _quiet(datasets: Any) -> Iterator[None]:
-    """Without progress bars and warnings of `datasets`: a display of our own may be running."""
-    logger = logging.getLogger("datasets")
-    level, bars = logger.level, datasets.is_progress_bar_enabled()
-    logger.setLevel(logging.ERROR)
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
         logger.setLevel(level)
         if bars:
             datasets.enable_progress_bars()

@@ -10,7 +10,7 @@ from pelt_automl.tasks.data import TaskData
 from pelt_automl.tasks.examples import Examples, RawTask, TaskInfo
 from pelt_automl.tasks.hub import read_hub
 from pelt_automl.tasks.kinds import KINDS
-from pelt_automl.tasks.metrics import Metric, metric_for
+from pelt_automl.tasks.metrics import metric_for
 from pelt_automl.tasks.own import read_own
 from pelt_automl.tasks.positive import positive_class, with_positive
 from pelt_automl.tasks.splits import REPORT_SHARE, SELECT_MOST, SELECT_SHARE, carve, duplicates, sample, without_texts
@@ -39,11 +39,6 @@ def name_and_hash(settings: TaskSettings) -> tuple[str, str]:
     return raw.name, raw.hash()
 
 
-def data_hash(settings: TaskSettings) -> str:
-    """The second of `name_and_hash`."""
-    return name_and_hash(settings)[1]
-
-
 def load_task(settings: TaskSettings) -> TaskData:
     """The task with its report split put aside and its pool sampled.
 
@@ -62,9 +57,12 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
     Raises what `load_task` raises; with everything that is wrong with any K at once.
     """
     raw = _read(settings)
-    metric, metric_notes = _metric(settings, raw)
+    name, why = settings.metric or raw.metric, ""
+    if name is None:
+        name, why = KINDS[raw.kind].default_metric(raw.train.labels, raw.labels)
+    metric = metric_for(name, raw.kind, len(raw.labels))
     positive, about = positive_class(settings, raw, metric)
-    aside, report, notes = _put_report_aside(_by_protocol(raw, settings.protocol), settings)
+    aside, report, notes = _put_report_aside(raw, settings)
     pool, validation, more = _without_leaks(aside, report)
     whole = TaskData(
         name=raw.name,
@@ -75,7 +73,7 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
         k=None,
         protocol=settings.protocol,
         report=report,
-        notes=(*metric_notes, *([about] if about else []), *notes, *more),
+        notes=(*filter(None, (why, about)), *notes, *more),
         data_hash=raw.hash(),
         pool=pool,
         validation=validation,
@@ -98,12 +96,25 @@ def _with_k(whole: TaskData, k: int | None, seed: int, left: str) -> TaskData:
     """The task with K of its labeled examples; `left` says in words how many there are."""
     data = replace(whole, _splits={})
     if k is not None:
-        _check_k(whole, k, left)
+        spare = SMALLEST_SELECT if whole.protocol == "paper" else 0
+        if k + spare > len(whole.pool):
+            room = f", of which protocol 'paper' needs {spare} more than K to select on" if spare else ""
+            most = len(whole.pool) - spare
+            raise SettingsError(f"k is {k}, but {whole.name} has {left}{room}; set k to at most {most}, or to 'full'")
+        if whole.task_kind.keeps_strata and k < len(whole.labels):
+            raise SettingsError(f"k is {k}, but {whole.name} has {len(whole.labels)} classes; set k so that there is an example of each")
         # In the strict protocol the K examples are all that anything below sees.
         pool = whole.pool.take(sample(whole.pool, whole.kind, k, seed)) if whole.protocol == "strict" else whole.pool
         data = replace(data, k=k, pool=pool)
-    if data.sizes(0)["select"] < FEWEST_SELECT:
-        raise SettingsError(_too_few_to_select(data))
+    train, select = data.indices(0)
+    if len(select) < FEWEST_SELECT:
+        why = (
+            f"train needs one example of each of the {len(data.labels)} classes" if data.task_kind.keeps_strata else "examples are too few"
+        )
+        raise SettingsError(
+            f"of {len(train) + len(select)} labeled examples {len(select)} are left to select on, at least {FEWEST_SELECT} are needed "
+            f"({why}, and examples with the same texts stay together); set k higher, or add examples"
+        )
     return replace(data, notes=(*whole.notes, *_protocol_notes(data, len(whole.pool))))
 
 
@@ -129,27 +140,18 @@ def _read(settings: TaskSettings) -> RawTask:
     return TASKS[settings.task].read(settings)
 
 
-def _metric(settings: TaskSettings, raw: RawTask) -> tuple[Metric, list[str]]:
-    """The metric, and a note where it isn't as one expects."""
-    name, notes = settings.metric or raw.metric, list[str]()
-    if name is None:
-        name, why = KINDS[raw.kind].default_metric(raw.train.labels, raw.labels)
-        notes = [why] if why else []
-    return metric_for(name, raw.kind, len(raw.labels)), notes
-
-
-def _by_protocol(raw: RawTask, protocol: str) -> RawTask:
-    """In the paper's protocol a validation file has the part that GLUE's validation sets have there: it is reported on."""
-    if protocol == "strict" or raw.validation is None:
-        return raw
-    if raw.report is None:
-        return replace(raw, report=raw.validation, report_source="the user's validation file (protocol 'paper')", validation=None)
-    unused = "the validation file is not used: protocol 'paper' selects on training examples and reports on the test file"
-    return replace(raw, validation=None, notes=(*raw.notes, unused))
-
-
 def _put_report_aside(raw: RawTask, settings: TaskSettings) -> tuple[RawTask, Examples, list[str]]:
-    """The task without its report split, the report split, and where that comes from."""
+    """The task without its report split, the report split, and where that comes from.
+
+    In the paper's protocol a validation file has the part that GLUE's validation sets have there: it is reported on.
+    """
+    if settings.protocol == "paper" and raw.validation is not None:
+        unused = "the validation file is not used: protocol 'paper' selects on training examples and reports on the test file"
+        raw = (
+            replace(raw, report=raw.validation, report_source="the user's validation file (protocol 'paper')", validation=None)
+            if raw.report is None
+            else replace(raw, validation=None, notes=(*raw.notes, unused))
+        )
     if raw.report is not None:
         return raw, raw.report, [*raw.notes, f"report is {raw.report_source}: {len(raw.report)} examples"]
     size = max(1, round(REPORT_SHARE * len(raw.train)))
@@ -188,25 +190,6 @@ def _check_sizes(whole: TaskData, trained: Examples, left: str) -> None:
     gone = set(trained.labels) - set(whole.pool.labels) if whole.task_kind.keeps_strata else set()
     if lost := [whole.labels[int(label)] for label in sorted(gone)]:
         raise TaskError(f"{whole.name}: all training examples of {', '.join(map(repr, lost))} repeat texts of report or validation")
-
-
-def _check_k(whole: TaskData, k: int, left: str) -> None:
-    spare = SMALLEST_SELECT if whole.protocol == "paper" else 0
-    if k + spare > len(whole.pool):
-        room = f", of which protocol 'paper' needs {spare} more than K to select on" if spare else ""
-        most = len(whole.pool) - spare
-        raise SettingsError(f"k is {k}, but {whole.name} has {left}{room}; set k to at most {most}, or to 'full'")
-    if whole.task_kind.keeps_strata and k < len(whole.labels):
-        raise SettingsError(f"k is {k}, but {whole.name} has {len(whole.labels)} classes; set k so that there is an example of each")
-
-
-def _too_few_to_select(data: TaskData) -> str:
-    train, select = data.indices(0)
-    why = f"train needs one example of each of the {len(data.labels)} classes" if data.task_kind.keeps_strata else "examples are too few"
-    return (
-        f"of {len(train) + len(select)} labeled examples {len(select)} are left to select on, at least {FEWEST_SELECT} are needed "
-        f"({why}, and examples with the same texts stay together); set k higher, or add examples"
-    )
 
 
 def _protocol_notes(data: TaskData, available: int) -> list[str]:

@@ -87,10 +87,6 @@ def _mean(statistics: Floats, weights: Floats) -> Floats:
     return np.asarray(weights @ statistics[:, 0] / weights.sum(axis=1), np.float64)
 
 
-def _right(predictions: Floats, labels: Floats) -> Floats:
-    return np.asarray(predictions == labels, np.float64)[:, None]
-
-
 def _positives(predictions: Floats, labels: Floats) -> Floats:
     """Of the class with index 1: whether it is there, whether it is predicted, whether both."""
     true, said = labels == 1, predictions == 1
@@ -141,14 +137,9 @@ def _centered(values: Floats) -> Floats:
     return np.asarray(centered if np.isfinite(widest) and widest > 1e-12 * abs(mean) else np.zeros_like(values), np.float64)
 
 
-def _standardized(values: Floats) -> Floats:
-    """Centered and at most 1, which changes no correlation and keeps squares within range."""
-    centered = _centered(values)
-    return np.asarray(centered / (np.abs(centered).max() or 1.0), np.float64)
-
-
 def _moments(predictions: Floats, labels: Floats) -> Floats:
-    x, y = _standardized(predictions), _standardized(labels)
+    """Centered and at most 1, which changes no correlation and keeps squares within range."""
+    x, y = (centered / (np.abs(centered).max() or 1.0) for centered in map(_centered, (predictions, labels)))
     return np.stack([x, y, x * x, y * y, x * y], axis=1)
 
 
@@ -159,10 +150,6 @@ def _pearson(statistics: Floats, weights: Floats) -> Floats:
     constant = (variance_x <= 1e-14 * np.var(statistics[:, 0])) | (variance_y <= 1e-14 * np.var(statistics[:, 1]))
     found = np.clip(_ratio(xy - x * y, np.sqrt(np.maximum(variance_x * variance_y, 0))), -1, 1)
     return np.where(constant, 0.0, found)
-
-
-def _values(predictions: Floats, labels: Floats) -> Floats:
-    return np.stack([predictions, labels], axis=1)
 
 
 def _centered_ranks(values: Floats, weights: Floats) -> Floats:
@@ -210,21 +197,23 @@ def _r2(statistics: Floats, weights: Floats) -> Floats:
 
 def _mean_of(name: str, one: Metric, width: int, other: Metric) -> Metric:
     """The mean of two metrics of one kind; `width`: the statistics of the first of them."""
+    return Metric(
+        name,
+        True,
+        one.kind,
+        lambda *outputs: np.hstack([one.statistics(*outputs), other.statistics(*outputs)]),
+        lambda both, weights: (one.score(both[:, :width], weights) + other.score(both[:, width:], weights)) / 2,
+        other.binary,
+        low=(one.low + other.low) / 2,
+        counts=one.counts,
+    )
 
-    def statistics(predictions: Floats, labels: Floats) -> Floats:
-        return np.hstack([one.statistics(predictions, labels), other.statistics(predictions, labels)])
 
-    def score(both: Floats, weights: Floats) -> Floats:
-        return (one.score(both[:, :width], weights) + other.score(both[:, width:], weights)) / 2
-
-    return Metric(name, True, one.kind, statistics, score, other.binary, low=(one.low + other.low) / 2, counts=one.counts)
-
-
-_ACCURACY = Metric("accuracy", True, "classification", _right, _mean, counts=True)
+_ACCURACY = Metric("accuracy", True, "classification", lambda said, true: np.asarray(said == true, np.float64)[:, None], _mean, counts=True)
 _F1 = Metric("f1", True, "classification", _positives, _f1, binary=True, counts=True)
 _MACRO_F1 = Metric("macro_f1", True, "classification", _confusion, _macro_f1, counts=True)
 _PEARSON = Metric("pearson", True, "regression", _moments, _pearson, low=-1.0)
-_SPEARMAN = Metric("spearman", True, "regression", _values, _spearman, low=-1.0)
+_SPEARMAN = Metric("spearman", True, "regression", lambda *values: np.stack(values, axis=1), _spearman, low=-1.0)
 
 METRICS: dict[str, Metric] = {
     metric.name: metric

@@ -7,7 +7,8 @@ from pelt_automl.errors import TaskError, all_problems
 from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks.checks import Columns, check_tables
 from pelt_automl.tasks.examples import RawTask
-from pelt_automl.tasks.files import Reading, Table, check_reading, read_table
+from pelt_automl.tasks.files import Reading, check_reading, read_table
+from pelt_automl.tasks.tables import Table
 
 
 def read_own(settings: TaskSettings) -> RawTask:
@@ -15,13 +16,22 @@ def read_own(settings: TaskSettings) -> RawTask:
 
     Raises `TaskError` with everything that is wrong in all of the files.
     """
-    files = {"train": settings.train, "validation": settings.validation, "test": settings.test}
+    given = {"train": settings.train, "validation": settings.validation, "test": settings.test}
+    files = {role: path for role, path in given.items() if path is not None}
     columns = Columns(settings.text_columns, settings.label_column or "")
     reading = Reading(settings.encoding, settings.delimiter, (*columns.text, columns.label))
-    tables = _read_all({role: path for role, path in files.items() if path is not None}, reading)
+    check_reading(list(files.values()), reading)
+    tables, problems = dict[str, Table](), list[str]()
+    for role, path in files.items():
+        try:
+            tables[role] = read_table(path, reading)
+        except TaskError as error:
+            problems.append(str(error).replace("\n", "\n  "))
+    if problems:
+        raise TaskError(all_problems("the task's files", problems))
     checked = check_tables(tables, columns, settings.kind)
     return RawTask(
-        name=_name(settings.train),
+        name=_name(files["train"]),
         kind=checked.kind,
         labels=checked.labels,
         metric=None,
@@ -34,24 +44,9 @@ def read_own(settings: TaskSettings) -> RawTask:
     )
 
 
-def _name(train: Path | None) -> str:
+def _name(train: Path) -> str:
     """``reviews`` for reviews.csv; ``reviews-train`` for reviews/train.csv, since half of all files are called train."""
-    assert train is not None
     train = train.absolute()
     telling = train.stem.lower() not in ("train", "training", "data") or not train.parent.name
     # It becomes part of folder names and of names in MLflow.
     return re.sub(r"[^\w.-]+", "-", train.stem if telling else f"{train.parent.name}-{train.stem}").strip("-.") or "own"
-
-
-def _read_all(files: dict[str, Path], reading: Reading) -> dict[str, Table]:
-    check_reading(list(files.values()), reading)
-    tables: dict[str, Table] = {}
-    problems: list[str] = []
-    for role, path in files.items():
-        try:
-            tables[role] = read_table(path, reading)
-        except TaskError as error:
-            problems.append(str(error).replace("\n", "\n  "))
-    if problems:
-        raise TaskError(all_problems("the task's files", problems))
-    return tables

@@ -33,7 +33,13 @@ def positive_class(settings: TaskSettings, raw: RawTask, metric: Metric) -> tupl
         )
     name = metric.name.replace("_", " ")
     if settings.positive_class is not None:
-        index = _named(settings.positive_class, raw)
+        label = normalize(settings.positive_class) or ""
+        alike = [own for own in raw.labels if own == label] or [own for own in raw.labels if same_class(own) == same_class(label)]
+        alike = alike or [own for value, own in by_value(raw.labels).items() if is_number(label) and value == float(label)]
+        if len(alike) != 1:
+            classes = " and ".join(map(repr, raw.labels))
+            raise SettingsError(f"positive_class is {settings.positive_class!r}, but the classes are {classes}; name one of them")
+        index = raw.labels.index(alike[0])
         return index, f"{name} is about the class {raw.labels[index]!r}, as asked for"
     if raw.metric is not None:
         return 1, f"{name} is about the class {raw.labels[1]!r}, as in the benchmark; --positive-class chooses another"
@@ -42,17 +48,6 @@ def positive_class(settings: TaskSettings, raw: RawTask, metric: Metric) -> tupl
     why = "the rarer one" if counts[0] != counts[1] else "the second of two that are equally frequent"
     figures = f"{counts[index]} of {len(raw.train)} training examples"
     return index, f"{name} is about the class {raw.labels[index]!r}, {why} ({figures}); --positive-class chooses another"
-
-
-def _named(given: str, raw: RawTask) -> int:
-    label = normalize(given) or ""
-    if label in raw.labels:
-        return raw.labels.index(label)
-    alike = [name for name in raw.labels if same_class(name) == same_class(label)]
-    alike = alike or [name for value, name in by_value(raw.labels).items() if is_number(label) and value == float(label)]
-    if len(alike) != 1:
-        raise SettingsError(f"positive_class is {given!r}, but the classes are {' and '.join(map(repr, raw.labels))}; name one of them")
-    return raw.labels.index(alike[0])
 
 
 def with_positive(data: TaskData, index: int) -> TaskData:

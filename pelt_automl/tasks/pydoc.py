@@ -67,14 +67,15 @@ def harvest() -> list[Callable]:
     A cache that can't be read or written is done without.
     """
     versions = library_versions()
-    cache = home() / "cache" / "tasks" / f"pydoc-{_key(versions)}.jsonl"
+    key = hashlib.sha256(json.dumps([FORMAT, PER_LIBRARY, PER_MODULE, versions]).encode()).hexdigest()[:16]
+    cache = home() / "cache" / "tasks" / f"pydoc-{key}.jsonl"
     with suppress(OSError, ValueError, TypeError):
         if found := [Callable(**json.loads(line)) for line in cache.read_text(encoding="utf-8").splitlines()]:
             return found
     seen: set[str] = set()
     found = [item for library in versions for item in _of_library(library, seen)]
-    with suppress(OSError):
-        _write(cache, found)
+    with suppress(OSError):  # whole or not at all: two processes may do this at once
+        write_text(cache, "".join(json.dumps(asdict(item)) + "\n" for item in found))
     return found
 
 
@@ -86,15 +87,6 @@ def library_versions() -> dict[str, str]:
             with suppress(metadata.PackageNotFoundError):
                 versions[name] = metadata.version(name)
     return dict(sorted(versions.items()))
-
-
-def _key(versions: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps([FORMAT, PER_LIBRARY, PER_MODULE, versions]).encode()).hexdigest()[:16]
-
-
-def _write(cache: Path, found: Sequence[Callable]) -> None:
-    """Whole or not at all: two processes may do this at once."""
-    write_text(cache, "".join(json.dumps(asdict(item)) + "\n" for item in found))
 
 
 def _root(library: str) -> Path | None:
@@ -112,17 +104,17 @@ def _of_library(library: str, seen: set[str]) -> list[Callable]:
         return []
     names = (path.relative_to(root).as_posix() for path in root.rglob("*.py"))
     modules = sorted((n for n in names if not _PASSED_OVER.search(n)), key=lambda n: (hashlib.sha256(n.encode()).hexdigest(), n))
-    found: list[Callable] = []
+    found = list[Callable]()
     for name in modules:
         if len(found) >= PER_LIBRARY:
             break
-        taken = 0
+        fresh = dict[str, Callable]()
         for item in _of_module(library, root, name):
             key = re.sub(r"\W+", " ", item.summary.lower()).strip()
-            if key not in seen and taken < PER_MODULE:
-                seen.add(key)
-                found.append(item)
-                taken += 1
+            if key not in seen and len(fresh) < PER_MODULE:
+                fresh.setdefault(key, item)
+        seen |= set(fresh)
+        found += fresh.values()
     return found[:PER_LIBRARY]
 
 

@@ -12,10 +12,9 @@ In both, a module is either in train or in report, and no summary of report occu
 """
 
 import re
-from collections import defaultdict
+from collections import abc, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from pelt_automl.errors import SettingsError, TaskError
 from pelt_automl.settings import TaskSettings
@@ -37,10 +36,6 @@ _GIVEAWAYS = re.compile(
 Row = tuple[tuple[str, ...], int]
 
 
-class _Maker(Protocol):
-    def __call__(self, modules: Sequence[list[Callable]]) -> list[Row]: ...
-
-
 @dataclass(frozen=True)
 class PydocTask:
     """An embedded task: a `TextTask`."""
@@ -48,7 +43,7 @@ class PydocTask:
     info: TaskInfo
     labels: tuple[str, ...]
     text_columns: tuple[str, ...]
-    make: _Maker
+    make: abc.Callable[[Sequence[list[Callable]]], list[Row]]
 
     def read(self, settings: TaskSettings) -> RawTask:
         """Rows from the libraries that are installed.
@@ -97,18 +92,14 @@ def _sides(callables: Sequence[Callable]) -> tuple[list[list[Callable]], list[li
 
 
 def _match_rows(modules: Sequence[list[Callable]]) -> list[Row]:
-    rows: list[Row] = []
-    couples = 0
-    for members in modules:
-        for one, other in _couples(members):
-            label = couples % 2
-            couples += 1
-            names = names_of(one) | names_of(other)
-            told = (one, other) if label else (other, one)
-            rows += [
-                ((f"{item.module}.{item.name}{item.signature}", mask_names(summary.summary, names)), label)
-                for item, summary in zip((one, other), told, strict=True)
-            ]
+    rows = list[Row]()
+    for number, (one, other) in enumerate(couple for members in modules for couple in _couples(members)):
+        names, label = names_of(one) | names_of(other), number % 2
+        told = (one, other) if label else (other, one)
+        rows += [
+            ((f"{item.module}.{item.name}{item.signature}", mask_names(summary.summary, names)), label)
+            for item, summary in zip((one, other), told, strict=True)
+        ]
     return rows
 
 

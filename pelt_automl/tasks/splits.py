@@ -6,7 +6,8 @@ purpose, so that one more draw somewhere never changes another.
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable
+from typing import TypeVar
 
 from pelt_automl.tasks.examples import Examples
 from pelt_automl.tasks.kinds import KINDS
@@ -17,6 +18,7 @@ SELECT_MOST = 1000
 """Select is never larger than this; it is also what UniPELT selects on."""
 REPORT_SHARE = 0.2
 """Share of a user's file that is put aside as report when there is no test file."""
+T = TypeVar("T", bound=Hashable)
 
 
 def stream(purpose: str, seed: int) -> random.Random:
@@ -72,7 +74,7 @@ def sample(examples: Examples, kind: str, k: int, seed: int) -> list[int]:
 
     The same seed orders the examples once: those of a smaller k are among those of every larger one.
     """
-    by_stratum = _members(strata(examples, kind))
+    by_stratum = _positions(strata(examples, kind))
     rng = stream("sample", seed)
     for _, indices in sorted(by_stratum.items()):
         rng.shuffle(indices)
@@ -86,10 +88,9 @@ def carve(examples: Examples, kind: str, size: int, seed: int, purpose: str) -> 
     Examples with the same texts stay together, and at least one example of each class stays in the rest; where one of these rules
     needs it, fewer than `size` are carved out.
     """
-    groups = list(_groups(examples.texts).values())
     stratum, keeps = strata(examples, kind), KINDS[kind].keeps_strata
     by_stratum: dict[int, list[list[int]]] = defaultdict(list)
-    for group in groups:
+    for group in _positions(examples.texts).values():
         by_stratum[stratum[group[0]]].append(group)
     counts = {s: sum(map(len, members)) for s, members in by_stratum.items()}
     quota = shares(counts, size, kept=int(keeps))
@@ -127,20 +128,14 @@ def without_texts(examples: Examples, others: Iterable[Examples]) -> tuple[Examp
 
 def duplicates(examples: Examples) -> tuple[int, int]:
     """How many examples repeat the texts of an earlier one, and how many distinct texts carry different labels."""
-    groups = [group for group in _groups(examples.texts).values() if len(group) > 1]
+    groups = [group for group in _positions(examples.texts).values() if len(group) > 1]
     contradictory = sum(len({examples.labels[i] for i in group}) > 1 for group in groups)
     return sum(len(group) - 1 for group in groups), contradictory
 
 
-def _members(stratum: Sequence[int]) -> dict[int, list[int]]:
-    members: dict[int, list[int]] = defaultdict(list)
-    for i, s in enumerate(stratum):
-        members[s].append(i)
-    return members
-
-
-def _groups(texts: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], list[int]]:
-    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for i, key in enumerate(texts):
-        groups[key].append(i)
-    return groups
+def _positions(keys: Iterable[T]) -> dict[T, list[int]]:
+    """Where each of the keys stands."""
+    found: dict[T, list[int]] = defaultdict(list)
+    for i, key in enumerate(keys):
+        found[key].append(i)
+    return found

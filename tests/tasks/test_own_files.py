@@ -9,7 +9,7 @@ import pytest
 
 from pelt_automl.errors import SettingsError, TaskError
 from pelt_automl.settings import TaskSettings
-from pelt_automl.tasks import data_hash, load_nested, load_task
+from pelt_automl.tasks import load_nested, load_task, name_and_hash
 
 
 def write(path, labels, texts=None):
@@ -53,9 +53,9 @@ def test_another_seed_takes_other_examples_but_the_data_hash_stays(tmp_path):
     one, two = (load_task(own(train, k=50, seed=seed)) for seed in (0, 1))
     assert one.hashes(0)["train"] != two.hashes(0)["train"]
     assert one.hashes(0)["report"] != two.hashes(0)["report"]
-    assert one.data_hash == two.data_hash == data_hash(own(train))
+    assert one.data_hash == two.data_hash == name_and_hash(own(train))[1]
     write(train, ["yes", "no"] * 100)
-    assert data_hash(own(train)) != one.data_hash
+    assert name_and_hash(own(train))[1] != one.data_hash
 
 
 def test_the_paper_protocol_selects_on_the_next_examples(tmp_path):
