@@ -159,7 +159,7 @@ def test_pairs_need_two_columns_in_the_order_of_training(pair_folder, tmp_path):
     same = write_csv(tmp_path / "same.csv", ["answer", "question"], [(b, a) for a, b in rows])
     other = write_csv(tmp_path / "other.csv", ["q", "a"], rows)
     predict_file(pair_folder, same, tmp_path / "one.csv")
-    predict_file(pair_folder, other, tmp_path / "two.csv", ("q", "a"))
+    predict_file(pair_folder, other, tmp_path / "two.csv", text_columns=("q", "a"))
     one, two = ([row["prediction"] for row in read_table(path).rows] for path in (tmp_path / "one.csv", tmp_path / "two.csv"))
     assert one == two == pelt_automl.load(pair_folder).predict(rows)
     with pytest.raises(SettingsError, match="trained on 2 text columns; 1 are named"):
