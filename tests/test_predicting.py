@@ -163,7 +163,7 @@ def test_pairs_need_two_columns_in_the_order_of_training(pair_folder, tmp_path):
     one, two = ([row["prediction"] for row in read_table(path).rows] for path in (tmp_path / "one.csv", tmp_path / "two.csv"))
     assert one == two == pelt_automl.load(pair_folder).predict(rows)
     with pytest.raises(SettingsError, match="trained on 2 text columns; 1 are named"):
-        predict_file(pair_folder, other, tmp_path / "three.csv", ("q",))
+        predict_file(pair_folder, other, tmp_path / "three.csv", text_columns=("q",))
     with pytest.raises(SettingsError, match="has no column question, answer; it has q, a"):
         predict_file(pair_folder, other, tmp_path / "three.csv")
 
