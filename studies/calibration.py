@@ -7,7 +7,7 @@ no more.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -98,19 +98,33 @@ def stopped(world: World, repeats: int, least: int = 3, resamples: int = 500, se
     rng, found = np.random.default_rng(seed), []
     for repeat in range(repeats):
         finals, seeds = world.finals(rng), least
-        while seeds < world.seeds and not outlook(_comparison(finals.first(seeds)), REGION).stop:
+        while seeds < world.seeds and not outlook(_compared(finals.first(seeds)), REGION).stop:
             seeds += 1
         found.append(judged(finals.first(seeds), resamples, seed=repeat))
     return pd.DataFrame(found)
 
 
-def _comparison(finals: Finals) -> Comparison:
-    metric, labels, finalists = METRICS[finals.metric], finals.labels.tolist(), []
-    for index, runs in enumerate(finals.predictions.tolist()):
-        name, method = f"f-{index:04d}", "probe" if finals.fitted[index] else "f"
-        scored = {s: FinalistScored(f"{name}-{s}", name, method, s, metric.value(run, labels), run) for s, run in enumerate(runs)}
-        finalists.append(Finalist(name, method, False, {}, 1, 1.0, 0.0, scored))
-    return Comparison(finalists, labels, finals.metric, metric.greater_is_better)
+def _compared(finals: Finals) -> Comparison:
+    runs = {f"f-{index}": dict(enumerate(own)) for index, own in enumerate(finals.predictions.tolist())}
+    who = {name: ("probe" if fitted else "f", 1) for name, fitted in zip(runs, finals.fitted, strict=True)}
+    return comparison(runs, who, finals.labels.tolist(), finals.metric)
+
+
+def comparison(
+    runs: Mapping[str, Mapping[int, Sequence[float]]], who: Mapping[str, tuple[str, int]], labels: Sequence[float], metric: str,
+    out: Collection[str] = (),
+) -> Comparison:  # fmt: skip
+    """Finalists as the program compares them: `runs` has what each says of the report examples by seed, `who` its method and parameters."""
+    finalists = []
+    for name, own in runs.items():
+        scored = {
+            seed: FinalistScored(
+                f"{name}-{seed}", name, who[name][0], seed, METRICS[metric].value(np.asarray(said), np.asarray(labels)), list(said)
+            )
+            for seed, said in own.items()
+        }
+        finalists.append(Finalist(name, who[name][0], False, {}, who[name][1], 1.0, 0.0, scored))
+    return Comparison(finalists, list(labels), metric, METRICS[metric].greater_is_better, out)
 
 
 def held(world: World, repeats: int, resamples: int = 500, seed: int = 0, *, alike: bool = False) -> pd.DataFrame:

@@ -65,6 +65,14 @@ def names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def shares(text: str) -> list[float]:
+    """``0.05,0.1`` as numbers above 0."""
+    found = [float(part) for part in names(text)]
+    if not found or min(found) <= 0:
+        raise argparse.ArgumentTypeError(f"expected shares of the oracle's cost such as 0.05,0.1, not {text!r}")
+    return found
+
+
 # -------------------------------------------------------------------- the report
 
 
@@ -152,6 +160,23 @@ def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[f
 def shown_spread(values: Sequence[float]) -> str:
     """``1.2 (0.9 to 1.4)``."""
     return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+def t_interval(values: Sequence[float], fewest: int = 3) -> tuple[float, float] | None:
+    """Student's 95 % interval of the mean of independent values; None of fewer than `fewest`."""
+    from scipy.stats import sem, t
+
+    if len(values) < fewest:
+        return None
+    half = float(t.ppf(0.975, len(values) - 1) * sem(values))
+    return statistics.fmean(values) - half, statistics.fmean(values) + half
+
+
+def spoken(values: Any) -> str | None:
+    """Mean and `t_interval` of a pandas series, without its gaps: ``1.2 [0.9, 1.4]``."""
+    known = [float(value) for value in values.dropna()]
+    found = t_interval(known)
+    return f"{statistics.fmean(known):.2f}" + (f" [{found[0]:.2f}, {found[1]:.2f}]" if found else "") if known else None
 
 
 @dataclass(frozen=True)

@@ -1,187 +1,263 @@
-"""Thousands of selections without a training: the program's search over the table of trainings, in milliseconds each.
+"""Thousands of selections without a training: contenders over the table of trainings, in milliseconds each.
 
-For each task of the table's open sources a search is simulated so many times, each on one of the recorded seeds and with the recorded
-configurations in another order (the published default first, then those known to be good). The scheduler is the program's own
-(`pelt_automl.scheduling.search`); trainings are replayed (`pelt_automl.execution.recorded`) with the seconds that they took. Its answer is
-the completed trial with the best select score. ``regret``: by how many points the answer's mean report score over the recorded seeds is
-below the best one of all recorded configurations; ``seconds``: what was used of those that all trainings of a seed take.
+For each task of the table's open sources every contender of `studies.contenders` makes so many selections. Search, finals and truth have
+disjoint seeds, which rotate. ``regret``: by how many points the answer's report scores on the truth's seeds are below those of the oracle,
+which had every recorded configuration in full, and is judged on each of these seeds by the configuration that is best on all others. The
+cost of an oracle is that of all configurations once; a budget is a share of it. The program's finals are its own rules
+(`pelt_automl.scheduling.grid`, a round a seed, until no further seed can change the verdict); the unit of inference is the source.
 """
 
 import argparse
+import json
+import math
 import random
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pelt_automl.errors import PeltError, SettingsError
+from pelt_automl.errors import PeltError, SelectionError, SettingsError
 from pelt_automl.execution.recorded import Recorded, RecordedPool, RecordedTraining
-from pelt_automl.log.events import CurvePoint, Event, Segment, State, TrialEnded
-from pelt_automl.log.history import History
+from pelt_automl.log.events import CurvePoint, Seeds, Segment, Stage, State, TrialEnded
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
-from pelt_automl.scheduling.actions import Budget
+from pelt_automl.verdict.another_seed import outlook
+from pelt_automl.verdict.costs import cheapest
+from pelt_automl.verdict.decision import region_of_equivalence
+from pelt_automl.scheduling.actions import Budget, Scheduler
 from pelt_automl.scheduling.drive import drive
-from pelt_automl.scheduling.search import SearchScheduler
-from pelt_automl.search.proposer import Asked
+from pelt_automl.scheduling.grid import Grid
+from pelt_automl.search.finalists import FAR_POINTS, choose_finalists
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import METRICS
+from pelt_automl.tasks.kinds import KINDS
+from pelt_automl.tasks.metrics import Floats
 from pelt_automl.training.schedule import TrainingPlan
-from pelt_automl.verdict.decision import region_of_equivalence
-from studies.harness import Report, Row, names, parser
+from studies.calibration import comparison
+from studies.contenders import CONTENDERS, OURS, Log, Nearest, Setting, answer, frozen, one_kind, ours
+from studies.harness import Report, Row, names, parser, shares, spoken
+from studies.quality_figures import judged
+from studies.table_costs import Costs, load_costs
 from studies.table_files import load_table
+from studies.table_grid import PROBE
 
 KNOWN = ("default", "known")
-"""How configurations were chosen that are tried before any drawn one."""
+"""How configurations were chosen that the program tries before any drawn one."""
+BATCH, FEWEST_SEEDS = 16, 3
+PROBE_ALONE, FROZEN = "always-probe", "frozen"
+"""The probe needs no scheduler: it trains nothing."""
+WITH_FINALS = (OURS, FROZEN)
+Policy = Callable[[Setting, Nearest], Scheduler]
+Key = tuple[str, str]
+"""A configuration: method, hyper-parameters as sorted JSON."""
+
+
+def key_of(method: str, values: Mapping[str, Any]) -> Key:
+    """The configuration's."""
+    return method, json.dumps(dict(values), sort_keys=True)
 
 
 def recorded_training(row: Mapping[Any, Any]) -> RecordedTraining:
-    """A row of the table (see `studies.table_files.load_table`)."""
+    """A row of the table (see `studies.table_files.load_table`), with the ``seconds`` that it takes with its evaluations."""
     rungs, planned = list(row["rungs"]), int(row["curve_step"][-1]) if not row["failure"] else 0
     by_step = dict(zip([*rungs[:2], planned], ("select_rung_1", "select_rung_2", "select_best"), strict=False))
-    losses = row["curve_train_loss"] if row["curve_train_loss"] is not None else []
-    rate = row["hyper_parameters"][LEARNING_RATE]
+    curve = [row[name] if row[name] is not None else [] for name in ("curve_step", "curve_train_loss", "curve_score")]
     points = [
-        CurvePoint(int(step), None if loss is None or np.isnan(loss) else float(loss), float(score), rate, 0.0)
-        for step, loss, score in zip(row["curve_step"], losses, row["curve_score"] if row["curve_score"] is not None else [], strict=False)
+        CurvePoint(
+            int(step), None if loss is None or np.isnan(loss) else float(loss), float(score), row["hyper_parameters"][LEARNING_RATE], 0
+        )
+        for step, loss, score in zip(*curve, strict=False)
     ]
     return RecordedTraining(
-        row["method"], row["hyper_parameters"], int(row["seed"]), planned, int(row["steps"]), tuple(points),
-        float(row["processor_seconds"]), None if pd.isna(row["select_score"]) else float(row["select_score"]),
-        None if pd.isna(row["report_score"]) else float(row["report_score"]), row["failure"],
+        row["method"], row["hyper_parameters"], int(row["seed"]), planned, int(row["steps"]), tuple(points), row["seconds"],
+        *(None if pd.isna(row[name]) else float(row[name]) for name in ("select_score", "report_score")), row["failure"],
         {"kept": 0 if pd.isna(row["parameters"]) else int(row["parameters"])},
         {step: tuple(map(float, row[name])) for step, name in by_step.items() if row[name] is not None},
+        () if row["report"] is None else tuple(map(float, row["report"])),
     )  # fmt: skip
 
 
-@dataclass
-class Log:
-    """Events in memory."""
-
-    history: History = field(default_factory=History)
-
-    def append(self, event: Event) -> None:
-        """Fold an event."""
-        self.history.apply(event)
-
-
-@dataclass(frozen=True)
-class PoolProposer:
-    """Proposes recorded configurations: a method's default, those known to be good, then the others in an order of their own."""
-
-    configurations: Mapping[str, Sequence[Mapping[str, Any]]]
-    """By method, in the order in which they are proposed."""
-    first: Mapping[str, int]
-    """How many of them are the default or known to be good."""
-
-    def known(self, method: str) -> Sequence[Mapping[str, Any]]:
-        """See `pelt_automl.scheduling.search.Proposes`."""
-        return self.configurations[method][: self.first[method]]
-
-    def next(self, history: History, method: str) -> Asked | None:
-        """The method's next configuration that isn't tried yet."""
-        number = sum(trial.segment.method == method for trial in history.trials.values())
-        own = self.configurations[method]
-        return Asked(number, dict(own[number]), number == 0) if number < len(own) else None
+def seconds_of(row: Mapping[Any, Any], costs: Costs) -> float:
+    """Of a training with its evaluations on a quiet machine; of a baseline the fit alone."""
+    if row["method"] in BASELINES:
+        return costs.probe
+    examples, steps = int(row["select_size"]) * len(row["curve_step"]), max(1, int(row["steps"]))
+    text = row["tokens_of_text"] / steps / BATCH
+    return costs.seconds(
+        row["method"], steps=steps, tokens=int(row["tokens_computed"]), examples=examples, evaluated_tokens=int(examples * text)
+    )
 
 
 @dataclass(frozen=True)
-class RecordedCosts:
-    """What trainings take: as they did when they were recorded."""
+class Roles:
+    """Seeds of one simulated selection: disjoint where there are three or more."""
 
-    seconds: Mapping[str, float]
-    """Of a full training, by method."""
-    share: float
-    """Of the limit, left to what comes after the search."""
+    search: int
+    finals: Sequence[int]
+    truth: Sequence[int]
 
-    def training(self, history: History, method: str) -> float:  # noqa: ARG002 the protocol's
-        """Seconds."""
-        return self.seconds[method]
-
-    def reserve(self, history: History, limit: float) -> float:  # noqa: ARG002 the protocol's
-        """Seconds."""
-        return self.share * limit
+    @staticmethod
+    def of(seeds: Sequence[int], number: int, most: int) -> "Roles":
+        """Rotated by the simulation's number: one to search with, half of the others (at most `most`) for finals, the rest for truth."""
+        turned = [seeds[(number + place) % len(seeds)] for place in range(len(seeds))]
+        last = 1 + min(most, (len(turned) - 1) // 2)
+        return Roles(turned[0], turned[1:last], turned[last:] or turned)
 
 
 class World:
-    """All recorded trainings of one task at one K from one start of the heads."""
+    """All recorded trainings of one task at one K from one start of the heads, and its baselines."""
 
-    def __init__(self, table: pd.DataFrame) -> None:
-        """`table`: their rows. Raises `SettingsError` where too little is recorded."""
-        own = table[~table["method"].isin(list(BASELINES))]
-        defaults = own[(own["configuration"] == "default") & (own["failure"] == "")].groupby("method")["seed"].agg(set)
+    def __init__(self, table: pd.DataFrame, costs: Costs) -> None:
+        """`table`: their rows, of which those on the seeds of all defaults count. Raises `SettingsError` where that is too little."""
+        table = table.assign(key=[key_of(*pair) for pair in zip(table["method"], table["hyper_parameters"], strict=True)])
+        defaults = table[(table["configuration"] == "default") & (table["failure"] == "")].groupby("method")["seed"].agg(set)
         self.methods = [method for method in METHODS if method in defaults.index]
         if len(self.methods) < 2:
             raise SettingsError("fewer than two methods have a recorded default")
-        self.rows = own[own["method"].isin(self.methods)]
         self.seeds = sorted(set.intersection(*defaults[self.methods]))
-        trainings = [recorded_training(row) for row in self.rows.to_dict("records")]
-        completed = [training for training in trainings if not training.failure]
-        self.metric, planned = METRICS[str(own["metric"].iloc[0])], max(training.planned for training in completed)
+        table = table[table["seed"].isin(self.seeds)]
+        rows = table[table.groupby("key")["seed"].transform("nunique") == len(self.seeds)].to_dict("records")
+        full = next(row for row in rows if row["method"] in self.methods and not row["failure"])
+        self.metric, self.labels, planned = METRICS[full["metric"]], full["report_labels"].astype(np.float64), int(full["curve_step"][-1])
+        self.plan = TrainingPlan(planned, tuple(map(int, full["rungs"])), tuple(int(step) for step in full["curve_step"] if step), BATCH,
+                                 warmup=0.1, clip=1.0, weight_decay=0.0, patience=planned)  # fmt: skip
+        self.rows = pd.DataFrame(rows).assign(seconds=[seconds_of(row, costs) for row in rows])
+        trainings = [recorded_training(row) for row in self.rows.to_dict("records") if row["method"] not in BASELINES]
         # a failed training doesn't say how long its schedule was: all of a task have the same
-        self.trainings = [training if not training.failure else replace(training, planned=planned) for training in trainings]
-        full = self.rows[self.rows["failure"] == ""].iloc[0]
-        evaluate_at = tuple(int(step) for step in full["curve_step"] if step)
-        self.plan = TrainingPlan(planned, tuple(map(int, full["rungs"])), evaluate_at, 16, warmup=0.1, clip=1.0, weight_decay=0.0,
-                                 patience=1_000_000)  # fmt: skip
-        self.pool = RecordedPool(self.trainings, self.metric.greater_is_better)
-        self.point = region_of_equivalence(1.0, self.metric.name, list(map(float, full["report_labels"])))
-        frame = pd.DataFrame([(own.method, str(dict(own.hyper_parameters)), own.report_score, own.seconds, own.seed) for own in completed],
-                             columns=["method", "values", "report", "seconds", "seed"])  # fmt: skip
-        self.report = frame.groupby(["method", "values"])["report"].mean()
-        self.seconds = {str(method): float(seconds) for method, seconds in frame.groupby("method")["seconds"].mean().items()}
-        self.all_seconds = float(frame.groupby("seed")["seconds"].sum().mean())
+        self.pool = RecordedPool([replace(training, planned=planned) for training in trainings], self.metric.greater_is_better)
+        constant, _ = KINDS[full["kind"]].constant(self.labels.tolist())  # what a failed training is taken to say
+        self.said = {(row["key"], row["seed"]): np.full(len(self.labels), constant) if row["report"] is None else
+                     row["report"].astype(np.float64) for row in rows}  # fmt: skip
+        self.scores = {key: [self.metric.value(self.said[key, seed], self.labels) for seed in self.seeds] for key, _ in self.said}
+        self.oracle = judged(self.scores, len(self.seeds), self.metric.sign)
+        self.point = region_of_equivalence(1.0, self.metric.name, self.labels.tolist())
+        self.cost = float(self.rows["seconds"].sum()) / len(self.seeds)
+        example, text = costs.methods[full["method"]], full["tokens_of_text"] / full["steps"] / BATCH
+        self.scoring = len(self.labels) * (example.example + example.evaluated_token * text)
 
-    def simulate(self, number: int, *, at_once: int, trials: int, limit: float | None, reserve: float) -> Row:
-        """The simulation of this number: what was answered, its regret and its seconds. `limit`: in seconds."""
-        seed, draw = self.seeds[number % len(self.seeds)], random.Random(number)
-        recorded = self.rows[self.rows["seed"] == seed]
-        configurations, first = {}, {}
-        for method, own in recorded.groupby("method"):
-            ordered = own.sort_values("configuration")
-            known = ordered[ordered["chosen"].isin(KNOWN)]["hyper_parameters"].tolist()
-            drawn = ordered[~ordered["chosen"].isin(KNOWN)]["hyper_parameters"].tolist()
-            draw.shuffle(drawn)
-            configurations[str(method)], first[str(method)] = [*known, *drawn], len(known)
-        labels = recorded.dropna(subset=["select_labels"])["select_labels"].iloc[0].astype(np.float64)
-        log = Log()
-        executor = Recorded(self.pool, log.history, at_once, kind=_one_kind)
-        scheduler = SearchScheduler(
-            self.methods, self.methods, trials, SearchSettings(seed=seed), self.plan, self.metric, labels,
-            PoolProposer(configurations, first), RecordedCosts(self.seconds, reserve), _one_kind,
-        )  # fmt: skip
-        start = time.perf_counter()
-        drive(scheduler, executor, log, lambda: Budget(limit, executor.seconds))
-        took = time.perf_counter() - start
-        sign = self.metric.sign
-        ended = [event for event in log.history.of_kind(TrialEnded) if event.state == State.COMPLETED and event.select_score is not None]
-        best = max(ended, key=lambda event: sign * (event.select_score or 0.0), default=None)
-        regret = None
-        if best is not None:
-            reached = sign * float(self.report[best.method, str(dict(best.hyper_parameters))])
-            regret = (float((sign * self.report).max()) - reached) / self.point
-        return {"regret": regret, "method": best.method if best else None, "seconds": executor.seconds, "ms": 1000 * took,
-                "trials": len(log.history.trials)}  # fmt: skip
+    def regret(self, key: Key, truth: Sequence[int]) -> float:
+        """Points behind the oracle on the truth's seeds; may be negative."""
+        at = [self.seeds.index(seed) for seed in truth]
+        return float(np.mean([self.metric.sign * (self.oracle[i] - self.scores[key][i]) for i in at])) / self.point
 
+    def setting(self, seed: int, number: int, trials: int, reserve: float) -> Setting:
+        """What a contender is told of a search on this seed; drawn configurations in an order that the number decides."""
+        draw, here = random.Random(number), self.rows[self.rows["seed"] == seed].sort_values("configuration")
+        known, drawn = {}, {}
+        for method in self.methods:
+            own = here[here["method"] == method]
+            known[method] = own[own["chosen"].isin(KNOWN)]["hyper_parameters"].tolist()
+            drawn[method] = own[~own["chosen"].isin(KNOWN)]["hyper_parameters"].tolist()
+            draw.shuffle(drawn[method])
+        labels = here.dropna(subset=["select_labels"])["select_labels"].iloc[0].astype(np.float64)
+        return Setting(self.methods, known, drawn, self.plan, self.metric, labels, seed, trials,
+                       here.groupby("method")["seconds"].mean().to_dict(), reserve)  # fmt: skip
 
-def _one_kind(_: Segment) -> tuple[()]:
-    return ()
+    def nearest(self, method: str, values: Mapping[str, Any], without: Collection[str]) -> Mapping[str, Any] | None:
+        """The recorded configuration most like these; None where all of the method are tried."""
+        try:
+            return self.pool.nearest(method, values, without)
+        except SelectionError:
+            return None
+
+    def select(self, contender: str, policy: Policy | None, number: int, asked: argparse.Namespace, limit: float | None) -> Row:
+        """The selection of this number: its answer, regret and seconds. `limit`: in seconds; `policy`: None for the probe alone."""
+        roles, start, log, took = Roles.of(self.seeds, number, asked.most_seeds), time.perf_counter(), Log(), 0.0
+        executor, alone = Recorded(self.pool, log.history, asked.at_once, kind=one_kind), key_of(PROBE, {})
+        best = recommended = alone if alone in self.scores else None
+        if policy is None:
+            executor.seconds = float(self.rows[self.rows["method"] == PROBE]["seconds"].mean())
+        else:
+            with_finals = contender in WITH_FINALS and bool(roles.finals)
+            setting = self.setting(roles.search, number, asked.trials, asked.reserve if with_finals else 0.0)
+            drive(policy(setting, self.nearest), executor, log, lambda: Budget(limit, executor.seconds))
+            took, found = time.perf_counter() - start, answer(log.history.ended(), self.metric)
+            best = recommended = key_of(found.method, found.hyper_parameters) if found else None
+            if with_finals and log.history.ended():
+                best, recommended = self._finals(log, executor, roles, limit) or (best, best)
+        regrets = {name: self.regret(key, roles.truth) if key else None for name, key in (("regret", best), ("recommended", recommended))}
+        return regrets | {
+            "method": recommended[0] if recommended else None, "seconds": executor.seconds, "trials": len(log.history.ended(Stage.SEARCH)),
+            "finals": len(log.history.ended(Stage.FINALIST)), "ms": 1000 * took,
+        }  # fmt: skip
+
+    def _finals(self, log: Log, executor: Recorded, roles: Roles, limit: float | None) -> tuple[Key, Key] | None:
+        """The finalist with the best mean, and what is recommended: the program's rules, a round a seed; None where nobody was scored."""
+        least, seconds = min(SearchSettings.finalist_seeds, len(roles.finals)), self.rows.groupby("method")["seconds"].mean() + self.scoring
+
+        def left() -> float:
+            return math.inf if limit is None else limit - executor.seconds
+
+        def affordable(wanted: Sequence[TrialEnded]) -> int:
+            return max(1, int((least * np.cumsum([seconds[trial.method] for trial in wanted]) <= left()).sum()))
+
+        chosen = choose_finalists(log.history.ended(), affordable, out=log.history.out_of_race, far=FAR_POINTS * self.point,
+                                  greater_is_better=self.metric.greater_is_better).chosen  # fmt: skip
+        keys = {trial.candidate: key_of(trial.method, trial.hyper_parameters) for trial in chosen}
+        keys |= {key[0]: key for key in self.scores if key[0] in BASELINES}  # they take part whatever they scored
+        parameters = self.rows.groupby("key")["parameters"].first()
+        runs: dict[str, dict[int, Floats]] = {}
+        out = set[str]()
+        for index, seed in enumerate(roles.finals):
+            still_in = [trial for trial in chosen if trial.candidate not in out]
+            if index and seconds[[trial.method for trial in still_in]].sum() > left():
+                break
+            drive(
+                Grid([self._whole(trial, seed, index) for trial in still_in]),
+                executor,
+                log,
+                lambda: Budget(limit, executor.seconds),
+                Stage.FINALIST,
+            )
+            ended = {
+                trial.candidate for trial in log.history.ended(Stage.FINALIST) if trial.number == index and trial.state == State.COMPLETED
+            }
+            for name in keys.keys() - out:
+                if name in ended or name in BASELINES:
+                    runs.setdefault(name, {})[index] = self.said[keys[name], seed]
+                    executor.seconds += self.scoring + (seconds[name] if name in BASELINES else 0.0)
+            compared = comparison(
+                runs, {name: (keys[name][0], int(parameters[keys[name]])) for name in runs}, self.labels, self.metric.name, out
+            )
+            if index + 1 >= least:
+                found = outlook(compared, self.point)
+                out |= set(found.behind)
+                if found.stop:
+                    break
+        if not runs:
+            return None
+        rows = compared.standings(self.point)
+        return keys[rows[0].candidate], keys[cheapest([row for row in rows if row.tied], "params").candidate]
+
+    def _whole(self, trial: TrialEnded, seed: int, index: int) -> Segment:
+        steps, seeds = self.plan.steps, Seeds(seed, seed, seed)
+        return Segment(f"final-{trial.candidate}-seed{index}", trial.candidate, trial.method, trial.hyper_parameters, Stage.FINALIST, index,
+                       trial.is_default, seeds, steps, 0, steps)  # fmt: skip
 
 
 def options() -> argparse.ArgumentParser:
     """Of the command line."""
     made = parser("simulate", __doc__)
-    made.add_argument("--simulations", type=int, default=50, help="of each task (default: 50)")
+    made.add_argument("--simulations", type=int, default=50, help="selections of each task, contender and budget (default: 50)")
     made.add_argument("--tasks", type=names, default=[], help="of the table (default: all of its open sources)")
+    made.add_argument(
+        "--contenders", type=names, default=[*CONTENDERS, PROBE_ALONE], help=f"of {', '.join([*CONTENDERS, PROBE_ALONE])} (default: all)"
+    )
+    made.add_argument("--frozen", metavar="COMMIT", help="the program's policy at this commit competes, too")
     made.add_argument("--k", type=int, default=100, help="labeled examples (default: 100)")
     made.add_argument("--head-start", choices=("probe", "random"), default="probe", help="of the recorded trainings (default: probe)")
     made.add_argument("--model", default="minilm", help="of the recorded trainings (default: minilm)")
     made.add_argument("--at-once", type=int, default=1, help="trials in a pack (default: 1)")
     made.add_argument("--trials", type=int, default=5, help="configurations of each method (default: 5)")
-    made.add_argument("--share", type=float, help="time limit, as a share of the seconds of all trainings of a seed (default: no limit)")
-    made.add_argument("--reserve", type=float, default=0.4, help="share of the limit that is left to the finals (default: 0.4)")
+    made.add_argument(
+        "--share", type=shares, default=[None], help="limits, as shares of the oracle's cost such as 0.05,0.1 (default: no limit)"
+    )
+    made.add_argument("--reserve", type=float, default=0.4, help="share of the limit that our search leaves to its finals (default: 0.4)")
+    made.add_argument("--most-seeds", type=int, default=SearchSettings.most_seeds, help="of the finals (default: the program's)")
+    made.add_argument("--include-sealed", action="store_true", help="also the sealed sources: only when the rules are frozen")
     return made
 
 
@@ -189,36 +265,64 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Simulate every task, print, write."""
     made = options()
     asked = made.parse_args(arguments)
-    report, table = Report("simulate", asked), load_table(model=asked.model)
-    table = table[(table["k"] == asked.k) & table["head_start"].isin([asked.head_start])]
+    if unknown := sorted(set(asked.contenders) - {*CONTENDERS, PROBE_ALONE}):
+        made.error(f"there is no contender {', '.join(unknown)}; there are {', '.join([*CONTENDERS, PROBE_ALONE])}")
+    report, table, costs = Report("simulate", asked), load_table(model=asked.model, include_sealed=asked.include_sealed), load_costs()
+    policies: dict[str, Policy | None] = {name: CONTENDERS.get(name) for name in asked.contenders}
+    if asked.frozen:
+        policy = frozen(asked.frozen)
+        policies[FROZEN] = lambda setting, _: ours(setting, policy)
+    table = table[(table["k"] == asked.k) & table["head_start"].isin([asked.head_start, "none"])]
     if unknown := sorted(set(asked.tasks) - set(table["task"])):
         made.error(f"nothing is recorded of {', '.join(unknown)} at K = {asked.k}; there are {', '.join(sorted(set(table['task'])))}")
+    found = []
     for task, own in table.groupby("task"):
         if asked.tasks and task not in asked.tasks:
             continue
         try:
-            world = World(own)
+            world = World(own, costs)
         except PeltError as error:
             report.leave_out(str(task), error)
             continue
-        limit = asked.share * world.all_seconds if asked.share else None
-        found = pd.DataFrame([
-            world.simulate(number, at_once=asked.at_once, trials=asked.trials, limit=limit, reserve=asked.reserve)
-            for number in range(asked.simulations)
-        ])  # fmt: skip
-        answered = found["method"].dropna()
-        report.add("Simulated searches", source=own["source"].iloc[0], task=task, methods=len(world.methods), seeds=len(world.seeds), **{
-            "regret, points": _mean(found["regret"]), "largest": None if answered.empty else float(found["regret"].max()),
-            "no answer": len(found) - len(answered), "most often": answered.mode().iloc[0] if len(answered) else None,
-            "trials": _mean(found["trials"]), "seconds": _mean(found["seconds"]), "of all seconds": world.all_seconds,
-            "ms a simulation": _mean(found["ms"]),
-        })  # fmt: skip
+        if len(world.seeds) < FEWEST_SEEDS:
+            report.notes.append(
+                f"{task}: {len(world.seeds)} recorded seeds of all; search, finals and truth need {FEWEST_SEEDS} of their own"
+            )
+        can = {name: policy for name, policy in policies.items() if name.removeprefix("always-") in (name, PROBE, *world.methods)}
+        report.left_out += [f"{task}, {name}: its default isn't recorded" for name in policies.keys() - can.keys()]
+        for share, (name, policy), number in product(asked.share, can.items(), range(asked.simulations)):
+            limit = share * world.cost if share else None
+            found.append({"source": own["source"].iloc[0], "task": task, "contender": name, "share": share, "number": number,
+                          "methods": len(world.methods), "seeds": len(world.seeds), "oracle seconds": world.cost,
+                          **world.select(name, policy, number, asked, limit)})  # fmt: skip
+    if found:
+        tabulate(report, pd.DataFrame(found))
     report.write()
 
 
-def _mean(values: "pd.Series[Any]") -> float | None:
-    known = values.dropna().astype(float)
-    return float(known.mean()) if len(known) else None
+def tabulate(report: Report, found: pd.DataFrame) -> None:
+    """A line a task, contender and budget, and over the sources."""
+    same = ["source", "task", "contender", "share", "methods", "seeds"]
+    for at, own in found.groupby(same, sort=False, dropna=False):
+        line = own[["regret", "recommended", "trials", "finals", "seconds", "oracle seconds", "ms"]].astype(float).mean()
+        report.add("Simulated selections", **dict(zip(same, at, strict=True)), **{
+            "regret, points": line["regret"], "largest": own["regret"].astype(float).max(), "of what is recommended": line["recommended"],
+            "no answer": int(own["method"].isna().sum()), "most often": next(iter(own["method"].mode()), None), **line[2:],
+        })  # fmt: skip
+    by_source = (
+        found.groupby(["share", "contender", "source"], sort=False, dropna=False)[["regret", "recommended", "seconds"]]
+        .agg("mean")
+        .reset_index()
+    )
+    for (share, contender), own in by_source.groupby(["share", "contender"], sort=False, dropna=False):
+        ours_there = by_source[(by_source["contender"] == OURS) & (by_source["share"].fillna(0) == (share or 0))].set_index("source")[
+            "regret"
+        ]
+        lead = (own.set_index("source")["regret"] - ours_there).dropna()
+        report.add("Over sources (95 % t intervals)", share=share, contender=contender, sources=len(own), **{
+            "regret, points": spoken(own["regret"]), "of what is recommended": spoken(own["recommended"]), "behind ours": spoken(lead),
+            "seconds": own["seconds"].mean(),
+        })  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ class RecordedTraining:
     parameters: Mapping[str, int] = field(default_factory=dict)
     predictions: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     """On select, by step; those of the best checkpoint under `planned`."""
+    report: tuple[float, ...] = ()
+    """What the best checkpoint says of the report examples, in their fixed order: as `report_score`."""
 
 
 class RecordedPool:

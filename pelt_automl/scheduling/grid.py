@@ -28,13 +28,14 @@ class Grid:
             under_way = [trial.name for trial in begun if not trial.ended and not trial.stopped]
             ends = [Stop(name, Because.TIME) for name in [*under_way, *(segment.trial for segment in new)]]
             return [*(Train(segment, Because.FIRST) for segment in new), *ends]
-        return [Train(segment, Because.FIRST) for segment in new[: max(0, self._places(history, room))]]
-
-    def _places(self, history: History, room: Room) -> int:
-        """Free ones, and those of trials in the pack that have ended, less those that released trials wait for; one at least to begin."""
-        left = sum(not history.trials[name].open for name in room.at)
-        return max(room.free + left - len(room.waiting), 0 if room.at or room.waiting else 1)
+        return [Train(segment, Because.FIRST) for segment in new[: places(history, room)]]
 
     def deadline(self, history: History, room: Room, budget: Budget) -> float:  # noqa: ARG002 the protocol's
         """When no more than what is kept is left."""
         return self.least
+
+
+def places(history: History, room: Room) -> int:
+    """Free ones, and those of trials in the pack that have ended, less those that released trials wait for; one at least to begin."""
+    left = sum(not history.trials[name].open for name in room.at)
+    return max(room.free + left - len(room.waiting), 0 if room.at or room.waiting else 1)
