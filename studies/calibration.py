@@ -111,7 +111,7 @@ def _compared(finals: Finals) -> Comparison:
 
 
 def comparison(
-    runs: Mapping[str, Mapping[int, Sequence[float]]], who: Mapping[str, tuple[str, int]], labels: Sequence[float], metric: str,
+    runs: Mapping[str, Mapping[int, Any]], who: Mapping[str, tuple[str, int]], labels: Sequence[float], metric: str,
     out: Collection[str] = (),
 ) -> Comparison:  # fmt: skip
     """Finalists as the program compares them: `runs` has what each says of the report examples by seed, `who` its method and parameters."""

@@ -179,8 +179,9 @@ class Plain:
             for _ in range(0 if found else places(history, room)):
                 if configuration := self.next(ahead):
                     number = sum(trial.segment.method == configuration[0] for trial in ahead.trials.values())
-                    found.append(Train(self.setting.segment(configuration, number, marks[0]), Because.FIRST))
-                    ahead.apply(Released(found[-1].segment, Because.FIRST, time=0.0))
+                    segment = self.setting.segment(configuration, number, marks[0])
+                    found.append(Train(segment, Because.FIRST))
+                    ahead.apply(Released(segment, Because.FIRST, time=0.0))
         return found or ([Finish()] if all(trial.ended for trial in trials) else [])
 
     def deadline(self, history: History, room: Room, budget: Budget) -> float:  # noqa: ARG002 the protocol's
@@ -245,10 +246,10 @@ class JointStudy:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # TPE's groups
         self.spaces, self.states = spaces, optuna.trial.TrialState
-        sampler, direction = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True), ("minimize", "maximize")
         self.study = optuna.create_study(
-            direction=direction[greater_is_better], sampler=sampler, pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP)
-        )
+            direction="maximize" if greater_is_better else "minimize", pruner=optuna.pruners.MedianPruner(),
+            sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True),
+        )  # fmt: skip
         for method, space in spaces.items():
             self.enqueue(method, space.default())
 
@@ -283,7 +284,7 @@ def by_tpe(setting: Setting, nearest: "Nearest") -> Next:
 
     What `nearest` has nothing for is drawn again, `DRAWS` times at most. The study is told of ends in the order of the trials' release.
     """
-    joint = JointStudy(load_spaces(None, setting.methods), setting.seed, greater_is_better=setting.metric.greater_is_better)
+    joint = JointStudy(load_spaces(None, tuple(setting.methods)), setting.seed, greater_is_better=setting.metric.greater_is_better)
     asked = dict[str, Any]()
 
     def next_one(history: History) -> Configuration | None:

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import math
 import os
 import signal
 import statistics
@@ -91,8 +92,9 @@ class Report:
         say(f"left out: {self.left_out[-1]}")
 
     def add(self, title: str, **row: Any) -> None:
-        """A row for the table `title`."""
-        self.tables.setdefault(title, []).append(row)
+        """A row for the table `title`; what isn't a number is None."""
+        gaps = {name: None for name, value in row.items() if isinstance(value, float) and math.isnan(value)}
+        self.tables.setdefault(title, []).append(row | gaps)
 
     def environment(self) -> Row:
         """Machine, versions, commit, device, threads, load."""

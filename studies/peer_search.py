@@ -12,7 +12,6 @@ many fresh splits and orders of examples, and scored on the report split. Those 
 import copy
 import math
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -28,6 +27,7 @@ from pelt_automl.search.spaces import load_spaces
 from pelt_automl.tasks import load_task
 from pelt_automl.training.tokens import Tokens
 from pelt_automl.verdict.statistics import interval, paired_bootstrap
+from studies.contenders import JointStudy
 from studies.harness import Row
 from studies.steps import BY_PEFT, PeerPrecision, quiet_trainer, trainer_arguments, tuned
 from studies.trainings import TaskTrainings
@@ -45,16 +45,6 @@ class Best:
     values: Row
     score: float | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
-
-
-class _Prefixed:
-    """An Optuna trial whose parameters carry their method's name, so that methods don't share learning rates."""
-
-    def __init__(self, trial: Any, method: str) -> None:
-        self._trial, self._method = trial, method
-
-    def __getattr__(self, suggest: str) -> Any:
-        return lambda name, *arguments, **more: getattr(self._trial, suggest)(f"{self._method}.{name}", *arguments, **more)
 
 
 class PeerSearch:
@@ -134,28 +124,14 @@ class PeerSearch:
 
     def run(self) -> None:
         """The study: every method's published default, then as many trials a method as the selection's."""
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # TPE's groups
-        sampler = optuna.samplers.TPESampler(seed=self.settings.search.seed, multivariate=True, group=True)
-        direction: Any = "maximize" if self.data.metric.greater_is_better else "minimize"
-        self.study = optuna.create_study(direction=direction, sampler=sampler, pruner=optuna.pruners.MedianPruner())
-        for method in self.methods:
-            self.study.enqueue_trial({"method": method} | {f"{method}.{k}": v for k, v in self.spaces[method].default().items()})
-        self.study.optimize(self._objective, n_trials=self.settings.search.trials * len(self.methods))
-
-    def _objective(self, trial: Any) -> float:
-        import optuna
-
-        method = trial.suggest_categorical("method", list(self.methods))
-        space = self.spaces[method]
-        best, pruned = self.trained(trial, method, space.configuration(space.suggest(_Prefixed(trial, method))))
-        if best.score is not None and self.better(best.score, self.best[method].score if method in self.best else None):
-            self.best[method] = best
-        if pruned or best.score is None:
-            raise optuna.TrialPruned
-        return best.score
+        joint = JointStudy(self.spaces, self.settings.search.seed, greater_is_better=self.data.metric.greater_is_better)
+        self.study = joint.study
+        for _ in range(self.settings.search.trials * len(self.methods)):
+            trial, method, values = joint.ask()
+            best, pruned = self.trained(trial, method, values)
+            if best.score is not None and self.better(best.score, self.best[method].score if method in self.best else None):
+                self.best[method] = best
+            joint.tell(trial, best.score, pruned=pruned)
 
     def trained(self, trial: Any, method: str, values: Row) -> tuple[Best, bool]:
         """The best evaluation and whether Optuna pruned the `trial`; None for one that nobody prunes."""

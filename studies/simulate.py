@@ -24,9 +24,6 @@ from pelt_automl.errors import PeltError, SelectionError, SettingsError
 from pelt_automl.execution.recorded import Recorded, RecordedPool, RecordedTraining
 from pelt_automl.log.events import CurvePoint, Seeds, Segment, Stage, State, TrialEnded
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
-from pelt_automl.verdict.another_seed import outlook
-from pelt_automl.verdict.costs import cheapest
-from pelt_automl.verdict.decision import region_of_equivalence
 from pelt_automl.scheduling.actions import Budget, Scheduler
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.grid import Grid
@@ -36,6 +33,9 @@ from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.tasks.metrics import Floats
 from pelt_automl.training.schedule import TrainingPlan
+from pelt_automl.verdict.another_seed import outlook
+from pelt_automl.verdict.costs import cheapest
+from pelt_automl.verdict.decision import region_of_equivalence
 from studies.calibration import comparison
 from studies.contenders import CONTENDERS, OURS, Log, Nearest, Setting, answer, frozen, one_kind, ours
 from studies.harness import Report, Row, names, parser, shares, spoken
@@ -73,7 +73,8 @@ def recorded_training(row: Mapping[Any, Any]) -> RecordedTraining:
     ]
     return RecordedTraining(
         row["method"], row["hyper_parameters"], int(row["seed"]), planned, int(row["steps"]), tuple(points), row["seconds"],
-        *(None if pd.isna(row[name]) else float(row[name]) for name in ("select_score", "report_score")), row["failure"],
+        None if pd.isna(row["select_score"]) else float(row["select_score"]),
+        None if pd.isna(row["report_score"]) else float(row["report_score"]), row["failure"],
         {"kept": 0 if pd.isna(row["parameters"]) else int(row["parameters"])},
         {step: tuple(map(float, row[name])) for step, name in by_step.items() if row[name] is not None},
         () if row["report"] is None else tuple(map(float, row["report"])),
@@ -112,7 +113,7 @@ class World:
 
     def __init__(self, table: pd.DataFrame, costs: Costs) -> None:
         """`table`: their rows, of which those on the seeds of all defaults count. Raises `SettingsError` where that is too little."""
-        table = table.assign(key=[key_of(*pair) for pair in zip(table["method"], table["hyper_parameters"], strict=True)])
+        table = table.assign(key=pd.Series(map(key_of, table["method"], table["hyper_parameters"]), table.index, dtype=object))
         defaults = table[(table["configuration"] == "default") & (table["failure"] == "")].groupby("method")["seed"].agg(set)
         self.methods = [method for method in METHODS if method in defaults.index]
         if len(self.methods) < 2:
@@ -154,7 +155,7 @@ class World:
             draw.shuffle(drawn[method])
         labels = here.dropna(subset=["select_labels"])["select_labels"].iloc[0].astype(np.float64)
         return Setting(self.methods, known, drawn, self.plan, self.metric, labels, seed, trials,
-                       here.groupby("method")["seconds"].mean().to_dict(), reserve)  # fmt: skip
+                       dict(here.groupby("method")["seconds"].mean()), reserve)  # fmt: skip
 
     def nearest(self, method: str, values: Mapping[str, Any], without: Collection[str]) -> Mapping[str, Any] | None:
         """The recorded configuration most like these; None where all of the method are tried."""
@@ -270,8 +271,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report, table, costs = Report("simulate", asked), load_table(model=asked.model, include_sealed=asked.include_sealed), load_costs()
     policies: dict[str, Policy | None] = {name: CONTENDERS.get(name) for name in asked.contenders}
     if asked.frozen:
-        policy = frozen(asked.frozen)
-        policies[FROZEN] = lambda setting, _: ours(setting, policy)
+        then = frozen(asked.frozen)
+        policies[FROZEN] = lambda setting, _: ours(setting, then)
     table = table[(table["k"] == asked.k) & table["head_start"].isin([asked.head_start, "none"])]
     if unknown := sorted(set(asked.tasks) - set(table["task"])):
         made.error(f"nothing is recorded of {', '.join(unknown)} at K = {asked.k}; there are {', '.join(sorted(set(table['task'])))}")
@@ -309,20 +310,20 @@ def tabulate(report: Report, found: pd.DataFrame) -> None:
             "regret, points": line["regret"], "largest": own["regret"].astype(float).max(), "of what is recommended": line["recommended"],
             "no answer": int(own["method"].isna().sum()), "most often": next(iter(own["method"].mode()), None), **line[2:],
         })  # fmt: skip
-    by_source = (
-        found.groupby(["share", "contender", "source"], sort=False, dropna=False)[["regret", "recommended", "seconds"]]
-        .agg("mean")
-        .reset_index()
-    )
-    for (share, contender), own in by_source.groupby(["share", "contender"], sort=False, dropna=False):
-        ours_there = by_source[(by_source["contender"] == OURS) & (by_source["share"].fillna(0) == (share or 0))].set_index("source")[
-            "regret"
-        ]
-        lead = (own.set_index("source")["regret"] - ours_there).dropna()
-        report.add("Over sources (95 % t intervals)", share=share, contender=contender, sources=len(own), **{
-            "regret, points": spoken(own["regret"]), "of what is recommended": spoken(own["recommended"]), "behind ours": spoken(lead),
-            "seconds": own["seconds"].mean(),
-        })  # fmt: skip
+    for share, own in found.fillna({"share": math.inf}).groupby("share", sort=False):
+        means = (
+            own.astype({"regret": float, "recommended": float})
+            .groupby(["source", "contender"])[["regret", "recommended", "seconds"]]
+            .mean()
+            .unstack()
+        )
+        for name in own["contender"].unique():
+            behind = means["regret"][name] - means["regret"].get(OURS, math.nan)
+            limit = None if share == math.inf else share
+            report.add("Over sources (95 % t intervals)", share=limit, contender=name, sources=len(means), **{
+                "regret, points": spoken(means["regret"][name]), "of what is recommended": spoken(means["recommended"][name]),
+                "behind ours": spoken(behind), "seconds": means["seconds"][name].mean(),
+            })  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,97 +1,224 @@
-"""Searches over a made-up table whose best answer is known."""
+"""Contenders over a made-up table whose best answer is known."""
 
+import argparse
 import json
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from pelt_automl.errors import SettingsError
+from pelt_automl.execution.recorded import Recorded
+from pelt_automl.log.events import Because, Released, Stopped
 from pelt_automl.log.history import History
+from pelt_automl.scheduling.actions import Budget
+from pelt_automl.scheduling.drive import drive
 from studies import simulate
-from studies.simulate import PoolProposer, World, recorded_training
+from studies.contenders import CONTENDERS, ListProposer, Log, frozen, one_kind
+from studies.simulate import Roles, World, key_of, recorded_training
+from studies.table_costs import Costs, MethodCosts
 from studies.table_files import load_table, write_table
 from tests.studies.test_table_files import made
 
 CONFIGURATIONS = {"default": 1e-4, "known-1": 1e-3, "random-1": 2e-3, "random-2": 5e-3}
+COSTS = Costs("", "", "", "", 1, 1.0, {name: MethodCosts(0.0, 10 / 96, 0.0, 0.0, 0.0) for name in ("lora", "bitfit")})
+"""A training takes 10 seconds, the probe's fit one."""
+LABELS = [i % 2 for i in range(100)]
 
 
-def rows(quality, seeds=(0, 1), **more):
-    """LoRA's and BitFit's trainings: `quality` by method and configuration, in points, on select and on report."""
-    return [
-        made(
-            seed, key=f"minilm.a.{method}.{name}.{seed}", method=method, configuration=name, chosen=name.partition("-")[0],
-            hyper_parameters={"learning_rate": CONFIGURATIONS[name]}, select_score=score, report_score=score,
-            curve={"step": [0, 24, 48, 96], "score": [0.1, score - 0.02, score - 0.01, score], "train_loss": [None, 3.0, 2.0, 1.0]},
-            **more,
-        )
-        for seed in seeds
-        for method, own in quality.items()
-        for name, score in own.items()
-    ]  # fmt: skip
+def said(score):
+    """Of 100 examples so many right."""
+    return [label if i < round(100 * score) else 1 - label for i, label in enumerate(LABELS)]
+
+
+def rows(quality, seeds=range(5), **more):
+    """LoRA's and BitFit's trainings, and the probe: `quality` by method and configuration, on select and on report; a seed adds 1 point."""
+    made_up = []
+    for seed in seeds:
+        for method, own in quality.items():
+            for name, score in own.items():
+                values = {"learning_rate": CONFIGURATIONS[name]} if method != "probe" else {}
+                at = score + seed / 100
+                made_up.append(made(
+                    seed, key=f"minilm.a.{method}.{name}.{seed}", method=method, configuration=name, chosen=name.partition("-")[0],
+                    hyper_parameters=values, select_score=at, report_score=at, report=said(at), report_labels=LABELS,
+                    curve={"step": [0, 24, 48, 96], "score": [0.1, at - 0.02, at - 0.01, at], "train_loss": [None, 3.0, 2.0, 1.0]},
+                    tokens_computed=960, tokens_of_text=960, select_size=3, parameters={"lora": 300, "bitfit": 100, "probe": 10}[method],
+                    **({"head_start": "none", "steps": 0, "rungs": [], "select": {}} if method == "probe" else {}), **more,
+                ))  # fmt: skip
+    return made_up
 
 
 QUALITY = {
     "lora": {"default": 0.60, "known-1": 0.70, "random-1": 0.65, "random-2": 0.62},
     "bitfit": {"default": 0.55, "known-1": 0.58, "random-1": 0.80, "random-2": 0.57},
+    "probe": {"default": 0.50},
 }
+ASKED = argparse.Namespace(at_once=1, trials=4, reserve=0.0, most_seeds=10)
+
+
+def world_of(folder, quality=None):
+    write_table(rows(quality or QUALITY), (), folder)
+    return World(load_table(folder=folder, sealed=()), COSTS)
 
 
 @pytest.fixture
-def table(tmp_path):
+def world(tmp_path):
+    return world_of(tmp_path)
+
+
+def selected(world, contender, number=0, limit=None, **asked):
+    return world.select(contender, CONTENDERS.get(contender), number, argparse.Namespace(**{**vars(ASKED), **asked}), limit)
+
+
+def test_a_row_is_a_recorded_training(tmp_path):
     write_table(rows(QUALITY), (), tmp_path)
-    return load_table(folder=tmp_path, sealed=())
-
-
-def test_a_row_is_a_recorded_training(table):
+    table = load_table(folder=tmp_path, sealed=())
     row = table[(table["method"] == "lora") & (table["configuration"] == "known-1") & (table["seed"] == 1)].to_dict("records")[0]
-    training = recorded_training(row)
+    training = recorded_training(row | {"seconds": 10.0})
     assert (training.method, training.seed, training.planned, training.steps, training.seconds) == ("lora", 1, 96, 96, 10.0)
     assert [(point.step, point.train_loss) for point in training.points] == [(0, None), (24, 3.0), (48, 2.0), (96, 1.0)]
-    assert [point.select_score for point in training.points] == pytest.approx([0.1, 0.68, 0.69, 0.70])
+    assert [point.select_score for point in training.points] == pytest.approx([0.1, 0.69, 0.70, 0.71])
     assert training.predictions == dict.fromkeys((24, 48, 96), (0.0, 2.0, 1.0))
+    assert training.report == tuple(map(float, said(0.71)))
 
 
-def test_configurations_are_proposed_once_the_default_first():
-    proposer = PoolProposer({"lora": [{"rank": 1}, {"rank": 2}]}, {"lora": 1})
-    assert proposer.known("lora") == [{"rank": 1}]
+def test_search_finals_and_truth_have_disjoint_seeds_that_rotate():
+    every = [Roles.of(range(7), number, 10) for number in range(7)]
+    assert every[0] == Roles(0, [1, 2, 3], [4, 5, 6])
+    for roles in every:
+        assert sorted([roles.search, *roles.finals, *roles.truth]) == list(range(7))
+    assert sorted(roles.search for roles in every) == list(range(7))
+    assert Roles.of(range(24), 5, 10) == Roles(5, list(range(6, 16)), [*range(16, 24), *range(5)])
+    assert Roles.of([3, 4], 0, 10) == Roles(3, [], [4])
+    assert Roles.of([3], 0, 10) == Roles(3, [], [3])
+
+
+def test_the_oracle_is_judged_on_seeds_that_its_choice_has_not_seen(tmp_path):
+    quality = {"lora": {"default": 0.60}, "bitfit": {"default": 0.61}}
+    lucky = [own | {"report": said(0.99)} for own in rows({"lora": {"default": 0.60}}, seeds=[2])]
+    write_table([*[own for own in rows(quality) if (own["method"], own["seed"]) != ("lora", 2)], *lucky], (), tmp_path)
+    world = World(load_table(folder=tmp_path, sealed=()), COSTS)
+    # LoRA's mean is the best thanks to seed 2 alone: there, without it, BitFit is chosen, which has 0.63
+    assert world.oracle == pytest.approx([0.60, 0.61, 0.63, 0.63, 0.64])
+    assert world.regret(key_of("bitfit", {"learning_rate": 1e-4}), [0, 2]) == pytest.approx((-1 + 0) / 2)
+
+
+def test_configurations_are_proposed_once_the_default_first(world):
+    setting = world.setting(0, 0, 4, 0.0)
+    proposer = ListProposer(setting)
+    assert proposer.known("lora") == [{"learning_rate": 1e-4}, {"learning_rate": 1e-3}]
     asked = proposer.next(History(), "lora")
-    assert (asked.number, asked.hyper_parameters, asked.is_default) == (0, {"rank": 1}, True)
+    assert (asked.number, asked.hyper_parameters, asked.is_default) == (0, {"learning_rate": 1e-4}, True)
+    assert sorted(own["learning_rate"] for own in setting.drawn["lora"]) == [2e-3, 5e-3]
 
 
-def test_a_search_without_a_limit_finds_the_best_recorded_configuration(table):
-    found = World(table).simulate(1, at_once=1, trials=4, limit=None, reserve=0.0)
-    assert (found["method"], found["regret"], found["trials"]) == ("bitfit", pytest.approx(0.0), 8)
-    assert 20 < found["seconds"] < 80, "what is behind at a rung isn't trained to its end"
-    again = World(table).simulate(1, at_once=1, trials=4, limit=None, reserve=0.0)
+def test_our_search_without_a_limit_finds_the_best_recorded_configuration_and_its_finals_confirm_it(world):
+    found = selected(world, "ours", 1)
+    assert (found["method"], found["regret"], found["recommended"], found["trials"]) == ("bitfit", 0.0, 0.0, 8)
+    # the best of LoRA and of BitFit and LoRA's default, on two seeds at most: 10 points apart, so that no further one is wanted
+    assert found["finals"] in (4, 6)
+    assert found["seconds"] < 80 + 60 + 5, "what is behind at a rung isn't trained to its end"
+    again = selected(world, "ours", 1)
     assert {**again, "ms": 0} == {**found, "ms": 0}
 
 
-def test_a_search_with_a_limit_keeps_to_it_and_pays_with_regret(table):
-    found = World(table).simulate(0, at_once=1, trials=4, limit=40.0, reserve=0.25)
-    assert found["seconds"] <= 30.0 + 1.0
-    assert (found["method"], found["trials"]) == ("lora", 3), "both defaults, and one that is known to be good but not trained to its end"
-    assert found["regret"] == pytest.approx(20.0), "0.60 where a draw of BitFit has 0.80"
+def test_finals_recommend_the_cheapest_of_the_tied(tmp_path):
+    world = world_of(tmp_path, {"lora": {"default": 0.608}, "bitfit": {"default": 0.60}})
+    found = selected(world, "ours")
+    assert found["regret"] == pytest.approx(0.0, abs=1.0)
+    assert found["method"] == "bitfit", "0.8 points are within the region, and it has a third of the parameters"
+
+
+def test_a_search_with_a_limit_keeps_to_it_and_pays_with_regret(world):
+    found = selected(world, "ours-without-finals", limit=30.0)
+    assert found["seconds"] <= 31.0
+    assert (found["method"], found["regret"]) == ("lora", pytest.approx(20.0)), "the default's 0.60 where a draw of BitFit has 0.80"
+
+
+@pytest.mark.parametrize("name", ["random", "asha", "tpe+median"])
+def test_plain_contenders_try_everything_they_may_and_end_in_time(world, name):
+    found = selected(world, name)
+    assert (found["method"], found["regret"], found["finals"]) == ("bitfit", 0.0, 0)
+    assert found["trials"] == (8 if name == "tpe+median" else 4), "random search and ASHA draw, they know no good ones"
+    short = selected(world, name, limit=15.0)
+    assert (short["trials"], short["seconds"]) == (2, pytest.approx(15.0, abs=0.2))
+
+
+def test_a_contender_without_a_search_costs_what_it_trains(world):
+    lora, probe = selected(world, "always-lora"), selected(world, "always-probe")
+    assert (lora["method"], lora["regret"], lora["seconds"], lora["trials"]) == ("lora", pytest.approx(20.0), pytest.approx(10.0), 1)
+    assert (probe["method"], probe["regret"], probe["seconds"], probe["trials"]) == ("probe", pytest.approx(30.0), 1.0, 0)
+
+
+def driven(world, name, seed=0, **more):
+    log, setting = Log(), replace(world.setting(seed, 0, 4, 0.0), **more)
+    executor = Recorded(world.pool, log.history, kind=one_kind)
+    drive(CONTENDERS[name](setting, world.nearest), executor, log, lambda: Budget(None, executor.seconds))
+    return log.history
+
+
+def test_asha_stops_who_is_not_among_the_best_third_so_far_at_a_rung(world):
+    history = driven(world, "asha")
+    order, stopped = list(history.trials), {event.trial: event.because for event in history.of_kind(Stopped)}
+    scores = {name: history.trials[name].ended.curve[1].select_score for name in order}  # of the first rung
+    for place, name in enumerate(order):
+        better = sum(scores[other] > scores[name] for other in order[:place])
+        allowed = max(1, int((place + 1) / 3 + 0.5))
+        assert (name in stopped) == (better >= allowed)
+    assert set(stopped.values()) == {Because.NOT_PROMOTED}
+
+
+def test_tpe_asks_for_every_default_first_and_the_median_stops_nobody_before_five_have_completed(world):
+    history = driven(world, "tpe+median")
+    released = [event.segment for event in history.of_kind(Released) if event.segment.start == 0]
+    assert [(own.method, own.is_default) for own in released[:2]] == [("bitfit", True), ("lora", False)], "nearest to LoRA's 5e-4 is 1e-3"
+    assert len({(own.method, str(own.hyper_parameters)) for own in released}) == 8, "nothing twice"
+    completed = 0
+    for event in history.events:
+        completed += getattr(event, "state", None) == "completed"
+        assert not isinstance(event, Stopped) or completed >= 5
+
+
+def test_the_frozen_policy_is_the_programs_at_a_commit(world):
+    assert frozen("HEAD").__module__ == "studies.frozen_policy"
+    with pytest.raises(SettingsError, match="give another commit with --frozen"):
+        frozen("no-such-commit")
 
 
 def test_failures_stay_failures_and_are_never_the_answer(tmp_path):
     broken = rows({"lora": {"known-1": 0.9}}, failure="a loss is not finite", steps=30)
+    broken = [own | {"report": None, "report_score": None, "select_best": None} for own in broken]
     write_table([own for own in rows(QUALITY) if (own["method"], own["configuration"]) != ("lora", "known-1")] + broken, (), tmp_path)
-    found = World(load_table(folder=tmp_path, sealed=())).simulate(0, at_once=2, trials=4, limit=None, reserve=0.0)
+    world = World(load_table(folder=tmp_path, sealed=()), COSTS)
+    found = selected(world, "ours", at_once=2)
     assert (found["method"], found["regret"], found["trials"]) == ("bitfit", pytest.approx(0.0), 8)
+    assert np.allclose(world.scores[key_of("lora", {"learning_rate": 1e-3})], 0.5), "it is taken to say the most frequent class"
 
 
-def test_the_study_names_what_is_recorded_too_little_of(table, monkeypatch, tmp_path, capsys):
-    alone = table[table["method"] == "lora"].assign(task="b")
-    monkeypatch.setattr(simulate, "load_table", lambda **_: pd.concat([table, alone]))
-    simulate.main(["--simulations", "4", "--share", "0.5", "--output", str(tmp_path)])
+def test_the_study_names_what_is_recorded_too_little_of(tmp_path, monkeypatch, capsys):
+    write_table(rows(QUALITY), (), tmp_path / "table")
+    table = load_table(folder=tmp_path / "table", sealed=())
+    alone, few = table[table["method"] == "lora"].assign(task="b"), table[table["seed"] == 0].assign(task="c", source="c")
+    monkeypatch.setattr(simulate, "load_table", lambda **_: pd.concat([table, alone, few]))
+    typed = ["--simulations", "2", "--share", "0.5,1", "--contenders", "ours,random,always-adapter", "--frozen", "HEAD"]
+    simulate.main([*typed, "--output", str(tmp_path)])
     written = json.loads((tmp_path / "simulate.json").read_text())
-    (row,) = written["tables"]["Simulated searches"]
-    assert (row["task"], row["methods"], row["seeds"]) == ("a", 2, 2)
-    assert row["regret, points"] >= 0
-    assert row["seconds"] <= 0.5 * row["of all seconds"]
-    assert written["left_out"] == ["b: fewer than two methods have a recorded default"]
-    with pytest.raises(SettingsError, match="fewer than two"):
-        World(alone)
-    with pytest.raises(SystemExit, match="2"):
-        simulate.main(["--tasks", "nowhere"])
-    assert "nothing is recorded of nowhere at K = 100; there are a, b" in capsys.readouterr().err
+    lines = written["tables"]["Simulated selections"]
+    assert {(row["task"], row["contender"], row["share"]) for row in lines} == {
+        (task, name, share) for task in "ac" for name in ("ours", "random", "frozen") for share in (0.5, 1.0)
+    }
+    assert all(row["seconds"] <= 1.05 * row["share"] * row["oracle seconds"] + 6 for row in lines)
+    assert {row["contender"]: row["sources"] for row in written["tables"]["Over sources (95 % t intervals)"]} == dict.fromkeys(
+        ("ours", "random", "frozen"), 2
+    )
+    assert "b: fewer than two methods have a recorded default" in written["left_out"]
+    assert "a, always-adapter: its default isn't recorded" in written["left_out"]
+    assert written["notes"] == ["c: 1 recorded seeds of all; search, finals and truth need 3 of their own"]
+    for wrong in (["--tasks", "nowhere"], ["--contenders", "his"]):
+        with pytest.raises(SystemExit, match="2"):
+            simulate.main(wrong)
+    said = capsys.readouterr().err
+    assert "nothing is recorded of nowhere at K = 100; there are a, b, c" in said
+    assert "there is no contender his; there are ours, " in said
