@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelt_automl.errors import SettingsError
-from pelt_automl.log.events import Because, Event, Released, Seeds, Segment, Stage, State, TrialEnded
+from pelt_automl.log.events import Because, Released, Seeds, Segment, Stage, State, TrialEnded
 from pelt_automl.log.history import History, Trial
 from pelt_automl.methods import FIXED_DEFAULTS
 from pelt_automl.scheduling.actions import Action, Budget, Finish, Room, Scheduler, Stop, Train
@@ -45,17 +45,6 @@ STARTUP = 5
 """Completed trials before the median stops any, as in Optuna's MedianPruner."""
 THIRD = 1 / 3
 """Share that goes on from a rung (Li et al. 2020)."""
-
-
-@dataclass
-class Log:
-    """Events in memory."""
-
-    history: History = field(default_factory=History)
-
-    def append(self, event: Event) -> None:
-        """Fold an event."""
-        self.history.apply(event)
 
 
 @dataclass(frozen=True)

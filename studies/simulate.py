@@ -23,6 +23,7 @@ import pandas as pd
 from pelt_automl.errors import PeltError, SelectionError, SettingsError
 from pelt_automl.execution.recorded import Recorded, RecordedPool, RecordedTraining
 from pelt_automl.log.events import CurvePoint, Seeds, Segment, Stage, State, TrialEnded
+from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.scheduling.actions import Budget, Scheduler
 from pelt_automl.scheduling.drive import drive
@@ -37,7 +38,7 @@ from pelt_automl.verdict.another_seed import outlook
 from pelt_automl.verdict.costs import cheapest
 from pelt_automl.verdict.decision import region_of_equivalence
 from studies.calibration import comparison
-from studies.contenders import CONTENDERS, OURS, Log, Nearest, Setting, answer, frozen, one_kind, ours
+from studies.contenders import CONTENDERS, OURS, Nearest, Setting, answer, frozen, one_kind, ours
 from studies.harness import Report, Row, names, parser, shares, spoken
 from studies.quality_figures import judged
 from studies.table_costs import Costs, load_costs

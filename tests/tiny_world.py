@@ -188,10 +188,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """One whole selection, MLflow included; never to be changed."""
     import pelt_automl
-    from pelt_automl.selection import context
+    from pelt_automl.selection import question
 
     home, tokenized, watcher = tmp_path_factory.mktemp("finished"), [], Watcher()
-    tokenize = context.tokenize
+    tokenize = question.tokenize
 
     def watched(examples: Any, *others: Any) -> Any:
         tokenized.append((frozenset(text for texts in examples.texts for text in texts), len(watcher.events)))
@@ -200,7 +200,7 @@ def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Finished
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PELT_AUTOML_HOME", str(home))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(context, "tokenize", watched)
+        patch.setattr(question, "tokenize", watched)
         recommendation = pelt_automl.select(output=home / "selections" / "reviews", display=watcher, **world.options())
     return Finished(world, home, home / "selections" / "reviews", recommendation, tokenized)
 

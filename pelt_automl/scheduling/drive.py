@@ -2,22 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from pelt_automl.log.events import Because, Event, Released, Stage, Stopped
 from pelt_automl.log.history import History, Trial
+from pelt_automl.log.log import Log
 from pelt_automl.scheduling.actions import Action, Budget, Executor, Finish, Note, Scheduler, Stop, Train
-
-
-class Log(Protocol):
-    """Where events are kept for good, and what they come to."""
-
-    @property
-    def history(self) -> History:
-        """The fold of all events so far."""
-
-    def append(self, event: Event) -> None:
-        """Keep an event, and fold it."""
 
 
 def drive(scheduler: Scheduler, executor: Executor, log: Log, clock: Callable[[], Budget], stage: Stage | None = None) -> None:

@@ -9,12 +9,16 @@ import numpy as np
 
 from pelt_automl.baselines import Fitted, fit_baseline, load_fitted
 from pelt_automl.log.events import CurvePoint, Decision, FinalistScored, Phase, Seeds, Stage, State, TrialEnded, What
+from pelt_automl.log.history import History
+from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES
-from pelt_automl.selection.context import Context
 from pelt_automl.selection.costs import LIMIT_PASSES, baseline_passes
 from pelt_automl.selection.field import too_many
+from pelt_automl.selection.machine import Machine
+from pelt_automl.selection.question import Question
 from pelt_automl.selection.working_folders import fitted_at
-from pelt_automl.tasks import Examples
+from pelt_automl.settings import SearchSettings
+from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.evaluation import Predictions
 from pelt_automl.training.failures import Failure
@@ -41,39 +45,35 @@ class _Run:
         return self.candidate if self.index is None else f"final-{self.candidate}-seed{self.index}"
 
 
-def fit_baselines(context: Context) -> None:
+def fit_baselines(question: Question, machine: Machine, log: Log) -> None:
     """Before the search: fit each on the search's split, and score it on select. What is over a limit of the user's is left out.
 
     One that fails is a failed trial and costs the selection nothing else. What an earlier start has done isn't done again.
     """
-    seed = context.settings.search.seed
-    ended = {trial.trial for trial in context.record.history.ended()}
-    left_out = set(context.record.history.decided(What.METHOD_OVER))
-    wanted = [name for name in BASELINES if name in context.settings.search.baselines and context.data.task_kind.fitted_as]
+    seed, history = question.search.seed, log.history
+    wanted = [name for name in BASELINES if name in question.search.baselines and question.data.task_kind.fitted_as]
     for done, name in enumerate(wanted):
         run = _Run(name, Seeds(seed, seed, seed))
-        if run.name in ended or name in left_out:
+        if run.name in history.trials or name in history.decided(What.METHOD_OVER):
             continue
-        context.progress(Phase.BASELINES, done, len(wanted), name)
-        found = _fit(context, run)
-        reason = _over_a_limit(context, found) if is_usable(found) else None
-        context.record.append(Decision(What.METHOD_OVER, name, reason) if reason else found)
+        log.progress(Phase.BASELINES, done, len(wanted), name)
+        found = _fit(machine, run, question.most_probed)
+        reason = _over_a_limit(question.search, machine, found) if is_usable(found) else None
+        log.append(Decision(What.METHOD_OVER, name, reason) if reason else found)
 
 
-def confirm_baselines(context: Context, seeds: Mapping[int, Seeds]) -> None:
+def confirm_baselines(question: Question, machine: Machine, log: Log, seeds: Mapping[int, Seeds]) -> None:
     """Fit each that has a score on the train parts of these seed triples, by index, as far as an earlier start hasn't."""
-    ended = {trial.trial for trial in context.record.history.ended()}
-    out = context.record.history.out_of_finals
     for index, triple in seeds.items():
-        for trial in fitted_in_search(context):
+        for trial in fitted_in_search(log.history):
             run = _Run(trial.method, triple, index)
-            if run.name not in ended and run.candidate not in out:
-                context.record.append(_fit(context, run))
+            if run.name not in log.history.trials and run.candidate not in log.history.out_of_finals:
+                log.append(_fit(machine, run, question.most_probed))
 
 
-def fitted_in_search(context: Context) -> list[TrialEnded]:
+def fitted_in_search(history: History) -> list[TrialEnded]:
     """The baselines that have a score on select, in their order."""
-    return [trial for trial in context.record.history.ended(Stage.SEARCH) if trial.method in BASELINES and is_usable(trial)]
+    return [trial for trial in history.ended(Stage.SEARCH) if trial.method in BASELINES and is_usable(trial)]
 
 
 def is_usable(trial: TrialEnded) -> bool:
@@ -81,30 +81,30 @@ def is_usable(trial: TrialEnded) -> bool:
     return trial.state != State.FAILED and trial.select_score is not None
 
 
-def score_baselines(context: Context, runs: Sequence[TrialEnded], examples: Examples) -> None:
+def score_baselines(machine: Machine, log: Log, runs: Sequence[TrialEnded], examples: Examples) -> None:
     """Score runs on the report examples that all finalists are scored on."""
     for run in runs:
-        predictions = _predictions(context, load_fitted(fitted_at(context.folder, run), context.encoder), examples)
-        score = context.data.metric.value(predictions, examples.labels)
-        context.record.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
+        predictions = _predictions(machine.data, load_fitted(fitted_at(machine.folder, run), machine.encoder), examples)
+        score = machine.data.metric.value(predictions, examples.labels)
+        log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
 
 
-def _fit(context: Context, run: _Run) -> TrialEnded:
-    """Fit one, write it, and score it on its split's select. Nothing of select has a part in what is fitted."""
+def _fit(machine: Machine, run: _Run, most: int) -> TrialEnded:
+    """Fit one on at most so many examples, write it, and score it on its split's select. Nothing of select has a part in what is fitted."""
     started = time.perf_counter()
-    data = context.data
-    train, select = (part.take(drawn(len(part), context.most_probed, run.seeds.split).tolist()) for part in data.split(run.seeds.split))
+    data = machine.data
+    train, select = (part.take(drawn(len(part), most, run.seeds.split).tolist()) for part in data.split(run.seeds.split))
     try:
-        encoder = context.encoder if BASELINES[run.method].reads_backbone else None
+        encoder = machine.encoder if BASELINES[run.method].reads_backbone else None
         fitted = fit_baseline(run.method, train, data.outputs, encoder)
-        predictions = _predictions(context, fitted, select)
+        predictions = _predictions(data, fitted, select)
         score = data.metric.value(predictions, select.labels)
     except Exception as error:  # noqa: BLE001 whatever it is, the selection has other contenders
         failure = Failure.of(error)
         log.info("%s failed: %s", run.name, failure.traceback)
         ended = _record(run, time.perf_counter() - started)
         return replace(ended, state=State.FAILED, cause=failure.cause, traceback=failure.traceback)
-    fitted.save(fitted_at(context.folder, _record(run, 0.0)))
+    fitted.save(fitted_at(machine.folder, _record(run, 0.0)))
     seconds = time.perf_counter() - started
     ended = _record(run, seconds)
     return replace(
@@ -137,21 +137,20 @@ def _record(run: _Run, seconds: float) -> TrialEnded:
     )
 
 
-def _predictions(context: Context, fitted: Fitted, examples: Examples) -> Predictions:
+def _predictions(data: TaskData, fitted: Fitted, examples: Examples) -> Predictions:
     """Class indices, or numbers in the labels' unit. Raises `ValueError` for outputs that aren't finite."""
     outputs = np.asarray(fitted.outputs(examples), dtype=np.float64)
     if not np.isfinite(outputs).all():
         raise ValueError("outputs are not finite")
-    return context.data.task_kind.predictions(outputs, LabelScale())
+    return data.task_kind.predictions(outputs, LabelScale())
 
 
-def _over_a_limit(context: Context, ended: TrialEnded) -> str | None:
+def _over_a_limit(search: SearchSettings, machine: Machine, ended: TrialEnded) -> str | None:
     """Why it is over a limit of the user's; None if it isn't. Nothing of it is trained on the device, so that its memory has no limit."""
-    search = context.settings.search
     if search.max_trainable is not None and (reason := too_many(ended.parameters["kept"], search.max_trainable)):
         return reason
     if search.max_latency_ms is None:
         return None
-    took = 1000 * float(np.median(baseline_passes(context, ended, LIMIT_PASSES)))
+    took = 1000 * float(np.median(baseline_passes(machine, ended, LIMIT_PASSES)))
     over = took > search.max_latency_ms
     return f"it takes {took:.3g} ms for one text, over the {search.max_latency_ms:g} of --max-latency-ms" if over else None

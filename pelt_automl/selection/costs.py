@@ -13,17 +13,21 @@ import torch
 
 from pelt_automl.baselines import Encoder, load_fitted, read_facts
 from pelt_automl.design_space import OWN_COPY, Modification
-from pelt_automl.log.events import CostMeasured, Decision, HyperParameters, Latency, Phase, Seeds, Stage, State, TrialEnded, What
-from pelt_automl.methods import BASELINES
+from pelt_automl.log.events import CostMeasured, Decision, HyperParameters, Latency, Phase, Seeds, TrialEnded, What
+from pelt_automl.log.history import History
+from pelt_automl.log.log import Log
+from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
 from pelt_automl.modifications.merging import plain_when_folded, why_no_head
-from pelt_automl.search.budget import WRITING
-from pelt_automl.selection.context import Context
-from pelt_automl.selection.probe import known_texts, training_bytes
+from pelt_automl.search.budget import WRITING, Clock
+from pelt_automl.selection.machine import Machine
+from pelt_automl.selection.probe import training_bytes
+from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.working_folders import fitted_at
 from pelt_automl.tasks import Examples
 from pelt_automl.training.evaluation import pad_id_of
 from pelt_automl.training.features import FrozenFeatures
+from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.tokens import collate
 
 Shape = tuple[Modification, ...]
@@ -60,7 +64,7 @@ def cost_shape(modifications: Sequence[Modification]) -> Shape:
 # -------------------------------------------------------------------- latency
 
 
-def time_passes(context: Context, shapes: Sequence[Shape], batch: int, most: int = MOST, end: float = float("inf")) -> Timed:
+def time_passes(machine: Machine, shapes: Sequence[Shape], batch: int, most: int = MOST, end: float = float("inf")) -> Timed:
     """Forward passes of `batch` texts, each shape's in turn, so that whatever else the machine does falls on all of them alike.
 
     Shapes with a copy of the backbone are measured one by one, so that there is one copy at a time. Nothing begins after `end` on the
@@ -70,17 +74,17 @@ def time_passes(context: Context, shapes: Sequence[Shape], batch: int, most: int
     together = [shape for shape in shapes if not any(m.form in OWN_COPY for m in shape)]
     timed: Timed = {}
     for group in ([together] if together else []) + copies:
-        timed |= _in_turn(context, group, batch, most, end)
+        timed |= _in_turn(machine, group, batch, most, end)
     return timed
 
 
 @torch.no_grad()
-def _in_turn(context: Context, shapes: Sequence[Shape], batch: int, most: int, end: float) -> Timed:
-    model = context.backbone.model
+def _in_turn(machine: Machine, shapes: Sequence[Shape], batch: int, most: int, end: float) -> Timed:
+    model = machine.backbone.model
     was_training = model.training
     model.eval()
-    packs = {shape: Pack(context.backbone, [PackTrial(shape, seed=0)], context.data.outputs).eval() for shape in shapes}
-    inputs = _inputs(context, next(iter(packs.values())), batch)
+    packs = {shape: Pack(machine.backbone, [PackTrial(shape, seed=0)], machine.data.outputs).eval() for shape in shapes}
+    inputs = _inputs(machine, next(iter(packs.values())), batch)
     timed: Timed = {shape: [] for shape in shapes}
     enough = time.perf_counter() + SECONDS_A_SERIES * len(shapes)
     for turn in range(-WARM_UP, most):
@@ -89,14 +93,14 @@ def _in_turn(context: Context, shapes: Sequence[Shape], batch: int, most: int, e
         for shape, pack in packs.items():
             if time.perf_counter() > end:
                 break
-            seconds = _one_pass(context, pack, inputs)
+            seconds = _one_pass(machine, pack, inputs)
             timed[shape] += [seconds] if turn >= 0 else []
     model.train(was_training)
     return timed
 
 
-def _one_pass(context: Context, pack: Pack, inputs: dict[str, Any]) -> float:
-    on_gpu = context.backbone.device.type == "cuda"
+def _one_pass(machine: Machine, pack: Pack, inputs: dict[str, Any]) -> float:
+    on_gpu = machine.backbone.device.type == "cuda"
     if on_gpu:
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -106,62 +110,62 @@ def _one_pass(context: Context, pack: Pack, inputs: dict[str, Any]) -> float:
     return time.perf_counter() - start
 
 
-def _inputs(context: Context, pack: Pack, batch: int) -> dict[str, Any]:
-    return collate([_typical_texts(context, batch)], pad_id_of(pack), context.backbone.device).inputs
+def _inputs(machine: Machine, pack: Pack, batch: int) -> dict[str, Any]:
+    return collate([_typical_texts(machine, batch)], pad_id_of(pack), machine.backbone.device).inputs
 
 
-def _typical_texts(context: Context, count: int) -> Any:
+def _typical_texts(machine: Machine, count: int) -> Any:
     """The `count` texts around the median length of train and select; some of them several times where there are fewer."""
-    texts = known_texts(context)
+    texts = machine.splits.known
     start = max(0, (len(texts) - count) // 2)
     return texts.take(np.resize(np.arange(start, min(start + count, len(texts))), count))
 
 
-def latency_of(context: Context, seconds: Sequence[float], batch: int, *, merged: bool) -> Latency:
+def latency_of(machine: Machine, seconds: Sequence[float], batch: int, *, merged: bool) -> Latency:
     """The figure that some timed passes make."""
     low, middle, high = np.quantile(seconds, [0.25, 0.5, 0.75]).tolist()
-    tokens = float(_typical_texts(context, batch).lengths.mean())
+    tokens = float(_typical_texts(machine, batch).lengths.mean())
     return Latency(batch, merged, 1000 * middle, 1000 * (high - low), len(seconds), tokens)
 
 
-def merges(context: Context, modifications: Sequence[Modification]) -> bool:
+def merges(machine: Machine, modifications: Sequence[Modification]) -> bool:
     """Whether folding a configuration leaves the plain backbone, whose latency is then the merged one."""
-    return plain_when_folded(modifications, context.backbone)
+    return plain_when_folded(modifications, machine.backbone)
 
 
-def is_exportable(context: Context, modifications: Sequence[Modification]) -> bool:
+def is_exportable(machine: Machine, modifications: Sequence[Modification]) -> bool:
     """Whether `pelt-automl export --merged` can write a configuration that `merges`: transformers' classifier has to take the head, too."""
-    labels = context.splits(context.settings.search.seed)[0].labels
-    mean = context.data.task_kind.scale(labels).mean
-    return merges(context, modifications) and not why_no_head(context.backbone, mean)
+    labels = machine.splits.search[0].labels
+    mean = machine.data.task_kind.scale(labels).mean
+    return merges(machine, modifications) and not why_no_head(machine.backbone, mean)
 
 
-def served_shape(context: Context, modifications: Sequence[Modification]) -> Shape:
+def served_shape(machine: Machine, modifications: Sequence[Modification]) -> Shape:
     """What runs when the winner is handed over: the plain backbone where it is exported merged, else what was trained, as it is kept."""
-    return PLAIN if is_exportable(context, modifications) else cost_shape(without_reparameterization(modifications))
+    return PLAIN if is_exportable(machine, modifications) else cost_shape(without_reparameterization(modifications))
 
 
-def is_head(context: Context, run: TrialEnded) -> bool:
+def is_head(machine: Machine, run: TrialEnded) -> bool:
     """Whether a baseline's run is the plain backbone with a head: saved, served and exported as one."""
-    return read_facts(fitted_at(context.folder, run)).form == "head"
+    return read_facts(fitted_at(machine.folder, run)).form == "head"
 
 
-def baseline_passes(context: Context, run: TrialEnded, most: int) -> list[float]:
+def baseline_passes(machine: Machine, run: TrialEnded, most: int) -> list[float]:
     """Seconds of each answer to one text, by what a baseline's run has fitted."""
-    if is_head(context, run):
-        return time_passes(context, [PLAIN], ONE, most)[PLAIN]
-    return answer_passes(context, fitted_at(context.folder, run), ONE, most)
+    if is_head(machine, run):
+        return time_passes(machine, [PLAIN], ONE, most)[PLAIN]
+    return answer_passes(machine, fitted_at(machine.folder, run), ONE, most)
 
 
-def answer_passes(context: Context, fitted: Path, batch: int, most: int = MOST, end: float = float("inf")) -> list[float]:
+def answer_passes(machine: Machine, fitted: Path, batch: int, most: int = MOST, end: float = float("inf")) -> list[float]:
     """Seconds of each answer that what was `fitted` (its folder) gives to `batch` texts, as `time_passes` has them.
 
     Where it reads the backbone: a pass over tokenized texts (of a pair read apart, over each text) and its own map or search behind it,
     nothing kept from before. A bag of words is timed from the text on: counting words is most of what it does.
     """
-    examples = _typical_examples(context, batch)
-    tokenized = functools.cache(context.tokenized)
-    answers = load_fitted(fitted, Encoder(FrozenFeatures(context.backbone, keep=False), tokenized))
+    examples = _typical_examples(machine, batch)
+    tokenized = functools.cache(machine.tokenized)
+    answers = load_fitted(fitted, Encoder(FrozenFeatures(machine.backbone, keep=False), tokenized))
     seconds, enough = list[float](), time.perf_counter() + SECONDS_A_SERIES
     for turn in range(-WARM_UP, most):
         now = time.perf_counter()
@@ -172,11 +176,11 @@ def answer_passes(context: Context, fitted: Path, batch: int, most: int = MOST, 
     return seconds
 
 
-def _typical_examples(context: Context, count: int) -> Examples:
+def _typical_examples(machine: Machine, count: int) -> Examples:
     """`_typical_texts`, as texts."""
-    splits = context.data.split(context.settings.search.seed)
+    splits = machine.data.split(machine.splits.seed)
     examples = Examples(splits[0].texts + splits[1].texts, (0,) * sum(map(len, splits)))
-    lengths = np.concatenate([tokens.lengths for tokens in context.splits(context.settings.search.seed)])
+    lengths = np.concatenate([tokens.lengths for tokens in machine.splits.search])
     start = max(0, (len(examples) - count) // 2)
     middle = np.argsort(lengths, kind="stable")[start : start + count]
     return examples.take(np.resize(middle, count).tolist())
@@ -185,96 +189,85 @@ def _typical_examples(context: Context, count: int) -> Examples:
 # -------------------------------------------------------------------- memory
 
 
-def memory_bytes(context: Context, method: str, hyper_parameters: HyperParameters) -> float | None:
+def memory_bytes(machine: Machine, plan: TrainingPlan, method: str, hyper_parameters: HyperParameters) -> float | None:
     """Of training a configuration alone, at most, the backbone included; None where it can't be trained."""
-    run = context.run(f"memory-{method}", method, dict(hyper_parameters), Seeds(context.settings.search.seed, 0, 0))
-    taken = training_bytes(context, [replace(run, head=None)])  # steps alone
-    return None if taken is None else taken + backbone_bytes(context)
+    run = machine.run(f"memory-{method}", method, hyper_parameters, Seeds(machine.splits.seed, 0, 0), plan)
+    taken = training_bytes(machine, plan, [run])
+    return None if taken is None else taken + backbone_bytes(machine)
 
 
-def backbone_bytes(context: Context) -> float:
+def backbone_bytes(machine: Machine) -> float:
     """Weights and buffers of the frozen model."""
-    model = context.backbone.model
+    model = machine.backbone.model
     return float(sum(tensor.numel() * tensor.element_size() for tensor in chain(model.parameters(), model.buffers())))
 
 
 # -------------------------------------------------------------------- finalists
 
 
-def measure_costs(context: Context) -> None:
+def measure_costs(question: Question, machine: Machine, log: Log, clock: Clock) -> None:
     """Write what each finalist costs, as far as there is time: for one text, for 32, then memory."""
-    finalists = _not_measured(context)
+    finalists = _not_measured(log.history)
     if not finalists:
         return
-    end = time.perf_counter() + context.clock.left - WRITING
-    context.progress(Phase.COSTS, 0, 1, "measuring latency and memory")
+    end, plans = time.perf_counter() + clock.left - WRITING, plans_of(question, log.history)
+    log.progress(Phase.COSTS, 0, 1, "measuring latency and memory")
     baselines = {name: runs for name, runs in finalists.items() if runs[0].method in BASELINES}
     finalists = {name: runs for name, runs in finalists.items() if name not in baselines}
-    kept = {name: cost_shape(without_reparameterization(_modifications(context, runs))) for name, runs in finalists.items()}
-    merged = {name for name, shape in kept.items() if merges(context, shape)}
-    heads = {name for name, runs in baselines.items() if is_head(context, runs[0])}
+    kept = {name: cost_shape(without_reparameterization(_modifications(runs))) for name, runs in finalists.items()}
+    merged = {name for name, shape in kept.items() if merges(machine, shape)}
+    heads = {name for name, runs in baselines.items() if is_head(machine, runs[0])}
     shapes = list(dict.fromkeys([*kept.values(), *([PLAIN] if merged or heads else [])]))
-    timed = {batch: time_passes(context, shapes, batch, end=end) for batch in (ONE, MANY) if _affordable(context, shapes, batch, end)}
+    timed: dict[int, Timed] = {}
+    for batch in (ONE, MANY):  # a warm-up and one pass of each shape can be expected to end in time
+        if time.perf_counter() + (WARM_UP + 1) * len(shapes) * batch * plans.example_seconds < end:
+            timed[batch] = time_passes(machine, shapes, batch, end=end)
     for name, runs in finalists.items():
         latencies = [
-            latency_of(context, seconds, batch, merged=is_merged)
+            latency_of(machine, seconds, batch, merged=is_merged)
             for batch, of_shapes in timed.items()
             for is_merged, shape in ((False, kept[name]), *([(True, PLAIN)] if name in merged else []))
             if (seconds := of_shapes[shape])
         ]
-        memory = memory_bytes(context, runs[0].method, runs[0].hyper_parameters) if time.perf_counter() < end else None
-        context.record.append(
-            CostMeasured(
-                runs[0].method,
-                runs[0].hyper_parameters,
-                latencies,
-                memory,
-                device_name(context),
-                name,
-                [run.trial for run in runs],
-                is_exportable(context, kept[name]),
-            )
-        )
+        method, hyper_parameters = runs[0].method, runs[0].hyper_parameters
+        memory = memory_bytes(machine, plans.search, method, hyper_parameters) if time.perf_counter() < end else None
+        exportable, trials = is_exportable(machine, kept[name]), [run.trial for run in runs]
+        log.append(CostMeasured(method, hyper_parameters, latencies, memory, device_name(machine), name, trials, exportable))
     for name, runs in baselines.items():
         of_head = {batch: of_shapes[PLAIN] for batch, of_shapes in timed.items()} if name in heads else None
-        _measure_baseline(context, name, runs, of_head, end)
-    if context.clock.limit is not None:
-        _say_what_is_missing(context, [*finalists, *baselines])
+        log.append(_measured_baseline(machine, name, runs, of_head, end))
+    if clock.limit is not None:
+        _say_what_is_missing(log, [*finalists, *baselines])
 
 
-def _measure_baseline(
-    context: Context, name: str, runs: Sequence[TrialEnded], of_head: Mapping[int, list[float]] | None, end: float
-) -> None:
+def _measured_baseline(
+    machine: Machine, name: str, runs: Sequence[TrialEnded], of_head: Mapping[int, list[float]] | None, end: float
+) -> CostMeasured:
     """Latencies, `of_head` where it is one; no memory, since nothing is trained on the device."""
-    fitted = fitted_at(context.folder, runs[0])
-    timed = {batch: answer_passes(context, fitted, batch, end=end) for batch in (ONE, MANY)} if of_head is None else of_head
-    latencies = [latency_of(context, seconds, batch, merged=False) for batch, seconds in timed.items() if seconds]
-    exportable = of_head is not None and is_exportable(context, PLAIN)
+    fitted = fitted_at(machine.folder, runs[0])
+    timed = {batch: answer_passes(machine, fitted, batch, end=end) for batch in (ONE, MANY)} if of_head is None else of_head
+    latencies = [latency_of(machine, seconds, batch, merged=False) for batch, seconds in timed.items() if seconds]
+    exportable = of_head is not None and is_exportable(machine, PLAIN)
     trials = [run.trial for run in runs]
-    context.record.append(CostMeasured(runs[0].method, {}, latencies, None, device_name(context), name, trials, exportable))
+    return CostMeasured(runs[0].method, {}, latencies, None, device_name(machine), name, trials, exportable)
 
 
-def _not_measured(context: Context) -> dict[str, list[TrialEnded]]:
+def _not_measured(history: History) -> dict[str, list[TrialEnded]]:
     """The runs of each finalist that no earlier start has measured."""
-    known = {event.candidate for event in context.record.history.costs}
+    known = {event.candidate for event in history.costs}
     found: dict[str, list[TrialEnded]] = {}
-    for trial in context.record.history.ended():
-        if trial.stage == Stage.FINALIST and trial.state != State.FAILED and trial.candidate not in known:
+    for trial in history.finals():
+        if trial.candidate not in known:
             found.setdefault(trial.candidate, []).append(trial)
     return found
 
 
-def _modifications(context: Context, runs: Sequence[TrialEnded]) -> tuple[Modification, ...]:
-    return context.modifications(runs[0].method, runs[0].hyper_parameters)
+def _modifications(runs: Sequence[TrialEnded]) -> tuple[Modification, ...]:
+    return METHODS[runs[0].method].modifications(runs[0].hyper_parameters)
 
 
-def _affordable(context: Context, shapes: Sequence[Shape], batch: int, end: float) -> bool:
-    """Whether a warm-up and one pass of each shape can be expected to end in time."""
-    return time.perf_counter() + (WARM_UP + 1) * len(shapes) * batch * context.speed.example < end
-
-
-def _say_what_is_missing(context: Context, finalists: Sequence[str]) -> None:
-    measured = [event for event in context.record.history.costs if event.candidate in finalists]
+def _say_what_is_missing(log: Log, finalists: Sequence[str]) -> None:
+    measured = [event for event in log.history.costs if event.candidate in finalists]
     trained = [event for event in measured if event.method not in BASELINES]
     whats: dict[str, Callable[[CostMeasured], Any]] = {
         "latency of one text": lambda event: event.latency(ONE),
@@ -286,10 +279,10 @@ def _say_what_is_missing(context: Context, finalists: Sequence[str]) -> None:
         missing = [event.candidate for event in asked if figure(event) is None]
         if missing:
             why = f"the time left was too short to measure it for {len(missing)} of {len(asked)} finalists"
-            context.record.append(Decision(What.NO_TIME_FOR_COSTS, what, why))
+            log.append(Decision(What.NO_TIME_FOR_COSTS, what, why))
 
 
-def device_name(context: Context) -> str:
+def device_name(machine: Machine) -> str:
     """``cpu, 2 threads``, or the GPU's name."""
-    device, threads = context.backbone.device, torch.get_num_threads()
+    device, threads = machine.backbone.device, torch.get_num_threads()
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {threads} thread{'s' if threads > 1 else ''}"

@@ -3,85 +3,78 @@
 from collections.abc import Sequence
 
 from pelt_automl.design_space import submodules
-from pelt_automl.log.events import ContributionMeasured, Decision, Event, GateMeasured, KnockedOut, Phase, Stage, State, TrialEnded, What
-from pelt_automl.methods import BASELINES
+from pelt_automl.log.events import ContributionMeasured, Decision, Event, GateMeasured, KnockedOut, Phase, TrialEnded, What
+from pelt_automl.log.history import History
+from pelt_automl.log.log import Log
+from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import Pack, PackTrial
-from pelt_automl.search.budget import WRITING
-from pelt_automl.selection.context import Context
+from pelt_automl.search.budget import EVIDENCE_EXAMPLES, WRITING, Clock
 from pelt_automl.selection.finalist_weights import packs_of, trained_pack
+from pelt_automl.selection.machine import Machine
+from pelt_automl.selection.question import Question, plans_of
+from pelt_automl.selection.report_scoring import predictions_of
 from pelt_automl.training.dissection import dissect
 from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.tokens import Tokens
 from pelt_automl.verdict.gates import mean
 
 
-def explain(context: Context) -> None:
+def explain(question: Question, machine: Machine, log: Log, clock: Clock) -> None:
     """Write what the submodules of every finalist union do, on select, for each of its seeds, as far as there is time."""
-    todo = {candidate: left for candidate, runs in _unions(context).items() if (left := _not_explained(context, runs))}
+    plans, known = plans_of(question, log.history), {(event.trial, event.submodule) for event in log.history.of_kind(KnockedOut)}
+    todo = {  # of which an earlier start hasn't written everything: the knock-outs come last
+        candidate: left
+        for candidate, runs in _unions(log.history, question.data.metric.sign).items()
+        if (left := [run for run in runs if any((run.trial, name) not in known for name in _submodules(run))])
+    }
     for done, (candidate, runs) in enumerate(todo.items()):
-        if context.clock.left - WRITING < _seconds(context, runs):
-            _leave_out(context, candidate)
+        evaluations = 2 + len(_submodules(runs[0]))  # at its start, whole, and without each submodule
+        examples = len(runs) * evaluations * len(_examples(machine, runs[0]))
+        if clock.left - WRITING < examples * plans.example_seconds:
+            numbers = {"seconds_left": clock.left}
+            log.once(Decision(What.NO_TIME_FOR_EVIDENCE, candidate, "the time left is too short to take it apart", numbers))
             continue
-        context.progress(Phase.EVIDENCE, done, len(todo), f"taking {candidate} apart")
-        for pack in packs_of(context, runs):
-            _explain(context, pack)
+        log.progress(Phase.EVIDENCE, done, len(todo), f"taking {candidate} apart")
+        for pack in packs_of(machine, runs, plans.pack_size):
+            _explain(machine, log, pack)
 
 
-def _unions(context: Context) -> dict[str, list[TrialEnded]]:
+def _unions(history: History, sign: int) -> dict[str, list[TrialEnded]]:
     """The scored runs, one a seed, of each finalist that has submodules, by candidate; the best mean on the report split first."""
-    runs = {trial.trial: trial for trial in context.record.history.ended(Stage.FINALIST) if trial.state != State.FAILED}
+    runs = {trial.trial: trial for trial in history.finals()}
     scores: dict[str, dict[str, float]] = {}
-    for scored in context.record.history.scored:
-        if scored.method not in BASELINES and _submodules(context, runs[scored.trial]):
+    for scored in history.scored:
+        if scored.method not in BASELINES and _submodules(runs[scored.trial]):
             scores.setdefault(scored.candidate, {})[scored.trial] = scored.report_score
-    sign = context.data.metric.sign
     order = sorted(scores, key=lambda name: -sign * mean(list(scores[name].values())))
     return {name: [runs[trial] for trial in scores[name]] for name in order}
 
 
-def _submodules(context: Context, run: TrialEnded) -> tuple[str, ...]:
-    return submodules(context.modifications(run.method, run.hyper_parameters))
+def _submodules(run: TrialEnded) -> tuple[str, ...]:
+    return submodules(METHODS[run.method].modifications(run.hyper_parameters))
 
 
-def _not_explained(context: Context, runs: Sequence[TrialEnded]) -> list[TrialEnded]:
-    """Those of which an earlier start hasn't written everything: the knock-outs come last."""
-    known = {(event.trial, event.submodule) for event in context.record.history.of_kind(KnockedOut)}
-    return [run for run in runs if any((run.trial, name) not in known for name in _submodules(context, run))]
+def _examples(machine: Machine, run: TrialEnded) -> Tokens:
+    """The part of select that gates are measured on: all of it, or the same `EVIDENCE_EXAMPLES` of it."""
+    return machine.splits.of(run.seeds.split)[1].at_most(EVIDENCE_EXAMPLES, run.seeds.split)
 
 
-def _seconds(context: Context, runs: Sequence[TrialEnded]) -> float:
-    """What taking these runs of one candidate apart is going to take: at its start, whole, and without each submodule."""
-    evaluations = 2 + len(_submodules(context, runs[0]))
-    return len(runs) * evaluations * len(context.evidence_select(runs[0].seeds.split)) * context.speed.example
-
-
-def _leave_out(context: Context, candidate: str) -> None:
-    numbers = {"seconds_left": context.clock.left}
-    context.record.once(Decision(What.NO_TIME_FOR_EVIDENCE, candidate, "the time left is too short to take it apart", numbers))
-
-
-def _explain(context: Context, runs: Sequence[TrialEnded]) -> None:
+def _explain(machine: Machine, log: Log, runs: Sequence[TrialEnded]) -> None:
     """The evidence of runs that share a pack."""
-    sets = [context.evidence_select(run.seeds.split) for run in runs]
-    fresh = [PackTrial(context.modifications(run.method, run.hyper_parameters), run.seeds.initialization) for run in runs]
-    found = dissect(trained_pack(context, runs), Pack(context.backbone, fresh, context.data.outputs, context.lower), sets)
-    known = {_place(event) for kind in (GateMeasured, ContributionMeasured, KnockedOut) for event in context.record.history.of_kind(kind)}
+    sets = [_examples(machine, run) for run in runs]
+    fresh = [PackTrial(METHODS[run.method].modifications(run.hyper_parameters), run.seeds.initialization) for run in runs]
+    found = dissect(trained_pack(machine, runs), Pack(machine.backbone, fresh, machine.data.outputs, machine.lower), sets)
+    known = {_place(event) for kind in (GateMeasured, ContributionMeasured, KnockedOut) for event in log.history.of_kind(kind)}
     for run, tokens, dissection in zip(runs, sets, found, strict=True):
 
         def score(evaluation: Evaluation, run: TrialEnded = run, tokens: Tokens = tokens) -> float:
-            return _score(context, run, tokens, evaluation)
+            return machine.data.metric.value(predictions_of(machine, run, evaluation), tokens.labels)
 
         for event in dissection.events(run.trial, run.candidate, run.number, score):
             if _place(event) not in known:
-                context.record.append(event)
+                log.append(event)
 
 
 def _place(event: Event) -> tuple[object, ...]:
     """What an event is about: a second one about the same isn't written."""
     return type(event), *(getattr(event, name, None) for name in ("trial", "submodule", "site", "layer"))
-
-
-def _score(context: Context, run: TrialEnded, tokens: Tokens, evaluation: Evaluation) -> float:
-    kind = context.data.task_kind
-    predictions = kind.predictions(evaluation.logits, kind.scale(context.splits(run.seeds.split)[0].labels))
-    return context.data.metric.value(predictions, tokens.labels)

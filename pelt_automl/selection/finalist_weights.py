@@ -8,7 +8,7 @@ from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import TrialEnded
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
-from pelt_automl.selection.context import Context
+from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.working_folders import working
 from pelt_automl.training.checkpoints import load_tensors
 
@@ -18,12 +18,12 @@ def weights_of_run(folder: Path, run: str) -> Path:
     return working(folder, "finalists") / f"{run}.safetensors"
 
 
-def trained_pack(context: Context, runs: Sequence[TrialEnded]) -> Pack:
+def trained_pack(machine: Machine, runs: Sequence[TrialEnded]) -> Pack:
     """A pack of trained runs, in the form in which their weights are kept, in their order."""
     trials = [PackTrial(without_reparameterization(_changes(run)), run.seeds.initialization) for run in runs]
-    pack = Pack(context.backbone, trials, context.data.outputs, context.lower)
+    pack = Pack(machine.backbone, trials, machine.data.outputs, machine.lower)
     for slot, run in enumerate(runs):
-        path = weights_of_run(context.folder, run.trial)
+        path = weights_of_run(machine.folder, run.trial)
         try:
             pack.load_weights(slot, load_tensors(path)[0])
         except (KeyError, RuntimeError) as error:
@@ -34,9 +34,9 @@ def trained_pack(context: Context, runs: Sequence[TrialEnded]) -> Pack:
     return pack
 
 
-def packs_of(context: Context, runs: Sequence[TrialEnded]) -> list[list[TrialEnded]]:
-    """Trained runs in packs that fit; those that can't share a pack stand alone, at the end."""
-    return context.packs(runs, _changes)
+def packs_of(machine: Machine, runs: Sequence[TrialEnded], most: int) -> list[list[TrialEnded]]:
+    """Trained runs in packs of at most `most` that fit; those that can't share a pack stand alone, at the end."""
+    return machine.packs(runs, _changes, most)
 
 
 def _changes(run: TrialEnded) -> tuple[Modification, ...]:

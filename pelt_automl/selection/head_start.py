@@ -2,23 +2,23 @@
 
 from pelt_automl.baselines import CrossValidation
 from pelt_automl.log.events import Decision, Phase, What
-from pelt_automl.selection.context import Context
+from pelt_automl.log.log import Log
+from pelt_automl.selection.machine import Machine
+from pelt_automl.selection.question import Question
 
 
-def decide_head_start(context: Context) -> None:
+def decide_head_start(question: Question, machine: Machine, log: Log) -> None:
     """Write the decision, unless an earlier start has. It rests on the train part of the search's split alone."""
-    if context.record.history.decided(What.HEAD_START):
+    if log.history.decided(What.HEAD_START):
         return
-    wanted, subject, why, numbers = context.settings.training.head_start, "random", "as asked (--head-start)", dict[str, float]()
-    if context.data.task_kind.fitted_as is None:
-        why = f"there is no probe for {context.data.kind}"
-    elif wanted == "auto" and context.settings.task.protocol == "paper":
+    wanted, subject, why, numbers = question.settings.training.head_start, "random", "as asked (--head-start)", dict[str, float]()
+    if question.data.task_kind.fitted_as is None:
+        why = f"there is no probe for {question.data.kind}"
+    elif wanted == "auto" and question.settings.task.protocol == "paper":
         why = "as in the paper's protocol"
     elif wanted != "random":
-        assert context.heads is not None
-        context.progress(Phase.MODEL, 0.4, 1, "fitting the probe")
-        seed = context.settings.search.seed
-        found = context.heads.probe(seed, context.splits(seed)[0])
+        log.progress(Phase.MODEL, 0.4, 1, "fitting the probe")
+        found = machine.heads.probe(question.search.seed, machine.splits.search[0])
         validation, numbers = found.validation, {"strength": found.strength}
         if validation:
             numbers |= {"loss": validation.loss, "chance": validation.chance, "error": validation.error, "score": validation.score}
@@ -26,7 +26,7 @@ def decide_head_start(context: Context) -> None:
             subject = "probe"
         else:
             subject, why = _by_itself(validation)
-    context.record.append(Decision(What.HEAD_START, subject, why, numbers))
+    log.append(Decision(What.HEAD_START, subject, why, numbers))
 
 
 def _by_itself(validation: CrossValidation | None) -> tuple[str, str]:

@@ -6,6 +6,7 @@ violate something, and here none ever is. A study draws again instead.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -13,10 +14,10 @@ from pelt_automl.backbones import Architecture
 from pelt_automl.design_space import BackboneShape, Modification
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.log.events import CostMeasured, Decision, HyperParameters, What
+from pelt_automl.log.log import Log
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import count_of, count_on
 from pelt_automl.search.spaces import MOST_COMBINATIONS, SearchSpace
-from pelt_automl.selection.context import Context
 from pelt_automl.selection.costs import (
     LIMIT_PASSES,
     ONE,
@@ -30,7 +31,9 @@ from pelt_automl.selection.costs import (
     time_passes,
 )
 from pelt_automl.selection.field import refusals, too_many
-from pelt_automl.settings import SelectionSettings
+from pelt_automl.selection.machine import Machine
+from pelt_automl.selection.question import Question, plans_of
+from pelt_automl.training.schedule import TrainingPlan
 
 Refusal = Callable[[str, HyperParameters], str | None]
 """Why a configuration of a method can't be, or may not be; None if it may."""
@@ -49,9 +52,9 @@ class _Limit:
     says: str
     """With a place for the figure and one for the limit."""
     figure: Callable[[CostMeasured], float | None]
-    shape: Callable[[Context, Sequence[Modification]], Shape]
+    shape: Callable[[Machine, Sequence[Modification]], Shape]
     """What the figure depends on."""
-    measure: Callable[[Context, str, HyperParameters], CostMeasured]
+    measure: Callable[[str, HyperParameters], CostMeasured]
 
 
 class Limits:
@@ -60,49 +63,55 @@ class Limits:
     Costs grow with sizes: what is larger than a shape that is over the limit, or smaller than one that is within, isn't measured.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, question: Question, machine: Machine, log: Log) -> None:
         """Takes up what an earlier start has measured."""
-        self.context = context
-        self._known: dict[_Limit, list[tuple[Shape, float]]] = {limit: [] for limit in _limits(context)}
-        for event in context.record.history.costs:
+        self.machine, self.log, self._reads, self._most = machine, log, question.length.most, question.search.max_trainable
+        self._known: dict[_Limit, list[tuple[Shape, float]]] = {limit: [] for limit in _limits(question, machine, log)}
+        for event in log.history.costs:
             if not event.candidate:
                 self._keep(event)
 
     def refusal(self, method: str, hyper_parameters: HyperParameters) -> str | None:
         """Why a configuration can't be carried out, or is over a limit; None for one that may be trained."""
-        if reason := self.context.refusal(method, hyper_parameters):
+        backbone, modifications = self.machine.backbone, METHODS[method].modifications(hyper_parameters)
+        if found := refusals(modifications, backbone.architecture, backbone.shape, self._reads):
+            return "; ".join(found)
+        kept = count_on(modifications, backbone, self.machine.data.outputs).kept if self._most is not None else 0
+        if self._most is not None and (reason := too_many(kept, self._most)):
             return reason
         return next((reason for limit in self._known if (reason := self._over(limit, method, hyper_parameters))), None)
 
     def _keep(self, event: CostMeasured) -> None:
-        modifications = self.context.modifications(event.method, event.hyper_parameters)
+        modifications = METHODS[event.method].modifications(event.hyper_parameters)
         for limit, known in self._known.items():
             if (figure := limit.figure(event)) is not None:
-                known.append((limit.shape(self.context, modifications), figure))
+                known.append((limit.shape(self.machine, modifications), figure))
 
     def _over(self, limit: _Limit, method: str, hyper_parameters: HyperParameters) -> str | None:
-        shape = limit.shape(self.context, self.context.modifications(method, hyper_parameters))
+        shape = limit.shape(self.machine, METHODS[method].modifications(hyper_parameters))
         of_its_kind = [(known, figure) for known, figure in self._known[limit] if _same_kind(known, shape)]
         if any(figure <= limit.most and _at_most(shape, known) for known, figure in of_its_kind):
             return None
         over = [figure for known, figure in of_its_kind if figure > limit.most and _at_most(known, shape)]
         if over:
             return limit.says.format(min(over), limit.most)
-        event = limit.measure(self.context, method, hyper_parameters)
-        self.context.record.append(event)
+        event = limit.measure(method, hyper_parameters)
+        self.log.append(event)
         self._keep(event)
         found = limit.figure(event)  # None for what can't be trained: its training is going to record why
         return limit.says.format(found, limit.most) if found is not None and found > limit.most else None
 
 
-def _limits(context: Context) -> list[_Limit]:
-    search, found = context.settings.search, list[_Limit]()
+def _limits(question: Question, machine: Machine, log: Log) -> list[_Limit]:
+    search, plan, found = question.search, plans_of(question, log.history).search, list[_Limit]()
     if search.max_latency_ms is not None:
         says = "it takes {:.3g} ms or more for one text, over the {:g} of --max-latency-ms"
-        found.append(_Limit(search.max_latency_ms, says, lambda event: event.served, served_shape, _measure_latency))
+        latency = partial(_measure_latency, machine)
+        found.append(_Limit(search.max_latency_ms, says, lambda event: event.served, served_shape, latency))
     if search.max_memory is not None:
         says = "its training takes {:.3g} GB or more, over the {:g} of --max-memory"
-        found.append(_Limit(search.max_memory, says, lambda event: event.memory_gb, lambda _, own: cost_shape(own), _measure_memory))
+        memory = partial(_measure_memory, machine, plan, log)
+        found.append(_Limit(search.max_memory, says, lambda event: event.memory_gb, lambda _, own: cost_shape(own), memory))
     return found
 
 
@@ -115,18 +124,19 @@ def _at_most(smaller: Shape, larger: Shape) -> bool:
     return all(one.size <= other.size for one, other in zip(smaller, larger, strict=True))
 
 
-def _measure_latency(context: Context, method: str, hyper_parameters: HyperParameters) -> CostMeasured:
+def _measure_latency(machine: Machine, method: str, hyper_parameters: HyperParameters) -> CostMeasured:
     """Of one text, as the winner can be handed over."""
-    modifications = context.modifications(method, hyper_parameters)
-    shape, exportable = served_shape(context, modifications), is_exportable(context, modifications)
-    latency = latency_of(context, time_passes(context, [shape], ONE, LIMIT_PASSES)[shape], ONE, merged=exportable)
-    return CostMeasured(method, dict(hyper_parameters), [latency], None, device_name(context), exportable=exportable)
+    modifications = METHODS[method].modifications(hyper_parameters)
+    shape, exportable = served_shape(machine, modifications), is_exportable(machine, modifications)
+    latency = latency_of(machine, time_passes(machine, [shape], ONE, LIMIT_PASSES)[shape], ONE, merged=exportable)
+    return CostMeasured(method, dict(hyper_parameters), [latency], None, device_name(machine), exportable=exportable)
 
 
-def _measure_memory(context: Context, method: str, hyper_parameters: HyperParameters) -> CostMeasured:
-    if not any(event.memory_bytes is not None for event in context.record.history.costs):
-        memory_bytes(context, method, hyper_parameters)  # the first training of a process also fills what libraries keep
-    return CostMeasured(method, dict(hyper_parameters), [], memory_bytes(context, method, hyper_parameters), device_name(context))
+def _measure_memory(machine: Machine, plan: TrainingPlan, log: Log, method: str, hyper_parameters: HyperParameters) -> CostMeasured:
+    if not any(event.memory_bytes is not None for event in log.history.costs):
+        memory_bytes(machine, plan, method, hyper_parameters)  # the first training of a process also fills what libraries keep
+    taken = memory_bytes(machine, plan, method, hyper_parameters)
+    return CostMeasured(method, dict(hyper_parameters), [], taken, device_name(machine))
 
 
 # -------------------------------------------------------------------- methods
@@ -181,57 +191,43 @@ def _smallest(method: str, space: SearchSpace, size: Callable[..., int]) -> Iter
     yield from (configuration for _, configuration in sorted(kinds.values(), key=lambda pair: pair[0]))
 
 
-def over_parameters(
-    settings: SelectionSettings,
-    methods: Sequence[str],
-    spaces: Mapping[str, SearchSpace],
-    outline: tuple[Architecture, BackboneShape],
-    outputs: int,
-    max_length: int,
-) -> dict[str, str]:
+def over_parameters(question: Question, outline: tuple[Architecture, BackboneShape]) -> dict[str, str]:
     """The methods that `--max-trainable` leaves nothing of, before any model is loaded. Raises as `out_of_limits` does."""
-    most, (table, shape) = settings.search.max_trainable, outline
+    most, (table, shape) = question.search.max_trainable, outline
     if most is None:
         return {}
 
     def size(modifications: Sequence[Modification]) -> int:
-        return count_of(modifications, table, shape, outputs).kept
+        return count_of(modifications, table, shape, question.data.outputs).kept
 
     def refusal(method: str, hyper_parameters: HyperParameters) -> str | None:
         modifications = METHODS[method].modifications(hyper_parameters)
-        found = refusals(modifications, table, shape, max_length)
+        found = refusals(modifications, table, shape, question.length.most)
         return "; ".join(found) or too_many(size(modifications), most)
 
-    return out_of_limits(methods, spaces, refusal, size)
+    return out_of_limits(question.methods, question.spaces, refusal, size)
 
 
-def apply_limits(context: Context) -> None:
+def apply_limits(question: Question, machine: Machine, log: Log) -> None:
     """Leave methods out of which nothing is within the limits, as far as it has to be measured, and note which defaults aren't.
 
     Raises `SettingsError` when no method is left.
     """
-    search = context.settings.search
+    search, spaces = question.search, question.spaces
     if search.max_trainable is None and search.max_latency_ms is None and search.max_memory is None:
         return
-    refusal = Limits(context).refusal
+    refusal = Limits(question, machine, log).refusal
 
     def size(modifications: Sequence[Modification]) -> int:
-        return count_on(modifications, context.backbone, context.data.outputs).kept
+        return count_on(modifications, machine.backbone, question.data.outputs).kept
 
-    leave_out(context, out_of_limits(context.methods, context.spaces, refusal, size))
-    refused = {method: refusal(method, default_of(context.spaces[method])) for method in context.methods}
-    for method, reason in refused.items():
-        if reason:
-            context.record.once(Decision(What.DEFAULT_OVER, method, reason))
+    leave_out(out_of_limits(question.left(log.history), spaces, refusal, size), log)
+    for method in question.left(log.history):
+        if reason := refusal(method, default_of(spaces[method])):
+            log.once(Decision(What.DEFAULT_OVER, method, reason))
 
 
-def leave_out(context: Context, out: Mapping[str, str]) -> None:
-    """Go on without methods, and record why, unless an earlier start has."""
-    context.methods = tuple(method for method in context.methods if method not in out)
+def leave_out(out: Mapping[str, str], log: Log) -> None:
+    """Record why methods are left out, unless an earlier start has."""
     for method, reason in out.items():
-        context.record.once(Decision(What.METHOD_OVER, method, reason))
-
-
-def left_out_before(context: Context) -> dict[str, str]:
-    """The methods that an earlier start has left out."""
-    return {name: made.why for name, made in context.record.history.decided(What.METHOD_OVER).items() if name in context.methods}
+        log.once(Decision(What.METHOD_OVER, method, reason))

@@ -7,16 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import numpy as np
 import torch
 
 from pelt_automl.log.events import Seeds
+from pelt_automl.log.history import History
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import pack_kind
-from pelt_automl.selection.context import Context
+from pelt_automl.search.budget import Clock
+from pelt_automl.selection.machine import Machine
+from pelt_automl.selection.question import Question, plans_of
+from pelt_automl.selection.splits import Splits
 from pelt_automl.training import packing
 from pelt_automl.training.memory import peak_of, usable_bytes
-from pelt_automl.training.padding import by_length
+from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.tokens import BatchOrder, Tokens
 from pelt_automl.training.trials import TrialRun
 from pelt_automl.training.work import Work
@@ -114,10 +117,10 @@ class Packs:
         return f"trials in a pack: {self.size}, {step:.0f} ms a trial's step{compared}, {self.probe.bytes_of(self.size) / 1e9:.2g} GB"
 
 
-def choose_packs(context: Context, probe: PackProbe | None) -> Packs:
+def choose_packs(question: Question, machine: Machine, probe: PackProbe | None) -> Packs:
     """The user's size, else the probe's best."""
-    wanted, free = context.settings.training.pack_size, usable_bytes(context.backbone.device)
-    return Packs(wanted or (probe.best(most_trials(context), free) if probe else 1), probe, free)
+    wanted, free = question.settings.training.pack_size, usable_bytes(machine.backbone.device)
+    return Packs(wanted or (probe.best(most_trials(question, machine), free) if probe else 1), probe, free)
 
 
 @dataclass(frozen=True)
@@ -130,21 +133,21 @@ class _Measured:
     """Whether all trials trained, in one pack."""
 
 
-def probe_packs(context: Context) -> PackProbe | None:
+def probe_packs(question: Question, machine: Machine, history: History, clock: Clock) -> PackProbe | None:
     """Measure the selection's methods alone and in a pack, as far as they share one; None when no method can be trained.
 
     Methods that can't be trained are left out. A pack that fails, mostly for memory, is tried again with half as many trials. When
     `SHARE` of the time is used, what there is has to do, without a pack at the worst.
     """
-    width = PROBED.get(context.backbone.device.type, PROBED["cuda"])
-    end = time.perf_counter() + SHARE * context.clock.left
-    alone = _measure_alone(context, _sharing(context)[-width:], end)
+    width = PROBED.get(machine.backbone.device.type, PROBED["cuda"])
+    end, plan, given = time.perf_counter() + SHARE * clock.left, plans_of(question, history).search, question.left(history)
+    alone = _measure_alone(machine, plan, _sharing(machine, given)[-width:], end)
     if not alone:
-        return _probe_unshared(context)
-    size = min(width, most_trials(context))
+        return _probe_unshared(machine, plan, given)
+    size = min(width, most_trials(question, machine))
     while size > 1 and time.perf_counter() < end:
         methods = [list(alone)[i % len(alone)] for i in range(size)]
-        pack = _measure(context, methods)
+        pack = _measure(machine, plan, methods)
         if pack.trained:
             seconds = statistics.fmean(alone[method].seconds for method in methods)
             taken = statistics.fmean(alone[method].bytes for method in methods)
@@ -153,37 +156,37 @@ def probe_packs(context: Context) -> PackProbe | None:
     return _unpacked(alone)
 
 
-def _measure_alone(context: Context, methods: Sequence[str], end: float) -> dict[str, _Measured]:
+def _measure_alone(machine: Machine, plan: TrainingPlan, methods: Sequence[str], end: float) -> dict[str, _Measured]:
     """Those of the methods that can be trained; one at least is measured, the others as long as there is time."""
     found: dict[str, _Measured] = {}
     for method in methods:
         if not found or time.perf_counter() < end:
-            found[method] = _measure(context, [method])
+            found[method] = _measure(machine, plan, [method])
             if not found[method].trained:
                 del found[method]
     return found
 
 
-def most_trials(context: Context) -> int:
+def most_trials(question: Question, machine: Machine) -> int:
     """Trials in a pack at most: the user's wish, else what the device is good for."""
-    return context.settings.training.pack_size or LARGEST.get(context.backbone.device.type, LARGEST["cuda"])
+    return question.settings.training.pack_size or LARGEST.get(machine.backbone.device.type, LARGEST["cuda"])
 
 
-def _sharing(context: Context) -> list[str]:
+def _sharing(machine: Machine, methods: Sequence[str]) -> list[str]:
     """The methods that train in one pack, of the kind of pack that most of them train in."""
-    backbone, kinds = context.backbone, dict[object, list[str]]()
-    for method in context.methods:
-        modifications = context.modifications(method, METHODS[method].defaults)
+    backbone, kinds = machine.backbone, dict[object, list[str]]()
+    for method in methods:
+        modifications = METHODS[method].build()
         kind = pack_kind(modifications, backbone.architecture, backbone.shape)
         if kind is not None:
             kinds.setdefault(kind, []).append(method)
     return max(kinds.values(), key=len, default=[])
 
 
-def _probe_unshared(context: Context) -> PackProbe | None:
+def _probe_unshared(machine: Machine, plan: TrainingPlan, methods: Sequence[str]) -> PackProbe | None:
     """The last of the other methods that can be trained."""
-    for method in reversed(context.methods):
-        if not context.shares_packs(method) and (found := _measure(context, [method])).trained:
+    for method in reversed(methods):
+        if not machine.shares_packs(method) and (found := _measure(machine, plan, [method])).trained:
             return _unpacked({method: found})
     return None
 
@@ -194,27 +197,27 @@ def _unpacked(alone: Mapping[str, _Measured]) -> PackProbe:
     return PackProbe(tuple(alone), 1, (seconds, seconds), (taken, taken))
 
 
-def _measure(context: Context, methods: Sequence[str]) -> _Measured:
+def _measure(machine: Machine, plan: TrainingPlan, methods: Sequence[str]) -> _Measured:
     """These methods' published defaults: a few steps of a typical batch for their time, then of the longest for their memory."""
-    typical = typical_batch(context)
-    runs = [_on(typical, _run(context, method)) for method in methods]
-    seconds, together = _train(context, runs, STEPS)
+    typical = typical_batch(_run(machine, plan, methods[0]))
+    runs = [_on(typical, _run(machine, plan, method)) for method in methods]
+    seconds, together = _train(machine, plan, runs, STEPS)
     if not together or any(run.progress.state == "failed" for run in runs):
         return _Measured(math.nan, math.nan, trained=False)
-    taken = training_bytes(context, [_run(context, method) for method in methods])
+    taken = training_bytes(machine, plan, [_run(machine, plan, method) for method in methods])
     return _Measured(statistics.median(seconds), math.nan if taken is None else taken, trained=taken is not None)
 
 
-def training_bytes(context: Context, runs: Sequence[TrialRun]) -> float | None:
+def training_bytes(machine: Machine, plan: TrainingPlan, runs: Sequence[TrialRun]) -> float | None:
     """Memory of these trainings in one pack at the longest batch, beside what the backbone takes; None if they can't be trained so."""
-    longest = longest_batch(context)
+    longest = longest_batch(machine.splits, plan.batch_size)
     runs = [_on(longest, run) for run in runs]
-    with peak_of(context.backbone.device) as peak:
-        _, together = _train(context, runs, LONGEST_STEPS)
+    with peak_of(machine.backbone.device) as peak:
+        _, together = _train(machine, plan, runs, LONGEST_STEPS)
     return peak.bytes if together and all(run.progress.state != "failed" for run in runs) else None
 
 
-def _train(context: Context, runs: Sequence[TrialRun], steps: int) -> tuple[list[float], bool]:
+def _train(machine: Machine, plan: TrainingPlan, runs: Sequence[TrialRun], steps: int) -> tuple[list[float], bool]:
     """Seconds of each step but the first (0 where none was taken), and whether all trials took all of them together.
 
     At most `steps`, and fewer when `ENOUGH` has been timed.
@@ -223,25 +226,24 @@ def _train(context: Context, runs: Sequence[TrialRun], steps: int) -> tuple[list
 
     def on_step(trials: int) -> None:
         nonlocal together
-        if context.backbone.device.type == "cuda":
+        if machine.backbone.device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter())
         together = together and trials == len(runs)
 
-    plan = replace(context.plan, evaluate_at=(), select_most=None)
+    plan = replace(plan, evaluate_at=(), select_most=None)
 
     def enough() -> bool:
         return len(times) > 1 and times[-1] - times[1] >= ENOUGH
 
-    work = Work(context.backbone, plan, context.data.metric, context.data.outputs, expired=enough, on_step=on_step)
+    work = Work(machine.backbone, plan, machine.data.metric, machine.data.outputs, expired=enough, on_step=on_step)
     packing.train(work, runs, steps)
     seconds = [after - before for before, after in pairwise(times)]
     return seconds[1:] or seconds or [0.0], together
 
 
-def _run(context: Context, method: str) -> TrialRun:
-    run = context.run(f"speed-{method}", method, METHODS[method].defaults, Seeds(context.settings.search.seed, 0, 0))
-    return replace(run, head=None)  # no evaluation before the first step
+def _run(machine: Machine, plan: TrainingPlan, method: str) -> TrialRun:
+    return machine.run(f"speed-{method}", method, METHODS[method].defaults, Seeds(machine.splits.seed, 0, 0), plan)
 
 
 def _on(texts: Tokens, run: TrialRun) -> TrialRun:
@@ -249,21 +251,13 @@ def _on(texts: Tokens, run: TrialRun) -> TrialRun:
     return replace(run, train=texts, order=BatchOrder(texts.lengths, len(texts), seed=0))
 
 
-def typical_batch(context: Context) -> Tokens:
+def typical_batch(run: TrialRun) -> Tokens:
     """The training batch with the median number of tokens: the same in each timed step, so that no kernel is compiled while it is timed."""
-    run = _run(context, context.methods[0])
     batches = [run.train.take(run.order.batch(step)) for step in range(run.order.batches_an_epoch)]
     return sorted(batches, key=lambda batch: int(batch.lengths.sum()))[len(batches) // 2]
 
 
-def longest_batch(context: Context) -> Tokens:
+def longest_batch(splits: Splits, size: int) -> Tokens:
     """The longest of the texts that some split may train on."""
-    pool = known_texts(context)
-    return pool[max(0, len(pool) - context.plan.batch_size) :]
-
-
-def known_texts(context: Context) -> Tokens:
-    """All that the search may read, train and select, shortest first."""
-    train, select = context.splits(context.settings.search.seed)
-    types = [*train.token_type_ids, *select.token_type_ids] if train.token_type_ids and select.token_type_ids else None
-    return by_length(Tokens(train.input_ids + select.input_ids, types, np.concatenate([train.labels, select.labels])))
+    pool = splits.known
+    return pool[max(0, len(pool) - size) :]

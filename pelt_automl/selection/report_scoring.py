@@ -1,17 +1,17 @@
 """The report split: opened once, after the search; every finalist's run is scored on the same examples of it."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from pelt_automl.log.events import FinalistScored, Phase, ReportOpened, TrialEnded
+from pelt_automl.log.history import History
+from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES
+from pelt_automl.search.budget import Clock
 from pelt_automl.selection.baseline_phase import confirm_baselines, score_baselines
-from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_weights import packs_of, trained_pack
-from pelt_automl.tasks import Examples
-from pelt_automl.training.evaluation import evaluate
-from pelt_automl.training.tokens import Tokens
+from pelt_automl.selection.machine import Machine, costs_of
+from pelt_automl.selection.question import Question, plans_of
+from pelt_automl.training.evaluation import Evaluation, Predictions, evaluate
 
 FEWEST_SCORED = 50
 """Examples of the report split that are scored however little time is left."""
@@ -20,59 +20,49 @@ MARGIN = 0.8
 """Share of the time left that scoring is planned for: the speed was measured, but on few examples."""
 
 
-def score_finalists(context: Context, more_runs: int = 0) -> None:
+def score_finalists(question: Question, machine: Machine, log: Log, clock: Clock, more_runs: int = 0) -> None:
     """Score every trained run of a finalist that isn't scored yet; the first in a process opens the report split.
 
     `more_runs`: as many more are expected to follow, so that fewer examples are opened where the time is short.
     """
-    runs = context.record.history.finals()
-    confirm_baselines(context, {run.number: run.seeds for run in runs if run.method not in BASELINES})
-    scored = {event.trial for event in context.record.history.scored}
-    runs = context.record.history.finals()
-    todo = [run for run in runs if run.trial not in scored]
+    seeds = {run.number: run.seeds for run in log.history.finals() if run.method not in BASELINES}
+    confirm_baselines(question, machine, log, seeds)
+    scored = {event.trial for event in log.history.scored}
+    todo = [run for run in log.history.finals() if run.trial not in scored]
     if not todo:
         return
     trained, fitted = ([run for run in todo if (run.method in BASELINES) == baseline] for baseline in (False, True))
-    tokens, examples = _opened(context, len(trained) + more_runs + bool(fitted))
-    packs = packs_of(context, trained)
+    if machine.splits.report is None:  # all baselines together count as one run: they share a pass of the backbone
+        indices = _examples(question, machine, log.history, clock, len(trained) + more_runs + bool(fitted))
+        tokens, _ = machine.splits.open_report(indices)
+        openings = len(log.history.of_kind(ReportOpened)) + 1
+        log.append(ReportOpened(openings, len(indices), len(question.data.report), tokens.labels.tolist(), tokens.cut))
+    tokens, examples = machine.splits.report or machine.splits.open_report([])
+    packs = packs_of(machine, trained, plans_of(question, log.history).pack_size)
     for done, pack in enumerate(packs):
-        context.progress(Phase.FINALISTS, done, len(packs), "scoring on the report split")
-        _score(context, pack, tokens)
-    score_baselines(context, fitted, examples)
+        log.progress(Phase.FINALISTS, done, len(packs), "scoring on the report split")
+        for run, evaluation in zip(pack, evaluate(trained_pack(machine, pack), [tokens] * len(pack)), strict=True):
+            predictions = predictions_of(machine, run, evaluation)
+            score = question.data.metric.value(predictions, tokens.labels)
+            log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
+    score_baselines(machine, log, fitted, examples)
 
 
-def _opened(context: Context, runs: int) -> tuple[Tokens, Examples]:
-    """The examples that are scored, the same for all finalists; `runs`: how many are waiting for them, when it is opened.
-
-    All baselines together count as one run: they share a pass of the backbone.
-    """
-    if context.report_opened is None:
-        indices, openings = _examples(context, runs), len(context.record.history.of_kind(ReportOpened)) + 1
-        context.report_opened = context.report(indices), context.data.report.take(indices)
-        tokens, _ = context.report_opened
-        context.record.append(ReportOpened(openings, len(indices), len(context.data.report), tokens.labels.tolist(), tokens.cut))
-    return context.report_opened
+def predictions_of(machine: Machine, run: TrialEnded, evaluation: Evaluation) -> Predictions:
+    """What a trained run says of the examples that it was evaluated on."""
+    kind = machine.data.task_kind
+    return kind.predictions(evaluation.logits, kind.scale(machine.splits.of(run.seeds.split)[0].labels))
 
 
-def _score(context: Context, runs: Sequence[TrialEnded], tokens: Tokens) -> None:
-    for run, evaluation in zip(runs, evaluate(trained_pack(context, runs), [tokens] * len(runs)), strict=True):
-        kind = context.data.task_kind
-        predictions = kind.predictions(evaluation.logits, kind.scale(context.splits(run.seeds.split)[0].labels))
-        score = context.data.metric.value(predictions, tokens.labels)
-        context.record.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
-
-
-def _examples(context: Context, runs: int) -> list[int]:
+def _examples(question: Question, machine: Machine, history: History, clock: Clock, runs: int) -> list[int]:
     """Which examples are scored: those of an earlier opening, all, or as many as the time allows, drawn once by the seed."""
-    size = len(context.data.report)
-    opened = context.record.history.opened
-    count = size
-    if opened:
-        count = opened.examples
-    elif context.clock.limit is not None:
-        left = MARGIN * (context.clock.left - context.closing_seconds())
-        count = min(size, max(FEWEST_SCORED, int(left / (runs * context.speed.example))))
+    count = size = len(question.data.report)
+    if history.opened:
+        count = history.opened.examples
+    elif clock.limit is not None:
+        left = MARGIN * (clock.left - costs_of(question, machine, history).closing(history, clock.limit))
+        count = min(size, max(FEWEST_SCORED, int(left / (runs * plans_of(question, history).example_seconds))))
     if count >= size:
         return list(range(size))
-    order = np.random.default_rng(context.settings.search.seed).permutation(size)
+    order = np.random.default_rng(question.search.seed).permutation(size)
     return [int(index) for index in np.sort(order[:count])]

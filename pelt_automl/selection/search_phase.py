@@ -6,96 +6,106 @@ from pathlib import Path
 from torch import Tensor
 
 from pelt_automl.errors import NoTrialCompletedError
-from pelt_automl.log.events import Because, Phase, Stage, State, TrialEnded
+from pelt_automl.log.events import Because, Phase, Segment, Stage, State, TrialEnded
+from pelt_automl.log.history import History
+from pelt_automl.log.log import Log
 from pelt_automl.methods import METHODS
+from pelt_automl.scheduling.actions import Budget
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.search import SearchScheduler
+from pelt_automl.search.budget import Clock
 from pelt_automl.search.promotion import expected_share
 from pelt_automl.search.proposer import Proposer
 from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.selection.baseline_phase import fitted_in_search
-from pelt_automl.selection.context import Context
+from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.limits import Limits
+from pelt_automl.selection.machine import Machine, costs_of
+from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.working_folders import working
 from pelt_automl.training.checkpoints import save_tensors
+from pelt_automl.training.packing import Kind, kind_of
 from pelt_automl.verdict.decision import best_by_select_score
 from pelt_automl.verdict.outcome import more_time
 
 
-def search(context: Context, methods: Sequence[str]) -> None:
+def search(question: Question, machine: Machine, log: Log, clock: Clock, inherited: Inherited) -> None:
     """Try configurations of each method until all trials are done or the search's share of the time is gone.
 
     Raises `NoTrialCompletedError` when every trial has failed and no baseline has a score: those that have one are an answer.
     """
-    plan, settings = context.plan, context.settings.search
-    share = expected_share(plan, settings.promoted)
-    steps = len(methods) * (1 + (context.trials - 1) * share) * plan.steps
-    executor = context.executor(Phase.SEARCH, steps, _keeper(context))
-    drive(scheduler(context, methods), executor, context.record, context.budget, Stage.SEARCH)
-    trials = [trial for trial in context.record.history.ended() if trial.method in methods]
-    if not fitted_in_search(context) and all(trial.state == State.FAILED or trial.select_score is None for trial in trials):
+    decides, plan = scheduler(question, machine, log, inherited), plans_of(question, log.history).search
+    share = expected_share(plan, question.search.promoted)
+    steps = len(decides.methods) * (1 + (decides.trials - 1) * share) * plan.steps
+    executor = machine.executor(question, log, Phase.SEARCH, steps, _keeper(machine, log.history))
+    drive(decides, executor, log, lambda: Budget(clock.limit, clock.elapsed), Stage.SEARCH)
+    trials = [trial for trial in log.history.ended() if trial.method in decides.methods]
+    if not fitted_in_search(log.history) and all(trial.state == State.FAILED or trial.select_score is None for trial in trials):
         causes = "; ".join(sorted({f"{trial.method}: {trial.cause or Because.TIME}" for trial in trials})[:8])
-        raise NoTrialCompletedError(f"no trial got as far as its first evaluation ({causes or Because.TIME}). {_advice(context, trials)}")
+        raise NoTrialCompletedError(
+            f"no trial got as far as its first evaluation ({causes or Because.TIME}). {_advice(log.history, trials)}"
+        )
 
 
-def scheduler(context: Context, methods: Sequence[str]) -> SearchScheduler:
+def scheduler(question: Question, machine: Machine, log: Log, inherited: Inherited) -> SearchScheduler:
     """What decides in this selection's search."""
-    settings, spaces, metric = context.settings.search, context.spaces, context.data.metric
-    handed_on = {m: [spaces[m].searched(configuration) for configuration in context.inherited.first.get(m, ())] for m in methods}
+    methods, settings, spaces, metric = question.left(log.history), question.search, question.spaces, question.data.metric
+    handed_on = {m: [spaces[m].searched(configuration) for configuration in inherited.first.get(m, ())] for m in methods}
     portfolio = {m: spaces[m].good()[: portfolio_length(settings.trials)] if settings.portfolio else [] for m in methods}
-    limits = Limits(context)
+    plans = plans_of(question, log.history)
 
     def rank(method: str) -> tuple[bool, bool]:
-        return not context.shares_packs(method), bool(context.modifications(method, METHODS[method].defaults))
+        return not machine.shares_packs(method), bool(METHODS[method].build())
+
+    def kind(segment: Segment) -> Kind:
+        """What trials that share a pack with this one have in common."""
+        modifications = METHODS[segment.method].modifications(segment.hyper_parameters)
+        return kind_of(segment.trial, modifications, plans.of(segment.steps), machine.backbone)
 
     return SearchScheduler(
         methods=sorted(methods, key=rank),
-        shares_packs={method for method in methods if context.shares_packs(method)},
-        trials=context.trials,
+        shares_packs={method for method in methods if machine.shares_packs(method)},
+        trials=settings.trials + inherited.more_trials,
         settings=settings,
-        plan=context.plan,
+        plan=plans.search,
         metric=metric,
-        labels=context.splits(settings.seed)[1].labels,
+        labels=machine.splits.search[1].labels,
         proposer=Proposer(
             spaces,
             settings.seed,
             greater_is_better=metric.greater_is_better,
             sampler=settings.sampler,
             first={method: [*handed_on[method], *portfolio[method]] for method in methods},
-            refusal=limits.refusal,
+            refusal=Limits(question, machine, log).refusal,
         ),
-        costs=context.costs,
-        kind=context.kind,
-        inherited=context.inherited.first,
-        source=context.inherited.source,
+        costs=costs_of(question, machine, log.history),
+        kind=kind,
+        inherited=inherited.first,
+        source=inherited.source,
     )
 
 
-def _keeper(context: Context) -> Callable[[TrialEnded, Mapping[str, Tensor]], None]:
+def _keeper(machine: Machine, history: History) -> Callable[[TrialEnded, Mapping[str, Tensor]], None]:
     """Keeps the best weights of each method, by the rule of a verdict without finalists, which recommends that trial and needs them."""
 
     def keep(event: TrialEnded, weights: Mapping[str, Tensor]) -> None:
         if event.select_score is None:
             return
-        others = [other for other in context.record.history.ended(Stage.SEARCH) if other.method == event.method]
-        if best_by_select_score([*others, event], context.data.metric.greater_is_better) is event:
-            save_tensors(weights_of_method(context.folder, event.method), weights, {"trial": event.trial})
+        others = [other for other in history.ended(Stage.SEARCH) if other.method == event.method]
+        if best_by_select_score([*others, event], machine.data.metric.greater_is_better) is event:
+            save_tensors(weights_of_method(machine.folder, event.method), weights, {"trial": event.trial})
 
     return keep
 
 
-def _advice(context: Context, trials: Sequence[TrialEnded]) -> str:
+def _advice(history: History, trials: Sequence[TrialEnded]) -> str:
     """What to do when nothing was trained, by what went wrong."""
-    errors = _errors(trials)
+    errors = [trial.cause for trial in trials if trial.cause not in ("", Because.TIME)]
     if not errors:
-        return f"Give it {more_time(context.record.events)}"
+        return f"Give it {more_time(history.events)}"
     if all(cause.partition(":")[0].endswith("MemoryError") or "can't allocate memory" in cause for cause in errors):
         return "Use a smaller --batch-size or --max-length, or a smaller model"
     return "More time won't help: --verbose shows where each training failed"
-
-
-def _errors(trials: Sequence[TrialEnded]) -> list[str]:
-    return [trial.cause for trial in trials if trial.cause not in ("", Because.TIME)]
 
 
 def weights_of_method(folder: Path, method: str) -> Path:

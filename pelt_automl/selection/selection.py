@@ -2,8 +2,9 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -15,6 +16,8 @@ from pelt_automl.home import expanded, home
 from pelt_automl.log.codec import read
 from pelt_automl.log.events import DataDescribed, Decision, Event, Phase, Planned, Recorder, SelectionStarted, What
 from pelt_automl.log.folder import LOCK, RECOMMENDATION, RECORDS, check_output, exclusive, make_output, make_work_folder
+from pelt_automl.log.history import History
+from pelt_automl.log.log import Log
 from pelt_automl.options import settings_from
 from pelt_automl.recorders import RECORDERS
 from pelt_automl.report import Recommendation, load_recommendation
@@ -22,7 +25,6 @@ from pelt_automl.search.budget import Clock, Speed, allowance, seconds_enough, s
 from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.selection.baseline_phase import fit_baselines
-from pelt_automl.selection.context import Context, Record
 from pelt_automl.selection.costs import measure_costs
 from pelt_automl.selection.environment import effort_of, environment, key_of, settings_as_json
 from pelt_automl.selection.evidence_phase import explain
@@ -30,19 +32,22 @@ from pelt_automl.selection.field import field_of
 from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.head_start import decide_head_start
 from pelt_automl.selection.inherited import Inherited
-from pelt_automl.selection.limits import apply_limits, leave_out, left_out_before, over_parameters
+from pelt_automl.selection.limits import apply_limits, leave_out, over_parameters
+from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.probe import Packs, choose_packs, probe_packs
 from pelt_automl.selection.process import process_restored
 from pelt_automl.selection.pruning_phase import prune
+from pelt_automl.selection.question import Question
 from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
 from pelt_automl.selection.speed import choose_threads, machine_numbers, machine_words, measure_speed, workload
+from pelt_automl.selection.splits import Splits
 from pelt_automl.selection.text_length import length_note, recorded_length, text_length
 from pelt_automl.settings import SelectionSettings
 from pelt_automl.tasks import load_task
 from pelt_automl.tasks.baselines import constant_on_select
 from pelt_automl.training.checkpoints import precision_name
-from pelt_automl.training.schedule import wanted_steps
+from pelt_automl.training.schedule import make_plan, wanted_steps
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -51,11 +56,26 @@ if TYPE_CHECKING:
 
 
 class Selection:
-    """A selection in its folder. Phases are called in their order; what an earlier start has finished isn't done again."""
+    """A selection in its folder. Phases are called in their order; what an earlier start has finished isn't done again.
 
-    def __init__(self, context: Context, name: str, key: str, held: ExitStack) -> None:
-        """Use `Selection.open`. `held` is let go at the end: the recorders, the folder's lock, what was changed of the process."""
-        self.context, self.name, self.key, self._held = context, name, key, held
+    Each phase is a function of what it uses: the question, the machine, the log, and the clock.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        key: str,
+        question: Question,
+        log: Log,
+        clock: Clock,
+        inherited: Inherited,
+        bill: dict[str, float],
+        held: ExitStack,
+    ) -> None:
+        """Use `Selection.open`. `bill`: seconds by phase; `held` is let go at the end: the recorders, the folder's lock, ..."""
+        self.folder, self.key, self.question, self.log, self.clock = folder, key, question, log, clock
+        self.inherited, self.bill, self._held = inherited, bill, held
+        self.splits = Splits(question)
 
     @staticmethod
     def open(
@@ -89,7 +109,8 @@ class Selection:
         length = recorded_length(_earlier_events(folder, key)) or text_length(settings, data, tokenizer, shape, possible)
         bill = {"data": time.monotonic() - before_data}
         methods, left_out = field_of(settings.search.methods, table, shape, length.most, baselines=settings.search.baselines)
-        over = over_parameters(settings, methods, spaces, (table, shape), data.outputs, length.most)
+        question = Question(settings, spaces, methods, data, tokenizer, shape.vocabulary, length)
+        over = over_parameters(question, (table, shape))
         make_output(folder)
         with ExitStack() as held:
             held.enter_context(process_restored())
@@ -97,170 +118,107 @@ class Selection:
                 raise SelectionError(f"another process is working on this selection in {folder}; wait for it, or choose another --output")
             events = _earlier_events(folder, key)
             clock = Clock(settings.search.seconds, used=seconds_used(events), started=started)
-            record = Record(events, _recorders(folder, held), display)
-            context = Context(settings, folder, methods, spaces, data, tokenizer, shape.vocabulary, length, record, clock, inherited, bill)
-            selection = Selection(context, name, key, held)
+            log = Log(events, _recorders(folder, held), display)
+            selection = Selection(folder, key, question, log, clock, inherited, bill, held)
             if not selection.finished:
                 make_work_folder(folder)
-                selection._start(left_out, over, resumed=bool(events))
+                log.append(_started(question, name, key, clock, resumed=bool(events)))
+                if not events:
+                    for method, reasons in left_out.items():
+                        log.append(Decision(What.METHOD_IMPOSSIBLE, method, f"not possible on {settings.model}: {'; '.join(reasons)}"))
+                leave_out(over, log)
             selection._held = held.pop_all()
         return selection
-
-    def _start(self, left_out: Mapping[str, Sequence[str]], over: Mapping[str, str], *, resumed: bool) -> None:
-        settings = self.context.settings
-        found = environment()
-        self.context.record.append(
-            SelectionStarted(
-                self.name,
-                self.key,
-                self.context.data.name,
-                settings.model,
-                list(self.context.methods),
-                settings_as_json(settings),
-                found,
-                resumed,
-                self.context.question,
-                effort_of(settings, self.context.spaces),
-                BEHAVIOUR,
-                self.context.clock.elapsed - self.context.clock.used,
-            )
-        )
-        if not resumed:
-            for method, reasons in left_out.items():
-                self.context.record.append(
-                    Decision(What.METHOD_IMPOSSIBLE, method, f"not possible on {settings.model}: {'; '.join(reasons)}")
-                )
-        leave_out(self.context, over)
-
-    @property
-    def folder(self) -> Path:
-        """Where everything is written."""
-        return self.context.folder
 
     @property
     def finished(self) -> bool:
         """Whether an earlier start has come to its end."""
-        return self.context.record.history.end is not None
+        return self.log.history.end is not None
+
+    @cached_property
+    def machine(self) -> Machine:
+        """Loads the model when it is first asked for."""
+        question, plan = self.question, self.log.history.plan
+        self.log.progress(Phase.MODEL, 0, 1, f"loading {question.settings.model}")
+        work = workload(question, self.splits)
+        precision: Precision = (plan.precision if plan else "") or question.settings.training.precision
+        backbone = self.inherited.backbone
+        if not backbone or precision not in ("auto", precision_name(backbone.dtype)):
+            dropout = question.settings.training.dropout
+            backbone = load_backbone(question.settings.model, precision=precision, dropout=dropout, tokenizer=question.tokenizer, work=work)
+        self.log.progress(Phase.MODEL, 0.5, 1, "measuring its speed")
+        return Machine.of(question, self.splits, backbone, choose_threads(backbone, work), self.folder)
 
     @property
     def loaded(self) -> Backbone | None:
         """The model as far as it is loaded; None before `prepare`, and for a selection that had finished before."""
-        return self.context.loaded
+        return self.machine.backbone if "machine" in vars(self) else None
+
+    @contextmanager
+    def _timed(self, phase: Phase) -> Iterator[None]:
+        """Put the wall time spent inside on the bill."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.bill[phase] = self.bill.get(phase, 0.0) + time.monotonic() - start
 
     def prepare(self) -> None:
         """Describe the data, load the model, measure its speed, and plan what the time limit allows."""
         if self.finished:
             return
-        context = self.context
-        with context.timed(Phase.DATA):
-            if not context.record.history.of_kind(DataDescribed):
-                context.record.append(_description(context))
-        with context.timed(Phase.MODEL):
-            context.progress(Phase.MODEL, 0, 1, f"loading {context.settings.model}")
-            training, planned = context.settings.training, context.record.history.plan
-            backbone = self._backbone((planned.precision if planned else "") or training.precision)
-            if planned:
-                context.ready(backbone, planned.steps, planned.final_steps)
-                choose_threads(context)
-                leave_out(context, left_out_before(context))
-                return
-            context.ready(backbone, wanted_steps(context.data.sizes(context.settings.search.seed)["train"], training))
-            context.progress(Phase.MODEL, 0.5, 1, "measuring its speed")
-            choose_threads(context)
-            decide_head_start(context)
-            apply_limits(context)
-            packs = choose_packs(context, probe_packs(context))
-            self._plan(measure_speed(context, packs), packs)
-
-    def _backbone(self, precision: Precision) -> Backbone:
-        """The model in a precision, or in the one that is the faster: an earlier selection's, if that will do."""
-        context, training = self.context, self.context.settings.training
-        handed_on = context.inherited.backbone
-        if handed_on and precision in ("auto", precision_name(handed_on.dtype)):
-            return handed_on
-        return load_backbone(
-            context.settings.model, precision=precision, dropout=training.dropout, tokenizer=context.tokenizer, work=workload(context)
-        )
-
-    def _plan(self, speed: Speed, packs: Packs) -> None:
-        context = self.context
-        search_settings, training = context.settings.search, context.settings.training
-        sizes = context.data.sizes(search_settings.seed)
-        wanted, evaluated = wanted_steps(sizes["train"], training), (sizes["select"], sizes["report"])
-        given = allowance(
-            wanted,
-            wanted_finalists(context.methods),
-            len(context.methods),
-            evaluated,
-            context.clock.left,
-            speed,
-            search_settings,
-            training,
-        )
-        context.ready(context.backbone, given.steps, given.final_steps)
-        plan = context.plan
-        seconds = training_seconds(given.steps, sizes["select"], speed, search_settings, training)
-        cut = sum(part.cut["cut"] for part in context.splits(search_settings.seed))
-        texts = f"texts of at most {context.max_length} tokens, {cut:,} of {sizes['train'] + sizes['select']:,} cut"
-        message = f"{given.message}; {texts}; {machine_words(context)}; {packs.message}"
-        enough = seconds_enough(wanted, len(context.methods), evaluated, context.clock.elapsed, speed, search_settings, training)
-        context.record.append(
-            Planned(
-                plan.steps,
-                plan.rungs[0] if plan.rungs else plan.steps,
-                len(plan.evaluate_at),
-                seconds,
-                message,
-                packs.numbers | machine_numbers(context),
-                list(plan.rungs),
-                context.final_plan.steps,
-                step_seconds=speed.step,
-                example_seconds=speed.example,
-                finalists=given.finalists,
-                seconds_enough=enough,
-                pack_size=packs.size,
-                precision=precision_name(context.backbone.dtype),
-            )
-        )
+        question, log = self.question, self.log
+        with self._timed(Phase.DATA):
+            if not log.history.of_kind(DataDescribed):
+                log.append(_description(question, self.splits))
+        with self._timed(Phase.MODEL):
+            machine = self.machine
+            if log.history.plan is None:
+                decide_head_start(question, machine, log)
+                apply_limits(question, machine, log)
+                packs = choose_packs(question, machine, probe_packs(question, machine, log.history, self.clock))
+                log.append(
+                    _planned(question, machine, log.history, self.clock, measure_speed(question, machine, log.history, packs), packs)
+                )
 
     def search(self) -> None:
         """The baselines, then trials of all methods, packed."""
         if self.finished:
             return
-        with self.context.timed(Phase.BASELINES):
-            fit_baselines(self.context)
-        with self.context.timed(Phase.SEARCH):
-            search(self.context, self.context.methods)
+        with self._timed(Phase.BASELINES):
+            fit_baselines(self.question, self.machine, self.log)
+        with self._timed(Phase.SEARCH):
+            search(self.question, self.machine, self.log, self.clock, self.inherited)
 
     def confirm(self) -> None:
         """Train the finalists on fresh seeds and score them on the report split."""
         if self.finished:
             return
-        with self.context.timed(Phase.FINALISTS):
-            confirm(self.context)
+        with self._timed(Phase.FINALISTS):
+            confirm(self.question, self.machine, self.log, self.clock)
 
     def explain(self) -> None:
         """Take unions apart, confirm those without what they can do without, and measure what each finalist costs."""
         if self.finished:
             return
-        with self.context.timed(Phase.EVIDENCE):
-            explain(self.context)
-        with self.context.timed(Phase.FINALISTS):
-            prune(self.context)
-        with self.context.timed(Phase.EVIDENCE):
-            explain(self.context)  # the smaller unions, too
-        with self.context.timed(Phase.COSTS):
-            measure_costs(self.context)
+        values = self.question, self.machine, self.log, self.clock
+        with self._timed(Phase.EVIDENCE):
+            explain(*values)
+        with self._timed(Phase.FINALISTS):
+            prune(*values)
+        with self._timed(Phase.EVIDENCE):
+            explain(*values)  # the smaller unions, too
+        with self._timed(Phase.COSTS):
+            measure_costs(*values)
 
     def recommend(self) -> Recommendation:
         """The verdict with report and weights; the earlier one when the selection has finished before."""
         if not self.finished:
-            return recommend(self.context)
-        if not (
-            self.context.record.history.published and (self.folder / RECOMMENDATION).is_file()
-        ):  # an earlier start was killed just before
-            return publish(self.context)
-        for recorder in self.context.record.recorders:
+            recommend(self.question, self.machine, self.log, self.clock, self.bill)
+            return publish(self.folder, self.log)
+        if not self.log.history.published or not (self.folder / RECOMMENDATION).is_file():  # an earlier start was killed just before
+            return publish(self.folder, self.log)
+        for recorder in self.log.recorders:
             recorder.publish(self.folder)  # what a server that was away hasn't got
         return load_recommendation(self.folder)
 
@@ -313,9 +271,27 @@ def _earlier_events(folder: Path, key: str) -> list[Event]:
     return events if started else []
 
 
-def _description(context: Context) -> DataDescribed:
-    data, seed = context.data, context.settings.search.seed
-    cut = {split: part.cut for split, part in zip(("train", "select"), context.splits(seed), strict=True)}
+def _started(question: Question, name: str, key: str, clock: Clock, *, resumed: bool) -> SelectionStarted:
+    settings = question.settings
+    return SelectionStarted(
+        name,
+        key,
+        question.data.name,
+        settings.model,
+        list(question.methods),
+        settings_as_json(settings),
+        environment(),
+        resumed,
+        question.hash,
+        effort_of(settings, question.spaces),
+        BEHAVIOUR,
+        clock.elapsed - clock.used,
+    )
+
+
+def _description(question: Question, splits: Splits) -> DataDescribed:
+    data, seed = question.data, question.search.seed
+    cut = {split: part.cut for split, part in zip(("train", "select"), splits.search, strict=True)}
     return DataDescribed(
         task=data.name,
         kind=data.kind,
@@ -324,13 +300,39 @@ def _description(context: Context) -> DataDescribed:
         labels=list(data.labels),
         k=data.k,
         protocol=data.protocol,
-        sizes=data.sizes(seed),
+        sizes=question.sizes,
         hashes=data.hashes(seed),
-        notes=[*data.notes, length_note(context.length, cut)],
+        notes=[*data.notes, length_note(question.length, cut)],
         positive_class=data.positive_class,
         guess_on_select=constant_on_select(data, seed),
-        text_length=context.length.recorded(),
+        text_length=question.length.recorded(),
         cut=cut,
+    )
+
+
+def _planned(question: Question, machine: Machine, history: History, clock: Clock, speed: Speed, packs: Packs) -> Planned:
+    """What the time limit allows."""
+    settings, training, sizes, methods = question.search, question.settings.training, question.sizes, question.left(history)
+    wanted, evaluated = wanted_steps(sizes["train"], training), (sizes["select"], sizes["report"])
+    given = allowance(wanted, wanted_finalists(methods), len(methods), evaluated, clock.left, speed, settings, training)
+    plan = make_plan(given.steps, settings.rungs, sizes["select"], training)
+    cut = sum(part.cut["cut"] for part in machine.splits.search)
+    texts = f"texts of at most {question.length.most} tokens, {cut:,} of {sizes['train'] + sizes['select']:,} cut"
+    return Planned(
+        plan.steps,
+        plan.rungs[0] if plan.rungs else plan.steps,
+        len(plan.evaluate_at),
+        training_seconds(given.steps, sizes["select"], speed, settings, training),
+        f"{given.message}; {texts}; {machine_words(machine)}; {packs.message}",
+        packs.numbers | machine_numbers(machine),
+        list(plan.rungs),
+        make_plan(given.final_steps, settings.rungs, sizes["select"], training).steps,
+        step_seconds=speed.step,
+        example_seconds=speed.example,
+        finalists=given.finalists,
+        seconds_enough=seconds_enough(wanted, len(methods), evaluated, clock.elapsed, speed, settings, training),
+        pack_size=packs.size,
+        precision=precision_name(machine.backbone.dtype),
     )
 
 

@@ -49,7 +49,7 @@ def write(place, name, text):
 def give_verdict(**parameters):
     """Starts a selection as the flow does, and lets it end as if it had been trained: names and hashes are the program's own."""
     with Selection.open(checked_settings(**parameters)) as selection:
-        data, folder = selection.context.data, selection.folder
+        data, folder = selection.question.data, selection.folder
     _, described, *ended = selection_double.events()
     described = replace(described, task=data.name, k=data.k, protocol=data.protocol, hashes={"data": data.data_hash})
     with (folder / "records.jsonl").open("a") as file:

@@ -22,6 +22,7 @@ from pelt_automl.search.budget import Speed, allowance, of_use_to_finals
 from pelt_automl.search.finalists import FAR_POINTS
 from pelt_automl.selection import Selection, finalist_phase, settings_from
 from pelt_automl.selection.baseline_phase import fitted_in_search
+from pelt_automl.selection.question import plans_of
 from pelt_automl.training import packing
 from pelt_automl.training.work import Work
 from pelt_automl.verdict.decision import decide
@@ -73,26 +74,25 @@ def computed(world: World, folder: Path, patch: Any) -> dict[str, Any]:
     """All of it, as plain values. `patch` is pytest's monkeypatch."""
     options = world.options(methods=METHODS, baselines=tuple(BASELINES), trials=9, k=120, patience=100)
     with Selection.open(settings_from(**options), folder) as opened:
-        context = opened.context
         opened.prepare()
         with patch.context() as scripted:
             scripted.setattr(packing, "PackTraining", ScriptedPack)
             opened.search()
-        _, finalists = finalist_phase._chosen(context)
-        events = context.record.events
+        _, finalists = finalist_phase._chosen(opened.question, opened.machine, opened.log, opened.clock)
+        events, data = opened.log.history.events, opened.question.data
         went_on = [event for event in of(events, Released) if event.because in (Because.DEFAULT, Because.QUOTA)]
         promotions = [["promoted", event.segment.trial] for event in went_on]
         found = {
             "behaviour": BEHAVIOUR,
-            "splits": context.data.hashes(0) | {"another seed": context.data.hashes(1)["train"]},
+            "splits": data.hashes(0) | {"another seed": data.hashes(1)["train"]},
             "plan": [(planned.steps, planned.final_steps, planned.rungs) for planned in of(events, Planned)],
             "trials": {t.trial: [t.state, t.steps, t.cause, _rounded(t.hyper_parameters)] for t in of(events, TrialEnded)},
             "decisions": sorted([*([d.what, d.subject] for d in of(events, Decision)), *promotions]),
             "finalists": [candidate.name for candidate in finalists],
-            "baselines": [trial.trial for trial in fitted_in_search(context)],
+            "baselines": [trial.trial for trial in fitted_in_search(opened.log.history)],
             "seeds": [asdict(finalist_phase.finalist_seeds("question", index)) for index in range(2)],
-            "training": _losses(context),
-            "limits": _limits(context.settings),
+            "training": _losses(opened.machine, plans_of(opened.question, opened.log.history).search),
+            "limits": _limits(opened.question.settings),
         }
     verdict = decide(selection()[:-2], 1.0, "params")
     rows = {row.candidate: [row.report_interval, row.p_best, row.difference_interval, row.tied] for row in verdict.standings}
@@ -112,11 +112,12 @@ def _limits(settings: Any) -> dict[str, Any]:
     }
 
 
-def _losses(context: Any) -> dict[str, list[float]]:
+def _losses(machine: Any, plan: Any) -> dict[str, list[float]]:
     """Training losses of real steps."""
-    runs = {method: context.run(method, method, _default(method), finalist_phase.finalist_seeds("loss", 0)) for method in METHODS[2:]}
-    work = Work(context.backbone, context.plan, context.data.metric, context.data.outputs, lower=context.lower)
-    packing.train(work, list(runs.values()), context.plan.evaluate_at[1])
+    seeds = finalist_phase.finalist_seeds("loss", 0)
+    runs = {method: machine.run(method, method, _default(method), seeds, plan, probed=True) for method in METHODS[2:]}
+    work = Work(machine.backbone, plan, machine.data.metric, machine.data.outputs, lower=machine.lower)
+    packing.train(work, list(runs.values()), plan.evaluate_at[1])
     return {method: [point.train_loss for point in run.progress.curve] for method, run in runs.items()}
 
 

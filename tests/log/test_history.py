@@ -29,7 +29,7 @@ from pelt_automl.log.events import (
     What,
 )  # fmt: skip
 from pelt_automl.log.history import History
-from pelt_automl.selection.context import Record
+from pelt_automl.log.log import Log
 
 DATA = DataDescribed("t", "regression", "mae", False, [], 10, "strict", {}, {}, time=0.0)
 
@@ -99,7 +99,7 @@ def test_a_decision_is_written_once_in_a_selection_also_when_it_was_made_by_an_e
             self.events.append(event)
 
     file, shown = Kept(), Kept()
-    record = Record([decision(What.METHOD_OVER, "mam")], [file], shown)
+    record = Log([decision(What.METHOD_OVER, "mam")], [file], shown)
     for _ in range(2):
         record.once(decision(What.METHOD_OVER, "mam"))
         record.once(decision(What.METHOD_OVER, "full"))

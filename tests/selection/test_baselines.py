@@ -28,8 +28,9 @@ from pelt_automl.recorders.run_tree import run_tree
 from pelt_automl.report import Recommendation, verdict_text
 from pelt_automl.selection import Selection, baseline_phase, costs, search_phase, settings_from
 from pelt_automl.selection.baseline_phase import confirm_baselines, fit_baselines
-from pelt_automl.selection.context import Context
 from pelt_automl.selection.finalist_phase import finalist_seeds
+from pelt_automl.selection.machine import costs_of
+from pelt_automl.selection.question import Question
 from tests.tiny_world import CLASSES, Killed, Watcher, counted, of, records_of, sentences, write_csv
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
@@ -152,11 +153,11 @@ def test_one_that_fails_is_a_failed_trial_with_its_cause_and_costs_nothing_else(
 def test_outputs_that_are_not_finite_are_a_failure(world, tmp_path, monkeypatch):
     with Selection.open(settings_from(**world.options(**FEW | {"baselines": ["probe"]})), tmp_path / "out") as selection:
         selection.prepare()
-        fitted = baseline_phase.fit_baseline("probe", selection.context.data.split(0)[0], 2, selection.context.encoder)
+        fitted = baseline_phase.fit_baseline("probe", selection.question.data.split(0)[0], 2, selection.machine.encoder)
         monkeypatch.setattr(fitted, "outputs", lambda examples: np.full((len(examples), 2), np.nan))
         monkeypatch.setattr(baseline_phase, "fit_baseline", lambda *_: fitted)
-        fit_baselines(selection.context)
-        (trial,) = selection.context.record.history.of_kind(TrialEnded)
+        fit_baselines(selection.question, selection.machine, selection.log)
+        (trial,) = selection.log.history.of_kind(TrialEnded)
     assert (trial.state, trial.cause, trial.select_score) == ("failed", "ValueError: outputs are not finite", None)
 
 
@@ -164,23 +165,25 @@ def test_what_is_over_a_limit_is_left_out_with_the_reason(world, tmp_path):
     options = world.options(**FEW | {"max_trainable": 40, "methods": ["head"]})
     with Selection.open(settings_from(**options), tmp_path / "out") as selection:
         selection.prepare()
-        fit_baselines(selection.context)
-        fit_baselines(selection.context)
-        events = selection.context.record.events
+        fit_baselines(selection.question, selection.machine, selection.log)
+        fit_baselines(selection.question, selection.machine, selection.log)
+        events = selection.log.history.events
     assert [trial.trial for trial in of(events, TrialEnded)] == ["probe-0000"]
     left_out = {decision.subject: decision.why for decision in of(events, Decision) if decision.what == What.METHOD_OVER}
     assert left_out["neighbors"] == "it has 672 trainable parameters, more than the 40 of --max-trainable"
     assert set(left_out) == {"neighbors", "bag-of-words"}
 
 
+def limited(question, milliseconds):
+    return replace(question, settings=replace(question.settings, search=replace(question.search, max_latency_ms=milliseconds)))
+
+
 def test_a_limit_on_latency_is_measured_at_their_own_answers(world, tmp_path):
     with Selection.open(settings_from(**world.options(**FEW | {"methods": ["head"]})), tmp_path / "out") as selection:
         selection.prepare()
-        context = selection.context
-        context.settings = replace(context.settings, search=replace(context.settings.search, max_latency_ms=1e-6))
-        fit_baselines(context)
-        assert not context.record.history.of_kind(TrialEnded)
-        left_out = [decision for decision in context.record.history.of_kind(Decision) if decision.what == What.METHOD_OVER]
+        fit_baselines(limited(selection.question, 1e-6), selection.machine, selection.log)
+        assert not selection.log.history.of_kind(TrialEnded)
+        left_out = [decision for decision in selection.log.history.of_kind(Decision) if decision.what == What.METHOD_OVER]
     assert [decision.subject for decision in left_out] == list(ALL)
     assert all("over the 1e-06 of --max-latency-ms" in decision.why for decision in left_out)
 
@@ -190,10 +193,8 @@ def test_a_limit_that_a_head_is_within_lets_the_probe_in(world, tmp_path, monkey
     monkeypatch.setattr(costs, "answer_passes", lambda *_: [0.003] * 5)
     with Selection.open(settings_from(**world.options(**FEW | {"methods": ["head"]})), tmp_path / "out") as selection:
         selection.prepare()
-        context = selection.context
-        context.settings = replace(context.settings, search=replace(context.settings.search, max_latency_ms=2.0))
-        fit_baselines(context)
-        events = context.record.events
+        fit_baselines(limited(selection.question, 2.0), selection.machine, selection.log)
+        events = selection.log.history.events
     assert [trial.method for trial in of(events, TrialEnded)] == ["probe"]
     assert {decision.subject for decision in of(events, Decision) if decision.what == What.METHOD_OVER} == {"bag-of-words", "neighbors"}
 
@@ -242,13 +243,13 @@ def test_what_they_cost_is_measured_and_no_memory_is_said(whole):
 
 
 def test_a_short_limit_bounds_the_examples_that_they_read(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(Context, "most_probed", 5)
+    monkeypatch.setattr(Question, "most_probed", 5)
     read, fit, predicted = [], baseline_phase.fit_baseline, baseline_phase._predictions
     monkeypatch.setattr(baseline_phase, "fit_baseline", lambda name, train, *others: read.append(len(train)) or fit(name, train, *others))
     monkeypatch.setattr(baseline_phase, "_predictions", lambda *given: read.append(len(given[-1])) or predicted(*given))
     with Selection.open(settings_from(**world.options(**FEW)), tmp_path / "out") as selection:
         selection.prepare()
-        fit_baselines(selection.context)
+        fit_baselines(selection.question, selection.machine, selection.log)
     assert read == [5, 5] * 3
 
 
@@ -296,14 +297,14 @@ def test_without_time_for_any_training_they_are_the_answer(world, tmp_path, monk
 def test_time_is_kept_for_the_seeds_that_they_still_lack_and_for_no_other(world, tmp_path, monkeypatch):
     with Selection.open(settings_from(**world.options(**FEW | {"methods": ["head"]})), tmp_path / "out") as selection:
         selection.prepare()
-        context = selection.context
-        fit_baselines(context)
-        object.__setattr__(context.planned, "example_seconds", 0.0)  # fits alone
-        once = sum(trial.seconds for trial in context.record.history.of_kind(TrialEnded))
-        kept = [context.costs.baselines(context.record.history)]
+        question, machine, log = selection.question, selection.machine, selection.log
+        fit_baselines(question, machine, log)
+        object.__setattr__(log.history.plan, "example_seconds", 0.0)  # fits alone
+        once = sum(trial.seconds for trial in log.history.of_kind(TrialEnded))
+        kept = [costs_of(question, machine, log.history).baselines(log.history)]
         for index in range(2):
-            confirm_baselines(context, {index: finalist_seeds("question", index)})
-            kept.append(context.costs.baselines(context.record.history))
+            confirm_baselines(question, machine, log, {index: finalist_seeds("question", index)})
+            kept.append(costs_of(question, machine, log.history).baselines(log.history))
     assert kept == [pytest.approx(2 * once), pytest.approx(once), 0.0]
 
 
@@ -312,11 +313,11 @@ def test_where_the_time_is_over_they_have_one_seed(world, tmp_path, monkeypatch)
     with Selection.open(settings_from(**world.options(**FEW | {"seconds": 600, "baselines": ["probe"]})), tmp_path / "out") as selection:
         selection.prepare()
         selection.search()
-        selection.context.clock = replace(selection.context.clock, limit=1e-3)
+        selection.clock = replace(selection.clock, limit=1e-3)
         selection.confirm()
-        record = selection.context.record
-    assert [scored.trial for scored in record.history.of_kind(FinalistScored)] == ["final-probe-0000-seed0"]
-    assert [d.subject for d in record.history.of_kind(Decision) if d.what in LACK_OF_TIME] == ["seed 1"]
+        history = selection.log.history
+    assert [scored.trial for scored in history.of_kind(FinalistScored)] == ["final-probe-0000-seed0"]
+    assert [d.subject for d in history.of_kind(Decision) if d.what in LACK_OF_TIME] == ["seed 1"]
 
 
 ORDERS = (("lora", "adapter"), ("adapter", "lora"))

@@ -10,6 +10,7 @@ from pelt_automl.methods import METHODS
 from pelt_automl.search.budget import Clock
 from pelt_automl.selection import Selection, costs, settings_from
 from pelt_automl.selection.costs import PLAIN, cost_shape, measure_costs
+from pelt_automl.selection.machine import costs_of
 from tests.tiny_world import counted, of, records_of
 
 FOLDED = ("lora", "head")
@@ -78,21 +79,21 @@ def opened(world, tmp_path, without_mlflow):
     """A selection with its model, before its search."""
     with Selection.open(settings_from(**world.options(methods=["lora", "full"])), tmp_path / "out") as selection:
         selection.prepare()
-        yield selection.context
+        yield selection
 
 
 def test_shapes_take_turns_and_those_with_a_copy_of_the_backbone_come_alone(opened, monkeypatch):
     seen = []
-    monkeypatch.setattr(costs, "_one_pass", lambda context, pack, inputs: seen.append((pack.trials[0].modifications, inputs)) or 0.001)
+    monkeypatch.setattr(costs, "_one_pass", lambda _, pack, inputs: seen.append((pack.trials[0].modifications, inputs)) or 0.001)
     lora, full = (cost_shape(METHODS[method].build()) for method in ("lora", "full"))
-    timed = costs.time_passes(opened, [lora, full, PLAIN], 32, most=6)
+    timed = costs.time_passes(opened.machine, [lora, full, PLAIN], 32, most=6)
     assert {shape: len(times) for shape, times in timed.items()} == {lora: 6, full: 6, PLAIN: 6}
     assert [shape for shape, _ in seen] == [lora, PLAIN] * (costs.WARM_UP + 6) + [full] * (costs.WARM_UP + 6)
     assert {tuple(inputs["input_ids"].shape[:2]) for _, inputs in seen} == {(1, 32)}
 
 
 def test_nothing_begins_after_the_end(opened):
-    assert costs.time_passes(opened, [PLAIN], 1, end=0.0) == {PLAIN: []}
+    assert costs.time_passes(opened.machine, [PLAIN], 1, end=0.0) == {PLAIN: []}
 
 
 def ended(opened, name):
@@ -102,22 +103,22 @@ def ended(opened, name):
 
 
 def test_without_time_nothing_is_measured_and_the_records_say_so(opened):
-    opened.record.append(ended(opened, "lora-0000"))
+    opened.log.append(ended(opened, "lora-0000"))
     opened.clock = Clock(limit=100.0, used=100.0)
-    measure_costs(opened)
-    (event,) = of(opened.record.events, CostMeasured)
+    measure_costs(opened.question, opened.machine, opened.log, opened.clock)
+    (event,) = of(opened.log.history.events, CostMeasured)
     assert (event.latencies, event.memory_bytes, event.served) == ([], None, None)
-    left_out = {decision.subject for decision in of(opened.record.events, Decision) if decision.what == What.NO_TIME_FOR_COSTS}
+    left_out = {decision.subject for decision in of(opened.log.history.events, Decision) if decision.what == What.NO_TIME_FOR_COSTS}
     assert left_out == {"latency of one text", "latency of 32 texts", "memory"}
-    measure_costs(opened)  # as after a kill
-    assert len(of(opened.record.events, CostMeasured)) == 1
+    measure_costs(opened.question, opened.machine, opened.log, opened.clock)  # as after a kill
+    assert len(of(opened.log.history.events, CostMeasured)) == 1
 
 
 def test_time_for_measuring_is_kept_when_there_is_a_limit(opened):
-    finalists = opened.planned.finalists
-    assert opened.costs.measuring(opened.record.history, opened.clock.limit) == 0.0
-    opened.clock = Clock(limit=50.0)
-    assert opened.costs.measuring(opened.record.history, opened.clock.limit) == min(2.0 * finalists, 1.5)
+    history, seen = opened.log.history, costs_of(opened.question, opened.machine, opened.log.history)
+    finalists = history.plan.finalists
+    assert seen.measuring(history, None) == 0.0
+    assert seen.measuring(history, 50.0) == min(2.0 * finalists, 1.5)
 
 
 @pytest.mark.slow

@@ -181,10 +181,10 @@ def test_reading_and_downloading_the_data_is_on_the_bill(world, tmp_path, monkey
 
     monkeypatch.setattr("pelt_automl.selection.selection.load_task", slow)
     with Selection.open(settings_from(**world.options(methods=["head"])), tmp_path / "out") as selection:
-        assert 0.3 <= selection.context.bill["data"] < 5
-        (started,) = selection.context.record.history.of_kind(SelectionStarted)
+        assert 0.3 <= selection.bill["data"] < 5
+        (started,) = selection.log.history.of_kind(SelectionStarted)
         assert 0.3 <= started.seconds_before < 5
-        assert seconds_used(selection.context.record.events) >= 0.3, "a resume counts it, too"
+        assert seconds_used(selection.log.history.events) >= 0.3, "a resume counts it, too"
 
 
 def test_the_bill_adds_up_to_the_selections_seconds(events):

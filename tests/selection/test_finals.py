@@ -6,6 +6,7 @@ import pelt_automl
 from pelt_automl.log.events import Decision, FinalistScored, ReportOpened, TrialEnded, VerdictReached, What
 from pelt_automl.selection import Selection, finalist_phase, settings_from
 from pelt_automl.selection.finalist_phase import Candidate, confirm_further
+from pelt_automl.selection.machine import costs_of
 from pelt_automl.verdict.another_seed import Outlook
 from tests.tiny_world import Killed, Watcher, of, records_of
 
@@ -86,7 +87,7 @@ def test_further_candidates_have_the_finalists_seeds_and_the_same_report_example
         selection.search()
         selection.confirm()
         for _ in range(2):  # the second time there is nothing left to do
-            confirm_further(selection.context, [candidate])
+            confirm_further(selection.question, selection.machine, selection.log, selection.clock, [candidate])
         found = selection.recommend()
     events = records_of(tmp_path / "out")
     assert seeds_of(events, "adapter-late") == [0, 1]
@@ -101,10 +102,10 @@ def test_time_is_kept_for_gates_only_as_long_as_a_gated_finalist_may_come(world,
         selection.search()
 
         def kept():
-            return selection.context.costs.evidence(selection.context.record.history)
+            return costs_of(selection.question, selection.machine, selection.log.history).evidence(selection.log.history)
 
         assert kept() > 0  # not chosen yet
-        selection.context.record.append(Decision("finalist", "head-0000", "best of head on select"))
+        selection.log.append(Decision("finalist", "head-0000", "best of head on select"))
         assert kept() == 0
-        selection.context.record.append(Decision("finalist", "unipelt-apl-0000", "fixed default"))
+        selection.log.append(Decision("finalist", "unipelt-apl-0000", "fixed default"))
         assert kept() > 0

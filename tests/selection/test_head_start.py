@@ -9,6 +9,7 @@ import pytest
 from pelt_automl.baselines import probed_at_most
 from pelt_automl.log.events import Decision, TrialEnded
 from pelt_automl.selection import Selection, settings_from
+from pelt_automl.selection.splits import Splits
 from pelt_automl.tasks import Examples, TaskData
 from tests.tiny_world import Killed, Watcher, of, records_of, write_csv
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("without_mlflow")
 def prepared(world, folder, **options):
     with Selection.open(settings_from(**world.options(**options)), folder) as opened:
         opened.prepare()
-        return opened.context
+        return opened
 
 
 def head_start(events):
@@ -40,36 +41,38 @@ def test_every_training_starts_where_the_selection_decided(world, tmp_path):
 
 
 def test_the_program_takes_the_probe_where_it_learns_something_and_not_from_noise(world, tmp_path):
-    decision = head_start(prepared(world, tmp_path / "words").record.events)
+    decision = head_start(prepared(world, tmp_path / "words").log.history.events)
     assert decision.subject == "probe"
     assert decision.numbers["loss"] < decision.numbers["chance"]
     with world.train.open(encoding="utf-8", newline="") as file:
         rows = [row["text"] for row in csv.DictReader(file)]
     labels = np.random.default_rng(0).integers(2, size=len(rows))
     noise = write_csv(tmp_path / "noise.csv", ["text", "label"], [(text, "ab"[label]) for text, label in zip(rows, labels, strict=True)])
-    decision = head_start(prepared(world, tmp_path / "noise", train=noise, test=None).record.events)
+    decision = head_start(prepared(world, tmp_path / "noise", train=noise, test=None).log.history.events)
     assert decision.subject == "random"
     assert "isn't above chance" in decision.why
 
 
 def test_the_papers_protocol_starts_at_random_unless_it_is_told_otherwise(world, tmp_path):
     options = {"protocol": "paper", "k": 30}
-    assert head_start(prepared(world, tmp_path / "paper", **options).record.events).subject == "random"
-    assert head_start(prepared(world, tmp_path / "told", head_start="probe", **options).record.events).subject == "probe"
+    assert head_start(prepared(world, tmp_path / "paper", **options).log.history.events).subject == "random"
+    assert head_start(prepared(world, tmp_path / "told", head_start="probe", **options).log.history.events).subject == "probe"
 
 
 def test_flipping_the_labels_of_select_changes_neither_decision_nor_start(world, tmp_path, monkeypatch):
-    context = prepared(world, tmp_path / "as it is")
-    train, select = context.data.indices(0)
-    labels = [1 - label if i in set(select.tolist()) else label for i, label in enumerate(context.data.pool.labels)]
-    assert sum(a != b for a, b in zip(labels, context.data.pool.labels, strict=True)) == len(select) > 5
-    flipped = replace(context.data, pool=Examples(context.data.pool.texts, tuple(labels)))
+    as_it_is = prepared(world, tmp_path / "as it is")
+    data = as_it_is.question.data
+    train, select = data.indices(0)
+    labels = [1 - label if i in set(select.tolist()) else label for i, label in enumerate(data.pool.labels)]
+    assert sum(a != b for a, b in zip(labels, data.pool.labels, strict=True)) == len(select) > 5
+    flipped = replace(data, pool=Examples(data.pool.texts, tuple(labels)))
     with Selection.open(settings_from(**world.options()), tmp_path / "flipped") as opened:
-        opened.context.data = flipped
+        opened.question = replace(opened.question, data=flipped)
+        opened.splits = Splits(opened.question)
         monkeypatch.setattr(TaskData, "indices", lambda *_: (train, select))  # splits are stratified by labels: keep this one
         opened.prepare()
-        assert head_start(opened.context.record.events).numbers == head_start(context.record.events).numbers
-        one, other = (own.heads.of(0, 0, own.splits(0)[0]) for own in (context, opened.context))
+        assert head_start(opened.log.history.events).numbers == head_start(as_it_is.log.history.events).numbers
+        one, other = (own.machine.heads.of(0, 0, own.splits.of(0)[0]) for own in (as_it_is, opened))
         np.testing.assert_array_equal(one["weight"].numpy(), other["weight"].numpy())
 
 

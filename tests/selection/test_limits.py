@@ -43,7 +43,7 @@ def test_what_has_too_many_parameters_is_never_trained_and_the_report_says_so(wo
 def test_a_method_of_which_nothing_fits_is_left_out_with_its_smallest_configuration(world, tmp_path):
     options = world.options(methods=["head", "lora", "full"], max_trainable=HEAD + 100)
     with Selection.open(settings_from(**options), tmp_path / "out") as selection:
-        assert selection.context.methods == ("head",)
+        assert selection.question.left(selection.log.history) == ("head",)
     left_out = decisions(records_of(tmp_path / "out"), What.METHOD_OVER)
     smallest = (
         "no configuration is within the limits; of the smallest: it has 162 trainable parameters, more than the 134 of --max-trainable"
@@ -51,7 +51,7 @@ def test_a_method_of_which_nothing_fits_is_left_out_with_its_smallest_configurat
     assert left_out["lora"] == smallest
     assert set(left_out) == {"lora", "full"}
     with Selection.open(settings_from(**options), tmp_path / "out") as again:
-        assert again.context.methods == ("head",)
+        assert again.question.left(again.log.history) == ("head",)
     assert counted([(d.what, d.subject) for d in of(records_of(tmp_path / "out"), Decision)]) == {}
 
 
@@ -80,7 +80,7 @@ def made_up(monkeypatch):
     """Latencies of `milliseconds`; the shapes that were timed."""
     timed = []
 
-    def passes(context, shapes, batch, most):
+    def passes(machine, shapes, batch, most):
         timed.extend(shapes)
         assert batch == 1
         return {shape: [milliseconds(shape) / 1000] * most for shape in shapes}
@@ -98,17 +98,21 @@ def prepared(world, tmp_path):
             held.pop_all().close()
             selection = held.enter_context(Selection.open(settings_from(**world.options(**options)), tmp_path / "out"))
             selection.prepare()
-            return selection.context
+            return selection
 
         yield prepare
 
 
+def limits_of(opened):
+    return Limits(opened.question, opened.machine, opened.log)
+
+
 def test_latency_is_measured_once_a_shape_and_sizes_beyond_a_known_one_need_no_measurement(prepared, made_up):
-    context = prepared(methods=["adapter", "head"], max_latency_ms=40.0)
-    assert decisions(context.record.events, "default over a limit") == {
+    opened = prepared(methods=["adapter", "head"], max_latency_ms=40.0)
+    assert decisions(opened.log.history.events, "default over a limit") == {
         "adapter": "it takes 49 ms or more for one text, over the 40 of --max-latency-ms"
     }
-    found, before = Limits(context), len(made_up)
+    found, before = limits_of(opened), len(made_up)
     adapter = {"learning_rate": 1e-3, "activation": "relu"}
     assert found.refusal("adapter", adapter | {"bottleneck": 100}).startswith("it takes 49 ms or more")  # the default, 48, is over
     assert len(made_up) == before
@@ -120,19 +124,19 @@ def test_latency_is_measured_once_a_shape_and_sizes_beyond_a_known_one_need_no_m
 
 
 def test_an_earlier_starts_measurements_count(prepared, made_up):
-    context = prepared(methods=["adapter", "head"], max_latency_ms=40.0)
+    opened = prepared(methods=["adapter", "head"], max_latency_ms=40.0)
     before = len(made_up)
     again = prepared(methods=["adapter", "head"], max_latency_ms=40.0)
-    assert Limits(again).refusal("adapter", {"bottleneck": 48, "learning_rate": 1e-3}) is not None
+    assert limits_of(again).refusal("adapter", {"bottleneck": 48, "learning_rate": 1e-3}) is not None
     assert len(made_up) == before
-    assert again.methods == context.methods
+    assert again.question.left(again.log.history) == opened.question.left(opened.log.history)
 
 
 def test_what_can_be_exported_merged_is_judged_as_the_plain_backbone(prepared, made_up):
-    context = prepared(methods=["lora", "prefix"], max_latency_ms=8.0)
-    assert decisions(context.record.events, "default over a limit").keys() == {"prefix"}
+    opened = prepared(methods=["lora", "prefix"], max_latency_ms=8.0)
+    assert decisions(opened.log.history.events, "default over a limit").keys() == {"prefix"}
     assert made_up.count(()) == 1
-    assert Limits(context).refusal("lora", {"rank": 64, "learning_rate": 1e-3}) is None
+    assert limits_of(opened).refusal("lora", {"rank": 64, "learning_rate": 1e-3}) is None
     assert made_up.count(()) == 1
 
 
@@ -140,8 +144,8 @@ def test_a_method_that_is_too_slow_is_left_out_of_this_start_and_the_next(prepar
     monkeypatch.setitem(globals(), "milliseconds", lambda modifications: 99.0 if modifications else 1.0)
     options = {"methods": ["adapter", "head"], "max_latency_ms": 40.0}
     for _ in range(2):
-        context = prepared(**options)
-        assert context.methods == ("head",)
+        opened = prepared(**options)
+        assert opened.question.left(opened.log.history) == ("head",)
     events = records_of(tmp_path / "out")
     assert [decision.subject for decision in of(events, Decision) if decision.what == What.METHOD_OVER] == ["adapter"]
     assert len(of(events, SelectionStarted)) == 2
@@ -154,11 +158,13 @@ def test_no_method_fast_enough_is_one_error(prepared, made_up):
 
 def test_memory_is_measured_before_a_first_training_and_refused_over_the_limit(prepared, monkeypatch):
     taken = {"head": 0.2e9, "lora": 0.4e9}
-    monkeypatch.setattr(limits, "memory_bytes", lambda _, method, __: taken[method])
-    context = prepared(methods=["head", "lora"], max_memory=0.3)
-    assert context.methods == ("head",)
-    assert "its training takes 0.4 GB or more, over the 0.3 of --max-memory" in decisions(context.record.events, What.METHOD_OVER)["lora"]
-    assert [event.memory_gb for event in of(context.record.events, CostMeasured) if event.method == "head"] == [0.2]
+    monkeypatch.setattr(limits, "memory_bytes", lambda _, __, method, ___: taken[method])
+    opened = prepared(methods=["head", "lora"], max_memory=0.3)
+    assert opened.question.left(opened.log.history) == ("head",)
+    assert (
+        "its training takes 0.4 GB or more, over the 0.3 of --max-memory" in decisions(opened.log.history.events, What.METHOD_OVER)["lora"]
+    )
+    assert [event.memory_gb for event in of(opened.log.history.events, CostMeasured) if event.method == "head"] == [0.2]
 
 
 @pytest.mark.whole

@@ -10,8 +10,8 @@ from pelt_automl.options import settings_from
 from pelt_automl.selection import probe as probe_module
 from pelt_automl.selection import selection as selection_module
 from pelt_automl.selection import speed as speed_module
-from pelt_automl.selection.context import Context
 from pelt_automl.selection.probe import PackProbe, choose_packs, longest_batch, probe_packs
+from pelt_automl.selection.question import plans_of
 from pelt_automl.selection.selection import Selection
 from pelt_automl.training import packing
 from tests.tiny_world import of, records_of
@@ -63,13 +63,14 @@ def opened(world, tmp_path):
 
     def open_(**options):
         selection = Selection.open(settings_from(**world.options(**{"pack_size": None} | options)), tmp_path / "out")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Selection, "_plan", lambda *_: None)
-            patch.setattr(selection_module, "probe_packs", lambda _: None)
-            selection.prepare()
-        return selection.context
+        selection.machine  # noqa: B018 loads it
+        return selection
 
     return open_
+
+
+def probed(selection):
+    return probe_packs(selection.question, selection.machine, selection.log.history, selection.clock)
 
 
 def failing(monkeypatch, fails):
@@ -85,101 +86,94 @@ def failing(monkeypatch, fails):
 
 
 def test_a_probe_measures_the_methods_that_share_packs_alone_and_together(opened):
-    probe = probe_packs(opened(methods=["full", "lora", "adapter"]))
+    probe = probed(opened(methods=["full", "lora", "adapter"]))
     assert (probe.size, probe.methods) == (4, ("lora", "adapter"))
     assert min(probe.seconds) > 0
 
 
 def test_methods_that_train_in_packs_of_another_kind_are_left_to_themselves(opened):
-    assert probe_packs(opened(methods=["prompt", "lora", "adapter"], max_length=16)).methods == ("lora", "adapter")
+    assert probed(opened(methods=["prompt", "lora", "adapter"], max_length=16)).methods == ("lora", "adapter")
 
 
 def test_what_is_scored_together_is_of_one_kind_as_in_training(opened):
-    context = opened(methods=["prompt", "lora", "adapter", "full"], max_length=16, pack_size=2)
-
-    def of(method):
-        return context.modifications(method, METHODS[method].defaults)
-
-    packs = context.packs(["lora", "prompt", "full", "adapter", "lora", "prompt"], of)
+    machine = opened(methods=["prompt", "lora", "adapter", "full"], max_length=16).machine
+    packs = machine.packs(["lora", "prompt", "full", "adapter", "lora", "prompt"], lambda method: METHODS[method].build(), 2)
     assert packs == [["lora", "adapter"], ["lora"], ["prompt", "prompt"], ["full"]], "a prompt makes its neighbors' texts longer"
 
 
 def test_one_method_is_packed_with_itself(opened):
-    assert probe_packs(opened(methods=["lora"])).size == 4
+    assert probed(opened(methods=["lora"])).size == 4
 
 
 def test_methods_that_need_their_own_pack_are_measured_alone(opened):
-    probe = probe_packs(opened(methods=["full"]))
+    probe = probed(opened(methods=["full"]))
     assert (probe.size, probe.methods, probe.best(8, FREE * 1e9)) == (1, ("full",), 1)
 
 
 def test_a_handful_of_examples_are_enough(opened):
-    assert probe_packs(opened(methods=["lora"], k=16, batch_size=32)).seconds[1] > 0
+    assert probed(opened(methods=["lora"], k=16, batch_size=32)).seconds[1] > 0
 
 
 @pytest.mark.parametrize(("enough", "timed"), [(0.0, 1), (1e9, probe_module.STEPS - 1)])
 def test_on_a_slow_machine_fewer_steps_and_evaluations_are_timed(enough, timed, opened, monkeypatch):
-    context = opened(methods=["lora"])
+    selection = opened(methods=["lora"])
+    machine, plan = selection.machine, plans_of(selection.question, selection.log.history).search
     monkeypatch.setattr(probe_module, "ENOUGH", enough)
-    assert len(probe_module._train(context, [probe_module._run(context, "lora")], probe_module.STEPS)[0]) == timed
+    assert len(probe_module._train(machine, plan, [probe_module._run(machine, plan, "lora")], probe_module.STEPS)[0]) == timed
     evaluated, real = [], speed_module.evaluate
     monkeypatch.setattr(speed_module, "ENOUGH", enough or 1e-9)
     monkeypatch.setattr(speed_module, "evaluate", lambda *given: evaluated.append(1) or real(*given))
-    assert speed_module._evaluation(context, ["lora"]) > 0
+    assert speed_module._evaluation(machine, ["lora"]) > 0
     assert len(evaluated) - 1 == (1 if timed == 1 else speed_module.EVALUATIONS)
 
 
 def test_a_pack_that_does_not_fit_is_tried_with_half_as_many(opened, monkeypatch):
-    context = opened(methods=["lora", "adapter", "head"])
+    selection = opened(methods=["lora", "adapter", "head"])
     failing(monkeypatch, lambda runs: len(runs) > 2)
-    assert probe_packs(context).size == 2
+    assert probed(selection).size == 2
     failing(monkeypatch, lambda runs: len(runs) > 1)
-    assert probe_packs(context).size == 1
+    assert probed(selection).size == 1
 
 
 def test_a_method_that_cannot_be_trained_is_left_out_and_none_is_no_error(opened, monkeypatch):
-    context = opened(methods=["lora", "adapter", "full"])
+    selection = opened(methods=["lora", "adapter", "full"])
     failing(monkeypatch, lambda runs: any("lora" in run.name for run in runs))
-    assert probe_packs(context).methods == ("adapter",)
+    assert probed(selection).methods == ("adapter",)
     failing(monkeypatch, lambda runs: not any("full" in run.name for run in runs))
-    assert probe_packs(context).methods == ("full",)
+    assert probed(selection).methods == ("full",)
     failing(monkeypatch, lambda _: True)
-    assert probe_packs(context) is None
-    assert choose_packs(context, None).size == 1
+    assert probed(selection) is None
+    assert choose_packs(selection.question, selection.machine, None).size == 1
 
 
 def test_with_little_time_one_method_alone_has_to_do(opened):
-    probe = probe_packs(opened(methods=["lora", "adapter", "head"], seconds=0.01))
+    probe = probed(opened(methods=["lora", "adapter", "head"], seconds=0.01))
     assert (probe.size, len(probe.methods)) == (1, 1)
 
 
 def test_memory_is_measured_at_the_longest_texts_of_train_and_select(opened):
-    context = opened(batch_size=8)
-    train, select = context.splits(0)
+    splits = opened(batch_size=8).splits
+    train, select = splits.of(0)
     lengths = sorted([*train.lengths, *select.lengths])
-    assert sorted(longest_batch(context).lengths) == lengths[-8:]
+    assert sorted(longest_batch(splits, 8).lengths) == lengths[-8:]
     assert lengths[-8] > lengths[0]
 
 
 def test_the_users_pack_size_counts_and_no_larger_pack_is_measured(opened):
-    context = opened(methods=["lora", "head"], pack_size=2)
-    packs = choose_packs(context, probe_packs(context))
-    assert (packs.size, packs.probe.size, context.pack_size) == (2, 2, 2)
-    assert choose_packs(opened_with(context, 7), None).size == 7
-
-
-def opened_with(context, pack_size):
-    object.__setattr__(context.settings.training, "pack_size", pack_size)
-    return context
+    selection = opened(methods=["lora", "head"], pack_size=2)
+    packs = choose_packs(selection.question, selection.machine, probed(selection))
+    assert (packs.size, packs.probe.size, plans_of(selection.question, selection.log.history).pack_size) == (2, 2, 2)
+    object.__setattr__(selection.question.settings.training, "pack_size", 7)
+    assert choose_packs(selection.question, selection.machine, None).size == 7
 
 
 def test_the_plan_records_pack_size_time_and_memory_and_a_resumed_selection_takes_it_from_there(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(selection_module, "probe_packs", lambda _: PackProbe(("lora",), 4, (0.03, 0.033), (1000.0, 4000.0)))
+    monkeypatch.setattr(selection_module, "probe_packs", lambda *_: PackProbe(("lora",), 4, (0.03, 0.033), (1000.0, 4000.0)))
     monkeypatch.setattr(probe_module, "usable_bytes", lambda _: 6500.0)
     options = settings_from(**world.options(methods=["lora"], pack_size=None))
     with Selection.open(options, tmp_path / "out") as selection:
         selection.prepare()
-        assert selection.context.pack_size == 4
+        assert plans_of(selection.question, selection.log.history).pack_size == 4
     (planned,) = of(records_of(tmp_path / "out"), Planned)
     expected = {"pack_probed": 4, "pack_seconds_1": 0.03, "pack_seconds_n": 0.033}
     expected |= {"pack_bytes_1": 1000, "pack_bytes_n": 4000, "pack_bytes": 4000, "pack_bytes_free": 6500}
@@ -187,14 +181,7 @@ def test_the_plan_records_pack_size_time_and_memory_and_a_resumed_selection_take
     assert planned.pack_size == 4
     assert planned.step_seconds == pytest.approx(0.033 / 4)
     assert "trials in a pack: 4, 8 ms a trial's step (30 alone), 4e-06 GB" in planned.message
-    monkeypatch.setattr(selection_module, "probe_packs", lambda _: pytest.fail("it was measured before"))
+    monkeypatch.setattr(selection_module, "probe_packs", lambda *_: pytest.fail("it was measured before"))
     with Selection.open(options, tmp_path / "out") as resumed:
         resumed.prepare()
-        assert resumed.context.pack_size == 4
-
-
-def test_plans_from_before_packs_were_measured_have_four_trials_in_a_pack_on_a_processor(opened):
-    context: Context = opened(methods=["lora"])
-    assert context.pack_size == 4
-    context.record.append(Planned(10, 3, 2, 1.0, step_seconds=0.1, example_seconds=0.01, finalists=2))
-    assert context.pack_size == 4
+        assert plans_of(resumed.question, resumed.log.history).pack_size == 4

@@ -5,9 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from pelt_automl.log.events import Decision, FinalistScored, KnockedOut, ReportOpened, Seeds, TrialEnded, UnionPruned, What
-from pelt_automl.methods import METHODS
+from pelt_automl.log.log import Log
 from pelt_automl.selection import pruning_phase
-from pelt_automl.selection.context import Record
 from pelt_automl.selection.pruning_phase import prune
 from pelt_automl.tasks import METRICS
 
@@ -24,22 +23,21 @@ def finalist(candidate, method, losses=None, **hyper_parameters):
 
 
 class Selection:
-    """The part of a context that pruning uses; `confirmed`: what was handed on to be trained, call by call."""
+    """What pruning is handed, as far as it uses it; `confirmed`: what was handed on to be trained, call by call."""
 
     def __init__(self, monkeypatch, *events, seconds_left=float("inf")):
-        self.record = Record([ReportOpened(1, 1, 1, [1.0]), *events], [])
+        self.log = Log([ReportOpened(1, 1, 1, [1.0]), *events])
         self.clock = SimpleNamespace(left=seconds_left)
-        self.data = SimpleNamespace(metric=METRICS["accuracy"])
-        self.settings = SimpleNamespace(search=SimpleNamespace(equivalence=1.0))
+        self.question = SimpleNamespace(data=SimpleNamespace(metric=METRICS["accuracy"]), search=SimpleNamespace(equivalence=1.0))
         self.confirmed = []
-        monkeypatch.setattr(pruning_phase, "confirm_further", lambda _, found: self.confirmed.append([one.name for one in found]))
+        monkeypatch.setattr(pruning_phase, "confirm_further", lambda *given: self.confirmed.append([one.name for one in given[-1]]))
 
-    def modifications(self, method, hyper_parameters):
-        return METHODS[method].modifications(hyper_parameters)
+    def prune(self):
+        prune(self.question, None, self.log, self.clock)
 
     @property
     def pruned(self):
-        return self.record.history.of_kind(UnionPruned)
+        return self.log.history.of_kind(UnionPruned)
 
 
 APL = {"adapter": 0.05, "lora": 0.03, "prefix": 0.004}
@@ -47,7 +45,7 @@ APL = {"adapter": 0.05, "lora": 0.03, "prefix": 0.004}
 
 def test_a_union_is_pruned_of_what_costs_less_than_a_point(monkeypatch):
     selection = Selection(monkeypatch, *finalist("unipelt-apl-0003", "unipelt-apl", APL, rank=4, prefix_length=5))
-    prune(selection)
+    selection.prune()
     (found,) = selection.pruned
     assert (found.candidate, found.of, found.method) == ("unipelt-apl-0003-without-prefix", "unipelt-apl-0003", "unipelt")
     assert found.hyper_parameters == DEFAULT | {"submodules": "adapter+lora", "rank": 4}
@@ -59,17 +57,17 @@ def test_a_union_is_pruned_of_what_costs_less_than_a_point(monkeypatch):
 def test_unions_that_need_all_they_have_and_single_methods_stay_as_they_are(monkeypatch):
     needed = finalist("unipelt-apl-0003", "unipelt-apl", APL | {"prefix": 0.02})
     selection = Selection(monkeypatch, *needed, *finalist("lora-0001", "lora"), *finalist("mam-0000", "mam", {"prefix": 0.0, "x": 0.1}))
-    prune(selection)
+    selection.prune()
     assert (selection.pruned, selection.confirmed) == ([], [])
 
 
 def test_what_is_found_once_is_taken_up_again_and_not_pruned_further(monkeypatch):
     union = [*finalist("unipelt-apl-0003", "unipelt-apl", APL)]
     first = Selection(monkeypatch, *union)
-    prune(first)
+    first.prune()
     smaller = finalist("unipelt-apl-0003-without-prefix", "unipelt", {"adapter": 0.05, "lora": 0.0}, submodules="adapter+lora")
     again = Selection(monkeypatch, *union, *first.pruned, *smaller)
-    prune(again)
+    again.prune()
     assert again.pruned == first.pruned
     assert again.confirmed == first.confirmed, "what was recorded is handed on: a killed training is taken up"
 
@@ -82,21 +80,21 @@ def test_two_unions_that_come_to_the_same_are_trained_once_and_not_beside_a_fina
         *finalist("unipelt-ap-0000", "unipelt-ap"),
     ]
     selection = Selection(monkeypatch, *events)
-    prune(selection)
+    selection.prune()
     assert selection.confirmed == [["unipelt-apl-0000-without-prefix"]]
-    assert [(d.subject, d.why) for d in selection.record.history.of_kind(Decision)] == [
+    assert [(d.subject, d.why) for d in selection.log.history.of_kind(Decision)] == [
         ("unipelt-apl-0004-without-lora", "unipelt-ap-0000 is the same configuration"),
         ("unipelt-apl-0002-without-prefix", "unipelt-apl-0000-without-prefix is the same configuration"),
     ]
-    before = list(selection.record.events)
-    prune(selection)
-    assert selection.record.events == before
+    before = list(selection.log.history.events)
+    selection.prune()
+    assert selection.log.history.events == before
 
 
 def test_unions_that_have_left_the_finals_are_not_worth_it(monkeypatch):
     left = Decision("left the finals", "unipelt-apl-0003", "behind")
     selection = Selection(monkeypatch, *finalist("unipelt-apl-0003", "unipelt-apl", APL), left)
-    prune(selection)
+    selection.prune()
     assert selection.pruned == []
 
 
@@ -108,5 +106,5 @@ def test_with_a_time_limit_they_are_confirmed_one_by_one_the_best_first_and_what
     ]
     left_out = Decision(What.NO_TIME_FOR_FINALIST, "unipelt-apl-0001-without-prefix", "the time left is too short")
     selection = Selection(monkeypatch, *events, left_out, seconds_left=100.0)
-    prune(selection)
+    selection.prune()
     assert selection.confirmed == [["unipelt-apl-0003-without-prefix"], ["unipelt-apl-0002-without-prefix"]]

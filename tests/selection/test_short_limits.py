@@ -11,6 +11,7 @@ from pelt_automl.methods import METHODS as DEFAULTS
 from pelt_automl.scheduling import search as policy
 from pelt_automl.search.budget import Clock, Speed, seconds_enough
 from pelt_automl.selection import Selection, finalist_phase, search_phase, settings_from
+from pelt_automl.selection.question import plans_of
 from pelt_automl.timing.costs import SeenCosts
 from pelt_automl.verdict.outcome import never_compared
 from tests.tiny_world import of, records_of
@@ -41,8 +42,8 @@ def prepared(world, tmp_path, monkeypatch):
         opened.append(selection)
         selection.prepare()
         time = FakeTime(limit)
-        selection.context.clock = time.clock()
-        return selection.context, time
+        selection.clock = time.clock()
+        return selection, time
 
     yield prepare
     for selection in opened:
@@ -50,8 +51,14 @@ def prepared(world, tmp_path, monkeypatch):
 
 
 def test_methods_begin_with_the_cheap_ones_and_the_dear_reference_comes_last(prepared):
-    context, _ = prepared(1000, methods=METHODS)
-    assert list(search_phase.scheduler(context, context.methods).methods) == ["head", "lora", "adapter", "bitfit", "full"]
+    opened, _ = prepared(1000, methods=METHODS)
+    assert list(search_phase.scheduler(opened.question, opened.machine, opened.log, opened.inherited).methods) == [
+        "head",
+        "lora",
+        "adapter",
+        "bitfit",
+        "full",
+    ]
 
 
 def test_methods_that_the_time_never_reached_are_recorded_and_named_in_the_verdict(world, tmp_path, monkeypatch):
@@ -63,47 +70,47 @@ def test_methods_that_the_time_never_reached_are_recorded_and_named_in_the_verdi
     assert "Never compared, for lack of time: full, adapter and bitfit. About " in found.statement
 
 
-def of_search(context, name, method):
-    plan, seeds = context.plan, finalist_phase.finalist_seeds("q", 0)
+def of_search(opened, name, method):
+    plan, seeds = plans_of(opened.question, opened.log.history).search, finalist_phase.finalist_seeds("q", 0)
     return Segment(name, name, method, DEFAULTS[method].defaults, Stage.SEARCH, 0, True, seeds, plan.steps, 0, plan.steps)
 
 
 def test_a_training_that_got_no_further_than_its_untouched_start_has_no_score(prepared):
     """The probe that all heads start from says nothing of a method: neither compared nor confirmed by it."""
-    context, _ = prepared(1000, methods=["head", "lora"], trials=1, epochs=4, head_start="probe")
-    segment = of_search(context, "lora-0000", "lora")
-    run = context.run("lora-0000", "lora", DEFAULTS["lora"].defaults, segment.seeds)
+    opened, _ = prepared(1000, methods=["head", "lora"], trials=1, epochs=4, head_start="probe")
+    segment, plans = of_search(opened, "lora-0000", "lora"), plans_of(opened.question, opened.log.history)
+    run = opened.machine.run("lora-0000", "lora", DEFAULTS["lora"].defaults, segment.seeds, plans.search)
     run.progress.curve, run.progress.best_score = (CurvePoint(0, None, 0.9, 0.0, 0.0),), 0.9
     run.end("stopped", Because.TIME)
-    ended = context.ended(segment, run)
+    ended = opened.machine.ended(segment, run)
     assert (ended.state, ended.cause, ended.select_score) == ("stopped", "time limit", None)
-    final = context.ended(replace(segment, stage=Stage.FINALIST), run)
+    final = opened.machine.ended(replace(segment, stage=Stage.FINALIST), run)
     assert (final.state, final.cause) == ("failed", "time limit")
-    context.record.append(ended)
-    assert set(never_compared(context.record.events)) == {"head", "lora"}
+    opened.log.append(ended)
+    assert set(never_compared(opened.log.history.events)) == {"head", "lora"}
 
 
-def ended_trial(context, name, score, seconds):
-    method = name.rsplit("-", 1)[0]
-    run = context.run(name, method, DEFAULTS[method].defaults, finalist_phase.finalist_seeds("q", 0))
-    run.progress.step, run.progress.seconds, run.progress.best_score = context.plan.steps, seconds, score
-    run.progress.curve = (CurvePoint(context.plan.steps, 0.1, score, 0.0, seconds),)
+def ended_trial(opened, name, score, seconds):
+    method, plan = name.rsplit("-", 1)[0], plans_of(opened.question, opened.log.history).search
+    run = opened.machine.run(name, method, DEFAULTS[method].defaults, finalist_phase.finalist_seeds("q", 0), plan)
+    run.progress.step, run.progress.seconds, run.progress.best_score = plan.steps, seconds, score
+    run.progress.curve = (CurvePoint(plan.steps, 0.1, score, 0.0, seconds),)
     run.end("completed")
-    return context.ended(of_search(context, name, method), run)
+    return opened.machine.ended(of_search(opened, name, method), run)
 
 
 @pytest.mark.parametrize(("left", "count"), [(1000, 3), (75, 2), (50, 2), (25, 2), (20, 2), (18, 1), (1, 1)])
 def test_as_many_finalists_as_fit_by_the_speed_of_each_method_two_on_one_seed_or_the_leader_alone(prepared, left, count):
-    context, time = prepared(1000, methods=["head", "lora", "adapter"], most_seeds=3)
-    trials = [ended_trial(context, f"{name}-0000", 0.9, 10.0) for name in ("lora", "adapter", "head")]
+    opened, time = prepared(1000, methods=["head", "lora", "adapter"], most_seeds=3)
+    trials = [ended_trial(opened, f"{name}-0000", 0.9, 10.0) for name in ("lora", "adapter", "head")]
     for trial in trials:
-        context.record.append(trial)
+        opened.log.append(trial)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(context), "closing_seconds", lambda *_: 0.0)
+        patch.setattr(SeenCosts, "closing", lambda *_: 0.0)
         patch.setattr(SeenCosts, "least_scored", 0)
-        context._final_plan = context.plan
+        object.__setattr__(opened.log.history.plan, "final_steps", 0)  # as many as in the search
         time.now = 1000 - left
-        assert finalist_phase._affordable(context, trials) == count
+        assert finalist_phase._affordable(opened.question, opened.machine, opened.log, opened.clock, trials) == count
 
 
 @pytest.mark.slow
@@ -135,15 +142,16 @@ def test_the_seconds_that_would_do_grow_with_methods_and_steps(world):
 
 def test_finals_use_what_is_left_however_slow_scoring_is(prepared):
     """Scoring 60 report examples at 10 s each would take more than all that is left: fewer are scored, and the leader is trained."""
-    context, time = prepared(1000, methods=["head", "lora"], trials=1)
-    object.__setattr__(context.planned, "example_seconds", 10.0)
+    opened, time = prepared(1000, methods=["head", "lora"], trials=1)
+    values = opened.question, opened.machine, opened.log, opened.clock
+    object.__setattr__(opened.log.history.plan, "example_seconds", 10.0)
     time.now = 900.0
     runs = [finalist_phase._FinalistRun(finalist_phase.Candidate("lora-0000", "lora", DEFAULTS["lora"].defaults), 0)]
-    assert finalist_phase._reserve(context, runs) == 50.0
-    context.record.append(ReportOpened(1, 60, 60, []))
-    assert finalist_phase._reserve(context, runs) > 600, "what is opened has to be scored whole"
-    context.record.append(ReportOpened(2, 5, 60, []))
-    assert 50 < finalist_phase._reserve(context, runs) < 100, "and no more than that"
+    assert finalist_phase._reserve(*values, runs) == 50.0
+    opened.log.append(ReportOpened(1, 60, 60, []))
+    assert finalist_phase._reserve(*values, runs) > 600, "what is opened has to be scored whole"
+    opened.log.append(ReportOpened(2, 5, 60, []))
+    assert 50 < finalist_phase._reserve(*values, runs) < 100, "and no more than that"
 
 
 @pytest.mark.parametrize(
@@ -157,6 +165,6 @@ def test_finals_use_what_is_left_however_slow_scoring_is(prepared):
     ],
 )
 def test_advice_fits_its_cause(prepared, causes, advice):
-    context, _ = prepared(1000, methods=["lora"])
+    opened, _ = prepared(1000, methods=["lora"])
     trials = [SimpleNamespace(cause=cause) for cause in causes]
-    assert search_phase._advice(context, trials).startswith(advice)
+    assert search_phase._advice(opened.log.history, trials).startswith(advice)

@@ -5,7 +5,6 @@ import tracemalloc
 
 import pytest
 
-from pelt_automl.backbones.loading import load_backbone
 from pelt_automl.recorders import RECORDERS
 from pelt_automl.selection import Selection, settings_from
 from tests.tiny_world import CLASSES, sentences, write_csv
@@ -24,19 +23,18 @@ def selection(world, tmp_path_factory):
         patch.delitem(RECORDERS, "mlflow")
         opened = Selection.open(settings, folder / "out")
     with opened:
-        opened.context.ready(load_backbone(str(world.model), precision="fp32"), 10)
         yield opened
 
 
 def test_eleven_split_seeds_take_the_memory_of_one(selection):
-    context = selection.context
+    splits = selection.splits
     tracemalloc.start()
     try:
-        context.splits(1)
+        splits.of(1)
         gc.collect()
         one = tracemalloc.get_traced_memory()[0]
         for seed in range(2, 12):
-            train, select = context.splits(seed)
+            train, select = splits.of(seed)
         gc.collect()
         eleven = tracemalloc.get_traced_memory()[0]
     finally:
@@ -47,22 +45,21 @@ def test_eleven_split_seeds_take_the_memory_of_one(selection):
 
 
 def test_the_tokens_of_a_split_are_those_of_its_own_examples(selection):
-    context = selection.context
+    splits, question = selection.splits, selection.question
     for seed in (3, 4):
-        for tokens, examples in zip(context.splits(seed), context.data.split(seed), strict=True):
+        for tokens, examples in zip(splits.of(seed), question.data.split(seed), strict=True):
             assert tokens.labels.tolist() == list(examples.labels)
-            expected = context.backbone.tokenizer([text for (text,) in examples.texts[:50]], truncation=True, max_length=context.max_length)
+            expected = question.tokenizer([text for (text,) in examples.texts[:50]], truncation=True, max_length=question.length.most)
             assert tokens.input_ids[:50] == expected["input_ids"]
-    assert context.splits(3)[1].input_ids != context.splits(4)[1].input_ids
+    assert splits.of(3)[1].input_ids != splits.of(4)[1].input_ids
 
 
 def test_no_text_is_tokenized_twice(selection, monkeypatch):
-    context = selection.context
-    context.splits(1)
+    selection.splits.of(1)
 
     def again(*_, **__):
         raise AssertionError("tokenized again")
 
-    monkeypatch.setattr("pelt_automl.selection.context.tokenize", again)
+    monkeypatch.setattr("pelt_automl.selection.question.tokenize", again)
     for seed in range(20, 24):
-        context.splits(seed)
+        selection.splits.of(seed)

@@ -161,7 +161,7 @@ def test_a_selection_that_is_taken_up_cuts_where_it_began(world, long_documents,
 def test_a_prompt_is_compared_on_long_texts_by_default_and_left_out_where_the_user_wants_all_positions(world, long_documents, tmp_path):
     both = options(world, long_documents, methods=["lora", "prompt"])
     with Selection.open(settings_from(**both), tmp_path / "default") as selection:
-        assert (selection.context.methods, selection.context.max_length) == (("lora", "prompt"), 20)
+        assert (selection.question.methods, selection.question.length.most) == (("lora", "prompt"), 20)
     with pytest.raises(BackboneError, match="a prompt of 20 and texts of 40 tokens are more than the 40 that the model reads"):
         Selection.open(settings_from(**both, max_length=40), tmp_path / "asked")
     assert not (tmp_path / "asked").exists(), "nothing is written before a refusal"

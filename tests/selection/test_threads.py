@@ -78,9 +78,9 @@ def test_a_number_that_the_user_gave_is_never_measured(world, tmp_path):
     with Selection.open(settings_from(**world.options(methods=["head"], threads=2)), tmp_path / "out") as selection:
         selection.prepare()
         assert torch.get_num_threads() == 2
-        assert selection.context.threads.seconds == {2: 0.0}
-        assert not replace(selection.context.threads, load=lambda: 99.0, now=lambda: 1e9).look()
-        assert "threads: 2;" in of(selection.context.record.events, Planned)[0].message
+        assert selection.machine.threads.seconds == {2: 0.0}
+        assert not replace(selection.machine.threads, load=lambda: 99.0, now=lambda: 1e9).look()
+        assert "threads: 2;" in of(selection.log.history.events, Planned)[0].message
 
 
 @pytest.mark.usefixtures("without_mlflow")
@@ -88,12 +88,12 @@ def test_a_change_on_the_way_is_in_the_record(world, tmp_path):
     machine = Machine(others=2.0)
     with Selection.open(settings_from(**world.options(methods=["head"], trials=1, epochs=1)), tmp_path / "out") as selection:
         selection.prepare()
-        selection.context.threads = machine.threads()
-        selection.context.threads.choose()
+        selection.machine.threads = machine.threads()
+        selection.machine.threads.choose()
         machine.others, machine.time = 0.0, 100.0 + PAUSE
         selection.search()
         assert torch.get_num_threads() == 2
-        (said,) = [decision for decision in of(selection.context.record.events, Decision) if decision.what == "threads"]
+        (said,) = [decision for decision in of(selection.log.history.events, Decision) if decision.what == "threads"]
     assert said.why == "measured again, since the machine's load has changed: 2 (20 ms for 2 layers, with 1 35 ms) threads"
     assert said.numbers == {"threads": 2.0}
 
@@ -119,7 +119,7 @@ def test_the_plan_says_what_was_measured_and_a_resume_keeps_the_precision(world,
     monkeypatch.setenv("PELT_AUTOML_HOME", str(tmp_path / "new"))  # where nothing is remembered
     with Selection.open(settings_from(**options), tmp_path / "out") as selection:
         selection.prepare()
-        assert selection.context.backbone.dtype is torch.bfloat16
+        assert selection.machine.backbone.dtype is torch.bfloat16
     with Selection.open(settings_from(**options), tmp_path / "another") as selection:
         selection.prepare()
-        assert selection.context.backbone.dtype is torch.float32
+        assert selection.machine.backbone.dtype is torch.float32

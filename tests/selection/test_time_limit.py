@@ -43,9 +43,9 @@ def test_no_finalist_in_time_still_gives_a_recommendation_with_a_warning_and_the
     """The search has its trials, then the clock jumps: the time for the finalists is gone."""
     confirm = selection_module.confirm
 
-    def too_late(context):
-        object.__setattr__(context.clock, "used", context.clock.used + 1000)
-        confirm(context)
+    def too_late(question, machine, log, clock):
+        object.__setattr__(clock, "used", clock.used + 1000)
+        confirm(question, machine, log, clock)
 
     monkeypatch.setattr(selection_module, "confirm", too_late)
     found, _ = timed(world, tmp_path / "out", seconds=60, methods=["lora", "head"], epochs=8)
@@ -65,7 +65,7 @@ def test_no_finalist_in_time_still_gives_a_recommendation_with_a_warning_and_the
 @pytest.mark.usefixtures("without_mlflow")
 def test_the_weights_kept_for_that_case_are_those_of_the_trial_that_would_be_recommended(world, tmp_path, monkeypatch):
     """What is known best is recommended, whether it was trained in full or cut off."""
-    monkeypatch.setattr(selection_module, "confirm", lambda context: None)
+    monkeypatch.setattr(selection_module, "confirm", lambda *_: None)
     end = TrialRun.end
 
     def cut_off(run, state, cause=""):

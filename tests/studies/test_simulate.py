@@ -15,7 +15,7 @@ from pelt_automl.log.history import History
 from pelt_automl.scheduling.actions import Budget
 from pelt_automl.scheduling.drive import drive
 from studies import simulate
-from studies.contenders import CONTENDERS, ListProposer, Log, frozen, one_kind
+from studies.contenders import CONTENDERS, ListProposer, frozen, one_kind
 from studies.simulate import Roles, World, key_of, recorded_training
 from studies.table_costs import Costs, MethodCosts
 from studies.table_files import load_table, write_table

@@ -1,0 +1,157 @@
+"""What trains and evaluates here: the loaded model with all that is kept for it, and the texts as it reads them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from pelt_automl.backbones.loading import Backbone
+from pelt_automl.baselines import Encoder, HeadStarts
+from pelt_automl.design_space import Modification
+from pelt_automl.execution.packs import Packs
+from pelt_automl.log.events import Decision, HyperParameters, Phase, Seeds, Segment, Stage, State, TrialEnded, What
+from pelt_automl.log.history import History
+from pelt_automl.log.log import Log
+from pelt_automl.methods import LEARNING_RATE, METHODS
+from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
+from pelt_automl.selection.question import Question, plans_of
+from pelt_automl.selection.splits import Splits
+from pelt_automl.selection.threads import Threads
+from pelt_automl.selection.working_folders import working
+from pelt_automl.tasks import Examples, TaskData
+from pelt_automl.timing.costs import SeenCosts, Sizes
+from pelt_automl.training.features import FrozenFeatures
+from pelt_automl.training.schedule import TrainingPlan
+from pelt_automl.training.tokens import Tokens
+from pelt_automl.training.trials import TrialRun, begin
+from pelt_automl.training.work import Work
+
+C = TypeVar("C")
+
+
+@dataclass
+class Machine:
+    """Made once, after the model is loaded. Decides nothing, and knows nothing of log and clock."""
+
+    backbone: Backbone
+    """Frozen."""
+    splits: Splits
+    data: TaskData
+    threads: Threads
+    """Torch's."""
+    tokenized: Callable[[Examples], Tokens]
+    """Texts, as all trainings read them."""
+    folder: Path
+    """The selection's, where weights are kept while it runs."""
+    lower: LowerLayers
+    """What the lower layers put out for each example, kept for all packs that leave them alone."""
+    heads: HeadStarts
+    """The probe of each split, and the frozen features that it reads."""
+    encoder: Encoder
+    """What baselines read; it shares its passes of the backbone with `heads`."""
+
+    @staticmethod
+    def of(question: Question, splits: Splits, backbone: Backbone, threads: Threads, folder: Path) -> "Machine":
+        """Nothing is computed yet."""
+        heads = HeadStarts(FrozenFeatures(backbone), question.data.outputs, question.most_probed)
+        encoder = Encoder(heads.features, question.tokenized)
+        return Machine(backbone, splits, question.data, threads, question.tokenized, folder, LowerLayers(backbone), heads, encoder)
+
+    def shares_packs(self, method: str) -> bool:
+        """Whether a method's published configuration can train in one pack with others."""
+        return not needs_own_pack(METHODS[method].build(), self.backbone.architecture)
+
+    def packs(self, configurations: Sequence[C], of: Callable[[C], tuple[Modification, ...]], most: int) -> list[list[C]]:
+        """Configurations in packs of at most `most` that suit them (see `pack_kind`), their Modifications given by `of`.
+
+        Those that can't share a pack stand alone, at the end.
+        """
+        kinds, alone = dict[tuple[object, ...], list[C]](), list[list[C]]()
+        for one in configurations:
+            kind = pack_kind(of(one), self.backbone.architecture, self.backbone.shape)
+            if kind is None:
+                alone.append([one])
+            else:
+                kinds.setdefault(kind, []).append(one)
+        return [same[start : start + most] for same in kinds.values() for start in range(0, len(same), most)] + alone
+
+    def run(
+        self, name: str, method: str, hyper_parameters: HyperParameters, seeds: Seeds, plan: TrainingPlan, *, probed: bool = False
+    ) -> TrialRun:
+        """A training that hasn't started. `probed`: whether its head starts at the probe."""
+        splits = self.splits.of(seeds.split)
+        return begin(
+            name,
+            METHODS[method].modifications(hyper_parameters),
+            hyper_parameters[LEARNING_RATE],
+            seeds,
+            splits,
+            plan,
+            kind=self.data.task_kind,
+            head=self.heads.of(seeds.split, seeds.initialization, splits[0]) if probed else None,
+        )
+
+    def executor(
+        self, question: Question, log: Log, phase: Phase, total_steps: float, keep: Callable[[TrialEnded, Mapping[str, Tensor]], object]
+    ) -> Packs:
+        """What trains on this device, shows its steps as the phase's progress, and hands each trial's best weights to `keep`."""
+        plans, probed, taken = plans_of(question, log.history), "probe" in log.history.decided(What.HEAD_START), 0
+
+        def on_step(trials: int) -> None:
+            nonlocal taken
+            taken += trials
+            if self.threads.look():
+                why = f"measured again, since the machine's load has changed: {self.threads} threads"
+                log.append(Decision(What.THREADS, "machine", why, {"threads": float(self.threads.number)}))
+            log.progress(phase, min(taken, total_steps), total_steps)
+
+        return Packs(
+            Work(self.backbone, plans.search, self.data.metric, self.data.outputs, on_step=on_step, lower=self.lower),
+            log.history,
+            plan=plans.of,
+            begin=lambda s: self.run(s.trial, s.method, s.hyper_parameters, s.seeds, plans.of(s.steps), probed=probed),
+            ended=self.ended,
+            keep=keep,
+            states=working(self.folder, "checkpoints"),
+            owner=question.hash,
+            at_once=plans.pack_size,
+        )
+
+    def ended(self, segment: Segment, run: TrialRun) -> TrialEnded:
+        """The record of a training that has ended, with the last of its segments."""
+        progress = run.progress
+        count = count_on(run.modifications, self.backbone, self.data.outputs)
+        state: Any = progress.state
+        if segment.stage == Stage.FINALIST and state == State.STOPPED and not progress.evaluated:
+            state = State.FAILED  # there is nothing of it that could be compared
+        return TrialEnded(
+            trial=run.name,
+            candidate=segment.candidate,
+            method=segment.method,
+            stage=segment.stage,
+            number=segment.number,
+            state=state,
+            is_default=segment.is_default,
+            hyper_parameters=dict(segment.hyper_parameters),
+            seeds=run.seeds,
+            parameters={part: getattr(count, part) for part in ("pelt", "gates", "head", "kept", "training_only")},
+            curve=list(progress.curve),
+            select_score=progress.best_score if progress.evaluated else None,
+            steps=progress.step,
+            seconds=progress.seconds,
+            constant_predictions=progress.best_constant,
+            cause=progress.cause,
+            traceback=progress.traceback,
+            select_predictions=list(progress.best_predictions) if segment.stage == Stage.SEARCH and state == State.COMPLETED else [],
+            tokens={"computed": progress.tokens_computed, "text": progress.tokens_of_text},
+        )
+
+
+def costs_of(question: Question, machine: Machine, history: History) -> SeenCosts:
+    """What trainings and all that comes after them take."""
+    methods, sizes, plans = question.left(history), question.sizes, plans_of(question, history)
+    shared = [method for method in methods if machine.shares_packs(method)]
+    examples = Sizes(sizes["train"], sizes["select"], sizes["report"], len(question.data.pool), question.most_probed)
+    return SeenCosts(methods, shared, plans.search.steps, plans.final.steps, question.search, examples)
