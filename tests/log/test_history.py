@@ -106,7 +106,7 @@ def test_a_decision_is_written_once_in_a_selection_also_when_it_was_made_by_an_e
         record.once(decision(What.DEFAULT_OVER, "mam"))
     said = [(What.METHOD_OVER, "full"), (What.DEFAULT_OVER, "mam")]
     assert [(event.what, event.subject) for event in file.events] == said
-    assert shown.events == file.events == record.events[1:]
+    assert shown.events == file.events == record.history.events[1:]
 
 
 def test_what_is_said_of_a_training_whose_release_was_lost_changes_nothing():
