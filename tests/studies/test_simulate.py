@@ -12,6 +12,7 @@ from pelt_automl.errors import SettingsError
 from pelt_automl.execution.recorded import Recorded
 from pelt_automl.log.events import Because, Released, Stopped
 from pelt_automl.log.history import History
+from pelt_automl.log.log import Log
 from pelt_automl.scheduling.actions import Budget
 from pelt_automl.scheduling.drive import drive
 from studies import simulate
