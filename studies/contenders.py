@@ -33,7 +33,7 @@ from pelt_automl.search.spaces import SearchSpace, load_spaces
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import Metric
 from pelt_automl.training.schedule import TrainingPlan
-from studies.table_machine import ROOT
+from studies.harness import ROOT
 
 Configuration = tuple[str, Mapping[str, Any]]
 """A method with all of its hyper-parameters."""

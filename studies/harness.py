@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import platform
 import signal
 import statistics
 import subprocess
@@ -13,13 +14,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pelt_automl.durable import write_text
-from studies.table_machine import ROOT, commit, machine, versions
 
 Row = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn")
 
 SELECTION_OPTIONS: dict[str, Callable[[str], Any]] = {
     "task": str, "data_dir": Path, "train": Path, "validation": Path, "test": Path, "text_columns": str, "label_column": str, "k": str,
@@ -72,6 +75,45 @@ def shares(text: str) -> list[float]:
     if not found or min(found) <= 0:
         raise argparse.ArgumentTypeError(f"expected shares of the oracle's cost such as 0.05,0.1, not {text!r}")
     return found
+
+
+# -------------------------------------------------------------------- what is measured on
+
+
+def machine() -> str:
+    """Processor and cores: ``Intel(R) Xeon(R) Processor, 2 cores``."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return f"{processor or platform.machine()}, {usable_cores()} cores"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def versions(*more: str) -> str:
+    """``python 3.11.2, torch 2.6.0, ...``; `more`: libraries, too."""
+    found = [f"python {platform.python_version()}"]
+    for name in (*LIBRARIES, *more):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"{name} unknown")
+    return ", ".join(found)
+
+
+def commit() -> str:
+    """Of this checkout, with ``+`` where files of it are changed; empty where git doesn't tell."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 # -------------------------------------------------------------------- the report

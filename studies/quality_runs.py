@@ -11,8 +11,7 @@ import numpy as np
 from pelt_automl.log.codec import read
 from pelt_automl.log.events import DataDescribed, Planned, SelectionEnded, Stage, TrialEnded, VerdictReached, of_kind
 from pelt_automl.log.folder import RECORDS
-from studies.harness import Kept, Row
-from studies.table_machine import usable_cores
+from studies.harness import Kept, Row, usable_cores
 
 TRUTH = 1_000_000
 """The first of the truth's seeds; no selection comes near them."""

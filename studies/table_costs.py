@@ -9,12 +9,10 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import torch
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import HeadStarts
@@ -22,7 +20,7 @@ from pelt_automl.durable import write_text
 from pelt_automl.errors import PeltError, SelectionError
 from pelt_automl.log.codec import checked
 from pelt_automl.log.events import Seeds
-from pelt_automl.methods import LEARNING_RATE, METHODS
+from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.training.features import FrozenFeatures
@@ -31,8 +29,8 @@ from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.tokens import Tokens
 from pelt_automl.training.trials import begin
 from pelt_automl.training.work import Work
+from studies.harness import commit, machine, versions
 from studies.table_grid import DEFAULT, Configuration
-from studies.table_machine import commit, machine, versions
 from studies.table_training import SETTINGS
 
 COSTS = Path(__file__).with_name("table_costs.json")
@@ -88,95 +86,57 @@ def load_costs(path: Path = COSTS) -> Costs:
 
 # -------------------------------------------------------------------- measuring
 
-
-@dataclass(frozen=True)
-class Measured:
-    """One short training."""
-
-    setup: float
-    step: float
-    """Median of its steps."""
-    evaluation: float
+Measured = tuple[float, float, float]
+"""Seconds of one short training: of setting it up, of a step (their median), of its evaluation."""
 
 
 def measure(backbone: Backbone, configurations: Iterable[Configuration], seconds: float, path: Path, say: Callable[[str], None]) -> Costs:
     """Rounds for as long as another one fits into `seconds`, one at least; the costs are written to `path`."""
-    defaults = [own for own in configurations if own.name == DEFAULT and not own.fitted]
-    texts = {length: made_up(backbone, TRAIN, length) for length in LENGTHS}
-    found: dict[tuple[str, int], list[Measured]] = {}
-    fits: list[float] = []
-    begun, rounds = time.perf_counter(), 0
-    while rounds == 0 or (time.perf_counter() - begun) * (rounds + 1) / rounds < seconds:
-        fits.append(_probe_seconds(backbone, texts[LENGTHS[-1]]))
+    defaults = [own for own in configurations if own.name == DEFAULT and own.method not in BASELINES]
+    random, rows = np.random.default_rng(0), backbone.embeddings().get_parameter("weight").shape[0]
+    texts = {}
+    for length in LENGTHS:  # random tokens of two classes, all texts of one length
+        ids = random.integers(0, rows, (TRAIN, length)).tolist()
+        texts[length] = Tokens(ids, [[0] * length] * TRAIN, np.asarray(np.arange(TRAIN) % 2, np.float64))
+    found, fits, begun = dict[tuple[str, int], list[Measured]](), list[float](), time.perf_counter()
+    while not fits or (time.perf_counter() - begun) * (len(fits) + 1) / len(fits) < seconds:
+        at = time.perf_counter()
+        HeadStarts(FrozenFeatures(backbone), 2).probe(0, texts[LENGTHS[-1]])
+        fits.append(time.perf_counter() - at)
         for own in defaults:
             for length, tokens in texts.items():
                 found.setdefault((own.method, length), []).append(measured(backbone, own, tokens))
-        rounds += 1
-        say(f"round {rounds}: {time.perf_counter() - begun:.0f} s")
+        say(f"round {len(fits)}: {time.perf_counter() - begun:.0f} s")
     methods = {own.method: fitted({length: found[own.method, length] for length in LENGTHS}) for own in defaults}
-    costs = Costs(machine(), versions(), commit(), time.strftime("%Y-%m-%d", time.gmtime()), rounds, median(fits), methods)
+    costs = Costs(machine(), versions(), commit(), time.strftime("%Y-%m-%d", time.gmtime()), len(fits), median(fits), methods)
     write_text(path, json.dumps(asdict(costs), indent=1) + "\n")
     return costs
 
 
-def made_up(backbone: Backbone, count: int, length: int) -> Tokens:
-    """Random tokens of two classes, all texts of one length."""
-    random = np.random.default_rng(0)
-    rows = backbone.embeddings().get_parameter("weight").shape[0]
-    ids = random.integers(0, rows, (count, length)).tolist()
-    return Tokens(ids, [[0] * length] * count, np.asarray(np.arange(count) % 2, np.float64))
-
-
 def measured(backbone: Backbone, configuration: Configuration, tokens: Tokens) -> Measured:
     """A training of a few steps with one evaluation."""
-    plan = TrainingPlan(
-        STEPS, (), (STEPS,), SETTINGS.batch_size, SETTINGS.warmup, SETTINGS.clip, SETTINGS.weight_decay, SETTINGS.patience
-    )  # fmt: skip
-    modifications = METHODS[configuration.method].modifications(configuration.hyper_parameters)
-    rate = configuration.hyper_parameters[LEARNING_RATE]
-    splits = (tokens, tokens[:EVALUATED])
-    run = begin(configuration.method, modifications, rate, Seeds(0, 0, 0), splits, plan, kind=KINDS["classification"])
-    stepped, evaluated = list[float](), list[float]()
-    work = Work(
-        backbone,
-        plan,
-        METRICS["accuracy"],
-        2,
-        on_step=lambda _: stepped.append(time.perf_counter()),
-        on_evaluation=lambda *_: evaluated.append(time.perf_counter()),
-    )
-    begun = time.perf_counter()
-    train(work, [run])
+    own, method, values = SETTINGS, configuration.method, configuration.hyper_parameters
+    plan = TrainingPlan(STEPS, (), (STEPS,), own.batch_size, own.warmup, own.clip, own.weight_decay, own.patience)
+    modifications, splits = METHODS[method].modifications(values), (tokens, tokens[:EVALUATED])
+    run = begin(method, modifications, values[LEARNING_RATE], Seeds(0, 0, 0), splits, plan, kind=KINDS["classification"])
+    stepped, evaluated, begun = list[float](), list[float](), time.perf_counter()
+    train(Work(backbone, plan, METRICS["accuracy"], 2, on_step=lambda _: stepped.append(time.perf_counter()),
+               on_evaluation=lambda *_: evaluated.append(time.perf_counter())), [run])  # fmt: skip
     ended = time.perf_counter()
     if run.progress.state != "completed":
-        raise SelectionError(f"{configuration.method} can't be measured: {run.progress.cause or run.progress.state}")
-    step = median(after - before for before, after in pairwise(stepped))
-    return Measured(max(0.0, stepped[0] - begun - step) + ended - evaluated[0], step, evaluated[0] - stepped[-1])
+        raise SelectionError(f"{method} can't be measured: {run.progress.cause or run.progress.state}")
+    step = float(np.median(np.diff(stepped)))
+    return max(0.0, stepped[0] - begun - step) + ended - evaluated[0], step, evaluated[0] - stepped[-1]
 
 
 def fitted(rounds: Mapping[int, Sequence[Measured]]) -> MethodCosts:
     """From the medians at both lengths: a line through two points, of no negative slope or start."""
-    (short, low), (long, high) = sorted(rounds.items())
-    batch = SETTINGS.batch_size
-    step, token = _line(batch * short, median(own.step for own in low), batch * long, median(own.step for own in high))
-    example, evaluated = _line(
-        short, median(own.evaluation for own in low) / EVALUATED, long, median(own.evaluation for own in high) / EVALUATED
-    )
-    return MethodCosts(median(own.setup for own in [*low, *high]), step, token, example, evaluated)
 
+    def line(part: int, of: int, times: int) -> tuple[float, float]:
+        """Start and slope over tokens, of `times` texts together, of which there were `of` in what was measured."""
+        (x, y), (larger_x, larger_y) = ((times * length, median(one[part] for one in own) / of) for length, own in sorted(rounds.items()))
+        slope = min(max(0.0, (larger_y - y) / (larger_x - x)), larger_y / larger_x)
+        return max(0.0, larger_y - slope * larger_x), slope
 
-def _line(x: float, y: float, larger_x: float, larger_y: float) -> tuple[float, float]:
-    """Start and slope."""
-    slope = min(max(0.0, (larger_y - y) / (larger_x - x)), larger_y / larger_x)
-    return max(0.0, larger_y - slope * larger_x), slope
-
-
-def _probe_seconds(backbone: Backbone, tokens: Tokens) -> float:
-    begun = time.perf_counter()
-    HeadStarts(FrozenFeatures(backbone), 2).probe(0, tokens)
-    return time.perf_counter() - begun
-
-
-def one_thread() -> None:
-    """As the trainings are recorded."""
-    torch.set_num_threads(1)
+    setup = median(one[0] for own in rounds.values() for one in own)
+    return MethodCosts(setup, *line(1, 1, SETTINGS.batch_size), *line(2, EVALUATED, 1))

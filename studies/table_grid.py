@@ -6,21 +6,18 @@ configurations. What is to be cut if time is short comes last: K = 300, before i
 
 import hashlib
 import json
+import math
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pelt_automl.durable import write_text
-from pelt_automl.methods import BASELINES
+from pelt_automl.methods import BASELINES, METHODS, STANDARD
 
 GRID = Path(__file__).with_name("table_grid.json")
-
 K, LARGER_K = 100, 300
-SEEDS = range(5)
-DEEP_SEEDS = range(24)
-LARGER_K_SEEDS = range(3)
-
 MORE_METHODS = ("ia3", "prompt")
 """Recorded in addition to the standard ones."""
 FULL = "full"
@@ -29,14 +26,11 @@ PROBE = "probe"
 """Of the baselines, the one whose linear map heads start from."""
 DEFAULT = "default"
 CONFIGURATIONS = (DEFAULT, "known-1", "known-2", "random-1", "random-2")
-LARGER_K_CONFIGURATIONS = (DEFAULT, "known-1", "known-2")
-
-DEEP_TASKS = ("sst2", "pydoc-topic", "snips")
-DEEP_TRAININGS = tuple((method, "known-1") for method in ("lora", "adapter", "bitfit", "prefix"))
-LARGER_K_TASKS = ("sst2", "pydoc-topic")
-
+DEEP_TASKS, LARGER_K_TASKS = ("sst2", "pydoc-topic", "snips"), ("sst2", "pydoc-topic")
+DEEP_METHODS = ("lora", "adapter", "bitfit", "prefix")
+DIGITS = 3
+"""Significant digits of numbers with a fraction that are drawn."""
 HeadStart = Literal["probe", "random", "none"]
-BOTH: Sequence[HeadStart] = ("probe", "random")
 
 
 @dataclass(frozen=True)
@@ -49,21 +43,10 @@ class Configuration:
     hyper_parameters: Mapping[str, Any]
 
     @property
-    def chosen(self) -> str:
-        """``default`` (published), ``known`` (to be good) or ``random`` (a draw of the search space)."""
-        return self.name.partition("-")[0]
-
-    @property
-    def fitted(self) -> bool:
-        """Whether it is a baseline, which has no training: fitted on each split's train part."""
-        return self.method in BASELINES
-
-    @property
     def digest(self) -> str:
-        """8 hex digits of the hyper-parameters: names may move, these don't."""
-        if self.fitted:
-            return "fitted"
-        return hashlib.sha256(json.dumps(dict(self.hyper_parameters), sort_keys=True).encode()).hexdigest()[:8]
+        """8 hex digits of the hyper-parameters: names may move, these don't. Of a baseline, which has no training: ``fitted``."""
+        said = json.dumps(dict(self.hyper_parameters), sort_keys=True).encode()
+        return "fitted" if self.method in BASELINES else hashlib.sha256(said).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -96,73 +79,82 @@ Configurations = Mapping[str, Mapping[str, Configuration]]
 
 def committed_configurations(path: Path = GRID) -> Configurations:
     """Those of ``table_grid.json``, and the baselines."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    found = {method: {name: Configuration(method, name, values) for name, values in own.items()} for method, own in content.items()}
-    return found | {name: {DEFAULT: Configuration(name, DEFAULT, {})} for name in BASELINES}
+    content = json.loads(path.read_text(encoding="utf-8")) | {name: {DEFAULT: {}} for name in BASELINES}
+    return {method: {name: Configuration(method, name, values) for name, values in own.items()} for method, own in content.items()}
 
 
-def write_configurations(path: Path = GRID) -> None:
-    """Make ``table_grid.json`` from the program's search spaces: the only part of the table that needs them."""
-    from studies.table_configurations import configurations
-
-    write_text(path, json.dumps(configurations(), indent=1) + "\n")
+ROUNDS: Mapping[str, tuple[Sequence[str], Sequence[int], Sequence[HeadStart]]] = {
+    "defaults, seed 0": ([DEFAULT], [0], ["probe", "random"]),
+    "defaults, seed 1": ([DEFAULT], [1], ["probe", "random"]),
+    "known, seed 0": (CONFIGURATIONS[1:3], [0], ["probe"]),
+    "random draws, seed 0": (CONFIGURATIONS[3:], [0], ["probe"]),
+    "deep slice": (["known-1"], range(24), ["probe"]),
+    "configurations, seed 1": (CONFIGURATIONS[1:], [1], ["probe"]),
+    "seeds 2 to 4, probe": (CONFIGURATIONS, range(2, 5), ["probe"]),
+    "defaults, seeds 2 to 4, random": ([DEFAULT], range(2, 5), ["random"]),
+    "K=300": (CONFIGURATIONS[:3], range(3), ["probe"]),
+}
+"""Names of configurations, seeds and starts of what is recorded together: all tasks of the first seed, method and start, then the next."""
 
 
 def trainings(tasks: Sequence[str], configurations: Configurations) -> Iterator[Training]:
     """All trainings of these tasks in the order in which they are recorded, each once."""
-    seen = set[tuple[object, ...]]()
-    for own in _with_repetitions(tasks, configurations):
-        identity = (own.task, own.k, own.configuration.method, own.configuration.digest, own.head_start, own.seed)
-        if identity not in seen:
-            seen.add(identity)
-            yield own
+    seen = set[str]()
+    for name, (wanted, seeds, starts) in ROUNDS.items():
+        deep, larger = name == "deep slice", name == "K=300"
+        here = [task for task in tasks if task in (DEEP_TASKS if deep else LARGER_K_TASKS if larger else tasks)]
+        tuned = DEEP_METHODS if deep else [method for method in configurations if method not in (*BASELINES, FULL)]
+        # the baselines first, they take a second; then the methods, all with one configuration before any with the next; full last
+        order = [(method, DEFAULT) for method in BASELINES] + [(method, own) for own in wanted for method in tuned]
+        order += [] if deep else [(FULL, own) for own in wanted]
+        for seed in seeds:
+            for configuration in (configurations[method][own] for method, own in order if own in configurations.get(method, {})):
+                for start in ["none" if configuration.method in BASELINES else own for own in starts]:
+                    for task in here:
+                        training = Training(task, LARGER_K if larger else K, configuration, start, seed, name)
+                        if training.key("") not in seen:
+                            seen.add(training.key(""))
+                            yield training
 
 
-@dataclass(frozen=True)
-class _Round:
-    """Trainings that are recorded together: all tasks of the first method and configuration, then those of the next."""
-
-    name: str
-    configurations: Sequence[str]
-    seeds: Sequence[int]
-    head_starts: Sequence[HeadStart]
-    """One after the other of each method, so that what is recorded can be compared from early on."""
-    k: int = K
-    tasks: Sequence[str] | None = None
-    """None: all."""
-    only: Sequence[tuple[str, str]] | None = None
-    """Methods and configurations; None: every method."""
+# -------------------------------------------------------------------- made from the program's search spaces
 
 
-_ROUNDS = (
-    _Round("defaults, seed 0", [DEFAULT], [0], BOTH),
-    _Round("defaults, seed 1", [DEFAULT], [1], BOTH),
-    _Round("known, seed 0", CONFIGURATIONS[1:3], [0], ["probe"]),
-    _Round("random draws, seed 0", CONFIGURATIONS[3:], [0], ["probe"]),
-    _Round("deep slice", (), DEEP_SEEDS, ["probe"], tasks=DEEP_TASKS, only=DEEP_TRAININGS),
-    _Round("configurations, seed 1", CONFIGURATIONS[1:], [1], ["probe"]),
-    _Round("seeds 2 to 4, probe", CONFIGURATIONS, SEEDS[2:], ["probe"]),
-    _Round("defaults, seeds 2 to 4, random", [DEFAULT], SEEDS[2:], ["random"]),
-    _Round("K=300", LARGER_K_CONFIGURATIONS, LARGER_K_SEEDS, ["probe"], k=LARGER_K, tasks=LARGER_K_TASKS),
-)
-ROUNDS = tuple(own.name for own in _ROUNDS)
+def made_configurations() -> dict[str, dict[str, dict[str, Any]]]:
+    """By method and name: the published default, the first two that are known to be good, two draws of the space; of `full` the default."""
+    from pelt_automl.search.spaces import load_spaces
+
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for method, space in load_spaces(None, tuple(dict.fromkeys((*STANDARD, "head", *MORE_METHODS)))).items():
+        own = [METHODS[method].defaults, *(space.configuration(drawn) for drawn in space.good()[:2])]
+        draws = _Draws(random.Random(int(hashlib.sha256(f"table of trainings: {method}".encode()).hexdigest()[:8], 16)))
+        while method != FULL and len(own) < len(CONFIGURATIONS):
+            drawn = space.suggest(draws)
+            if space.refusal(drawn) is None and space.configuration(drawn) not in own:
+                own.append(space.configuration(drawn))
+        found[method] = dict(zip(CONFIGURATIONS, own[:1] if method == FULL else own, strict=False))
+    return found
 
 
-def _with_repetitions(tasks: Sequence[str], configurations: Configurations) -> Iterator[Training]:
-    for own in _ROUNDS:
-        here = [task for task in tasks if own.tasks is None or task in own.tasks]
-        for seed in own.seeds:
-            for configuration in _of_round(own, configurations):
-                starts: Sequence[HeadStart] = ["none"] if configuration.fitted else own.head_starts
-                yield from (Training(task, own.k, configuration, start, seed, own.name) for start in starts for task in here)
+def write_configurations(path: Path = GRID) -> None:
+    """Make ``table_grid.json``: the only part of the table that needs the search spaces."""
+    write_text(path, json.dumps(made_configurations(), indent=1) + "\n")
 
 
-def _of_round(own: _Round, configurations: Configurations) -> list[Configuration]:
-    """The baselines first, they take a second; then the methods, all with one configuration before any with the next; full last."""
-    fitted = [configurations[name][DEFAULT] for name in BASELINES]
-    if own.only is not None:
-        return [*fitted, *(configurations[method][name] for method, name in own.only)]
-    tuned = [method for method in configurations if method not in (*BASELINES, FULL)]
-    found = [configurations[method][name] for name in own.configurations for method in tuned if name in configurations[method]]
-    full = [configurations[FULL][name] for name in own.configurations if name in configurations.get(FULL, {})]
-    return [*fitted, *found, *full]
+class _Draws:
+    """Random search, as a search space asks for it (see `pelt_automl.search.parameters.Suggests`), without Optuna."""
+
+    def __init__(self, source: random.Random) -> None:
+        self.source = source
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> float:  # noqa: ARG002
+        value = math.exp(self.source.uniform(math.log(low), math.log(high))) if log else self.source.uniform(low, high)
+        return min(high, max(low, float(f"{value:.{DIGITS}g}")))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:  # noqa: ARG002
+        if log:
+            return min(high, max(low, round(math.exp(self.source.uniform(math.log(low - 0.5), math.log(high + 0.5))))))
+        return low + step * self.source.randrange((high - low) // step + 1)
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:  # noqa: ARG002
+        return self.source.choice(list(choices))

@@ -7,9 +7,8 @@ from pathlib import Path
 from pelt_automl.backbones.loading import load_backbone
 from pelt_automl.settings import TaskSettings, TrainingSettings
 from pelt_automl.tasks import TaskData, load_task
-from studies.table_folder import TableFolder
+from studies.table import TableFolder, record_missing
 from studies.table_grid import Configuration, Training
-from studies.table_recording import Worker
 from studies.table_training import TableTrainings
 
 QUICK = TrainingSettings(batch_size=8, epochs=4, min_steps=8, patience=1_000_000, precision="fp32", pack_size=1, threads=1)
@@ -34,11 +33,11 @@ class MadeUp:
         )
 
 
-def worker_of(world: Path, table: Path, done: set[str] = frozenset()) -> Worker:
-    backbone = load_backbone(str(world / "model"), precision="fp32")
-    tasks = {"reviews": MadeUp(world)}
-    folder = TableFolder(table).make()
-    return Worker(tasks, folder, lambda task, k: TableTrainings(task.load(None, k), backbone, QUICK), "model", done)
+def record_here(world: Path, table: Path, wanted: list[Training], **more) -> int:
+    """How many were recorded."""
+    backbone, folder = load_backbone(str(world / "model"), precision="fp32"), TableFolder(table).make()
+    own = {"load": lambda task, k: TableTrainings(task.load(None, k), backbone, QUICK)} | more
+    return record_missing(wanted, {"reviews": MadeUp(world)}, folder, model="model", **own)[0]
 
 
 def few(count: int = 6) -> list[Training]:
@@ -53,7 +52,7 @@ def few(count: int = 6) -> list[Training]:
 def main() -> None:
     """Arguments: the world's folder, the table's, how many trainings."""
     world, table, count = sys.argv[1:]
-    worker_of(Path(world), Path(table)).work(few(int(count)))
+    record_here(Path(world), Path(table), few(int(count)))
 
 
 if __name__ == "__main__":

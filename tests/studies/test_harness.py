@@ -9,6 +9,7 @@ import pytest
 
 from studies import calibration, gates, quality, rungs, short_limits, speed, time_to_answer
 from studies.harness import (
+    ROOT,
     Kept,
     ProcessError,
     Report,
@@ -22,7 +23,6 @@ from studies.harness import (
     shown_spread,
     spread,
 )  # fmt: skip
-from studies.table_machine import ROOT
 
 STUDIES = (calibration, gates, quality, rungs, short_limits, speed, time_to_answer)
 

@@ -14,6 +14,7 @@ import transformers
 from pelt_automl.design_space import count_all
 from pelt_automl.methods import METHODS
 from studies import sampling
+from studies.harness import ROOT
 from studies.speed import power_law, summary
 from studies.steps import (
     BY_FLAGS,
@@ -30,7 +31,6 @@ from studies.steps import (
     time_pack,
     tuned,
 )  # fmt: skip
-from studies.table_machine import ROOT
 from tests.tiny import _BERT
 
 WORK = Work(batch=4, tokens=16, steps=2, warmup=1)

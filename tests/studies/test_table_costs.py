@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pelt_automl.errors import SelectionError
-from studies.table_costs import Measured, MethodCosts, fitted, load_costs, measure
+from studies.table_costs import MethodCosts, fitted, load_costs, measure
 from studies.table_grid import Configuration
 from tests.tiny import tiny_backbone
 
@@ -13,8 +13,7 @@ from tests.tiny import tiny_backbone
 def test_steps_and_tokens_are_told_apart_by_two_lengths():
     """A step of 16 texts: 0.1 s, and 1 ms a token; an example: 2 ms, and 0.5 ms a token."""
     rounds = {
-        length: [Measured(0.5, 0.1 + 0.001 * 16 * length, 32 * (0.002 + 0.0005 * length)), Measured(9.0, 9.0, 9.0), Measured(0.0, 0.0, 0.0)]
-        for length in (8, 32)
+        length: [(0.5, 0.1 + 0.001 * 16 * length, 32 * (0.002 + 0.0005 * length)), (9.0, 9.0, 9.0), (0.0, 0.0, 0.0)] for length in (8, 32)
     }
     found = fitted(rounds)
     assert (found.fixed, found.step, found.token) == pytest.approx((0.5, 0.1, 0.001))
@@ -22,7 +21,7 @@ def test_steps_and_tokens_are_told_apart_by_two_lengths():
 
 
 def test_noise_gives_no_negative_costs():
-    found = fitted({8: [Measured(0.1, 0.5, 0.5)], 32: [Measured(0.1, 0.4, 5.0)]})
+    found = fitted({8: [(0.1, 0.5, 0.5)], 32: [(0.1, 0.4, 5.0)]})
     assert (found.step, found.token) == (0.4, 0.0), "the longer was the faster"
     assert found.example == 0.0, "more than in proportion"
     assert found.evaluated_token == pytest.approx(5.0 / 32 / 32)

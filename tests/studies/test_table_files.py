@@ -4,25 +4,24 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pelt_automl.errors import SelectionError
 from studies import table
+from studies.table import TableFolder, expected_seconds, status_text
 from studies.table_files import OUTPUTS, SCHEMA, done_keys, load_table, seconds_seen, write_table
-from studies.table_folder import TableFolder
-from studies.table_status import Seconds, status_text
-from tests.studies.table_world import few, worker_of
+from tests.studies.table_world import few, record_here
 
 
 @pytest.fixture(scope="module")
 def records(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recorded")
-    worker = worker_of(world.folder, folder)
-    worker.about = {"machine": "m", "device": "cpu", "versions": "python 3.11", "commit": "abc", "behaviour": 2}
-    worker.work(few(4))
-    return [record for _, record in TableFolder(folder).records()]
+    about = {"machine": "m", "device": "cpu", "versions": "python 3.11", "commit": "abc", "behaviour": 2}
+    record_here(world.folder, folder, few(4), about=about)
+    return list(TableFolder(folder).records().values())
 
 
 def made(seed=0, source="a", kind="classification", **more):
@@ -143,26 +142,26 @@ def test_the_hours_left_follow_method_task_and_k():
         {"method": method, "task": task, "k": 100, "processor_seconds": seconds, "report_processor_seconds": 0.0}
         for method, task, seconds in [("lora", "a", 10.0), ("full", "a", 30.0), ("lora", "b", 20.0), ("full", "b", 60.0)]
     ]
-    seconds = Seconds.of(rows)
+    rows = pd.DataFrame(rows)
     by_method = {own.configuration.method: own for own in few(3)}
     training = by_method["lora"]
     # the mean is 30, LoRA's 15, task a's 20: 30 * 15 / 30 * 20 / 30; K = 60 of the made-up training in proportion
-    expected = seconds.expected(type(training)("a", 100, training.configuration, "probe", 7, "first"))
+    expected = expected_seconds(rows, type(training)("a", 100, training.configuration, "probe", 7, "first"))
     assert expected == pytest.approx(10.0)
-    assert seconds.expected(type(training)("a", 300, training.configuration, "probe", 7, "first")) == pytest.approx(30.0)
+    assert expected_seconds(rows, type(training)("a", 300, training.configuration, "probe", 7, "first")) == pytest.approx(30.0)
 
 
 def test_the_status_counts_by_round_and_source():
     wanted = few(6)
     done = {own.key("model") for own in wanted[:4]}
     rows = [{"method": "lora", "task": "reviews", "k": 60, "processor_seconds": 1800.0, "report_processor_seconds": 0.0}]
-    seconds = Seconds.of(rows)
-    text = status_text(wanted, done, "model", {"reviews": "made-up"}, seconds)
+    rows = pd.DataFrame(rows)
+    text = status_text(wanted, done, "model", {"reviews": "made-up"}, rows)
     assert "4 of 6 trainings are recorded" in text
     assert "made-up         4   6" in text
     assert "The rest takes about 1.0 processor hours, by 1 trainings seen." in text
-    assert "isn't known yet" in status_text(wanted, set(), "model", {"reviews": "made-up"}, Seconds())
-    assert "rest" not in status_text(wanted[:4], done, "model", {"reviews": "made-up"}, seconds)
+    assert "isn't known yet" in status_text(wanted, set(), "model", {"reviews": "made-up"}, pd.DataFrame())
+    assert "rest" not in status_text(wanted[:4], done, "model", {"reviews": "made-up"}, rows)
 
 
 def test_seconds_are_read_without_scores(tmp_path):

@@ -6,8 +6,7 @@ import pytest
 
 from pelt_automl.methods import METHODS
 from studies.sources import open_sources
-from studies.table_configurations import configurations
-from studies.table_grid import DEEP_TASKS, LARGER_K, LARGER_K_TASKS, ROUNDS, committed_configurations, trainings
+from studies.table_grid import DEEP_TASKS, LARGER_K, LARGER_K_TASKS, ROUNDS, committed_configurations, made_configurations, trainings
 
 BASELINES = ["probe", "bag-of-words", "neighbors"]
 TASKS = ["sst2", "rte", "pydoc-topic", "mail-spam"]
@@ -21,7 +20,7 @@ def grid():
 
 def test_the_committed_grid_is_what_the_search_spaces_give():
     committed = committed_configurations()
-    made = configurations()
+    made = made_configurations()
     assert {m: {n: dict(c.hyper_parameters) for n, c in own.items()} for m, own in committed.items() if m not in BASELINES} == made
     assert set(made) == {"full", *TUNED}
     assert list(made["full"]) == ["default"]
@@ -55,7 +54,7 @@ def test_every_cell_that_was_asked_for_is_in_the_grid(grid):
 
 
 def test_each_round_has_all_sources_of_a_configuration_before_the_next_and_full_fine_tuning_last(grid):
-    first = [own for own in grid if own.round == ROUNDS[0]]
+    first = [own for own in grid if own.round == next(iter(ROUNDS))]
     assert [own.task for own in first[:8]] == TASKS * 2
     assert [own.configuration.method for own in first[:: len(TASKS)]] == [
         *BASELINES,
@@ -69,7 +68,7 @@ def test_every_prefix_has_what_comes_before_in_full(grid):
     """Rounds come one after the other; what is to be cut first comes last."""
     order = list(dict.fromkeys(own.round for own in grid))
     assert order == list(ROUNDS)
-    places = [ROUNDS.index(own.round) for own in grid]
+    places = [list(ROUNDS).index(own.round) for own in grid]
     assert places == sorted(places)
     last = {kind: max(i for i, own in enumerate(grid) if test(own)) for kind, test in KINDS.items()}
     assert last["configurations"] < last["random starts"] < last["larger K"]

@@ -15,11 +15,10 @@ import torch
 from pelt_automl.errors import SettingsError, TaskError
 from pelt_automl.tasks import METRICS
 from studies import table
+from studies.table import TableFolder, chosen_tasks
 from studies.table_files import load_table, write_table
-from studies.table_folder import TableFolder
 from studies.table_grid import Configuration, Training
-from studies.table_recording import chosen_tasks
-from tests.studies.table_world import MadeUp, few, worker_of
+from tests.studies.table_world import MadeUp, few, record_here
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,7 +36,7 @@ def process(world, folder, count):
 @pytest.fixture(scope="module")
 def finished_folder(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("table")
-    worker_of(world.folder, folder).work(few(3))
+    record_here(world.folder, folder, few(3))
     return folder
 
 
@@ -97,7 +96,7 @@ def test_the_log_loss_is_the_mean_surprise_in_nats():
 
 def test_a_random_start_has_no_score_before_its_first_step(world, tmp_path):
     (own,) = [own for own in few(3) if own.configuration.method == "lora"]
-    worker_of(world.folder, tmp_path).work([Training("reviews", 60, own.configuration, "random", 0, "second")])
+    record_here(world.folder, tmp_path, [Training("reviews", 60, own.configuration, "random", 0, "second")])
     (record,) = recorded(tmp_path).values()
     assert record["curve"]["step"] == [6, 12, 18, 24]
     assert record["head_start"] == "random"
@@ -106,41 +105,36 @@ def test_a_random_start_has_no_score_before_its_first_step(world, tmp_path):
 def test_a_failure_is_recorded_with_its_cause_and_does_not_end_the_recording(world, tmp_path):
     broken = Configuration("lora", "default", {"learning_rate": 1e30, "rank": 2})
     wanted = [Training("reviews", 60, broken, "probe", 0, "first"), *few(1)]
-    assert worker_of(world.folder, tmp_path).work(wanted) == 2
+    assert record_here(world.folder, tmp_path, wanted) == 2
     failed = recorded(tmp_path)[wanted[0].key("model")]
     assert "not finite" in failed["failure"]
     assert (failed["report"], failed["report_score"]) == (None, None)
 
 
 def test_a_task_that_cannot_be_loaded_is_left_out_and_said(world, tmp_path):
-    worker = worker_of(world.folder, tmp_path)
     said = []
-    worker.say = said.append
 
     def load(task, k):
         raise TaskError("there is no folder sst2")
 
-    worker.load = load
-    assert worker.work(few(3)) == 0
+    assert record_here(world.folder, tmp_path, few(3), load=load, say=said.append) == 0
     assert said == ["reviews is left out: there is no folder sst2"]
     assert recorded(tmp_path) == {}
 
 
 def test_no_score_is_told_on_the_way(world, tmp_path):
     """Some sources are sealed."""
-    worker = worker_of(world.folder, tmp_path)
     said = []
-    worker.say = said.append
-    worker.work(few(2))
+    record_here(world.folder, tmp_path, few(2), say=said.append)
     assert len(said) == 2
-    for line, record in zip(said, (recorded(tmp_path)[own.key("model")] for own in few(2)), strict=True):
-        assert f"{record['report_score']:.2f}" not in line
+    for line, own in zip(said, (recorded(tmp_path)[own.key("model")] for own in few(2)), strict=True):
+        assert f"{own['report_score']:.2f}" not in line
 
 
 def test_what_is_done_is_not_done_again(world, tmp_path, finished_folder):
-    assert worker_of(world.folder, finished_folder).work(few(3)) == 0
+    assert record_here(world.folder, finished_folder, few(3)) == 0
     in_the_table = {few(3)[0].key("model")}
-    assert worker_of(world.folder, tmp_path, in_the_table).work(few(3)) == 2
+    assert record_here(world.folder, tmp_path, few(3), done=in_the_table) == 2
     assert in_the_table & recorded(tmp_path).keys() == set()
 
 
@@ -156,7 +150,7 @@ def test_a_killed_process_loses_only_the_training_under_way(world, tmp_path):
     keys = [own.key("model") for own in few(24)]
     assert 3 <= len(before) < 24, "it was killed on its way"
     assert {path.stem for path in before} == set(keys[: len(before)])
-    assert worker_of(world.folder, tmp_path).work(few(24)) == 24 - len(before)
+    assert record_here(world.folder, tmp_path, few(24)) == 24 - len(before)
     assert recorded(tmp_path).keys() == set(keys)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -176,18 +170,16 @@ def test_a_training_that_another_process_holds_is_left_to_it(world, tmp_path):
     held = few(2)[0].key("model")
     with TableFolder(tmp_path).make().claimed(held) as mine:
         assert mine
-        assert worker_of(world.folder, tmp_path).work(few(2)) == 1
+        assert record_here(world.folder, tmp_path, few(2)) == 1
     assert held not in recorded(tmp_path)
 
 
 def test_the_time_limit_is_asked_before_each_training(world, tmp_path):
-    worker = worker_of(world.folder, tmp_path)
-    worker.expired = lambda: len(TableFolder(tmp_path).keys()) >= 1
-    assert worker.work(few(3)) == 1
+    assert record_here(world.folder, tmp_path, few(3), expired=lambda: len(TableFolder(tmp_path).keys()) >= 1) == 1
 
 
 def test_a_training_is_the_same_whoever_records_it(world, tmp_path, finished_folder):
-    worker_of(world.folder, tmp_path).work([few(3)[1]])
+    record_here(world.folder, tmp_path, [few(3)[1]])
     (again,) = recorded(tmp_path).values()
     before = recorded(finished_folder)[again["key"]]
     measured = {"processor_seconds", "report_processor_seconds", "wall_seconds", "recorded"}
@@ -199,7 +191,7 @@ def test_a_training_is_the_same_whoever_records_it(world, tmp_path, finished_fol
 
 LOADED = """
 import json, sys
-import studies.table, studies.table_recording, studies.table_training, studies.table_folder
+import studies.table, studies.table_training
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
@@ -258,7 +250,7 @@ def test_what_cannot_be_fitted_is_a_failure_and_does_not_end_the_recording(world
 
     monkeypatch.setattr("studies.table_training.fit_baseline", fails)
     wanted = few(2)
-    assert worker_of(world.folder, tmp_path).work(wanted) == 2
+    assert record_here(world.folder, tmp_path, wanted) == 2
     failed = recorded(tmp_path)[wanted[0].key("model")]
     assert (failed["failure"], failed["method"]) == ("ValueError: no convergence", "probe")
     write_table(recorded(tmp_path).values(), (), tmp_path / "table")
