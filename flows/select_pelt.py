@@ -15,6 +15,7 @@ from flows.run_display import LogDisplay
 from flows.run_page import leave_artifacts, run_tags, select_name, tag_this_run, task_name, where
 from pelt_automl.log.codec import read
 from pelt_automl.log.folder import RECORDS
+from pelt_automl.log.history import History
 from pelt_automl.report import Recommendation, verdict_text
 from pelt_automl.selection import Selection
 from pelt_automl.settings import is_curve, options
@@ -76,7 +77,7 @@ def select_pelt(**parameters: Any) -> Any:  # a dictionary, or a state that has 
         explain(selection)
         recommendation = recommend(selection)
     leave_artifacts(recommendation.folder, task_name(settings.task))
-    verdict = verdict_text(list(read(recommendation.folder / RECORDS)))
+    verdict = verdict_text(History.of(read(recommendation.folder / RECORDS)))
     verdict += f"\n\n{where(recommendation.folder, 'report.html')}"
     return concluded(verdict, recommendation.statement, summary(recommendation))
 

@@ -5,21 +5,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pelt_automl.log.events import Event, Progress
+from pelt_automl.log.events import Event, Phase, Progress
 from pelt_automl.verdict.describing import describe
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
-
-PHASES = {
-    "model": "model",
-    "baselines": "baselines",
-    "search": "search",
-    "finalists": "finalists",
-    "evidence": "gate evidence",
-    "costs": "costs",
-}
-"""Names of the phases on the display."""
 
 QUIET_SECONDS = 5.0
 """Without a terminal, progress is printed at most this often."""
@@ -54,7 +44,7 @@ class TerminalDisplay:
             print(line, file=sys.stderr, flush=True)
 
     def _progress(self, event: Progress) -> None:
-        name = PHASES.get(event.phase, event.phase)
+        name = "gate evidence" if event.phase == Phase.EVIDENCE else event.phase.value
         if self._bars is None:
             if time.monotonic() - self._printed >= QUIET_SECONDS:
                 self._printed = time.monotonic()

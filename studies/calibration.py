@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pelt_automl.log.events import FinalistScored
 from pelt_automl.tasks.metrics import METRICS
 from pelt_automl.verdict.another_seed import outlook
-from pelt_automl.verdict.finalists import Finalist
+from pelt_automl.verdict.finalists import Finalist, Run
 from pelt_automl.verdict.signed_rank import signed_rank
 from pelt_automl.verdict.simultaneous import simultaneous_intervals
 from pelt_automl.verdict.standings import Comparison
@@ -117,14 +116,10 @@ def comparison(
     """Finalists as the program compares them: `runs` has what each says of the report examples by seed, `who` its method and parameters."""
     finalists = []
     for name, own in runs.items():
-        scored = {
-            seed: FinalistScored(
-                f"{name}-{seed}", name, who[name][0], seed, METRICS[metric].value(np.asarray(said), np.asarray(labels)), list(said)
-            )
-            for seed, said in own.items()
-        }
+        value = METRICS[metric].value
+        scored = {seed: Run(f"{name}-{seed}", value(np.asarray(said), np.asarray(labels)), said) for seed, said in own.items()}
         finalists.append(Finalist(name, who[name][0], False, {}, who[name][1], 1.0, 0.0, scored))
-    return Comparison(finalists, list(labels), metric, METRICS[metric].greater_is_better, out)
+    return Comparison(finalists, list(labels), metric, out)
 
 
 def held(world: World, repeats: int, resamples: int = 500, seed: int = 0, *, alike: bool = False) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from pelt_automl.durable import replacing
 from pelt_automl.errors import PeltError
 from pelt_automl.log.codec import from_json, to_json
 from pelt_automl.log.events import Seeds, sign_of
+from pelt_automl.log.history import History
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.settings import TaskSettings, TrainingSettings
@@ -39,9 +40,7 @@ from pelt_automl.training.dissection import dissect
 from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.trials import begin
 from pelt_automl.verdict.agreement import rank_agreement, top_agreement
-from pelt_automl.verdict.contributions import submodule_contributions
-from pelt_automl.verdict.gates import submodule_gates
-from pelt_automl.verdict.knockouts import submodule_losses
+from pelt_automl.verdict.submodules import measured
 from studies.harness import Kept, Report, Row, names, numbers, parser, say
 from studies.trainings import TaskTrainings, of_best_weights, train
 
@@ -144,19 +143,15 @@ class Cell:
     @staticmethod
     def of(found: Mapping[str, Any]) -> "Cell | None":
         """From its JSON; None where a training has failed."""
-        greater = found["greater_is_better"]
+        sign = sign_of(found["greater_is_better"])
         reported = {method: own["report"] for method, own in found["scores"].items()}
         if None in reported.values():
             return None
-        events = [from_json(line) for line in found["events"]]
-        gates = submodule_gates(events, UNION)
+        history = History.of(from_json(line) for line in found["events"])
         measures = {
-            "gate": {row.submodule: row.mean for row in gates},
-            "drift": {row.submodule: row.drift for row in gates},
-            "contribution": {row.submodule: row.mean for row in submodule_contributions(events, UNION)},
-            "knock-out": {row.submodule: row.loss for row in submodule_losses(events, UNION, greater)},
+            what: {row.submodule: row.mean for row in measured(history, what, UNION, sign if what == "knock-out" else 1)}
+            for what in ("gate", "drift", "contribution", "knock-out")
         }
-        sign = sign_of(greater)
         own = {name: sign * reported[name] for name in SINGLES}
         return Cell(found["dataset"], found["k"], found["seed"], found["rate"], measures, own, sign * reported[UNION])
 

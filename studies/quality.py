@@ -23,7 +23,7 @@ from pelt_automl.errors import PeltError
 from pelt_automl.log.events import sign_of
 from pelt_automl.methods import FIXED_DEFAULTS, METHODS
 from pelt_automl.tasks import load_task
-from pelt_automl.verdict.decision import region_of_equivalence
+from pelt_automl.verdict.statistics import point
 from studies.data_sets import DataSet, find
 from studies.harness import Kept, ProcessError, Report, Row, TimeLimit, fresh_process, names, parser, say
 from studies.quality_figures import Estimate, agreement, clustered, forecast, judged, leads, mean_or_none, regret, truth
@@ -136,7 +136,7 @@ class Study:
         first, seeds = next(iter(self.searches.values())), self.asked.oracle_seeds
         self.metric, self.sign = first["metric"], sign_of(first["greater_is_better"])
         self.labels = self.kept.get(**self.key, what="report")
-        self.point = region_of_equivalence(1.0, self.metric, self.labels)
+        self.point = point(self.metric, self.labels)
         every = {f"{own['method']} {index}": self.runs(own, seeds) or [] for index, own in enumerate(chosen)}
         methods = {name: name.split()[0] for name in every}
         predictions = {name: [run["predictions"] for run in own] for name, own in every.items()}

@@ -21,6 +21,7 @@ def limited(folder: str, options: Mapping[str, Any]) -> Row:
     from pelt_automl.log.codec import read
     from pelt_automl.log.events import Stage, State, TrialEnded, of_kind, sign_of
     from pelt_automl.log.folder import RECORDS
+    from pelt_automl.log.history import History
     from pelt_automl.verdict.outcome import never_compared
     from pelt_automl.verdict.wording import Unit
 
@@ -37,7 +38,7 @@ def limited(folder: str, options: Mapping[str, Any]) -> Row:
         "report": unit.number(found.report_score),
         "best seen on select": f"{best.candidate} {unit.number(best.select_score)} ({best.state}, {best.steps} steps)",
         "lost": unit.number(sign * ((best.select_score or 0.0) - (own.select_score or 0.0))),
-        "finalists": f"{len(found.leaderboard)}, {seeds} seeds", "never compared": ", ".join(never_compared(events)) or "none",
+        "finalists": f"{len(found.leaderboard)}, {seeds} seeds", "never compared": ", ".join(never_compared(History.of(events))) or "none",
     }  # fmt: skip
 
 

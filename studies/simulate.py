@@ -36,7 +36,7 @@ from pelt_automl.tasks.metrics import Floats
 from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.verdict.another_seed import outlook
 from pelt_automl.verdict.costs import cheapest
-from pelt_automl.verdict.decision import region_of_equivalence
+from pelt_automl.verdict.statistics import point
 from studies.calibration import comparison
 from studies.contenders import CONTENDERS, OURS, Nearest, Setting, answer, frozen, one_kind, ours
 from studies.harness import Report, Row, names, parser, shares, spoken
@@ -135,7 +135,7 @@ class World:
                      row["report"].astype(np.float64) for row in rows}  # fmt: skip
         self.scores = {key: [self.metric.value(self.said[key, seed], self.labels) for seed in self.seeds] for key, _ in self.said}
         self.oracle = judged(self.scores, len(self.seeds), self.metric.sign)
-        self.point = region_of_equivalence(1.0, self.metric.name, self.labels.tolist())
+        self.point = point(self.metric.name, self.labels.tolist())
         self.cost = float(self.rows["seconds"].sum()) / len(self.seeds)
         example, text = costs.methods[full["method"]], full["tokens_of_text"] / full["steps"] / BATCH
         self.scoring = len(self.labels) * (example.example + example.evaluated_token * text)

@@ -21,23 +21,12 @@ from pelt_automl.curve.answer import (
 from pelt_automl.curve.settings import in_words
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.codec import checked, read
-from pelt_automl.log.events import (
-    DataDescribed,
-    Event,
-    Outcome,
-    SelectionStarted,
-    Stage,
-    Standing,
-    State,
-    TrialEnded,
-    VerdictReached,
-    of_kind,
-)
+from pelt_automl.log.events import Outcome, SelectionStarted, Stage, Standing, State
 from pelt_automl.log.folder import RECORDS
+from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES
 from pelt_automl.report.schema import Recommendation, recommendation_from
-from pelt_automl.verdict.decision import compare
-from pelt_automl.verdict.finalists import finalists, report_labels
+from pelt_automl.verdict.finalists import report_labels
 from pelt_automl.verdict.standings import Comparison, Difference
 from pelt_automl.verdict.without_us import fixed_defaults
 from pelt_automl.verdict.wording import Unit, name_of
@@ -168,10 +157,10 @@ def read_curve(folder: Path, ks: Sequence[int | None], missing: Mapping[str, str
     points: list[PointAtK] = []
     recommendation: Recommendation | None = None
     for k in ks:
-        events = events_at(folder, k)
-        if of_kind(events, VerdictReached):
-            recommendation = recommendation_from(events, folder / folder_of(k))
-            points.append(_point(k, events, recommendation))
+        history = history_at(folder, k)
+        if history.verdict:
+            recommendation = recommendation_from(history, folder / folder_of(k))
+            points.append(_point(k, history, recommendation))
     if recommendation is None:
         return None
     there = {point.name for point in points}
@@ -209,16 +198,16 @@ def rebuilt_curve(folder: Path) -> KCurve:
     return curve
 
 
-def events_at(folder: Path, k: int | None) -> list[Event]:
+def history_at(folder: Path, k: int | None) -> History:
     """The records of the selection at K; none where it hasn't begun."""
     path = folder / folder_of(k) / RECORDS
-    return list(read(path)) if path.is_file() else []
+    return History.of(read(path) if path.is_file() else ())
 
 
-def _point(k: int | None, events: Sequence[Event], found: Recommendation) -> PointAtK:
-    data, labels, scored = of_kind(events, DataDescribed)[-1], report_labels(events), finalists(events)
+def _point(k: int | None, history: History, found: Recommendation) -> PointAtK:
+    data = history.data
     winner = next((row for row in found.leaderboard if row.candidate == found.candidate), None)
-    comparison = compare(events, scored, labels, data) if scored and winner else None
+    comparison = Comparison.of(history) if winner else None
     rows = _shown(winner, found.leaderboard)
     defaults = [row for row in fixed_defaults(found.leaderboard) if row is not winner]
     leads = {row.candidate: comparison.difference(winner.candidate, row.candidate) for row in defaults} if comparison and winner else {}
@@ -235,24 +224,24 @@ def _point(k: int | None, events: Sequence[Event], found: Recommendation) -> Poi
         interval=found.report_interval,
         p_best=found.p_best,
         seeds=len(winner.seed_scores) if winner else 0,
-        report_examples=len(labels),
+        report_examples=len(report_labels(history)),
         tied=[names[candidate] for candidate in found.tied],
         margins={names[candidate]: lead for candidate, lead in leads.items()},
         methods=[_at_k(comparison, winner, row) for row in rows] if comparison and winner else [],
         told_apart=_told_apart(comparison, rows) if comparison else [],
         seconds=found.seconds,
         warnings=found.warnings,
-        doubts=_doubts(found, winner, events) if winner else [],
+        doubts=_doubts(found, winner, history) if winner else [],
     )
 
 
-def _doubts(found: Recommendation, winner: Standing, events: Sequence[Event]) -> list[str]:
+def _doubts(found: Recommendation, winner: Standing, history: History) -> list[str]:
     """What the verdict on scored finalists lacks."""
-    own = [trial for trial in of_kind(events, TrialEnded) if trial.stage == Stage.FINALIST and trial.candidate == winner.candidate]
+    own = [trial for trial in history.ended(Stage.FINALIST) if trial.candidate == winner.candidate]
     lacks = {
         NOTHING_LEARNED: found.outcome == Outcome.NOTHING_LEARNED,
         NO_BETTER: found.outcome == Outcome.TENTATIVE,
-        ALONE: sum(row.method not in BASELINES for row in found.leaderboard) <= 1 and len(of_kind(events, SelectionStarted)[0].methods) > 1,
+        ALONE: sum(row.method not in BASELINES for row in found.leaderboard) <= 1 and len(history.of_kind(SelectionStarted)[0].methods) > 1,
         ONE_SEED: len(winner.seed_scores) < 2,
         CUT_OFF: any(trial.state == State.STOPPED for trial in own),
     }

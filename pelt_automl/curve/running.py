@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from pelt_automl.backbones.loading import Backbone, check_model, load_outline
 from pelt_automl.curve.report import write_curve_report
-from pelt_automl.curve.result import KCurve, events_at, folder_of, read_curve
+from pelt_automl.curve.result import KCurve, folder_of, history_at, read_curve
 from pelt_automl.curve.settings import CurveSettings, curve_settings, in_words
 from pelt_automl.curve.time_shares import expected_cost, next_share
 from pelt_automl.curve.warm_start import best_configurations
 from pelt_automl.errors import NoTrialCompletedError
 from pelt_automl.home import expanded, home
-from pelt_automl.log.events import Recorder, SelectionEnded, SelectionStarted, of_kind
+from pelt_automl.log.events import Recorder, SelectionStarted
 from pelt_automl.log.folder import check_output
 from pelt_automl.search.budget import Clock, seconds_used
 from pelt_automl.search.spaces import load_spaces
@@ -80,7 +80,7 @@ class CurveRun:
             folder = home() / "selections" / re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(named))
         folder = expanded(folder).absolute()
         check_output(folder, "curve")
-        used = sum(seconds_used(events_at(folder, k)) for k in settings.ks)
+        used = sum(seconds_used(history_at(folder, k).events) for k in settings.ks)
         clock = Clock(whole.search.seconds, used=used, started=started)
         return CurveRun(settings, folder, methods, dict(zip(settings.ks, tasks, strict=True)), length, clock, display)
 
@@ -128,7 +128,7 @@ class CurveRun:
         """The limit of the selection at K: the one it began with, else its share of what is left for it and the larger K."""
         if self.clock.limit is None:
             return None
-        if begun := of_kind(events_at(self.folder, k), SelectionStarted):
+        if begun := history_at(self.folder, k).of_kind(SelectionStarted):
             limit: float | None = begun[0].settings["search"]["seconds"]
             return limit
         to_come = [k, *(other for other in dropwhile(lambda other: other != k, self.ks) if other != k and not self._ended(other))]
@@ -138,18 +138,18 @@ class CurveRun:
 
     def _max_length_at(self, k: int | None) -> int | None:
         """What the selection at K began with, else the curve's."""
-        begun = of_kind(events_at(self.folder, k), SelectionStarted)
+        begun = history_at(self.folder, k).of_kind(SelectionStarted)
         return begun[0].settings["training"]["max_length"] if begun else self.max_length
 
     def _inherited(self, k: int | None) -> Inherited:
         """The data, the model if it is loaded, and the best configurations of the next smaller K that has any."""
         for smaller in reversed(self.ks[: self.ks.index(k)]):
-            if first := best_configurations(events_at(self.folder, smaller)):
+            if first := best_configurations(history_at(self.folder, smaller)):
                 return Inherited(self.data[k], self._backbone, first, f"the best at K = {in_words(smaller)}")
         return Inherited(self.data[k], self._backbone)
 
     def _ended(self, k: int | None) -> bool:
-        return bool(of_kind(events_at(self.folder, k), SelectionEnded))
+        return history_at(self.folder, k).end is not None
 
     def _report(self) -> None:
         if curve := read_curve(self.folder, self.ks, self.missing):

@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 
 from pelt_automl.errors import NoTrialCompletedError
-from pelt_automl.log.events import DataDescribed, Event, HyperParameters, TrialEnded, of_kind
+from pelt_automl.log.events import HyperParameters, TrialEnded
+from pelt_automl.log.history import History
 from pelt_automl.verdict.decision import best_by_select_score
-from pelt_automl.verdict.savings import search_trials
+from pelt_automl.verdict.savings import searched
 
 
-def best_configurations(events: Sequence[Event]) -> dict[str, list[HyperParameters]]:
+def best_configurations(history: History) -> dict[str, list[HyperParameters]]:
     """For each method of a selection the configuration that was best on select, unless that is its default, which is tried anyway."""
-    described = of_kind(events, DataDescribed)
-    trials = search_trials(events)
     found: dict[str, list[HyperParameters]] = {}
-    for method in dict.fromkeys(trial.method for trial in trials):
-        best = _best([trial for trial in trials if trial.method == method], described[-1].greater_is_better)
+    for method, trials in searched(history).items():
+        best = _best(trials, history.data.greater_is_better)
         if best is not None and not best.is_default:
             found[method] = [best.hyper_parameters]
     return found

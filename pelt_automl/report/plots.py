@@ -1,14 +1,13 @@
-"""Learning curves, the Pareto front and gate heat maps as SVG for the report."""
+"""The report's plots as SVG: learning curves, the best to be expected, the Pareto front, and heat maps of gates."""
 
 import math
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pelt_automl.log.events import Stage, Standing, State, TrialEnded
 from pelt_automl.methods import BASELINES
-from pelt_automl.report.svg import BLUE, GRAY, ORANGE, STYLE, as_svg, new_figure
-from pelt_automl.verdict.unions import PlaceRow
+from pelt_automl.report.svg import BLUE, GRAY, ORANGE, STYLE, as_svg, line_styles, new_figure
+from pelt_automl.verdict.expected_best import ExpectedBest
 from pelt_automl.verdict.wording import Unit, name_of
 
 if TYPE_CHECKING:
@@ -21,14 +20,11 @@ def learning_curves(trials: Sequence[TrialEnded], unit: Unit) -> str | None:
     """Select score against optimizer steps, one small panel a method; None when no trial of the search was ever evaluated."""
     import matplotlib as mpl
 
-    by_method: dict[str, list[TrialEnded]] = defaultdict(list)
+    by_method: dict[str, list[TrialEnded]] = {}
     for trial in trials:
-        if (
-            trial.stage == Stage.SEARCH
-            and trial.method not in BASELINES
-            and any(math.isfinite(point.select_score) for point in trial.curve)
-        ):
-            by_method[trial.method].append(trial)
+        tuned = trial.stage == Stage.SEARCH and trial.method not in BASELINES
+        if tuned and any(math.isfinite(point.select_score) for point in trial.curve):
+            by_method.setdefault(trial.method, []).append(trial)
     if not by_method:
         return None
     with mpl.rc_context(STYLE):
@@ -45,19 +41,50 @@ def learning_curves(trials: Sequence[TrialEnded], unit: Unit) -> str | None:
 
 
 def _panel(panel: "Axes", method: str, trials: Sequence[TrialEnded], unit: Unit) -> None:
-    scale = 100 if unit.in_points else 1
-    # The default is drawn last, so that it lies on top.
-    for trial in sorted(trials, key=lambda trial: trial.is_default):
+    for trial in sorted(trials, key=lambda trial: trial.is_default):  # the default is drawn last, so that it lies on top
         points = [point for point in trial.curve if math.isfinite(point.select_score)]
-        steps, scores = [point.step for point in points], [scale * point.select_score for point in points]
-        color = ORANGE if trial.is_default else BLUE
-        line = "-" if trial.state == State.COMPLETED else ":"
-        panel.plot(steps, scores, line, color=color, linewidth=1.8 if trial.is_default else 1.1, marker="o", markersize=2)
+        steps, scores = [point.step for point in points], [unit.scale * point.select_score for point in points]
+        line, width = "-" if trial.state == State.COMPLETED else ":", 1.8 if trial.is_default else 1.1
+        panel.plot(steps, scores, line, color=ORANGE if trial.is_default else BLUE, linewidth=width, marker="o", markersize=2)
         if trial.state == State.FAILED and points:
             panel.plot(steps[-1:], scores[-1:], "x", color="#d64545", markersize=6, markeredgewidth=1.6)
     panel.set_title(method, fontweight="bold")
+    _plain(panel)
+
+
+def _plain(panel: "Axes") -> None:
     panel.grid(visible=True)
     panel.tick_params(length=0)
+
+
+def expected_best_plot(curves: Sequence[ExpectedBest], unit: Unit) -> str | None:
+    """The best select score to be expected, one line a method, by trials and by seconds; None when no method has two scored trials."""
+    import matplotlib as mpl
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    if not any(len(curve.means) > 1 for curve in curves):
+        return None
+    styles = line_styles([curve.method for curve in curves])
+    with mpl.rc_context(STYLE):
+        figure = new_figure(10.4, 3.4)
+        by_trials, by_seconds = figure.subplots(1, 2, sharey=True)
+        for panel in (by_trials, by_seconds):
+            for curve in curves:
+                color, line = styles[curve.method]
+                a_trial = curve.seconds_a_trial if panel is by_seconds else 1
+                at, scores = [n * a_trial for n in range(1, len(curve.means) + 1)], [unit.scale * mean for mean in curve.means]
+                panel.plot(at, scores, line, color=color, linewidth=1.5, marker="o", markersize=3, label=curve.method)
+            _plain(panel)
+        by_trials.set_xlabel("trials of the method")
+        by_trials.xaxis.set_major_locator(MaxNLocator(integer=True))
+        by_seconds.set_xlabel("seconds of the method")
+        by_seconds.set_xscale("log")
+        by_seconds.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        by_seconds.xaxis.set_major_formatter("{x:g}")  # the usual one writes powers in TeX
+        by_seconds.minorticks_off()
+        by_trials.set_ylabel(f"expected best {unit.name} on select")
+        figure.legend(*by_trials.get_legend_handles_labels(), loc="outside right upper", frameon=False)
+        return as_svg(figure, "expected-best")
 
 
 def front_plot(standings: Sequence[Standing], unit: Unit) -> str | None:
@@ -66,15 +93,14 @@ def front_plot(standings: Sequence[Standing], unit: Unit) -> str | None:
 
     if len(standings) < 2:
         return None
-    scale = 100 if unit.in_points else 1
     with mpl.rc_context(STYLE):
         figure = new_figure(10.4, 3.2)
         panel = figure.subplots()
         for row in standings:
-            color, score = BLUE if row.pareto else GRAY, scale * row.report_score
-            low, high = (scale * bound for bound in row.report_interval)
+            low, high, score = (unit.scale * value for value in (*row.report_interval, row.report_score))
+            color, mark, size = (BLUE, "o", 8) if row.pareto else (GRAY, ".", 7)
             panel.plot([row.parameters] * 2, [low, high], "-", color=color, linewidth=1.1, alpha=0.6)
-            panel.plot([row.parameters], [score], "o" if row.pareto else ".", color=color, markersize=8 if row.pareto else 7)
+            panel.plot([row.parameters], [score], mark, color=color, markersize=size)
             panel.annotate(name_of(row), (row.parameters, score), xytext=(6, 3), textcoords="offset points", fontsize=8)
         panel.set_xscale("log")
         panel.xaxis.set_major_formatter("{x:,.0f}")  # the usual one writes powers in TeX
@@ -82,59 +108,54 @@ def front_plot(standings: Sequence[Standing], unit: Unit) -> str | None:
         panel.margins(x=0.12)
         panel.set_xlabel("trainable parameters")
         panel.set_ylabel(f"{unit.name} on report")
-        panel.grid(visible=True)
-        panel.tick_params(length=0)
+        _plain(panel)
         return as_svg(figure, "front")
 
 
-def submodule_heat_map(places: Sequence[PlaceRow], name: str) -> str | None:
-    """Mean and drift of each gate, and each contribution, submodule and site by layer; what wasn't measured has no panel."""
+def submodule_heat_map(places: Mapping[tuple[str, str, int], Mapping[str, float]], name: str) -> str | None:
+    """Mean and drift of each gate, and each contribution, submodule and site by layer; what wasn't measured has no panel.
+
+    `places`: see `pelt_automl.verdict.submodules.place_rows`.
+    """
     import matplotlib as mpl
 
-    means = {(row.submodule, row.site, row.layer): row.gate.mean for row in places if row.gate}
-    drifts = {(row.submodule, row.site, row.layer): row.gate.drift for row in places if row.gate}
-    shares = {(row.submodule, row.site, row.layer): row.contribution for row in places if row.contribution is not None}
-    largest = max((0.05, *(abs(value) for value in drifts.values())))
-    wanted = [
-        ("mean of the gate (0 closed, 1 open)", means, (0.0, 1.0)),
-        ("drift from its start", drifts, (-largest, largest)),
-        ("contribution: share of the hidden state", shares, (0.0, max((0.05, *shares.values())))),
-    ]
-    drawn = [(title, values, limits) for title, values, limits in wanted if values]
+    wanted = {
+        "gate": ("mean of the gate (0 closed, 1 open)", 0.0, 1.0),
+        "drift": ("drift from its start", -1.0, None),
+        "contribution": ("contribution: share of the hidden state", 0.0, None),
+    }
+    found = {what: {place: row[what] for place, row in places.items() if what in row} for what in wanted}
+    drawn = {what: values for what, values in found.items() if values}
     if not drawn:
         return None
-    layers = sorted({row.layer for row in places})
-    heights = [0.34 * len({place[:2] for place in values}) + 0.75 for _, values, _ in drawn]
+    layers = sorted({layer for _, _, layer in places})
+    heights = [0.34 * len({place[:2] for place in values}) + 0.75 for values in drawn.values()]
     with mpl.rc_context(STYLE):
         figure = new_figure(10.4, sum(heights))
         panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-        for panel, (title, values, limits) in zip(panels, drawn, strict=True):
-            _heat(panel, title, sorted({place[:2] for place in values}), layers, values, limits)
+        for panel, (what, values) in zip(panels, drawn.items(), strict=True):
+            title, low, high = wanted[what]
+            largest = max(0.05, *map(abs, values.values())) if high is None else high
+            _heat(panel, title, layers, values, (low * largest, largest))
         panels[-1].set_xlabel("layer")
         return as_svg(figure, name)
 
 
 def _heat(
-    panel: "Axes",
-    title: str,
-    rows: Sequence[tuple[str, str]],
-    layers: Sequence[int],
-    values: dict[tuple[str, str, int], float],
-    limits: tuple[float, float],
+    panel: "Axes", title: str, layers: Sequence[int], values: Mapping[tuple[str, str, int], float], limits: tuple[float, float]
 ) -> None:
     import numpy as np
 
-    grid = [[values.get((*row, layer), math.nan) for layer in layers] for row in rows]
-    image = panel.imshow(np.array(grid), cmap="RdBu_r", vmin=limits[0], vmax=limits[1], aspect="auto")
+    rows = sorted({place[:2] for place in values})
+    grid = np.array([[values.get((*row, layer), math.nan) for layer in layers] for row in rows])
+    image = panel.imshow(grid, cmap="RdBu_r", vmin=limits[0], vmax=limits[1], aspect="auto")
     panel.set_title(title)
     panel.set_yticks(range(len(rows)), [f"{submodule} · {site}" for submodule, site in rows])
     panel.set_xticks(range(len(layers)), [str(layer) for layer in layers])
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
-    for y, line in enumerate(grid):
-        for x, number in enumerate(line):
-            if math.isfinite(number):
-                red, green, blue, _ = image.to_rgba(np.array([number]))[0]
-                ink = "#ffffff" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.55 else "#1b1f24"
-                text = f"{number:+.2f}" if limits[0] < 0 else f"{number:.2f}"
-                panel.text(x, y, text, ha="center", va="center", color=ink, fontsize=8 if len(layers) <= 12 else 6)
+    for y, x in np.argwhere(np.isfinite(grid)):
+        red, green, blue, _ = image.to_rgba(grid[y : y + 1, x])[0]
+        ink = "#ffffff" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.55 else "#1b1f24"
+        text = f"{grid[y, x]:+.2f}" if limits[0] < 0 else f"{grid[y, x]:.2f}"
+        panel.text(x, y, text, ha="center", va="center", color=ink, fontsize=8 if len(layers) <= 12 else 6)

@@ -1,17 +1,22 @@
 """The report of a finished selection: ``report.html``, ``report.md`` and ``recommendation.json``, rebuilt from its records alone."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pelt_automl.durable import write_text
+from pelt_automl.errors import SelectionError
 from pelt_automl.log.codec import read
-from pelt_automl.log.events import Standing
-from pelt_automl.log.folder import PAGE, RECOMMENDATION, REPORT
-from pelt_automl.report.expected_best_plot import expected_best_plot
-from pelt_automl.report.plots import front_plot, learning_curves, submodule_heat_map
-from pelt_automl.report.summary import Summary, records_of, summarize
+from pelt_automl.log.events import UnionPruned
+from pelt_automl.log.folder import PAGE, RECOMMENDATION, RECORDS, REPORT
+from pelt_automl.log.history import History
+from pelt_automl.methods import BASELINES
+from pelt_automl.report.plots import expected_best_plot, front_plot, learning_curves, submodule_heat_map
+from pelt_automl.report.summary import Summary, flat, summarize
 from pelt_automl.verdict import wording
+from pelt_automl.verdict.expected_best import budgets
+from pelt_automl.verdict.pareto import front_in_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -29,7 +34,9 @@ def write_report(folder: Path) -> list[Path]:
 
     Raises `SelectionError` when `folder` isn't a selection, or there is no verdict yet.
     """
-    summary = summarize(list(read(records_of(folder))), folder)
+    if not (folder / RECORDS).is_file():
+        raise SelectionError(f"{folder} isn't a selection: a folder with {RECORDS} is expected, as `pelt-automl select` writes it")
+    summary = summarize(History.of(read(folder / RECORDS)), folder)
     plots = draw(summary)
     texts = {
         RECOMMENDATION: summary.recommendation.to_json(),
@@ -46,9 +53,8 @@ def draw(summary: Summary) -> dict[str, str]:
         "learning-curves": learning_curves(summary.trials, summary.unit),
         "expected-best": expected_best_plot(summary.expected_best, summary.unit),
         "front": front_plot(summary.leaderboard, summary.unit),
+        **{f"gates-{index}": submodule_heat_map(places, f"gates-{index}") for index, (_, places) in enumerate(summary.gates)},
     }
-    for index, (_, places) in enumerate(summary.gates):
-        drawn[f"gates-{index}"] = submodule_heat_map(places, f"gates-{index}")
     return {name: svg for name, svg in drawn.items() if svg}
 
 
@@ -69,8 +75,31 @@ def escape_markdown(value: Any) -> str:
 
 
 def _render(template: str, summary: Summary, plots: dict[str, str], **escape: Any) -> str:
+    history, rows = summary.history, summary.leaderboard
+    data, started = history.data, history.started
+    training = started.settings.get("training") if started else None
+    chosen = {"max_length": data.text_length["most"]} if data.text_length else {}
+    low, high = min((row.report_interval[0] for row in rows), default=0.0), max((row.report_interval[1] for row in rows), default=0.0)
+
+    def placed(score: float) -> float:
+        """Where a score lies on a line from 0 to 100 that holds all finalists' intervals."""
+        return round(100 * (score - low) / ((high - low) or 1.0), 1)
+
     return environment(summary.unit, TEMPLATES, **escape).get_template(template).render(
-        s=summary, r=summary.recommendation, plots=plots, scale=_scale(summary.leaderboard), counted=wording.counted
+        s=summary,
+        r=summary.recommendation,
+        h=history,
+        plots=plots,
+        placed=placed,
+        gap=lambda row: (row.select_score - row.report_score) * data.sign,
+        counted=wording.counted,
+        budgets=budgets(summary.expected_best),
+        front=front_in_words(rows, summary.unit),
+        baselines=[row.method for row in rows if row.method in BASELINES],
+        trainings=sum(trial.method not in BASELINES for trial in summary.trials),
+        pruned=history.of_kind(UnionPruned),
+        settings=flat(started.settings) if started else {},
+        fixed=dict(training) | chosen if isinstance(training, Mapping) else {},
     )  # fmt: skip
 
 
@@ -96,20 +125,3 @@ def environment(unit: wording.Unit, *folders: Path, **escape: Any) -> "Environme
         "name_of": wording.name_of,
     }
     return made
-
-
-def _scale(standings: list[Standing]) -> dict[str, dict[str, float]]:
-    """Where each finalist's mean and interval lie on a line from 0 to 100 that holds them all."""
-    if not standings:
-        return {}
-    low = min(row.report_interval[0] for row in standings)
-    high = max(row.report_interval[1] for row in standings)
-    width = (high - low) or 1.0
-    return {
-        row.candidate: {
-            "low": round(100 * (row.report_interval[0] - low) / width, 1),
-            "high": round(100 * (row.report_interval[1] - low) / width, 1),
-            "mean": round(100 * (row.report_score - low) / width, 1),
-        }
-        for row in standings
-    }

@@ -2,28 +2,19 @@
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from pelt_automl.errors import SelectionError, all_problems
 from pelt_automl.log.codec import checked
-from pelt_automl.log.events import (
-    Against,
-    DataDescribed,
-    Event,
-    Outcome,
-    SelectionEnded,
-    SelectionStarted,
-    Standing,
-    TrialEnded,
-    VerdictReached,
-    of_kind,
-)
+from pelt_automl.log.events import Against, DataDescribed, Outcome, SelectionStarted, Standing
 from pelt_automl.log.folder import RECOMMENDATION, RECORDS, WINNER
+from pelt_automl.log.history import History
 
 SCHEMA_VERSION = 1
+
+UNFINISHED = "the selection in {folder} isn't finished; run the same command again to take it up where it stands"
 
 LATER = ("folder", "against", "outcome", "so_far", "question", "effort", "positive_class")
 """Fields that aren't in the file, or weren't in those of the first version."""
@@ -125,16 +116,16 @@ def _problems(data: Any) -> list[str]:
     return problems
 
 
-def recommendation_from(events: Sequence[Event], folder: Path) -> Recommendation:
+def recommendation_from(history: History, folder: Path) -> Recommendation:
     """The recommendation that a selection's records lead to.
 
     Raises `SelectionError` when the records hold no verdict yet, or contradict themselves.
     """
-    started, data, verdict = of_kind(events, SelectionStarted), of_kind(events, DataDescribed), of_kind(events, VerdictReached)
-    if not (started and data and verdict):
-        raise SelectionError(f"the selection in {folder} isn't finished; run the same command again to take it up where it stands")
-    answer, ended = verdict[-1], of_kind(events, SelectionEnded)
-    trial = next((trial for trial in of_kind(events, TrialEnded) if trial.candidate == answer.candidate), None)
+    started, answer = history.started, history.verdict
+    if started is None or answer is None or not history.of_kind(DataDescribed):
+        raise SelectionError(UNFINISHED.format(folder=folder))
+    data, began = history.data, history.of_kind(SelectionStarted)[0].time
+    trial = next((trial for trial in history.ended() if trial.candidate == answer.candidate), None)
     if trial is None:
         raise SelectionError(f"the records in {folder} lack the training of {answer.candidate}, which they recommend")
     winner = next((row for row in answer.standings if row.candidate == answer.candidate), None)
@@ -144,29 +135,29 @@ def recommendation_from(events: Sequence[Event], folder: Path) -> Recommendation
         candidate=answer.candidate,
         hyper_parameters=winner.hyper_parameters if winner else trial.hyper_parameters,
         report_metric=answer.report_metric,
-        greater_is_better=data[-1].greater_is_better,
+        greater_is_better=data.greater_is_better,
         report_score=answer.report_score,
         report_interval=winner.report_interval if winner else None,
         p_best=answer.p_best,
         tied=[row.candidate for row in answer.standings if row.tied],
         statement=answer.statement,
-        task=started[-1].task,
-        model=started[-1].model,
-        k=data[-1].k,
-        protocol=data[-1].protocol,
+        task=started.task,
+        model=started.model,
+        k=data.k,
+        protocol=data.protocol,
         parameters=winner.parameters if winner else trial.parameters["kept"],
-        selection=started[-1].selection,
-        data_hash=data[-1].hashes.get("data", ""),
-        seconds=ended[-1].seconds if ended else answer.time - started[0].time,
+        selection=started.selection,
+        data_hash=data.hashes.get("data", ""),
+        seconds=history.end.seconds if history.end else answer.time - began,
         margins=answer.margins,
         warnings=answer.warnings,
         leaderboard=answer.standings,
         against=answer.against,
         outcome=answer.outcome,
         so_far=answer.so_far,
-        question=started[-1].question,
-        effort=started[-1].effort,
-        positive_class=data[-1].positive_class,
+        question=started.question,
+        effort=started.effort,
+        positive_class=data.positive_class,
     )
 
 
@@ -183,7 +174,7 @@ def load_recommendation(folder: Path) -> Recommendation:
             raise SelectionError(f"{path} can't be read ({error}); rebuild it with: pelt-automl report {folder}") from error
         return Recommendation.from_json(text, folder)
     if (folder / RECORDS).is_file():
-        raise SelectionError(f"the selection in {folder} isn't finished; run the same command again to take it up where it stands")
+        raise SelectionError(UNFINISHED.format(folder=folder))
     if inside := sorted(str(found.parent) for found in folder.glob(f"*/{RECOMMENDATION}")):
         raise SelectionError(f"{folder} holds several selections, as a curve over K does; name one of them: {', '.join(inside)}")
     raise SelectionError(f"{folder} isn't a selection: a folder with {RECOMMENDATION} is expected, as `pelt-automl select` writes it")

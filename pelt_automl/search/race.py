@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelt_automl.log.events import Decision, Stage, State, TrialEnded, What, sign_of
-from pelt_automl.verdict.points import point
-from pelt_automl.verdict.statistics import paired_bootstrap, smallest_error
+from pelt_automl.verdict.statistics import paired_bootstrap, point, smallest_error
 
 STANDARD_ERRORS = 2.33
 """Of a difference in select score, by which a method has to be behind: one-sided 1 %."""

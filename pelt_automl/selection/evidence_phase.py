@@ -1,6 +1,7 @@
 """Taking the finalist unions apart, the best first: gates, contributions, and the score without each submodule."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from pelt_automl.design_space import submodules
 from pelt_automl.log.events import ContributionMeasured, Decision, Event, GateMeasured, KnockedOut, Phase, TrialEnded, What
@@ -16,7 +17,6 @@ from pelt_automl.selection.report_scoring import predictions_of
 from pelt_automl.training.dissection import dissect
 from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.tokens import Tokens
-from pelt_automl.verdict.gates import mean
 
 
 def explain(question: Question, machine: Machine, log: Log, clock: Clock) -> None:
@@ -46,7 +46,7 @@ def _unions(history: History, sign: int) -> dict[str, list[TrialEnded]]:
     for scored in history.scored:
         if scored.method not in BASELINES and _submodules(runs[scored.trial]):
             scores.setdefault(scored.candidate, {})[scored.trial] = scored.report_score
-    order = sorted(scores, key=lambda name: -sign * mean(list(scores[name].values())))
+    order = sorted(scores, key=lambda name: -sign * fmean(scores[name].values()))
     return {name: [runs[trial] for trial in scores[name]] for name in order}
 
 

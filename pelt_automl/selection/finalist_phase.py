@@ -26,7 +26,7 @@ from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.report_scoring import FEWEST_SCORED, score_finalists
 from pelt_automl.training.checkpoints import save_tensors
 from pelt_automl.verdict.decision import outlook_of
-from pelt_automl.verdict.points import point
+from pelt_automl.verdict.statistics import point
 
 AMPLE = 1.3
 """Time left over what the least seeds are predicted to take, from which on they train together: packs are fuller than one by one."""
@@ -198,7 +198,7 @@ def _enough(question: Question, log: Log) -> bool:
     """Whether the verdict needs no further seed; that, and which finalists can't be tied any more, is recorded."""
     if log.history.decided(What.ENOUGH_SEEDS):
         return True
-    found = outlook_of(log.history.events, question.search.equivalence)
+    found = outlook_of(log.history, question.search.equivalence)
     if found.stop:
         log.append(Decision(What.ENOUGH_SEEDS, "finalists", found.stop, found.numbers))
         return True

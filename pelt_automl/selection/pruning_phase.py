@@ -13,10 +13,9 @@ from pelt_automl.search.budget import Clock
 from pelt_automl.selection.finalist_phase import Candidate, confirm_further
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.question import Question
-from pelt_automl.verdict.decision import region_of_equivalence
 from pelt_automl.verdict.finalists import report_labels
-from pelt_automl.verdict.knockouts import submodule_losses
-from pelt_automl.verdict.pruning import dispensable
+from pelt_automl.verdict.statistics import point
+from pelt_automl.verdict.submodules import dispensable, measured
 from pelt_automl.verdict.wording import WITHOUT
 
 
@@ -42,13 +41,13 @@ def name_without(candidate: str, removed: list[str]) -> str:
 def _found(question: Question, log: Log) -> Iterator[UnionPruned]:
     """Smaller unions of finalists that were taken apart and are still in the finals, the best first; those of an earlier start left out."""
     history, metric = log.history, question.data.metric
-    region = region_of_equivalence(question.search.equivalence, metric.name, report_labels(history.events))
+    region = question.search.equivalence * point(metric.name, report_labels(history))
     runs = {trial.candidate: trial for trial in history.ended(Stage.FINALIST) if trial.method not in BASELINES}
     done = {name for pruned in history.of_kind(UnionPruned) for name in (pruned.candidate, pruned.of)} | history.out_of_finals
     known = {**runs} | {pruned.candidate: pruned for pruned in history.of_kind(UnionPruned)}
     there = {_configuration(one.method, one.hyper_parameters): name for name, one in known.items()}
     for candidate in dict.fromkeys(event.candidate for event in history.of_kind(KnockedOut)):
-        removed = dispensable(submodule_losses(history.events, candidate, metric.greater_is_better), region)
+        removed = dispensable(measured(history, "knock-out", candidate, metric.sign), region)
         run = runs[candidate]
         smaller = smaller_union(run.method, run.hyper_parameters, [row.submodule for row in removed])
         if candidate in done or smaller is None:
@@ -56,7 +55,7 @@ def _found(question: Question, log: Log) -> Iterator[UnionPruned]:
         name = name_without(candidate, sorted(row.submodule for row in removed))
         same = there.setdefault(_configuration(ANY.name, smaller), name)
         if same == name:
-            yield UnionPruned(name, candidate, ANY.name, smaller, {row.submodule: row.loss for row in removed}, region)
+            yield UnionPruned(name, candidate, ANY.name, smaller, {row.submodule: row.mean for row in removed}, region)
         else:
             log.once(Decision(What.SAME_CONFIGURATION, name, f"{same} is the same configuration"))
 

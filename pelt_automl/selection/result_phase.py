@@ -24,7 +24,7 @@ from pelt_automl.verdict.decision import decide
 
 def recommend(question: Question, machine: Machine, log: Log, clock: Clock, bill: Mapping[str, float]) -> None:
     """Decide, and keep the winner's weights. `bill`: seconds by phase of this start."""
-    verdict = decide(log.history.events, question.search.equivalence, question.search.prefer)
+    verdict = decide(log.history, question.search.equivalence, question.search.prefer)
     save_winner(question, machine, log.history, verdict)
     log.append(verdict)
     in_all = {**bill} | ({"earlier starts": clock.used} if clock.used else {})

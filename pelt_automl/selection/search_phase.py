@@ -102,7 +102,7 @@ def _advice(history: History, trials: Sequence[TrialEnded]) -> str:
     """What to do when nothing was trained, by what went wrong."""
     errors = [trial.cause for trial in trials if trial.cause not in ("", Because.TIME)]
     if not errors:
-        return f"Give it {more_time(history.events)}"
+        return f"Give it {more_time(history)}"
     if all(cause.partition(":")[0].endswith("MemoryError") or "can't allocate memory" in cause for cause in errors):
         return "Use a smaller --batch-size or --max-length, or a smaller model"
     return "More time won't help: --verbose shows where each training failed"

@@ -6,12 +6,10 @@ much).
 """
 
 import math
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pelt_automl.log.events import Decision, What
 from pelt_automl.verdict.standings import Comparison
 
 CERTAIN = 0.95
@@ -32,11 +30,6 @@ class Outlook:
     numbers: dict[str, float] = field(default_factory=dict)
 
 
-def out_of_finals(decisions: Sequence[Decision]) -> set[str]:
-    """The finalists that have left, by the decisions recorded."""
-    return {decision.subject for decision in decisions if decision.what == What.LEFT_FINALS}
-
-
 def outlook(comparison: Comparison, region: float) -> Outlook:
     """What another seed would be good for, over the finalists that are compared.
 
@@ -50,29 +43,24 @@ def outlook(comparison: Comparison, region: float) -> Outlook:
         comparison: of the finalists that are still in.
         region: of practical equivalence, in the metric's unit.
     """
-    compared, best = comparison.shared.compared, comparison.best()
-    others = {name: comparison.difference(best, name) for name in compared if name != best}
+    best, p_best = comparison.best(), comparison.p_best()
+    others = {name: comparison.difference(best, name) for name in comparison.shared.compared if name != best}
     behind = tuple(name for name, difference in others.items() if difference.together[0] > region)
     left = {name: difference for name, difference in others.items() if name not in behind}
-    p_best = comparison.p_best()[best]
-    numbers = {"p_best": p_best, "seeds": float(len(comparison.shared.seeds))}
+    numbers = {"p_best": p_best[best], "seeds": float(len(comparison.shared.seeds))}
+    stop = ""
     if not left:
-        return Outlook("all others are behind the best" if others else "there is nothing to compare", behind, numbers)
-    if p_best > CERTAIN:
-        return Outlook(f"the best is the best with a probability above {CERTAIN:.0%}", behind, numbers)
-    if all(difference.together[1] <= region for difference in left.values()):
-        return Outlook("all that are left are practically equivalent", behind, numbers)
-    narrowing = narrowed_by(comparison, best, _runner_up(comparison, left))
-    numbers |= {"narrowing": narrowing}
-    if narrowing < NARROWER:
-        return Outlook(f"another seed would narrow the interval between the best two by less than {NARROWER:.1%}", behind, numbers)
-    return Outlook("", behind, numbers)
-
-
-def _runner_up(comparison: Comparison, names: Collection[str]) -> str:
-    """The most probable best of these; of equals the first."""
-    p_best = comparison.p_best()
-    return max(names, key=lambda name: p_best[name])
+        stop = "all others are behind the best" if others else "there is nothing to compare"
+    elif p_best[best] > CERTAIN:
+        stop = f"the best is the best with a probability above {CERTAIN:.0%}"
+    elif all(difference.together[1] <= region for difference in left.values()):
+        stop = "all that are left are practically equivalent"
+    else:
+        narrowing = narrowed_by(comparison, best, max(left, key=lambda name: p_best[name]))  # of the most probable others the first
+        numbers |= {"narrowing": narrowing}
+        if narrowing < NARROWER:
+            stop = f"another seed would narrow the interval between the best two by less than {NARROWER:.1%}"
+    return Outlook(stop, behind, numbers)
 
 
 def narrowed_by(comparison: Comparison, first: str, second: str) -> float:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from pelt_automl.log.events import CostMeasured, Event, Standing, of_kind
+from pelt_automl.log.events import Standing
+from pelt_automl.log.history import History
 
 NOT_MEASURED = "Latencies were not measured for all of the tied, so that the number of trainable parameters decided in their place."
 
@@ -11,22 +12,23 @@ LATENCY_DIGITS = 2
 """Significant digits of a latency that count: repeats on the same machine differ in the third."""
 
 
-def with_costs(standings: Sequence[Standing], events: Sequence[Event]) -> list[Standing]:
+def with_costs(standings: Sequence[Standing], history: History) -> list[Standing]:
     """The standings with what was measured of each finalist."""
-    measured = {event.candidate: event for event in of_kind(events, CostMeasured)}
-    return [_with(row, measured[row.candidate]) if row.candidate in measured else row for row in standings]
-
-
-def _with(row: Standing, measured: CostMeasured) -> Standing:
-    return replace(
-        row,
-        latency_ms=measured.latency(1),
-        latency_ms_32=measured.latency(32),
-        merged_latency_ms=measured.latency(1, merged=True),
-        merged_latency_ms_32=measured.latency(32, merged=True),
-        served_latency_ms=measured.served,
-        memory_gb=measured.memory_gb,
-    )
+    measured = {event.candidate: event for event in history.costs}
+    return [
+        replace(
+            row,
+            latency_ms=own.latency(1),
+            latency_ms_32=own.latency(32),
+            merged_latency_ms=own.latency(1, merged=True),
+            merged_latency_ms_32=own.latency(32, merged=True),
+            served_latency_ms=own.served,
+            memory_gb=own.memory_gb,
+        )
+        if (own := measured.get(row.candidate))
+        else row
+        for row in standings
+    ]
 
 
 def as_counted(latency_ms: float) -> float:

@@ -34,20 +34,14 @@ def decision_of(event: Event) -> Decision | None:
             why = "what it was to go on from is lost or damaged"
             return Decision(What.STARTED_OVER, event.segment.trial, why, event.numbers, event.time)
         case Released() if event.segment.start or event.because == Because.NEAR_END:
-            return Decision(What.PROMOTED, event.segment.trial, _why(event), event.numbers, event.time)
+            share, compared = event.numbers.get("share", 0.0), event.numbers.get("compared", 0.0)
+            reasons = {
+                Because.DEFAULT: "the published default is always trained in full",
+                Because.QUOTA: f"among the best {share:.0%} of {compared:.0f} of {event.segment.method} at step {event.segment.start}",
+            }
+            return Decision(What.PROMOTED, event.segment.trial, reasons.get(event.because, str(event.because)), event.numbers, event.time)
         case _:
             return None
-
-
-def _why(event: Released) -> str:
-    match event.because:
-        case Because.DEFAULT:
-            return "the published default is always trained in full"
-        case Because.QUOTA:
-            share, compared = event.numbers.get("share", 0.0), event.numbers.get("compared", 0.0)
-            return f"among the best {share:.0%} of {compared:.0f} of {event.segment.method} at step {event.segment.start}"
-        case _:
-            return str(event.because)
 
 
 def describe(event: Event) -> str:

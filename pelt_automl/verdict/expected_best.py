@@ -13,8 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pelt_automl.log.events import Stage, State, TrialEnded
-from pelt_automl.methods import BASELINES
+from pelt_automl.log.events import State, TrialEnded
 
 
 @dataclass(frozen=True)
@@ -31,42 +30,28 @@ class ExpectedBest:
     spreads: tuple[float, ...]
     """Standard deviation of the best of 1, 2, ..., N trials."""
 
-    def seconds(self, trials: int) -> float:
-        """Wall time of so many trials."""
-        return trials * self.seconds_a_trial
 
-
-def expected_best(scores: Sequence[float], n: int, *, greater_is_better: bool = True) -> tuple[float, float]:
-    """Expectation and variance of the best of `n` >= 1 draws with replacement from `scores`; the smallest where smaller is better."""
-    total = len(scores)
-    ordered = sorted(scores, reverse=not greater_is_better)
-    weights = [(rank / total) ** n - ((rank - 1) / total) ** n for rank in range(1, total + 1)]
+def expected_best(scores: Sequence[float], n: int, sign: int = 1) -> tuple[float, float]:
+    """Expectation and variance of the best of `n` >= 1 draws with replacement from `scores`; the smallest where `sign` is -1."""
+    ordered = sorted(scores, reverse=sign < 0)
+    weights = [(rank / len(scores)) ** n - ((rank - 1) / len(scores)) ** n for rank in range(1, len(scores) + 1)]
     mean = sum(weight * score for weight, score in zip(weights, ordered, strict=True))
-    variance = sum(weight * (score - mean) ** 2 for weight, score in zip(weights, ordered, strict=True))
-    return mean, variance
+    return mean, sum(weight * (score - mean) ** 2 for weight, score in zip(weights, ordered, strict=True))
 
 
-def expected_best_by_method(trials: Sequence[TrialEnded], *, greater_is_better: bool) -> list[ExpectedBest]:
-    """A curve for each method with at least one scored trial of the search, in the order in which the methods were first trained.
+def expected_best_of(method: str, trials: Sequence[TrialEnded], sign: int) -> ExpectedBest | None:
+    """The curve of a method by the trials of its search; None without a scored one. A trial that failed has no score; its time counts.
 
-    A trial that failed has no score to be drawn; its time counts. Baselines have one configuration each: there is nothing to draw.
+    `sign`: 1 where a greater score is better, else -1.
     """
-    search = [trial for trial in trials if trial.stage == Stage.SEARCH and trial.method not in BASELINES]
-    found = []
-    for method in dict.fromkeys(trial.method for trial in search):
-        own = sorted((trial for trial in search if trial.method == method), key=lambda trial: trial.number)
-        scores = tuple(score for trial in own if (score := _score(trial)) is not None)
-        if not scores:
-            continue
-        moments = [expected_best(scores, n, greater_is_better=greater_is_better) for n in range(1, len(scores) + 1)]
-        means, spreads = tuple(mean for mean, _ in moments), tuple(math.sqrt(variance) for _, variance in moments)
-        found.append(ExpectedBest(method, scores, sum(trial.seconds for trial in own) / len(scores), means, spreads))
-    return found
-
-
-def _score(trial: TrialEnded) -> float | None:
-    score = trial.select_score
-    return score if trial.state != State.FAILED and score is not None and math.isfinite(score) else None
+    own = sorted(trials, key=lambda trial: trial.number)
+    known = [trial.select_score for trial in own if trial.state != State.FAILED]
+    scores = tuple(score for score in known if score is not None and math.isfinite(score))
+    if not scores:
+        return None
+    moments = [expected_best(scores, n, sign) for n in range(1, len(scores) + 1)]
+    spreads = tuple(math.sqrt(variance) for _, variance in moments)
+    return ExpectedBest(method, scores, sum(trial.seconds for trial in own) / len(scores), tuple(mean for mean, _ in moments), spreads)
 
 
 def budgets(curves: Sequence[ExpectedBest]) -> list[int]:

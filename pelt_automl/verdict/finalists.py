@@ -3,15 +3,27 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pelt_automl.errors import SelectionError, all_problems
-from pelt_automl.log.events import Event, FinalistScored, ReportOpened, TrialEnded, of_kind
+from pelt_automl.log.events import Because, FinalistScored, Standing, State, TrialEnded
+from pelt_automl.log.history import History
 from pelt_automl.methods.baselines import BASELINES
-from pelt_automl.verdict.gates import mean
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finalist's training on one seed triple has scored on the report split."""
+
+    trial: str
+    report_score: float
+    predictions: Sequence[Any] | NDArray[Any]
+    """Of each example scored."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,7 @@ class Finalist:
     """Mean over its finalist runs."""
     select_score: float
     """Mean over its finalist runs."""
-    runs: dict[int, FinalistScored]
+    runs: dict[int, Run]
     """By seed index; runs without a finite score are not among them."""
 
     @property
@@ -37,69 +49,80 @@ class Finalist:
         return self.method in BASELINES
 
 
-def report_labels(events: Sequence[Event]) -> list[Any]:
+def _is_constant(values: Sequence[Any] | NDArray[Any]) -> bool:
+    return len(np.unique(np.asarray(values), axis=0)) < 2
+
+
+def report_labels(history: History) -> list[Any]:
     """The true labels of the report examples that were scored; empty when the split was never opened."""
-    opened = of_kind(events, ReportOpened)
-    return opened[-1].labels if opened else []
+    return history.opened.labels if history.opened else []
 
 
-def _is_finite(run: FinalistScored) -> bool:
-    return math.isfinite(run.report_score) and bool(np.isfinite(run.predictions).all())
-
-
-def is_constant(run: FinalistScored) -> bool:
-    """Whether it says the same of all examples."""
-    return len(np.unique(np.asarray(run.predictions), axis=0)) == 1
-
-
-def scored_runs(events: Sequence[Event]) -> dict[str, dict[int, FinalistScored]]:
-    """Runs with a finite score, by candidate and seed index; of a run that was scored twice (after a restart) the later."""
-    runs: dict[str, dict[int, FinalistScored]] = defaultdict(dict)
-    for run in of_kind(events, FinalistScored):
-        if _is_finite(run):
-            runs[run.candidate][run.seed_index] = run
-    return dict(runs)
-
-
-def finalists(events: Sequence[Event]) -> list[Finalist]:
-    """The finalists with at least one scored run, in the order of the records.
+def finalists(history: History) -> list[Finalist]:
+    """The finalists with at least one scored run, in the order of the records; of a run that was scored twice the later counts.
 
     Raises `SelectionError` when the records contradict themselves: predictions that don't match the report labels, or a scored
     finalist without a record of its training.
     """
-    labels = report_labels(events)
-    trained: dict[str, list[TrialEnded]] = defaultdict(list)
-    for trial in of_kind(events, TrialEnded):
-        trained[trial.candidate].append(trial)
-    problems, found = [], []
-    for candidate, runs in scored_runs(events).items():
-        problems += [
-            f"{run.trial} has {len(run.predictions)} predictions for {len(labels)} report labels"
-            for run in runs.values()
-            if len(run.predictions) != len(labels)
-        ]
-        trainings = [trial for trial in trained[candidate] if trial.select_score is not None]
-        if trainings:
-            found.append(_finalist(candidate, trainings, runs))
-        else:
-            problems.append(f"{candidate} was scored, but there is no record of its training with a select score")
+    labels, runs, trained = report_labels(history), defaultdict[str, dict[int, Run]](dict), defaultdict[str, list[TrialEnded]](list)
+    for scored in history.scored:
+        if math.isfinite(scored.report_score) and np.isfinite(scored.predictions).all():
+            runs[scored.candidate][scored.seed_index] = Run(scored.trial, scored.report_score, scored.predictions)
+    for trial in history.ended():
+        if trial.select_score is not None:
+            trained[trial.candidate].append(trial)
+    problems = [
+        f"{run.trial} has {len(run.predictions)} predictions for {len(labels)} report labels"
+        for own in runs.values()
+        for run in own.values()
+        if len(run.predictions) != len(labels)
+    ]
+    problems += [f"{name} was scored, but there is no record of its training with a select score" for name in runs if name not in trained]
     if problems:
         raise SelectionError(all_problems("the selection's records", problems))
-    return found
+    return [_finalist(candidate, trained[candidate], own) for candidate, own in runs.items()]
 
 
-def _finalist(candidate: str, trainings: Sequence[TrialEnded], runs: dict[int, FinalistScored]) -> Finalist:
+def _finalist(candidate: str, trainings: Sequence[TrialEnded], runs: dict[int, Run]) -> Finalist:
     names = {run.trial for run in runs.values()}
     # The search trial stands in where the records of the finalist's own runs are incomplete.
     own = [trial for trial in trainings if trial.trial in names] or list(trainings)
-    first = own[0]
     return Finalist(
         candidate,
-        first.method,
+        own[0].method,
         is_default=any(trial.is_default for trial in trainings),
-        hyper_parameters=first.hyper_parameters,
-        parameters=first.parameters["kept"],
-        training_seconds=mean([trial.seconds for trial in own]),
-        select_score=mean([trial.select_score for trial in own if trial.select_score is not None]),
+        hyper_parameters=own[0].hyper_parameters,
+        parameters=own[0].parameters["kept"],
+        training_seconds=fmean(trial.seconds for trial in own),
+        select_score=fmean(trial.select_score for trial in own if trial.select_score is not None),
         runs=dict(sorted(runs.items())),
     )
+
+
+def not_finite(history: History, found: Sequence[Finalist]) -> list[FinalistScored]:
+    """The runs on the report split that are no part of these finalists, since their scores or predictions aren't finite."""
+    finite = {run.trial for finalist in found for run in finalist.runs.values()}
+    return [run for run in history.scored if run.trial not in finite]
+
+
+def constant_runs(history: History, found: Sequence[Finalist]) -> dict[str, str]:
+    """The candidate of each run of these finalists that says the same of all report examples, by its name, where these aren't all alike."""
+    if _is_constant(report_labels(history)):
+        return {}
+    return {run.trial: finalist.candidate for finalist in found for run in finalist.runs.values() if _is_constant(run.predictions)}
+
+
+def with_failures(standings: Sequence[Standing], history: History, found: Sequence[Finalist]) -> list[Standing]:
+    """Each with how many trainings its method had, in the search and the finals, and how many of these went wrong.
+
+    A training that the time limit ended before it could be evaluated says nothing about its method and doesn't count.
+    """
+    trials = {trial.trial: trial for trial in history.ended() if (trial.state, trial.cause) != (State.FAILED, Because.TIME)}
+    failed = {trial.trial for trial in trials.values() if trial.state == State.FAILED} | {run.trial for run in not_finite(history, found)}
+    constant = {trial.trial for trial in trials.values() if trial.constant_predictions} | set(constant_runs(history, found))
+
+    def counted(row: Standing) -> Standing:
+        own = {trial.trial for trial in trials.values() if trial.method == row.method}
+        return replace(row, trainings=len(own), failed=len(own & failed), constant=len(own & constant - failed))
+
+    return [counted(row) for row in standings]

@@ -6,59 +6,31 @@ where that comparison is won.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pelt_automl.log.events import (
-    DataDescribed,
-    Decision,
-    Event,
-    Outcome,
-    Planned,
-    SelectionStarted,
-    Stage,
-    Standing,
-    State,
-    TrialEnded,
-    What,
-    of_kind,
-)
+from pelt_automl.log.events import DataDescribed, Outcome, Stage, Standing, State, TrialEnded, What
+from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES
 from pelt_automl.tasks.baselines import best_constant
 from pelt_automl.tasks.metrics import METRICS
-from pelt_automl.verdict.standings import Comparison, Difference
+from pelt_automl.verdict.standings import Difference
 from pelt_automl.verdict.wording import Unit, duration, listed
 
 ROUND_SECONDS = 30
 
 
-@dataclass(frozen=True)
-class Guess:
-    """A prediction that is always the same."""
+def guess_of(data: DataDescribed, labels: Sequence[Any]) -> tuple[Any, str] | None:
+    """The best constant prediction for the report's labels, and what it is in words: ``always predicting the most frequent class (55.0)``.
 
-    prediction: Any
-    """The class index, or the number."""
-    score: float
-    """On the report examples, in the metric's unit."""
-    name: str
-    """``the most frequent class``, ``the mean``, ``'fraud'``."""
-
-    def in_words(self, metric: str) -> str:
-        """``always predicting the most frequent class (55.0)``."""
-        return f"always predicting {self.name} ({Unit(metric).number(self.score)})"
-
-
-def guess_of(data: DataDescribed, labels: Sequence[Any]) -> Guess | None:
-    """The best constant for the report's labels; None where all labels are equal, so that there is nothing to guess.
-
-    Where the metric is about one class, always saying that class is better than never to find it.
+    None where all labels are equal, so that there is nothing to guess. Where the metric is about one class, always saying that class is
+    better than never to find it.
     """
     if len(np.unique(np.asarray(labels), axis=0)) < 2:
         return None
     score, constant, name = best_constant(METRICS[data.metric], data.labels, labels, labels)
-    return Guess(constant, score, name)
+    return constant, f"always predicting {name} ({Unit(data.metric).number(score)})"
 
 
 def outcome_of(lead: Difference | None, region: float) -> Outcome:
@@ -76,96 +48,86 @@ def outcome_of(lead: Difference | None, region: float) -> Outcome:
     return Outcome.RECOMMENDED if low > 0 else Outcome.TENTATIVE
 
 
-def lead_over(comparison: Comparison, candidate: str, guess: Guess | None) -> Difference | None:
-    """By how much the finalist is better than the constant, paired over examples and seeds."""
-    return None if guess is None else comparison.lead_over_constant(candidate, guess.prediction)
-
-
-def never_compared(events: Sequence[Event]) -> list[str]:
+def never_compared(history: History) -> list[str]:
     """Methods of the selection of which no trial was trained far enough to have a score, in the selection's order.
 
     Those that a limit of the user's or the model itself rules out aren't among them: the report says why they are left out.
     """
-    started = of_kind(events, SelectionStarted)
-    if not started:
-        return []
-    scored = {trial.method for trial in of_kind(events, TrialEnded) if trial.stage == Stage.SEARCH and trial.select_score is not None}
-    failed = {trial.method for trial in of_kind(events, TrialEnded) if trial.state == State.FAILED}
-    ruled_out = {decision.subject for decision in of_kind(events, Decision) if decision.what in (What.METHOD_IMPOSSIBLE, What.METHOD_OVER)}
-    return [method for method in started[0].methods if method not in scored | failed | ruled_out]
+    known = {trial.method for trial in history.ended() if trial.state == State.FAILED}
+    known |= {trial.method for trial in history.ended(Stage.SEARCH) if trial.select_score is not None}
+    known |= set(history.decided(What.METHOD_IMPOSSIBLE, What.METHOD_OVER))
+    return [method for method in history.started.methods if method not in known] if history.started else []
 
 
-def was_short_of_time(events: Sequence[Event]) -> bool:
+def _seconds(history: History) -> tuple[float | None, float | None]:
+    """The time limit, and the one that would have allowed what the user asked for; None where they aren't known."""
+    limit = history.started.settings.get("search", {}).get("seconds") if history.started else None
+    return limit, history.plan.seconds_enough if history.plan else None
+
+
+def was_short_of_time(history: History) -> bool:
     """Whether a longer limit would have changed what was trained: shorter trainings, trainings cut off, methods never compared."""
-    planned, started = of_kind(events, Planned), of_kind(events, SelectionStarted)
-    limit = started[0].settings.get("search", {}).get("seconds") if started else None
-    enough = planned[-1].seconds_enough if planned else None
-    cut = any(trial.out_of_time for trial in of_kind(events, TrialEnded))
-    return cut or bool(never_compared(events)) or (limit is not None and enough is not None and enough > limit)
+    limit, enough = _seconds(history)
+    cut = any(trial.out_of_time for trial in history.ended()) or bool(never_compared(history))
+    return cut or (limit is not None and enough is not None and enough > limit)
 
 
-def seconds_that_would_do(events: Sequence[Event]) -> int | None:
-    """By the speed that was measured, rounded up to half a minute; None where it wasn't measured, or the limit was longer."""
-    planned, started = of_kind(events, Planned), of_kind(events, SelectionStarted)
-    enough = planned[-1].seconds_enough if planned else None
-    limit = started[0].settings.get("search", {}).get("seconds") if started else None
+def seconds_that_would_do(history: History) -> int | None:
+    """By the speed that was measured, rounded up to half a minute; None where it wasn't measured, or there was no limit."""
+    limit, enough = _seconds(history)
     if enough is None or limit is None:
         return None
-    seconds = max(enough, 2 * limit if enough <= limit else enough)
-    return int(-(-seconds // ROUND_SECONDS) * ROUND_SECONDS)
+    return int(-(-(enough if enough > limit else 2 * limit) // ROUND_SECONDS) * ROUND_SECONDS)
 
 
-def more_time(events: Sequence[Event]) -> str:
+def more_time(history: History) -> str:
     """``more time (about 10 min 30 s: --seconds 630)``."""
-    seconds = seconds_that_would_do(events)
+    seconds = seconds_that_would_do(history)
     return "more time" if seconds is None else f"more time (about {duration(seconds)}: --seconds {seconds})"
 
 
-def what_would_help(events: Sequence[Event], data: DataDescribed, longer_texts: str = "") -> str:
+def what_would_help(history: History, longer_texts: str = "") -> str:
     """One sentence: what to change before the choice of a method matters, by what held this selection back.
 
     `longer_texts`: how to read more of the texts, where many were cut.
     """
-    k = "" if data.k is None else f" (K was {data.k})"
-    helps = [f"more labeled examples{k}", "another model"]
-    if was_short_of_time(events):
-        helps.insert(0, more_time(events))
-    if longer_texts:
-        helps.insert(0, longer_texts)
-    return f"What could help: {', '.join(helps[:-1])} or {helps[-1]}."
+    k = history.data.k
+    time = more_time(history) if was_short_of_time(history) else ""
+    helps = [longer_texts, time, f"more labeled examples{'' if k is None else f' (K was {k})'}"]
+    return f"What could help: {', '.join(filter(None, helps))} or another model."
 
 
-def unconfirmed_in_words(events: Sequence[Event], standings: Sequence[Standing]) -> str:
+def unconfirmed_in_words(history: History, standings: Sequence[Standing]) -> str:
     """That one tuned contender at most could be confirmed though the search had others, and how long it would take; empty when it isn't so.
 
     Baselines don't count: they always are.
     """
-    trials = [trial for trial in of_kind(events, TrialEnded) if trial.stage == Stage.SEARCH and trial.select_score is not None]
-    searched = {trial.candidate for trial in trials if trial.method not in BASELINES}
-    tuned = [row for row in standings if row.method not in BASELINES]
-    if len(tuned) > 1 or len(searched) <= len(tuned) or not was_short_of_time(events):
+    trials = [trial for trial in history.ended(Stage.SEARCH) if trial.select_score is not None]
+    tuned = sum(row.method not in BASELINES for row in standings)
+    if tuned > 1 or len({trial.candidate for trial in trials if trial.method not in BASELINES}) <= tuned or not was_short_of_time(history):
         return ""
-    seconds = None if never_compared(events) else seconds_that_would_do(events)  # else it has been said of those
+    seconds = None if never_compared(history) else seconds_that_would_do(history)  # else it has been said of those
     enough = "" if seconds is None else f": about {duration(seconds)} would do (--seconds {seconds})"
-    which = "a second contender" if len(tuned) == len(standings) else "a second tuned contender" if tuned else "a tuned contender"
+    which = "a second contender" if tuned == len(standings) else "a second tuned contender" if tuned else "a tuned contender"
     return f"There was no time to confirm {which}{enough}."
 
 
-def all_failed_in_words(events: Sequence[Event]) -> str:
+def all_failed_in_words(history: History) -> str:
     """The methods of which every training failed, each with the kind of error; empty when there are none."""
     searched: dict[str, list[TrialEnded]] = {}
-    for trial in of_kind(events, TrialEnded):
-        if trial.stage == Stage.SEARCH and not trial.out_of_time:
+    for trial in history.ended(Stage.SEARCH):
+        if not trial.out_of_time:
             searched.setdefault(trial.method, []).append(trial)
-    failed = {name: own[0].cause.partition(":")[0] for name, own in searched.items() if all(trial.state == State.FAILED for trial in own)}
-    return f"Not compared, because every training failed: {listed([f'{m} ({why})' for m, why in failed.items()])}." if failed else ""
+    failed = [
+        f"{method} ({own[0].cause.partition(':')[0]})"
+        for method, own in searched.items()
+        if all(trial.state == State.FAILED for trial in own)
+    ]
+    return f"Not compared, because every training failed: {listed(failed)}." if failed else ""
 
 
-def never_compared_in_words(events: Sequence[Event]) -> str:
+def never_compared_in_words(history: History) -> str:
     """The methods that the time didn't allow, and how long it would take; empty when there are none."""
-    missing = never_compared(events)
-    if not missing:
-        return ""
-    seconds = seconds_that_would_do(events)
+    missing, seconds = never_compared(history), seconds_that_would_do(history)
     enough = "" if seconds is None else f" About {duration(seconds)} would do (--seconds {seconds})."
-    return f"Never compared, for lack of time: {listed(missing)}.{enough}"
+    return f"Never compared, for lack of time: {listed(missing)}.{enough}" if missing else ""

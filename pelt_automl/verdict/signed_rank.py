@@ -14,7 +14,7 @@ stand in the report split. So it is surer than the intervals: 3 seeds that agree
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,7 @@ FEWEST = 3
 """Seeds below which it isn't asked: a single one would make it say 84 %."""
 
 
-@dataclass(frozen=True)
-class Opinion:
+class Opinion(NamedTuple):
     """Probabilities that sum to 1."""
 
     better: float

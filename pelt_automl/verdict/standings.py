@@ -3,18 +3,18 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from pelt_automl.log.events import Standing, sign_of
+from pelt_automl.log.events import Standing
+from pelt_automl.log.history import History
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.metrics import Floats
-from pelt_automl.verdict.finalists import Finalist
-from pelt_automl.verdict.gates import mean
+from pelt_automl.verdict.finalists import Finalist, finalists, report_labels
 from pelt_automl.verdict.simultaneous import simultaneous_intervals
-from pelt_automl.verdict.statistics import SharedSeeds, interval, paired_bootstrap, probability_best, shared_seeds
-from pelt_automl.verdict.wording import Unit
+from pelt_automl.verdict.statistics import SharedSeeds, interval, paired_bootstrap, point, probability_best, shared_seeds
 
 ROUNDING = 1e-9
 """Differences below this are rounding."""
@@ -36,29 +36,23 @@ class Difference:
         return self.together[0] > 0 or self.together[1] < 0
 
 
-@dataclass(frozen=True)
 class Table:
     """Draws of the mean scores of some finalists over the seeds that they share."""
 
-    candidates: tuple[str, ...]
-    seeds: tuple[int, ...]
-    draws: Floats
-    """(R, F), in the order of `candidates`."""
+    def __init__(self, candidates: Sequence[str], seeds: Sequence[int], draws: Floats) -> None:
+        """`draws`: (R, F), in the order of `candidates`."""
+        self.seeds, self.draws = seeds, draws
+        self.place = {name: at for at, name in enumerate(candidates)}
 
     def of(self, candidate: str) -> Floats:
         """(R,)."""
-        column: Floats = self.draws[:, self.candidates.index(candidate)]
+        column: Floats = self.draws[:, self.place[candidate]]
         return column
 
     @cached_property
-    def _together(self) -> tuple[Floats, Floats]:
+    def together(self) -> tuple[Floats, Floats]:
+        """Of how much higher one mean is than another, ``(F, F)``: low and high ends, 95 % for all pairs at once."""
         return simultaneous_intervals(self.draws)
-
-    def together(self, first: str, second: str) -> tuple[float, float]:
-        """Of how much higher the mean of `first` is: 95 % for all pairs at once."""
-        at = self.candidates.index(first), self.candidates.index(second)
-        low, high = self._together
-        return float(low[at]), float(high[at])
 
 
 class Comparison:
@@ -70,22 +64,33 @@ class Comparison:
     difference to another is over the seeds that it shares with the compared. It can't be tied, nor be the best.
     """
 
-    def __init__(
-        self, finalists: Sequence[Finalist], labels: Sequence[Any], metric: str, greater_is_better: bool, out: Collection[str] = ()
-    ) -> None:
+    def __init__(self, finalists: Sequence[Finalist], labels: Sequence[Any], metric: str, out: Collection[str] = ()) -> None:
         """Compare `finalists`, each with at least one run; `labels` belong to the predictions of all runs.
 
         `out`: those that got no further seeds since they were clearly behind; they are left out unless nobody else is there.
         """
-        self.finalists = finalists
-        self.metric = metric
-        self.sign = sign_of(greater_is_better)
+        self.finalists, self.labels, self.metric, self.sign = finalists, labels, metric, METRICS[metric].sign
         self._labels = np.asarray(labels, np.float64)
         self._by_name = {finalist.candidate: finalist for finalist in finalists}
         still_in = [name for name in self._by_name if name not in out] or list(self._by_name)
         self._compare(still_in)
-        if hopeless := self._hopeless(still_in):
+        best, every = self.best(), {seed for name in still_in for seed in self._by_name[name].runs}
+        lacking = [name for name in self.shared.compared if set(self._by_name[name].runs) != every]
+        if hopeless := {name for name in lacking if self.difference(best, name).interval[0] > 0}:
             self._compare([name for name in still_in if name not in hopeless])
+
+    @staticmethod
+    def of(history: History) -> "Comparison | None":
+        """Of a selection's finalists, those that have left the finals left out of it; None without a scored one.
+
+        Raises `SelectionError` when the records contradict themselves (see `finalists`).
+        """
+        found = finalists(history)
+        return Comparison(found, report_labels(history), history.data.metric, history.out_of_finals) if found else None
+
+    def region(self, equivalence: float) -> float:
+        """The region of practical equivalence in the metric's unit, from points."""
+        return equivalence * point(self.metric, self._labels)
 
     def _compare(self, candidates: Sequence[str]) -> None:
         found = shared_seeds({name: list(self._by_name[name].runs) for name in candidates})
@@ -94,16 +99,11 @@ class Comparison:
         self._table = self._draw(found.compared, found.seeds)
         self._tables: dict[str, Table] = {}
 
-    def _hopeless(self, candidates: Sequence[str]) -> set[str]:
-        best, every = self.best(), {seed for name in candidates for seed in self._by_name[name].runs}
-        lacking = [name for name in self.shared.compared if set(self._by_name[name].runs) != every]
-        return {name for name in lacking if self.difference(best, name).interval[0] > 0}
-
     def _draw(self, candidates: Sequence[str], seeds: Sequence[int]) -> Table:
         predictions = [[self._by_name[name].runs[seed].predictions for seed in seeds] for name in candidates]
         fitted = [self._by_name[name].fitted for name in candidates]
         draws = paired_bootstrap(self._labels, np.asarray(predictions, np.float64), self.metric, fitted=fitted)
-        return Table(tuple(candidates), tuple(seeds), draws)
+        return Table(candidates, seeds, draws)
 
     def _table_of(self, candidate: str) -> Table:
         """The draws that `candidate` stands in: the comparison's; if it was left out, with the compared on common seeds, or alone."""
@@ -112,12 +112,12 @@ class Comparison:
         if candidate not in self._tables:
             own = self._by_name[candidate].runs
             common = [seed for seed in self.shared.seeds if seed in own]
-            together = self._draw([*self.shared.compared, candidate], common) if common else self._draw([candidate], list(own))
-            self._tables[candidate] = together
+            others = self.shared.compared if common else ()
+            self._tables[candidate] = self._draw([*others, candidate], common or list(own))
         return self._tables[candidate]
 
     def _mean(self, candidate: str, seeds: Sequence[int]) -> float:
-        return mean([self._by_name[candidate].runs[seed].report_score for seed in seeds])
+        return fmean(self._by_name[candidate].runs[seed].report_score for seed in seeds)
 
     def seeds(self, candidate: str) -> list[int]:
         """The seeds that a finalist's mean is over."""
@@ -139,19 +139,15 @@ class Comparison:
         if better == worse:
             return Difference(0.0, (0.0, 0.0), (0.0, 0.0))
         table = self._table_of(worse)
-        if better not in table.candidates:
-            return self._unpaired(better, worse)
+        if better not in table.place:  # no common seed: the intervals of the two means, set against each other (wider than need be)
+            (low, high), (other_low, other_high) = self.interval(better), self.interval(worse)
+            ends = sorted((self.sign * (low - other_high), self.sign * (high - other_low)))
+            value = self._mean(better, self.seeds(better)) - self._mean(worse, self.seeds(worse))
+            return Difference(self.sign * value, (ends[0], ends[1]), (ends[0], ends[1]))
         value = self._mean(better, table.seeds) - self._mean(worse, table.seeds)
-        draws = self.sign * (table.of(better) - table.of(worse))
-        higher, lower = (better, worse) if self.sign > 0 else (worse, better)
-        return Difference(self.sign * value, interval(draws), table.together(higher, lower))
-
-    def _unpaired(self, better: str, worse: str) -> Difference:
-        """Without a common seed: the intervals of the two means, set against each other (wider than need be)."""
-        (low, high), (other_low, other_high) = self.interval(better), self.interval(worse)
-        bounds = sorted((self.sign * (low - other_high), self.sign * (high - other_low)))
-        value = self._mean(better, self.seeds(better)) - self._mean(worse, self.seeds(worse))
-        return Difference(self.sign * value, (bounds[0], bounds[1]), (bounds[0], bounds[1]))
+        one, other = (better, worse) if self.sign > 0 else (worse, better)
+        low, high = (float(end[table.place[one], table.place[other]]) for end in table.together)
+        return Difference(self.sign * value, interval(self.sign * (table.of(better) - table.of(worse))), (low, high))
 
     def seed_differences(self, better: str, worse: str) -> list[float]:
         """By how much `better` is better than `worse` on each seed that both were compared on; empty without a common one."""
@@ -161,7 +157,8 @@ class Comparison:
 
     def interval(self, candidate: str) -> tuple[float, float]:
         """95 % interval of a finalist's mean, within the metric's range."""
-        return Unit(self.metric).clip(interval(self._table_of(candidate).of(candidate)))
+        (low, high), of = interval(self._table_of(candidate).of(candidate)), METRICS[self.metric]
+        return max(low, of.low), min(high, of.high)
 
     def lead_over_constant(self, candidate: str, constant: Any) -> Difference:
         """By how much a finalist is better than always predicting `constant` (for instance a class index), on its own seeds.
@@ -173,8 +170,8 @@ class Comparison:
         rows = np.asarray([own, [[constant] * len(self._labels)] * len(seeds)], np.float64)
         draws = paired_bootstrap(self._labels, rows, self.metric)
         score = METRICS[self.metric].value([constant] * len(self._labels), self._labels)
-        bounds = interval(self.sign * (draws[:, 0] - draws[:, 1]))
-        return Difference(self.sign * (self._mean(candidate, seeds) - score), bounds, bounds)
+        ends = interval(self.sign * (draws[:, 0] - draws[:, 1]))
+        return Difference(self.sign * (self._mean(candidate, seeds) - score), ends, ends)
 
     def variance_by_examples(self, first: str, second: str) -> float:
         """Of the difference of two compared finalists' means: what other examples would change, on the same seeds."""
@@ -193,23 +190,24 @@ class Comparison:
         Args:
             region: of practical equivalence, in the metric's unit; a finalist is tied when its mean is at most this much worse.
         """
-        p_best = self.p_best()
-        rows = [self._standing(finalist, p_best.get(finalist.candidate), region) for finalist in self.finalists]
-        best = self.best()
+        p_best, best = self.p_best(), self.best()
+        rows = [
+            self._standing(finalist, p_best.get(finalist.candidate), self.difference(best, finalist.candidate), region)
+            for finalist in self.finalists
+        ]
         return sorted(rows, key=lambda row: (row.candidate not in p_best, row.difference, row.candidate != best, row.candidate))
 
-    def _standing(self, finalist: Finalist, p_best: float | None, region: float) -> Standing:
-        name = finalist.candidate
-        scores, difference = self.seed_scores(name), self.difference(self.best(), name)
+    def _standing(self, finalist: Finalist, p_best: float | None, difference: Difference, region: float) -> Standing:
+        scores = self.seed_scores(finalist.candidate)
         return Standing(
-            candidate=name,
+            candidate=finalist.candidate,
             method=finalist.method,
             is_default=finalist.is_default,
             hyper_parameters=finalist.hyper_parameters,
             parameters=finalist.parameters,
             training_seconds=finalist.training_seconds,
-            report_score=mean(scores),
-            report_interval=self.interval(name),
+            report_score=fmean(scores),
+            report_interval=self.interval(finalist.candidate),
             seed_scores=scores,
             select_score=finalist.select_score,
             p_best=p_best or 0.0,
@@ -217,5 +215,5 @@ class Comparison:
             difference_interval=difference.together,
             tied=p_best is not None and difference.value <= region + ROUNDING,
             distinguishable=difference.distinguishable,
-            worst_seed=self.sign * min(self.sign * run.report_score for run in self._by_name[name].runs.values()),
+            worst_seed=self.sign * min(self.sign * run.report_score for run in finalist.runs.values()),
         )

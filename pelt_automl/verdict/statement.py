@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pelt_automl.log.events import Against, DataDescribed, Outcome, Standing, TrialEnded, UnionPruned, sign_of
+from pelt_automl.log.events import Against, DataDescribed, Outcome, Standing, TrialEnded, UnionPruned, VerdictReached
 from pelt_automl.methods import BASELINES
 from pelt_automl.verdict.costs import COST_OF
 from pelt_automl.verdict.wording import Unit, counted, display_name, in_short, listed, name_of, percent
@@ -13,18 +13,13 @@ COSTS = {"params": "fewest trainable parameters", "latency": "lowest latency", "
 
 
 def statement(
-    winner: Standing,
-    standings: Sequence[Standing],
-    rivals: Sequence[Against],
+    verdict: VerdictReached,
     data: DataDescribed,
     equivalence: float,
     prefer: str,
     examples: int,
     pruned: Sequence[UnionPruned] = (),
-    *,
-    outcome: Outcome = Outcome.RECOMMENDED,
     than: str = "a constant prediction",
-    so_far: bool = False,
     closing: Sequence[str] = (),
 ) -> str:
     """One paragraph. Of a recommendation: whether a published default would have done; what is recommended, how good it is, how sure that
@@ -32,43 +27,48 @@ def statement(
     all there is to say.
 
     Args:
-        winner: the recommended finalist.
-        standings: all finalists, best first.
-        rivals: the winner against the fixed defaults and the runner-up.
+        verdict: all of it but the statement.
         data: described.
         equivalence: the region of practical equivalence in points.
         prefer: what decided among the tied.
         examples: of the report split that were scored.
         pruned: smaller unions that were found.
-        outcome: how far the answer carries.
         than: the constant prediction in words: ``always predicting the most frequent class (55.0)``.
-        so_far: whether it rests on one seed, or on one finalist for lack of time: it isn't called recommended then.
         closing: sentences for the end: what was never compared, what could help.
     """
-    unit = Unit(data.metric, data.positive_class)
-    defaults = [rival for rival in rivals if rival.role == "default"]
-    if outcome == Outcome.NOTHING_LEARNED:
-        return " ".join([_nothing_learned(winner, unit, examples, than), *closing])
-    if outcome == Outcome.TENTATIVE:
+    unit, standings = Unit(data.metric, data.positive_class), verdict.standings
+    winner = next(row for row in standings if row.candidate == verdict.candidate)
+    region = (
+        f"{equivalence:g} point{'' if equivalence == 1 else 's'}"
+        if unit.in_points
+        else f"{equivalence:g} % of the labels' standard deviation"
+    )
+    defaults = [rival for rival in verdict.against if rival.role == "default"]
+    sizes = f"{name_of(winner)} ({in_short(winner.hyper_parameters)})" if winner.hyper_parameters else name_of(winner)
+    scored = (
+        f"{unit.name} {unit.number(winner.report_score)} on {counted(examples, 'report example')} "
+        f"(95 % interval {unit.range(winner.report_interval)}, {counted(len(winner.seed_scores), 'seed')})"
+    )
+    tied = _tied(winner, standings, unit, region, prefer)
+    ends = [_over_default(rival, unit) for rival in defaults]
+    if verdict.outcome == Outcome.NOTHING_LEARNED:
+        than = f"{than} by more than the region of practical equivalence"
+        sentences = [f"Nothing was learned: nothing that was compared is better than {than}. The best, {sizes}, has {scored}."]
+    elif verdict.outcome == Outcome.TENTATIVE:
+        first = f"Tentative: {sizes} did best, but there is no evidence that it is better than {than}: it has {scored}."
+        sentences = [first, tied, *ends]
+    else:
         sentences = [
-            _tentative(winner, unit, examples, than),
-            _tied(winner, standings, unit, equivalence, prefer),
-            *[_over_default(rival, unit) for rival in defaults],
-            *closing,
+            "" if verdict.so_far else _a_default_would_do(winner, standings, defaults, prefer),
+            _recommended(winner, sizes, scored, region, alone=len(standings) == 1, so_far=verdict.so_far),
+            _how_sure(winner, standings),
+            tied,
+            *_pruned(winner, standings, pruned, unit),
+            _indistinguishable(winner, standings),
+            *ends,
+            _gap(winner, unit, data.sign),
         ]
-        return " ".join(sentence for sentence in sentences if sentence)
-    sentences = [
-        "" if so_far else _a_default_would_do(winner, standings, defaults, prefer),
-        _recommended(winner, unit, examples, equivalence, len(standings), so_far=so_far),
-        _how_sure(winner, standings),
-        _tied(winner, standings, unit, equivalence, prefer),
-        *_pruned(winner, standings, pruned, unit),
-        _indistinguishable(winner, standings),
-        *[_over_default(rival, unit) for rival in defaults],
-        _gap(winner, unit, data.greater_is_better),
-        *closing,
-    ]
-    return " ".join(sentence for sentence in sentences if sentence)
+    return " ".join(filter(None, [*sentences, *closing]))
 
 
 def _a_default_would_do(winner: Standing, standings: Sequence[Standing], defaults: Sequence[Against], prefer: str) -> str:
@@ -78,74 +78,31 @@ def _a_default_would_do(winner: Standing, standings: Sequence[Standing], default
     """
     if winner.is_default:
         return ""
-    cost, same = COST_OF[prefer], "scores" if prefer == "score" else "costs"
-    fixed = {rival.candidate for rival in defaults}
+    cost, fixed = COST_OF[prefer], {rival.candidate for rival in defaults}
+    same, more = ("scores", "with a lower score") if prefer == "score" else ("costs", "at a higher cost")
     tied = [row for row in standings if row.tied and row.candidate in fixed]
     as_cheap = [name_of(row) for row in tied if cost(row) <= cost(winner)]
     dearer = [name_of(row) for row in tied if cost(row) > cost(winner)]
-    more = "with a lower score" if prefer == "score" else "at a higher cost"
+    are = "is" if len(as_cheap or dearer) == 1 else "are"
     if as_cheap:
         also = f" So would {listed(dearer)}, {more}." if dearer else ""
-        return f"The published default would do: {listed(as_cheap)} {_is(as_cheap)} tied and {same} the same.{also}"
+        return f"The published default would do: {listed(as_cheap)} {are} tied and {same} the same.{also}"
     if dearer:
-        return f"The published default would do, {more}: {listed(dearer)} {_is(dearer)} tied."
-    unclear = [_rival_name(rival) for rival in defaults if not rival.distinguishable]
-    if not unclear:
-        return ""
-    return f"{NO_EVIDENCE.capitalize()} from what you would have without a search, {listed(unclear)}."
+        return f"The published default would do, {more}: {listed(dearer)} {are} tied."
+    unclear = [name_of(rival) for rival in defaults if not rival.distinguishable]
+    return f"{NO_EVIDENCE.capitalize()} from what you would have without a search, {listed(unclear)}." if unclear else ""
 
 
-def _is(names: Sequence[str]) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
-def _recommended(winner: Standing, unit: Unit, examples: int, equivalence: float, finalists: int, *, so_far: bool = False) -> str:
+def _recommended(winner: Standing, sizes: str, scored: str, region: str, *, alone: bool, so_far: bool) -> str:
     """A default is said to be enough where something else was among the finalists; of a baseline, that it trains no backbone."""
-    if winner.method in BASELINES:
-        first = "Best so far" if so_far else "Recommended"
-        score = f"{_scored(winner, unit, examples)}, with {counted(winner.parameters, 'parameter')}"
-        return f"{first}: {name_of(winner)}, {BASELINES[winner.method].summary}. It trains no backbone, and has {score}."
-    score = f"{_scored(winner, unit, examples)}, with {counted(winner.parameters, 'trainable parameter')}."
-    if so_far:
-        return f"Best so far: {_with_sizes(winner)}: {score}"
-    if not winner.is_default or finalists == 1:
-        return f"Recommended: {_with_sizes(winner)}: {score}"
-    return (
-        f"The published default is enough: {_with_sizes(winner)}; "
-        f"no other finalist's mean is better by more than {_points(equivalence, unit)}. It has {score}"
-    )
-
-
-def _tentative(winner: Standing, unit: Unit, examples: int, than: str) -> str:
-    return (
-        f"Tentative: {_with_sizes(winner)} did best, but there is no evidence that it is better than {than}: "
-        f"it has {_scored(winner, unit, examples)}."
-    )
-
-
-def _nothing_learned(winner: Standing, unit: Unit, examples: int, than: str) -> str:
-    return (
-        f"Nothing was learned: nothing that was compared is better than {than} by more than the region of practical equivalence. "
-        f"The best, {_with_sizes(winner)}, has {_scored(winner, unit, examples)}."
-    )
-
-
-def _with_sizes(row: Standing) -> str:
-    return f"{name_of(row)} ({in_short(row.hyper_parameters)})" if row.hyper_parameters else name_of(row)
-
-
-def _scored(row: Standing, unit: Unit, examples: int) -> str:
-    return (
-        f"{unit.name} {unit.number(row.report_score)} on {counted(examples, 'report example')} "
-        f"(95 % interval {unit.range(row.report_interval)}, {counted(len(row.seed_scores), 'seed')})"
-    )
-
-
-def _points(equivalence: float, unit: Unit) -> str:
-    """The region of practical equivalence in words."""
-    if not unit.in_points:
-        return f"{equivalence:g} % of the labels' standard deviation"
-    return f"{equivalence:g} point{'' if equivalence == 1 else 's'}"
+    first = "Best so far" if so_far else "Recommended"
+    if baseline := BASELINES.get(winner.method):
+        has = f"{scored}, with {counted(winner.parameters, 'parameter')}"
+        return f"{first}: {name_of(winner)}, {baseline.summary}. It trains no backbone, and has {has}."
+    has = f"{scored}, with {counted(winner.parameters, 'trainable parameter')}."
+    if so_far or not winner.is_default or alone:
+        return f"{first}: {sizes}: {has}"
+    return f"The published default is enough: {sizes}; no other finalist's mean is better by more than {region}. It has {has}"
 
 
 def _how_sure(winner: Standing, standings: Sequence[Standing]) -> str:
@@ -159,50 +116,39 @@ def _how_sure(winner: Standing, standings: Sequence[Standing]) -> str:
     return f"Of {len(standings)} finalists it is the best with a probability of {percent(winner.p_best)}."
 
 
-def _tied(winner: Standing, standings: Sequence[Standing], unit: Unit, equivalence: float, prefer: str) -> str:
-    others = [row for row in standings if row.tied and row.candidate != winner.candidate]
+def _tied(winner: Standing, standings: Sequence[Standing], unit: Unit, region: str, prefer: str) -> str:
+    best, others = standings[0], [name_of(row) for row in standings if row.tied and row.candidate != winner.candidate]
     if not others:
-        return "" if len(standings) == 1 else f"No other finalist comes within {_points(equivalence, unit)} of it."
-    best = standings[0]
+        return "" if len(standings) == 1 else f"No other finalist comes within {region} of it."
     lead = f"; the best mean is {unit.number(best.report_score)} ({name_of(best)})" if best.candidate != winner.candidate else ""
-    names = listed([name_of(row) for row in others])
-    return f"Tied with it, within {_points(equivalence, unit)} of the best: {names}{lead}. Of these it has the {COSTS[prefer]}."
+    return f"Tied with it, within {region} of the best: {listed(others)}{lead}. Of these it has the {COSTS[prefer]}."
 
 
 def _pruned(winner: Standing, standings: Sequence[Standing], pruned: Sequence[UnionPruned], unit: Unit) -> list[str]:
     """Smaller unions that are recommended or tied: that some submodules of a union can be done without."""
-    rows = {row.candidate: row for row in standings}
-    found = []
+    rows, found = {row.candidate: row for row in standings}, []
     for union in pruned:
         row, whole = rows.get(union.candidate), rows.get(union.of)
-        if row is None or whole is None or not row.tied:
-            continue
-        costs = listed([f"{name} ({unit.signed(loss)})" for name, loss in union.removed.items()])
-        share = f"{percent(row.parameters / whole.parameters)} of the parameters"
-        outcome = "is the recommended one" if row is winner else "is tied"
-        found.append(
-            f"Switched off, {costs} cost {name_of(whole)} less than {unit.amount(union.region)} each; trained again without, "
-            f"with {share}, it {outcome}."
-        )
+        if row is not None and whole is not None and row.tied:
+            costs = listed([f"{name} ({unit.signed(loss)})" for name, loss in union.removed.items()])
+            share, outcome = percent(row.parameters / whole.parameters), "is the recommended one" if row is winner else "is tied"
+            found.append(
+                f"Switched off, {costs} cost {name_of(whole)} less than {unit.amount(union.region)} each; trained again without, "
+                f"with {share} of the parameters, it {outcome}."
+            )
     return found
 
 
 def _indistinguishable(winner: Standing, standings: Sequence[Standing]) -> str:
     """Who the data can't tell from the best, which is another question than who is practically as good."""
-    others = [row for row in standings[1:] if not row.distinguishable and not row.tied]
-    if not others:
-        return ""
+    others = [name_of(row) for row in standings[1:] if not row.distinguishable and not row.tied]
     best = "it" if winner.candidate == standings[0].candidate else f"the best mean ({name_of(standings[0])})"
-    return f"Further off, but with {NO_EVIDENCE} from {best}: {listed([name_of(row) for row in others])}."
-
-
-def _rival_name(rival: Against) -> str:
-    return display_name(rival.candidate, rival.method, rival.is_default)
+    return f"Further off, but with {NO_EVIDENCE} from {best}: {listed(others)}." if others else ""
 
 
 def _over_default(rival: Against, unit: Unit) -> str:
     evidence = evidence_in_words(rival.lead_interval, unit, distinguishable=rival.distinguishable)
-    return f"Against {_rival_name(rival)} it is {lead_in_words(rival.lead, unit)} ({evidence})."
+    return f"Against {name_of(rival)} it is {lead_in_words(rival.lead, unit)} ({evidence})."
 
 
 def lead_in_words(value: float, unit: Unit) -> str:
@@ -218,10 +164,11 @@ def evidence_in_words(bounds: tuple[float, float], unit: Unit, *, distinguishabl
     return said if distinguishable else f"{NO_EVIDENCE}: {said}"
 
 
-def _gap(winner: Standing, unit: Unit, greater_is_better: bool) -> str:
-    gap = (winner.select_score - winner.report_score) * sign_of(greater_is_better)
-    relation = "level with" if unit.signed(gap) == unit.signed(0) else f"{unit.amount(abs(gap))} {'better' if gap > 0 else 'worse'} than"
-    return f"Its select score was {unit.number(winner.select_score)}, {relation} its report score."
+def _gap(winner: Standing, unit: Unit, sign: int) -> str:
+    lead = lead_in_words(sign * (winner.select_score - winner.report_score), unit)
+    return (
+        f"Its select score was {unit.number(winner.select_score)}, {'level with' if lead == 'level' else f'{lead} than'} its report score."
+    )
 
 
 def fallback_statement(trial: TrialEnded, data: DataDescribed, closing: Sequence[str] = (), *, learned: bool = True) -> str:
@@ -234,5 +181,5 @@ def fallback_statement(trial: TrialEnded, data: DataDescribed, closing: Sequence
         first = f"Not confirmed: {found}, with {counted(trial.parameters['kept'], 'trainable parameter')}."
     else:
         first = f"Nothing was learned: {found}, and always predicting one value is as good."
-    sentences = [first, "No finalist was scored on the report split, so neither its true score nor its lead over the others is known."]
-    return " ".join([*sentences, *closing])
+    second = "No finalist was scored on the report split, so neither its true score nor its lead over the others is known."
+    return " ".join(filter(None, [first, second, *closing]))

@@ -11,16 +11,19 @@ Shapes: `F` finalists, `S` seeds, `n` examples, `R` draws.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.metrics import Floats, Metric
 from pelt_automl.verdict.crossed_effects import mean_draws
 
 RESAMPLES = 2000
+POINT = 0.01
+"""One point of a metric that runs from 0 to 1."""
 BLOCK = 4_000_000
 """Weights held in memory at once (32 MB)."""
 LEVEL = 0.95
@@ -50,17 +53,11 @@ def shared_seeds(runs: Mapping[str, Collection[int]]) -> SharedSeeds:
     return SharedSeeds(tuple(sorted(common)), tuple(compared), left_out)
 
 
-def _blocks(rows: int, examples: int) -> Iterator[int]:
-    size = max(1, BLOCK // examples)
-    for start in range(0, rows, size):
-        yield min(size, rows - start)
-
-
 def _resampled_scores(labels: Floats, predictions: Floats, metric: Metric, resamples: int, rng: np.random.Generator) -> Floats:
     """(R, F, S): each run's score on resampled examples."""
     finalists, seeds, n = predictions.shape[:3]
-    draws = []
-    for size in _blocks(resamples, n):
+    most, draws = max(1, BLOCK // n), []
+    for size in [most] * (resamples // most) + [resamples % most] * (resamples % most > 0):
         drawn = rng.integers(n, size=(size, n)) + np.arange(size)[:, None] * n
         weights = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
         scores = [metric.score(metric.statistics(run, labels), weights) for runs in predictions for run in runs]
@@ -136,6 +133,11 @@ def interval(draws: Floats, level: float = LEVEL) -> tuple[float, float]:
     """The central interval that holds `level` of the draws (R,)."""
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def point(metric: str, labels: ArrayLike) -> float:
+    """One point in the metric's unit: 0.01 of it; for errors 1 % of the standard deviation of the labels, ``(n,)``."""
+    return POINT * float(np.std(np.asarray(labels, dtype=np.float64))) if METRICS[metric].in_label_unit else POINT
 
 
 def smallest_error(n: int, metric: str) -> float:

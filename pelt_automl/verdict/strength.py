@@ -7,13 +7,13 @@ submodules is a coarse number (three submodules have six orders), so that it is 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
-from pelt_automl.log.events import Event, Standing, sign_of
+from pelt_automl.log.events import Standing
+from pelt_automl.log.history import History
 from pelt_automl.verdict.agreement import rank_agreement
-from pelt_automl.verdict.contributions import SubmoduleContribution, submodule_contributions
-from pelt_automl.verdict.gates import SubmoduleGate, submodule_gates
-from pelt_automl.verdict.knockouts import SubmoduleLoss, submodule_losses
+from pelt_automl.verdict.submodules import Measure, measured
 
 MOVED = 0.05
 """A submodule whose gates drifted less than this from their start says nothing."""
@@ -21,19 +21,6 @@ COMPARABLE = 2
 """Submodules that an order needs at least, and seeds that its stability needs at least."""
 
 Strength = Literal["none", "weak", "strong"]
-Rows = Sequence[SubmoduleGate] | Sequence[SubmoduleContribution] | Sequence[SubmoduleLoss]
-
-
-@dataclass(frozen=True)
-class SubmoduleRow:
-    """All that is known of one submodule; None for what wasn't measured."""
-
-    submodule: str
-    gate: SubmoduleGate | None
-    contribution: SubmoduleContribution | None
-    loss: SubmoduleLoss | None
-    own_score: float | None
-    """Report score of the best finalist of the single method of its name."""
 
 
 @dataclass(frozen=True)
@@ -44,68 +31,43 @@ class GateEvidence:
     strength: Strength
     reason: str
     """In words, for the report."""
-    gates: list[SubmoduleGate]
-    contributions: list[SubmoduleContribution]
-    losses: list[SubmoduleLoss]
+    submodules: dict[str, dict[str, Measure]]
+    """By name, the most open first, without gates the one that contributes most: what was measured of each (see
+    `pelt_automl.verdict.submodules.MEASURES`); a knock-out's is positive where the submodule helps."""
+    moved: dict[str, float]
+    """By submodule with gates: mean over its gates of the drift's size, so that layers that move in opposite directions don't cancel."""
     own_scores: dict[str, float]
     """Report score of the best finalist of the single method of each submodule's name; best first."""
     agreement: dict[str, float]
     """Kendall's tau with the own scores, of ``gates``, ``contributions`` and ``knock-outs``, where there are two submodules or more."""
 
-    @property
-    def submodules(self) -> list[SubmoduleRow]:
-        """Side by side: the most open first; without gates the one that contributes most."""
-        gates, contributions, losses = ({row.submodule: row for row in rows} for rows in (self.gates, self.contributions, self.losses))
-        names = dict.fromkeys((*gates, *contributions, *losses))
-        return [
-            SubmoduleRow(name, gates.get(name), contributions.get(name), losses.get(name), self.own_scores.get(name))  # type: ignore[arg-type]
-            for name in names
-        ]
 
+def gate_evidence(history: History, candidate: str, standings: Sequence[Standing]) -> GateEvidence:
+    """All that was measured of the submodules of `candidate`, with the strength of the evidence (see `strength`).
 
-def gate_evidence(events: Sequence[Event], candidate: str, standings: Sequence[Standing], greater_is_better: bool = True) -> GateEvidence:
-    """All that was measured of the submodules of `candidate`, with the strength of the evidence (see `strength`)."""
-    gates, contributions = submodule_gates(events, candidate), submodule_contributions(events, candidate)
-    losses = submodule_losses(events, candidate, greater_is_better)
-    # Standings come best first, so the first of a method is its best.
-    own = {row.method: row.report_score for row in reversed(standings)}
-    names = {row.submodule for row in gates} | {row.submodule for row in contributions} | {row.submodule for row in losses}
-    order = list(dict.fromkeys(row.method for row in standings if row.method in names))
-    own_scores = {name: own[name] for name in order}
-    found, reason = strength(gates, contributions, losses, own_scores)
-    measures = {
-        "gates": {row.submodule: row.mean for row in gates},
-        "contributions": {row.submodule: row.mean for row in contributions},
-        "knock-outs": {row.submodule: row.loss for row in losses},
-    }
-    sign = sign_of(greater_is_better)
-    better = {name: sign * score for name, score in own_scores.items()}
-    taus = {what: tau for what, values in measures.items() if (tau := rank_agreement(values, better)) is not None}
-    return GateEvidence(candidate, found, reason, gates, contributions, losses, own_scores, taus)
-
-
-def _order(values: Mapping[str, float]) -> list[str]:
-    return sorted(values, key=lambda name: -values[name])
-
-
-def _in_words(order: Sequence[str]) -> str:
-    return " > ".join(order)
-
-
-def _value(row: SubmoduleGate | SubmoduleContribution | SubmoduleLoss) -> float:
-    return row.loss if isinstance(row, SubmoduleLoss) else row.mean
-
-
-def _orders_by_seed(rows: Rows) -> list[list[str]]:
-    """The order of the submodules for each seed that all of them have."""
-    seeds = set.intersection(*(set(row.by_seed) for row in rows)) if rows else set()
-    return [_order({row.submodule: row.by_seed[seed] for row in rows}) for seed in sorted(seeds)]
+    `standings`: the finalists, best first.
+    """
+    sign = history.data.sign
+    rows = {what: measured(history, what, candidate) for what in ("gate", "contribution")}
+    rows |= {"knock-out": measured(history, "knock-out", candidate, sign), "drift": measured(history, "drift", candidate)}
+    moved = {row.submodule: fmean(abs(fmean(values)) for values in row.by_place.values()) for row in rows["drift"]}
+    submodules: dict[str, dict[str, Measure]] = {}
+    for what, found in rows.items():
+        for row in found:
+            submodules.setdefault(row.submodule, {})[what] = row
+    own = {row.method: row.report_score for row in reversed(standings) if row.method in submodules}  # the first of a method is its best
+    own = {row.method: own[row.method] for row in standings if row.method in own}
+    better = {name: sign * score for name, score in own.items()}
+    taus = {what: rank_agreement({row.submodule: row.mean for row in found}, better) for what, found in rows.items() if what != "drift"}
+    how, why = strength(rows["gate"], moved, rows["contribution"], rows["knock-out"], own)
+    return GateEvidence(candidate, how, why, submodules, moved, own, {f"{what}s": tau for what, tau in taus.items() if tau is not None})
 
 
 def strength(
-    gates: Sequence[SubmoduleGate],
-    contributions: Sequence[SubmoduleContribution],
-    losses: Sequence[SubmoduleLoss],
+    gates: Sequence[Measure],
+    moved: Mapping[str, float],
+    contributions: Sequence[Measure],
+    losses: Sequence[Measure],
     own_scores: Mapping[str, float],
 ) -> tuple[Strength, str]:
     """The strength of the evidence, and why.
@@ -118,58 +80,51 @@ def strength(
     - **weak**: anything between; the reason names what is missing or disagrees.
 
     Args:
-        gates: by submodule.
-        contributions: by submodule; may be empty (old records) or lack some.
-        losses: by submodule; may be empty or lack some.
+        gates: by submodule, the most open first.
+        moved: by submodule, see `GateEvidence`.
+        contributions: by submodule, the greatest first; may be empty (old records) or lack some.
+        losses: by submodule, the greatest first; may be empty or lack some.
         own_scores: report score by submodule, best first; may lack some.
     """
     if not gates:
         return "none", "it has no gates, or none was measured."
     if len(gates) < COMPARABLE:
         return "none", f"{gates[0].submodule} is the only gated submodule, so that there is nothing to compare it with."
-    if all(gate.moved < MOVED for gate in gates):
+    order, orders, doubts = [gate.submodule for gate in gates], _orders_by_seed(gates), list[str]()
+    still = [name for name in order if moved[name] < MOVED]
+    if still == order:
         return "none", f"the gates hardly left their start: each submodule's moved by less than {MOVED:.2f} on average."
-    expected = _order({gate.submodule: gate.mean for gate in gates})
-    doubts = [
-        *_gate_doubts(gates),
-        *_other_doubts(contributions, expected, "contribution", "measured"),
-        *_other_doubts(losses, expected, "knock-out", "switched off"),
-        *_own_doubts(own_scores, expected),
-    ]
-    if doubts:
-        return "weak", "; ".join(doubts) + "."
-    return "strong", f"gates, contributions, knock-outs and the methods' own scores agree on {_in_words(expected)}, on every seed."
-
-
-def _gate_doubts(gates: Sequence[SubmoduleGate]) -> list[str]:
-    doubts = []
-    if still := [gate.submodule for gate in gates if gate.moved < MOVED]:
+    if still:
         doubts.append(f"the gates of {', '.join(still)} hardly left their start")
-    orders = _orders_by_seed(gates)
     if len(orders) < COMPARABLE:
         doubts.append("the gates were measured on one seed only")
-    elif any(order != orders[0] for order in orders):
+    elif any(own != orders[0] for own in orders):
         doubts.append("the order by gate changes with the seed")
-    return doubts
+    doubts += _doubts(contributions, order, "contribution", "measured") + _doubts(losses, order, "knock-out", "switched off")
+    if missing := [name for name in order if name not in own_scores]:
+        doubts.append(f"{', '.join(missing)} alone is not among the finalists")
+    elif list(own_scores) != order:
+        doubts.append(f"the methods' own scores say {' > '.join(own_scores)}, gates say {' > '.join(order)}")
+    if doubts:
+        return "weak", "; ".join(doubts) + "."
+    return "strong", f"gates, contributions, knock-outs and the methods' own scores agree on {' > '.join(order)}, on every seed."
 
 
-def _other_doubts(rows: Rows, expected: Sequence[str], what: str, done: str) -> list[str]:
+def _orders_by_seed(rows: Sequence[Measure]) -> list[list[str]]:
+    """The order of the submodules for each seed that all of them have."""
+    seeds = set.intersection(*(set(row.by_seed) for row in rows)) if rows else set()
+    return [[row.submodule for row in sorted(rows, key=lambda row: -row.by_seed[seed])] for seed in sorted(seeds)]
+
+
+def _doubts(rows: Sequence[Measure], order: Sequence[str], what: str, done: str) -> list[str]:
     """Of contributions or knock-outs: whether they say what the gates say, on every seed."""
-    known = {row.submodule: _value(row) for row in rows}
-    if missing := [name for name in expected if name not in known]:
+    known = [row.submodule for row in rows]
+    if missing := [name for name in order if name not in known]:
         return [f"no {what} of {', '.join(missing)}"]
     # All or nothing: an order that holds on average only is a doubt, too.
-    if (order := _order(known)) != list(expected):
-        return [f"{what}s say {_in_words(order)}, gates say {_in_words(expected)}"]
+    if known != list(order):
+        return [f"{what}s say {' > '.join(known)}, gates say {' > '.join(order)}"]
     orders = _orders_by_seed(rows)
     if len(orders) < COMPARABLE:
         return [f"the submodules were {done} on one seed only"]
-    return [f"the order by {what} changes with the seed"] if any(by_seed != list(expected) for by_seed in orders) else []
-
-
-def _own_doubts(own_scores: Mapping[str, float], expected: Sequence[str]) -> list[str]:
-    if missing := [name for name in expected if name not in own_scores]:
-        return [f"{', '.join(missing)} alone is not among the finalists"]
-    if list(own_scores) != list(expected):
-        return [f"the methods' own scores say {_in_words(list(own_scores))}, gates say {_in_words(expected)}"]
-    return []
+    return [f"the order by {what} changes with the seed"] if any(own != list(order) for own in orders) else []

@@ -1,7 +1,6 @@
 """What would one have got without the selection? The recommended configuration against the fixed defaults, and the runner-up."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from pelt_automl.log.events import Against, Standing
 from pelt_automl.methods import FIXED_DEFAULTS
@@ -25,26 +24,26 @@ def against(comparison: Comparison, winner: Standing, standings: Sequence[Standi
     """
     others = [row for row in standings if row.candidate != winner.candidate]
     defaults = fixed_defaults(others)
-    found = [_against(comparison, winner, row, "default", region) for row in defaults]
-    if others and others[0] not in defaults:
-        found.append(_against(comparison, winner, others[0], "runner-up", region))
-    return found
+    return [
+        _against(comparison, winner, row, row in defaults, region)
+        for row in [*defaults, *(row for row in others[:1] if row not in defaults)]
+    ]
 
 
-def _against(comparison: Comparison, winner: Standing, other: Standing, role: Literal["default", "runner-up"], region: float) -> Against:
+def _against(comparison: Comparison, winner: Standing, other: Standing, is_fixed: bool, region: float) -> Against:
     difference = comparison.difference(winner.candidate, other.candidate)
     by_seed = comparison.seed_differences(winner.candidate, other.candidate)
-    opinion = signed_rank(by_seed, region) if len(by_seed) >= FEWEST else None
+    opinion = signed_rank(by_seed, region) if len(by_seed) >= FEWEST else (None, None, None)
     return Against(
         candidate=other.candidate,
         method=other.method,
-        role=role,
+        role="default" if is_fixed else "runner-up",
         is_default=other.is_default,
         score=other.report_score,
         lead=difference.value,
         lead_interval=difference.together,
         distinguishable=difference.distinguishable,
-        better=opinion.better if opinion else None,
-        equivalent=opinion.equivalent if opinion else None,
-        worse=opinion.worse if opinion else None,
+        better=opinion[0],
+        equivalent=opinion[1],
+        worse=opinion[2],
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pelt_automl.log.events import Outcome, Standing, TrialEnded
+from pelt_automl.log.events import Against, Outcome, Standing, TrialEnded
 from pelt_automl.methods import BASELINES
 from pelt_automl.tasks.labels import shortened
 from pelt_automl.tasks.metrics import METRICS
@@ -28,6 +28,11 @@ class Unit:
         return not METRICS[self.metric].in_label_unit
 
     @property
+    def scale(self) -> int:
+        """What values are multiplied by where they are shown."""
+        return 100 if self.in_points else 1
+
+    @property
     def name(self) -> str:
         """The metric in words: ``macro f1``, ``f1 of 'fraud'``."""
         return self.short + (f" of {shortened(self.positive_class)}" if self.positive_class is not None else "")
@@ -36,16 +41,6 @@ class Unit:
     def short(self) -> str:
         """The metric's name alone, for the heads of narrow tables."""
         return self.metric.replace("_", " ")
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The values that the metric can take."""
-        return METRICS[self.metric].low, METRICS[self.metric].high
-
-    def clip(self, interval: tuple[float, float]) -> tuple[float, float]:
-        """The interval without values that the metric can't take."""
-        low, high = self.limits
-        return max(interval[0], low), min(interval[1], high)
 
     def number(self, value: float | None) -> str:
         """``0.8123`` -> ``81.2``; an error of ``0.4567`` -> ``0.457``; None -> a dash."""
@@ -83,20 +78,17 @@ def display_name(candidate: str, method: str, is_default: bool) -> str:
     if removed:
         of, _, number = whole.rpartition("-")
         return f"{display_name(whole, of, is_default=not number.strip('0'))} without {listed(removed)}"
-    if is_default:
-        return f"{method} (default)"
-    number = candidate.removeprefix(f"{method}-").lstrip("0") or "0"
-    return f"{method} #{number}"
+    return f"{method} (default)" if is_default else f"{method} #{candidate.removeprefix(f'{method}-').lstrip('0') or '0'}"
 
 
-def name_of(row: Standing) -> str:
-    """The finalist's display name."""
+def name_of(row: Standing | Against | TrialEnded) -> str:
+    """The display name of the candidate that it is about."""
     return display_name(row.candidate, row.method, row.is_default)
 
 
 def candidate_names(trials: Sequence[TrialEnded]) -> dict[str, str]:
     """Display name of each candidate, by its first training."""
-    return {trial.candidate: display_name(trial.candidate, trial.method, trial.is_default) for trial in reversed(trials)}
+    return {trial.candidate: name_of(trial) for trial in reversed(trials)}
 
 
 def value(raw: Any) -> str:
@@ -118,21 +110,15 @@ def in_short(hyper_parameters: Mapping[str, Any]) -> str:
 
 def duration(seconds: float) -> str:
     """``42 s``, ``3 min 5 s``, ``2 h 7 min``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def milliseconds(value: float | None) -> str:
     """Three digits: ``9.87``, ``141``; a dash for what wasn't measured."""
-    if value is None:
-        return NOTHING
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+    return NOTHING if value is None else f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def gigabytes(value: float | None) -> str:
@@ -144,16 +130,13 @@ def percent(probability: float | None) -> str:
     """``0.62`` -> ``62 %``; tiny and near-certain ones keep their side: ``<1 %``, ``>99 %``."""
     if probability is None:
         return NOTHING
-    if 0 < probability < 0.01:
-        return "<1 %"
-    return ">99 %" if 0.99 < probability < 1 else f"{100 * probability:.0f} %"
+    return "<1 %" if 0 < probability < 0.01 else ">99 %" if 0.99 < probability < 1 else f"{100 * probability:.0f} %"
 
 
 def chance(row: Standing, outcome: Outcome) -> str:
     """P(best) of a finalist as tables show it: a dash on one seed and where the answer isn't a recommendation, and never ``100 %``."""
-    if len(row.seed_scores) < 2 or outcome != Outcome.RECOMMENDED:
-        return NOTHING
-    return percent(min(row.p_best, SUREST))
+    told = len(row.seed_scores) > 1 and outcome == Outcome.RECOMMENDED
+    return percent(min(row.p_best, SUREST) if told else None)
 
 
 def went_wrong(row: Standing) -> str:
@@ -162,9 +145,9 @@ def went_wrong(row: Standing) -> str:
     return f"{wrong} of {row.trainings} ({percent(wrong / row.trainings)})" if row.trainings else NOTHING
 
 
-def listed(names: list[str]) -> str:
-    """``a, b and c``."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def listed(names: Sequence[str]) -> str:
+    """``a, b and c``; empty for none."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def counted(number: int, noun: str) -> str:

@@ -15,6 +15,7 @@ from pelt_automl.curve.result import read_curve, rebuilt_curve
 from pelt_automl.curve.warm_start import best_configurations
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import DataDescribed, FinalistScored, SelectionEnded, TrialEnded, VerdictReached
+from pelt_automl.log.history import History
 from pelt_automl.verdict.decision import decide
 from tests.verdict import conftest
 from tests.verdict.conftest import save
@@ -160,7 +161,7 @@ def of_one_seed(events):
         if not (isinstance(event, (FinalistScored, TrialEnded)) and "-seed" in event.trial and not event.trial.endswith("-seed0"))
     ]
     before = [event for event in kept if not isinstance(event, (VerdictReached, SelectionEnded))]
-    return [*before, decide(before, 1.0, "params"), *[event for event in kept if isinstance(event, SelectionEnded)]]
+    return [*before, decide(History.of(before), 1.0, "params"), *[event for event in kept if isinstance(event, SelectionEnded)]]
 
 
 def at_chance(events):
@@ -205,15 +206,15 @@ def test_an_answer_rests_on_no_verdict_that_does_not_carry(spoil, doubts, tmp_pa
 
 def test_the_next_k_starts_from_the_best_configuration_of_each_method_but_not_from_its_default():
     events = selection()
-    found = best_configurations(events)
+    found = best_configurations(History.of(events))
     trials = {trial.trial: trial for trial in events if isinstance(trial, TrialEnded)}
     lora = [trial for name, trial in trials.items() if trial.method == "lora" and trial.stage == "search" and trial.state == "completed"]
     best = max(lora, key=lambda trial: trial.select_score)
     assert not best.is_default
     assert found["lora"] == [best.hyper_parameters]
     poor = [replace(e, select_score=0.1) if isinstance(e, TrialEnded) and not e.is_default else e for e in events]
-    assert best_configurations(poor) == {}
-    assert best_configurations([]) == {}
+    assert best_configurations(History.of(poor)) == {}
+    assert best_configurations(History()) == {}
 
 
 def test_the_report_command_builds_a_curves_report_anew(curve, curve_folder, monkeypatch, capsys):

@@ -9,6 +9,7 @@ from pelt_automl.curve import CurveRun, curve_settings
 from pelt_automl.curve.warm_start import best_configurations
 from pelt_automl.errors import NoTrialCompletedError, SelectionError, SettingsError
 from pelt_automl.log.events import DataDescribed, Decision, SelectionEnded, SelectionStarted, TrialEnded, VerdictReached
+from pelt_automl.log.history import History
 from pelt_automl.selection import Selection, settings_from
 from pelt_automl.selection import selection as selection_module
 from pelt_automl.selection.inherited import Inherited
@@ -60,7 +61,7 @@ def inherited(events):
 
 def test_each_k_takes_over_the_best_configurations_of_the_smaller_one(curve):
     found, _ = curve
-    expected = best_configurations(at(found, 20))
+    expected = best_configurations(History.of(at(found, 20)))
     assert inherited(at(found, 20)) == {}
     assert inherited(at(found, 40)).keys() == expected.keys()
     for trial in of(at(found, 40), TrialEnded):

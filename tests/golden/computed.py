@@ -16,6 +16,7 @@ import torch
 
 from pelt_automl import BEHAVIOUR
 from pelt_automl.log.events import Because, CurvePoint, Decision, Planned, Released, TrialEnded
+from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES
 from pelt_automl.scheduling import search as policy
 from pelt_automl.search.budget import Speed, allowance, of_use_to_finals
@@ -94,7 +95,7 @@ def computed(world: World, folder: Path, patch: Any) -> dict[str, Any]:
             "training": _losses(opened.machine, plans_of(opened.question, opened.log.history).search),
             "limits": _limits(opened.question.settings),
         }
-    verdict = decide(selection()[:-2], 1.0, "params")
+    verdict = decide(History.of(selection()[:-2]), 1.0, "params")
     rows = {row.candidate: [row.report_interval, row.p_best, row.difference_interval, row.tied] for row in verdict.standings}
     return json.loads(json.dumps(found | {"verdict": [verdict.candidate, verdict.outcome, rows]}))
 

@@ -8,6 +8,7 @@ import pytest
 from pelt_automl.errors import PeltError, SelectionError
 from pelt_automl.log.codec import from_json, read, to_json
 from pelt_automl.log.events import KINDS
+from pelt_automl.log.history import History
 from pelt_automl.report import load_recommendation, verdict_text, write_report
 
 
@@ -79,7 +80,7 @@ def test_what_is_inside_of_a_field_is_checked_too(place, named, lines):
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_records_that_lack_all_events_of_a_kind_give_a_report_or_one_error(kind, lines, tmp_path):
     written(tmp_path, [line for line in lines if json.loads(line)["event"] != kind])
-    for what in (lambda: write_report(tmp_path), lambda: verdict_text(list(read(tmp_path / "records.jsonl")))):
+    for what in (lambda: write_report(tmp_path), lambda: verdict_text(History.of(list(read(tmp_path / "records.jsonl"))))):
         try:
             what()
         except PeltError as error:
@@ -94,10 +95,10 @@ def test_records_without_any_one_line_give_a_report_or_one_error(lines, tmp_path
     for left_out in range(0, len(lines), max(1, len(lines) // 12)):
         path = written(tmp_path, [line for number, line in enumerate(lines) if number != left_out])
         try:
-            verdict_text(list(read(path)))
+            verdict_text(History.of(list(read(path))))
             from pelt_automl.report.summary import summarize
 
-            summarize(list(read(path)), tmp_path)
+            summarize(History.of(list(read(path))), tmp_path)
         except PeltError as error:
             assert str(error)  # noqa: PT017
 

@@ -17,6 +17,7 @@ from pelt_automl.log.events import (
     TrialEnded,
     VerdictReached,
 )
+from pelt_automl.log.history import History
 from pelt_automl.report import load_recommendation, write_report
 from pelt_automl.report.report import escape_markdown
 from pelt_automl.verdict.decision import decide
@@ -113,7 +114,7 @@ def poisoned(event):
 
 def test_text_from_data_is_escaped_everywhere(events, save_selection):
     events = [poisoned(event) for event in without(events, VerdictReached)]
-    folder = save_selection([*events, decide(events, 1.0, "params")])
+    folder = save_selection([*events, decide(History.of(events), 1.0, "params")])
     write_report(folder)
     page, markdown = (folder / "report.html").read_text(), (folder / "report.md").read_text()
     assert "<script" not in page
@@ -124,7 +125,7 @@ def test_text_from_data_is_escaped_everywhere(events, save_selection):
 
 def test_markdown_tables_have_as_many_cells_in_every_row_whatever_the_data(events, save_selection):
     events = [poisoned(event) for event in without(events, VerdictReached)]
-    folder = save_selection([*events, decide(events, 1.0, "params")])
+    folder = save_selection([*events, decide(History.of(events), 1.0, "params")])
     write_report(folder)
     tables = re.findall(r"(?:^\|.*\n)+", (folder / "report.md").read_text(), re.MULTILINE)
     assert len(tables) == 11
@@ -147,7 +148,7 @@ def test_markdown_stays_on_one_line():
 )
 def test_a_selection_that_lacks_something_still_gives_a_report(events, save_selection, missing, words):
     events = without(events, VerdictReached, *missing)
-    folder = save_selection([*events, decide(events, 1.0, "params")])
+    folder = save_selection([*events, decide(History.of(events), 1.0, "params")])
     write_report(folder)
     assert words in (folder / "report.html").read_text()
     assert words in (folder / "report.md").read_text()
@@ -160,7 +161,7 @@ def test_a_regression_is_shown_in_the_labels_unit(events, save_selection):
         for e in events
     ]
     events = without(described, VerdictReached)
-    folder = save_selection([*events, decide(events, 1.0, "params")])
+    folder = save_selection([*events, decide(History.of(events), 1.0, "params")])
     write_report(folder)
     assert "in the labels' own unit; smaller is better" in (folder / "report.md").read_text()
 

@@ -7,6 +7,7 @@ import pytest
 
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import FinalistScored, ReportOpened, VerdictReached
+from pelt_automl.log.history import History
 from pelt_automl.report import Recommendation, load_recommendation, write_report
 from pelt_automl.report.schema import recommendation_from
 from pelt_automl.verdict.decision import decide
@@ -16,12 +17,12 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "recommendation.schema
 
 @pytest.fixture(scope="module")
 def recommendation(events):
-    return recommendation_from(events, Path("/selections/qnli"))
+    return recommendation_from(History.of(events), Path("/selections/qnli"))
 
 
 def unconfirmed(events):
     kept = [event for event in events if not isinstance(event, (VerdictReached, FinalistScored, ReportOpened))]
-    return [*kept, decide(kept, 1.0, "params")]
+    return [*kept, decide(History.of(kept), 1.0, "params")]
 
 
 def test_a_written_recommendation_fits_the_documented_schema(folder):
@@ -31,7 +32,7 @@ def test_a_written_recommendation_fits_the_documented_schema(folder):
 
 
 def test_one_without_finalists_fits_the_schema_too(events):
-    recommendation = recommendation_from(unconfirmed(events), Path("x"))
+    recommendation = recommendation_from(History.of(unconfirmed(events)), Path("x"))
     assert (recommendation.report_score, recommendation.report_interval, recommendation.p_best) == (None, None, None)
     jsonschema.validate(json.loads(recommendation.to_json()), SCHEMA)
 

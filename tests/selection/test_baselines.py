@@ -21,6 +21,7 @@ from pelt_automl.log.events import (
     VerdictReached,
     What,
 )
+from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES, METHODS, STANDARD, standard
 from pelt_automl.modifications import pack
 from pelt_automl.predicting import predict_file
@@ -289,7 +290,7 @@ def test_without_time_for_any_training_they_are_the_answer(world, tmp_path, monk
     assert found.so_far
     assert found.statement.startswith(f"Best so far: {found.method}, ")
     assert "Never compared, for lack of time: lora and head" in found.statement
-    assert "\n3 baselines; " in verdict_text(events)
+    assert "\n3 baselines; " in verdict_text(History.of(events))
     assert pelt_automl.load(tmp_path / "out").predict(["good word1"]) == ["positive"]
     assert len(of(events, SelectionEnded)) == 1
 
@@ -403,7 +404,7 @@ def test_report_terminal_and_json_have_them(whole):
         assert "probe (default)" not in text
         assert "probe #0" not in text
     (verdict,) = of(events, VerdictReached)
-    printed = verdict_text(events)
+    printed = verdict_text(History.of(events))
     assert "2 trials of 2 methods and 3 baselines" in printed
     assert Recommendation.from_json((folder / "recommendation.json").read_text(encoding="utf-8"), folder) == found
     assert {row["method"] for row in json.loads((folder / "recommendation.json").read_text())["leaderboard"]} >= set(ALL)

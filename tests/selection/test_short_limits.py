@@ -87,7 +87,7 @@ def test_a_training_that_got_no_further_than_its_untouched_start_has_no_score(pr
     final = opened.machine.ended(replace(segment, stage=Stage.FINALIST), run)
     assert (final.state, final.cause) == ("failed", "time limit")
     opened.log.append(ended)
-    assert set(never_compared(opened.log.history.events)) == {"head", "lora"}
+    assert set(never_compared(opened.log.history)) == {"head", "lora"}
 
 
 def ended_trial(opened, name, score, seconds):

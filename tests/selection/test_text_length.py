@@ -9,6 +9,7 @@ import pelt_automl
 from pelt_automl.backbones.loading import load_outline
 from pelt_automl.errors import BackboneError
 from pelt_automl.log.events import DataDescribed, Planned, ReportOpened, TrialEnded, VerdictReached
+from pelt_automl.log.history import History
 from pelt_automl.options import settings_from
 from pelt_automl.selection.field import prompt_tokens
 from pelt_automl.selection.selection import Selection
@@ -178,7 +179,7 @@ def test_a_prompt_is_compared_on_long_texts_by_default_and_left_out_where_the_us
 )
 def test_advice_about_texts_that_are_cut_fits_the_model(world, most, needed, model, advice):
     events = [described(TextLength(most, needed, model), {"train": counts(100, 6), "select": counts(100, 5)})]
-    (warning,) = all_warnings(events, None)
+    (warning,) = all_warnings(History.of(events), None)
     assert (
         warning
         == f"6 % of the texts of train are longer than {most} tokens and were cut there, 10 % of their split's tokens in all: {advice}."
@@ -186,12 +187,12 @@ def test_advice_about_texts_that_are_cut_fits_the_model(world, most, needed, mod
 
 
 def test_texts_that_are_hardly_cut_are_no_news_and_records_of_before_have_none():
-    assert all_warnings([described(TextLength(128, 120, 512), {"train": counts(100, 5), "select": counts(100, 0)})], None) == []
-    assert all_warnings([dataclasses.replace(described(TextLength(1, 1), {}), text_length={}, cut={})], None) == []
+    assert all_warnings(History.of([described(TextLength(128, 120, 512), {"train": counts(100, 5), "select": counts(100, 0)})]), None) == []
+    assert all_warnings(History.of([dataclasses.replace(described(TextLength(1, 1), {}), text_length={}, cut={})]), None) == []
 
 
 def test_many_unknown_tokens_are_warned_of():
-    (warning,) = all_warnings([described(TextLength(128, 120, unknown=23), {})], None)
+    (warning,) = all_warnings(History.of([described(TextLength(128, 120, unknown=23), {})]), None)
     assert warning.startswith("23 % of the tokens to train on are unknown to the model's tokenizer")
 
 

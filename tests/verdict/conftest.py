@@ -21,6 +21,7 @@ from pelt_automl.log.events import (
     SelectionStarted,
     TrialEnded,
 )
+from pelt_automl.log.history import History
 from pelt_automl.verdict.decision import decide
 
 EXAMPLES = 800
@@ -159,7 +160,7 @@ def selection(seed=7) -> list[Event]:
     events = [*opening(), *search(rng)]
     events += [Decision("finalist", name, "best configuration of its method", {}, time=1_790_000_150.0) for name in FINALISTS]
     events += [*finals(rng), *evidence(rng)]
-    return [*events, decide(events, equivalence=1.0, prefer="params"), closing()]
+    return [*events, decide(History.of(events), equivalence=1.0, prefer="params"), closing()]
 
 
 def save(folder, events):

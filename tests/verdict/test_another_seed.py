@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from pelt_automl.log.events import FinalistScored
 from pelt_automl.verdict.another_seed import narrowed_by, outlook
-from pelt_automl.verdict.finalists import Finalist
+from pelt_automl.verdict.finalists import Finalist, Run
 from pelt_automl.verdict.standings import Comparison
 
 EXAMPLES = 400
@@ -18,12 +17,18 @@ def finalist(name, *right, first=0, method=""):
     for seed, count in enumerate(right):
         predictions = np.ones(EXAMPLES)
         predictions[np.arange(first, first + count) % EXAMPLES] = 0
-        runs[seed] = FinalistScored(f"{name}-seed{seed}", name, method or name, seed, count / EXAMPLES, predictions.tolist())
+        runs[seed] = Run(f"{name}-seed{seed}", count / EXAMPLES, predictions)
     return Finalist(name, method or name, False, {}, 100, 1.0, 0.8, runs)
 
 
 def compared(*finalists, out=()):
-    return Comparison(finalists, LABELS, "accuracy", greater_is_better=True, out=out)
+    return Comparison(finalists, LABELS, "accuracy", out=out)
+
+
+def test_an_interval_never_leaves_the_metrics_range():
+    low, high = compared(finalist("a", 399, 390, 380)).interval("a")
+    assert low < high == 1.0
+    assert compared(finalist("a", 1, 10, 20)).interval("a")[0] == 0.0
 
 
 def test_the_best_that_is_surely_the_best_ends_it():

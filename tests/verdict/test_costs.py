@@ -7,6 +7,7 @@ import pytest
 
 from pelt_automl.log.codec import from_json, to_json
 from pelt_automl.log.events import CostMeasured, Decision, Latency, SelectionStarted, VerdictReached
+from pelt_automl.log.history import History
 from pelt_automl.report import verdict_text, write_report
 from pelt_automl.verdict.costs import NOT_MEASURED, as_counted
 from pelt_automl.verdict.decision import decide
@@ -45,7 +46,7 @@ C = list(finalist("c-0001", [80, 80], kept=1, seconds=0.1))
     ],
 )
 def test_the_preference_decides_among_the_tied(prefer, costs, winner, words):
-    verdict = decide([*selection(A, B, C), *(cost(*one) for one in costs)], 1.0, prefer)
+    verdict = decide(History.of([*selection(A, B, C), *(cost(*one) for one in costs)]), 1.0, prefer)
     assert verdict.candidate == winner
     assert words in verdict.statement
     assert NOT_MEASURED not in verdict.warnings
@@ -53,14 +54,14 @@ def test_the_preference_decides_among_the_tied(prefer, costs, winner, words):
 
 @pytest.mark.parametrize("costs", [[], [("a-0001", 1.0)]])
 def test_without_latencies_of_all_tied_parameters_decide_and_the_verdict_says_so(costs):
-    verdict = decide([*selection(A, B, C), *(cost(*one) for one in costs)], 1.0, "latency")
+    verdict = decide(History.of([*selection(A, B, C), *(cost(*one) for one in costs)]), 1.0, "latency")
     assert verdict.candidate == "b-0001"
     assert "Of these it has the fewest trainable parameters." in verdict.statement
     assert NOT_MEASURED in verdict.warnings
 
 
 def test_a_lack_among_those_that_are_not_tied_changes_nothing():
-    verdict = decide([*selection(A, B, C), cost("a-0001", 8.0), cost("b-0001", 9.0)], 1.0, "latency")
+    verdict = decide(History.of([*selection(A, B, C), cost("a-0001", 8.0), cost("b-0001", 9.0)]), 1.0, "latency")
     assert verdict.candidate == "a-0001"
     assert NOT_MEASURED not in verdict.warnings
 
@@ -75,13 +76,13 @@ def test_a_lack_among_those_that_are_not_tied_changes_nothing():
 )
 def test_a_default_that_costs_the_same_by_the_users_preference_is_said_first(prefer, ours, default, first):
     events = selection(finalist("head-0001", [80, 80], kept=10), finalist("lora-0000", [80, 80], kept=50))
-    verdict = decide([*events, cost("head-0001", ours), cost("lora-0000", default)], 1.0, prefer)
+    verdict = decide(History.of([*events, cost("head-0001", ours), cost("lora-0000", default)]), 1.0, prefer)
     assert verdict.candidate == "head-0001"
     assert verdict.statement.startswith(first)
 
 
 def test_standings_carry_what_was_measured():
-    verdict = decide([*selection(A, B, C), cost("b-0001", 8.0, 7.0)], 1.0, "params")
+    verdict = decide(History.of([*selection(A, B, C), cost("b-0001", 8.0, 7.0)]), 1.0, "params")
     a, b, _ = verdict.standings
     assert (b.latency_ms, b.latency_ms_32, b.merged_latency_ms, b.merged_latency_ms_32) == (8.0, 100.0, 7.0, 90.0)
     assert (b.served_latency_ms, b.memory_gb) == (8.0, 0.42)
@@ -100,7 +101,7 @@ def test_a_record_of_costs_can_be_read_again():
 
 
 def test_a_standing_of_before_costs_can_be_read():
-    verdict = decide(selection(A, B), 1.0, "params")
+    verdict = decide(History.of(selection(A, B)), 1.0, "params")
     line = re.sub(r'"(latency_ms|latency_ms_32|merged_\w+|served_\w+|memory_gb|pareto)": [^,}]+,? ?', "", to_json(verdict)).replace(
         ", }", "}"
     )
@@ -118,7 +119,7 @@ def measured(events):
         Decision("default over a limit", "mam", "it has 10,005,504 trainable parameters, more than the 5,000,000 of --max-trainable")
     ]
     events = [event for event in events if not isinstance(event, VerdictReached)]
-    return [*events, *costs, *decisions, decide([*events, *costs, *decisions], 1.0, "params")]
+    return [*events, *costs, *decisions, decide(History.of([*events, *costs, *decisions]), 1.0, "params")]
 
 
 def test_the_report_has_latencies_memory_the_front_and_defaults_over_the_limit(measured, save_selection):
@@ -139,9 +140,9 @@ def test_the_report_has_latencies_memory_the_front_and_defaults_over_the_limit(m
 
 
 def test_the_terminal_shows_latencies_to_those_who_ask_for_them_and_stays_narrow(measured):
-    assert "seconds  tied" in verdict_text(measured)
+    assert "seconds  tied" in verdict_text(History.of(measured))
     asking = [replace(e, settings={"search": {"max_latency_ms": 20.0}}) if isinstance(e, SelectionStarted) else e for e in measured]
-    text = verdict_text(asking)
+    text = verdict_text(History.of(asking))
     assert "ms a text  tied" in text
     assert re.search(r"lora \(default\) .*\d+\.\d+  yes", text)
     assert max(map(len, text.splitlines())) <= 100

@@ -7,7 +7,9 @@ import pytest
 from pelt_automl.errors import NoTrialCompletedError, SelectionError
 from pelt_automl.log.codec import to_json
 from pelt_automl.log.events import CurvePoint, DataDescribed, FinalistScored, ReportOpened, Seeds, TrialEnded, UnionPruned
-from pelt_automl.verdict.decision import decide, region_of_equivalence
+from pelt_automl.log.history import History
+from pelt_automl.verdict.decision import decide
+from pelt_automl.verdict.statistics import point
 
 N = 1000
 LABELS = [float(i % 2) for i in range(N)]
@@ -72,15 +74,15 @@ def selection(*finalists):
 )
 def test_the_cheapest_of_the_tied_wins(finalists, equivalence, prefer, winner, tied):
     events = selection(*(finalist(name, points, kept) for name, points, kept in finalists))
-    verdict = decide(events, equivalence, prefer)
+    verdict = decide(History.of(events), equivalence, prefer)
     assert verdict.candidate == winner
     assert [row.candidate for row in verdict.standings if row.tied] == tied
 
 
 def test_cheap_is_what_the_user_says():
     events = selection(finalist("a-0001", [90], kept=1, seconds=50.0), finalist("b-0001", [90], kept=900, seconds=2.0))
-    assert decide(events, 1.0, "params").candidate == "a-0001"
-    assert decide(events, 1.0, "time").candidate == "b-0001"
+    assert decide(History.of(events), 1.0, "params").candidate == "a-0001"
+    assert decide(History.of(events), 1.0, "time").candidate == "b-0001"
 
 
 def errors(candidate, error, kept):
@@ -98,7 +100,7 @@ ERROR_LABELS = [float(2 * (i % 2)) for i in range(N)]
 def test_of_errors_the_smallest_is_best_and_a_point_is_a_percent_of_the_labels_spread(metric):
     events = [data(metric, greater=False), opened(ERROR_LABELS), *errors("a-0001", 0.30, 900), *errors("b-0001", 0.309, 1)]
     events += errors("c-0001", 0.32, 0)
-    verdict = decide(events, 1.0, "params")
+    verdict = decide(History.of(events), 1.0, "params")
     assert verdict.candidate == "b-0001"
     assert [(row.candidate, row.tied) for row in verdict.standings] == [("a-0001", True), ("b-0001", True), ("c-0001", False)]
     assert [row.difference for row in verdict.standings] == pytest.approx([0.0, 0.009, 0.02])
@@ -106,16 +108,16 @@ def test_of_errors_the_smallest_is_best_and_a_point_is_a_percent_of_the_labels_s
     assert "within 1 % of the labels' standard deviation of the best" in verdict.statement
 
 
-def test_the_region_of_equivalence_by_hand():
-    assert region_of_equivalence(1.5, "accuracy", [0.0, 1.0]) == pytest.approx(0.015)
-    assert region_of_equivalence(1.0, "rmse", [0.0, 10.0, 0.0, 10.0]) == pytest.approx(0.05)
+def test_a_point_by_hand():
+    assert point("accuracy", [0.0, 1.0]) == pytest.approx(0.01)
+    assert point("rmse", [0.0, 10.0, 0.0, 10.0]) == pytest.approx(0.05)
 
 
 def test_a_difference_that_may_be_0_is_not_distinguishable_and_the_statement_says_so():
     events = selection(
         finalist("lora-0001", [81, 85, 83]), finalist("lora-0000", [83, 80, 81]), finalist("head-0000", [50, 51, 50], kept=1)
     )
-    verdict = decide(events, 1.0, "params")
+    verdict = decide(History.of(events), 1.0, "params")
     best, default, head = verdict.standings
     assert (best.candidate, best.difference, best.difference_interval, best.distinguishable) == ("lora-0001", 0.0, (0.0, 0.0), False)
     assert not default.distinguishable
@@ -128,7 +130,7 @@ def test_a_difference_that_may_be_0_is_not_distinguishable_and_the_statement_say
 
 def test_the_statement_says_first_that_a_default_is_enough():
     events = selection(finalist("unipelt-apl-0000", [80, 80], kept=50), finalist("lora-0002", [80.4, 80.4], kept=90))
-    verdict = decide(events, 1.0, "params")
+    verdict = decide(History.of(events), 1.0, "params")
     assert verdict.statement.startswith("The published default is enough: unipelt-apl (default) (learning rate 5e-4); ")
     assert "Tied with it, within 1 point of the best: lora #2; the best mean is 80.4 (lora #2)." in verdict.statement
     assert verdict.margins == {}
@@ -136,7 +138,7 @@ def test_the_statement_says_first_that_a_default_is_enough():
 
 def test_the_statement_says_first_that_a_default_would_do_as_well():
     events = selection(finalist("lora-0003", [80.5, 80.5], kept=50), finalist("lora-0000", [80, 80], kept=50))
-    verdict = decide(events, 1.0, "params")
+    verdict = decide(History.of(events), 1.0, "params")
     assert verdict.candidate == "lora-0003"
     assert verdict.statement.startswith("The published default would do: lora (default) is tied and costs the same. Recommended: lora #3")
 
@@ -153,7 +155,7 @@ def test_the_statement_says_when_a_pruned_union_wins(points, words):
     name = "unipelt-apl-0003-without-lora-without-prefix"
     pruned = UnionPruned(name, "unipelt-apl-0003", "unipelt", {}, {"lora": 0.004, "prefix": -0.012}, 0.01)
     runs = [*finalist("unipelt-apl-0003", (80, 80), kept=100), *finalist(name, points, kept=40)]
-    verdict = decide([data(), *runs, opened(), pruned], 1.0, "params")
+    verdict = decide(History.of([data(), *runs, opened(), pruned]), 1.0, "params")
     said = "Switched off, lora (+0.4) and prefix (-1.2) cost unipelt-apl #3 less than 1.0 points each; trained again without, "
     assert (said in verdict.statement) is (words is not None)
     assert (words or "Recommended: unipelt-apl #3 ") in verdict.statement
@@ -163,7 +165,7 @@ def test_the_statement_says_when_a_pruned_union_ties():
     name = "unipelt-apl-0003-without-prefix"
     pruned = UnionPruned(name, "unipelt-apl-0003", "unipelt", {}, {"prefix": 0.0}, 0.01)
     runs = [*finalist("unipelt-apl-0003", (80, 80)), *finalist(name, (80, 80), kept=60), *finalist("lora-0002", (80, 80), kept=30)]
-    verdict = decide([data(), *runs, opened(), pruned], 1.0, "params")
+    verdict = decide(History.of([data(), *runs, opened(), pruned]), 1.0, "params")
     assert "with 60 % of the parameters, it is tied." in verdict.statement
     assert "unipelt-apl #3 without prefix" in verdict.statement
 
@@ -173,7 +175,7 @@ def test_the_statement_names_score_ties_cost_defaults_and_the_gap():
         finalist("lora-0003", [90, 90, 90], kept=20, select=0.93), finalist("adapter-0001", [90.5, 90.5, 90.5], kept=1000),
         finalist("lora-0000", [70, 70, 70], kept=20),
     )  # fmt: skip
-    verdict = decide(events, 1.0, "params")
+    verdict = decide(History.of(events), 1.0, "params")
     for words in (
         "Recommended: lora #3 (learning rate 5e-4): accuracy 90.0 on 1,000 report examples (95 % interval 8",
         ", 3 seeds), with 20 trainable parameters.",
@@ -186,7 +188,7 @@ def test_the_statement_names_score_ties_cost_defaults_and_the_gap():
 
 def test_every_number_of_a_verdict_is_finite_and_probabilities_sum_to_1():
     events = selection(finalist("a-0001", [100, 100]), finalist("b-0001", [0, 0]), finalist("c-0001", [50, 50]))
-    verdict = decide(events, 1.0, "params")
+    verdict = decide(History.of(events), 1.0, "params")
     assert math.fsum(row.p_best for row in verdict.standings) == pytest.approx(1)
     assert "NaN" not in to_json(verdict)
     assert "Infinity" not in to_json(verdict)
@@ -194,7 +196,7 @@ def test_every_number_of_a_verdict_is_finite_and_probabilities_sum_to_1():
 
 
 def test_a_lone_finalist_has_no_probability_of_being_the_best_and_says_that_it_is_alone():
-    verdict = decide(selection(finalist("a-0001", [90, 91])), 1.0, "params")
+    verdict = decide(History.of(selection(finalist("a-0001", [90, 91]))), 1.0, "params")
     assert (verdict.candidate, verdict.p_best) == ("a-0001", None)
     assert "only finalist" in verdict.statement
 
@@ -202,7 +204,7 @@ def test_a_lone_finalist_has_no_probability_of_being_the_best_and_says_that_it_i
 def test_finalists_are_compared_on_the_seeds_that_they_share():
     # Over all its seeds a would lead; on the two that both have, b does.
     events = selection(finalist("a-0001", [80, 80, 95]), finalist("b-0001", [82, 81, None]))
-    verdict = decide(events, 0.0, "params")
+    verdict = decide(History.of(events), 0.0, "params")
     assert verdict.candidate == "b-0001"
     assert {row.candidate: row.seed_scores for row in verdict.standings} == {"a-0001": [0.8, 0.8], "b-0001": [0.82, 0.81]}
     assert "1 finalist run of b #1 failed: loss is not finite." in verdict.warnings
@@ -211,7 +213,7 @@ def test_finalists_are_compared_on_the_seeds_that_they_share():
 
 def test_a_failed_run_of_a_hopeless_finalist_costs_the_others_no_seed():
     events = selection(finalist("a-0001", [80, 81, 82]), finalist("b-0001", [79, 80, 81]), finalist("c-0001", [20, None, 21]))
-    verdict = decide(events, 0.0, "params")
+    verdict = decide(History.of(events), 0.0, "params")
     a, b, c = verdict.standings
     assert (len(a.seed_scores), len(b.seed_scores), len(c.seed_scores)) == (3, 3, 2)
     assert (c.candidate, c.p_best, c.tied, c.distinguishable) == ("c-0001", 0.0, False, True)
@@ -221,17 +223,17 @@ def test_a_failed_run_of_a_hopeless_finalist_costs_the_others_no_seed():
 
 @pytest.mark.parametrize(("points", "warning"), [([90], "One seed only"), ([90, 91], "2 seeds only")])
 def test_few_seeds_are_warned_of(points, warning):
-    assert any(text.startswith(warning) for text in decide(selection(finalist("a-0001", points)), 1.0, "params").warnings)
+    assert any(text.startswith(warning) for text in decide(History.of(selection(finalist("a-0001", points))), 1.0, "params").warnings)
 
 
 def test_with_three_seeds_and_a_thousand_examples_there_is_nothing_to_warn_of():
-    assert decide(selection(finalist("a-0001", [90, 91, 92])), 1.0, "params").warnings == []
+    assert decide(History.of(selection(finalist("a-0001", [90, 91, 92]))), 1.0, "params").warnings == []
 
 
 def test_constant_predictions_and_a_partly_scored_report_split_are_warned_of():
     events = [data(), ReportOpened(2, 4, 9, [0.0, 1.0, 1.0, 1.0]), trial("x", "a-0001")]
     events.append(FinalistScored("x", "a-0001", "a", 0, 0.75, [1.0] * 4))
-    warnings = " ".join(decide(events, 1.0, "params").warnings)
+    warnings = " ".join(decide(History.of(events), 1.0, "params").warnings)
     for words in (
         "Constant predictions",
         "in at least one run of a #1",
@@ -259,7 +261,7 @@ def search(name, select, state="completed", constant=False, kept=100):
     ],
 )
 def test_without_a_scored_finalist_the_best_select_score_is_recommended_with_a_warning(trials, winner):
-    verdict = decide([data(), *trials], 1.0, "params")
+    verdict = decide(History.of([data(), *trials]), 1.0, "params")
     assert (verdict.candidate, verdict.p_best, verdict.report_score, verdict.standings) == (winner, None, None, [])
     assert verdict.statement.startswith("Not confirmed")
     assert verdict.warnings[0].startswith("No finalist was scored")
@@ -267,23 +269,23 @@ def test_without_a_scored_finalist_the_best_select_score_is_recommended_with_a_w
 
 def test_of_errors_the_smallest_select_score_is_taken():
     events = [data("mae", greater=False), search("a-0000", 0.7), search("b-0001", 0.8)]
-    assert decide(events, 1.0, "params").candidate == "a-0000"
+    assert decide(History.of(events), 1.0, "params").candidate == "a-0000"
 
 
 def test_without_any_score_there_is_nothing_to_recommend():
     events = [data(), trial("a-0000", "a-0000", "search", "failed", select=None, cause="OutOfMemoryError: 3 GB")]
     with pytest.raises(NoTrialCompletedError, match=r"none of 1 trials .* a-0000: OutOfMemoryError: 3 GB"):
-        decide(events, 1.0, "params")
+        decide(History.of(events), 1.0, "params")
     with pytest.raises(NoTrialCompletedError, match="more time"):
-        decide([data()], 1.0, "params")
+        decide(History.of([data()]), 1.0, "params")
 
 
 def test_records_without_data_are_an_error():
     with pytest.raises(SelectionError, match="lack the description of the data"):
-        decide([], 1.0, "params")
+        decide(History.of([]), 1.0, "params")
 
 
 def test_the_same_records_give_the_same_verdict():
     events = selection(finalist("a-0001", [90, 88, 91]), finalist("b-0001", [89, 90, 88]))
-    first, second = decide(events, 1.0, "params"), decide(events, 1.0, "params")
+    first, second = decide(History.of(events), 1.0, "params"), decide(History.of(events), 1.0, "params")
     assert (first.standings, first.statement) == (second.standings, second.statement)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from pelt_automl.log.events import Seeds, TrialEnded
-from pelt_automl.verdict.expected_best import budgets, expected_best, expected_best_by_method
+from pelt_automl.verdict.expected_best import budgets, expected_best, expected_best_of
 
 
 def trial(method, number, score, state="completed", seconds=2.0, stage="search"):
@@ -36,7 +36,7 @@ def trial(method, number, score, state="completed", seconds=2.0, stage="search")
     ],
 )
 def test_mean_and_variance_of_the_best_of_n_draws(scores, n, greater, mean, variance):
-    found = expected_best(scores, n, greater_is_better=greater)
+    found = expected_best(scores, n, 1 if greater else -1)
     assert found == pytest.approx((mean, variance), abs=1e-12)
 
 
@@ -51,21 +51,19 @@ def test_curves_rise_with_the_trials_and_count_failed_ones_in_their_time_only():
         trial("lora", 0, 0.6, seconds=3.0),
         trial("lora", 2, None, state="failed", seconds=2.0),
         trial("lora", 3, 0.99, state="failed", seconds=2.0),
-        trial("lora", 0, 0.95, stage="finalist"),
-        trial("prefix", 0, math.nan),
-        trial("head", 0, 0.5, seconds=0.5),
     ]
-    lora, head = expected_best_by_method(trials, greater_is_better=True)
-    assert (lora.method, lora.scores, head.method) == ("lora", (0.6, 0.8), "head")
+    lora, head = expected_best_of("lora", trials, 1), expected_best_of("head", [trial("head", 0, 0.5, seconds=0.5)], 1)
+    assert expected_best_of("prefix", [trial("prefix", 0, math.nan)], 1) is None
+    assert lora.scores == (0.6, 0.8)
     assert lora.means == pytest.approx((0.7, 0.75))
     assert lora.spreads == pytest.approx((0.1, math.sqrt(0.0075)))
-    assert lora.seconds(2) == pytest.approx(8.0), "eight seconds gave two scores"
-    assert (head.means, head.spreads, head.seconds(1)) == ((0.5,), (0.0,), 0.5)
+    assert 2 * lora.seconds_a_trial == pytest.approx(8.0), "eight seconds gave two scores"
+    assert (head.means, head.spreads, head.seconds_a_trial) == ((0.5,), (0.0,), 0.5)
 
 
 @pytest.mark.parametrize(
     ("trials", "expected"), [([], []), ([1, 1], [1]), ([2], [1, 2]), ([6, 3], [1, 2, 4, 6]), ([8], [1, 2, 4, 8]), ([9], [1, 2, 4, 8, 9])]
 )
 def test_the_table_doubles_the_trials_up_to_the_most_made(trials, expected):
-    made = [trial(f"m{i}", number, 0.5) for i, count in enumerate(trials) for number in range(count)]
-    assert budgets(expected_best_by_method(made, greater_is_better=True)) == expected
+    made = [expected_best_of("m", [trial("m", number, 0.5) for number in range(count)], 1) for count in trials]
+    assert budgets(made) == expected

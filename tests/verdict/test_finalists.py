@@ -4,6 +4,7 @@ import pytest
 
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import CurvePoint, FinalistScored, ReportOpened, Seeds, TrialEnded
+from pelt_automl.log.history import History
 from pelt_automl.verdict.finalists import finalists
 
 
@@ -26,7 +27,7 @@ def test_costs_and_select_scores_are_means_over_the_finalists_own_runs():
         OPENED, trained("lora-0001", stage="search", seconds=90.0, select=0.99), trained("a", seconds=2.0, select=0.7),
         trained("b", seconds=4.0, select=0.9), scored("b", 1), scored("a", 0),
     ]  # fmt: skip
-    (found,) = finalists(events)
+    (found,) = finalists(History.of(events))
     assert (found.training_seconds, found.select_score, found.parameters) == (3.0, pytest.approx(0.8), 100)
     assert list(found.runs) == [0, 1]
 
@@ -36,7 +37,7 @@ def test_costs_and_select_scores_are_means_over_the_finalists_own_runs():
 )
 def test_baselines_are_fitted_and_methods_are_trained(method, fitted):
     events = [OPENED, replace(trained("a"), method=method), replace(scored("a", 0), method=method)]
-    (found,) = finalists(events)
+    (found,) = finalists(History.of(events))
     assert found.fitted is fitted
 
 
@@ -49,11 +50,11 @@ def test_a_run_scored_again_after_a_restart_counts_once_and_one_that_is_not_fini
         scored("b", 1, float("nan")),
         scored("c", 2, 0.5, (0, float("inf"))),
     ]
-    (found,) = finalists(events)
+    (found,) = finalists(History.of(events))
     assert {seed: run.report_score for seed, run in found.runs.items()} == {0: 1.0}
 
 
 def test_contradictory_records_are_reported_all_at_once():
     events = [OPENED, scored("a", 0, predictions=[0.0]), scored("b", 1)]
     with pytest.raises(SelectionError, match=r"(?s)2 problems.*a has 1 predictions for 2 report labels.*no record of its training"):
-        finalists(events)
+        finalists(History.of(events))

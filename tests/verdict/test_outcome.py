@@ -16,10 +16,11 @@ from pelt_automl.log.events import (
     VerdictReached,
     of_kind,
 )
+from pelt_automl.log.history import History
 from pelt_automl.report.summary import summarize
 from pelt_automl.verdict.decision import decide
-from pelt_automl.verdict.finalists import Finalist
-from pelt_automl.verdict.outcome import guess_of, lead_over, never_compared, outcome_of
+from pelt_automl.verdict.finalists import Finalist, Run
+from pelt_automl.verdict.outcome import guess_of, never_compared, outcome_of
 from pelt_automl.verdict.standings import Comparison, Difference
 
 LABELS = [0.0, 0.0, 0.0, 1.0]  # always class 0: accuracy 0.75; mean 0.25: mae (3 * 0.25 + 0.75) / 4 = 0.375
@@ -51,26 +52,24 @@ def test_without_anything_to_compare_with_the_answer_is_tentative():
 
 
 @pytest.mark.parametrize(
-    ("metric", "kind", "greater", "score", "words"),
+    ("metric", "kind", "greater", "words"),
     [
-        ("accuracy", "classification", True, 0.75, "always predicting the most frequent class (75.0)"),
-        ("mae", "regression", False, 0.375, "always predicting the mean (0.375)"),
-        ("spearman", "regression", True, 0.0, "always predicting the mean (0.0)"),
+        ("accuracy", "classification", True, "always predicting the most frequent class (75.0)"),
+        ("mae", "regression", False, "always predicting the mean (0.375)"),
+        ("spearman", "regression", True, "always predicting the mean (0.0)"),
     ],
 )
-def test_the_constant_prediction_is_the_most_frequent_class_or_the_mean(metric, kind, greater, score, words):
-    guess = guess_of(described(metric, kind, greater), LABELS)
-    assert guess.score == pytest.approx(score)
-    assert guess.in_words(metric) == words
+def test_the_constant_prediction_is_the_most_frequent_class_or_the_mean(metric, kind, greater, words):
+    assert guess_of(described(metric, kind, greater), LABELS)[1] == words
 
 
 @pytest.mark.parametrize(("metric", "greater"), [("accuracy", True), ("mae", False)])
 def test_the_lead_over_a_constant_is_paired_over_examples_and_positive_when_better(metric, greater):
     labels = [0.0, 1.0] * 50
-    runs = {seed: FinalistScored(f"a{seed}", "a", "a", seed, 1.0 if greater else 0.0, labels) for seed in (0, 1)}
-    comparison = Comparison([Finalist("a", "a", False, {}, 1, 1.0, 0.9, runs)], labels, metric, greater)
+    runs = {seed: Run(f"a{seed}", 1.0 if greater else 0.0, labels) for seed in (0, 1)}
+    comparison = Comparison([Finalist("a", "a", False, {}, 1, 1.0, 0.9, runs)], labels, metric)
     guess = guess_of(described(metric, "classification" if greater else "regression", greater), labels)
-    lead = lead_over(comparison, "a", guess)
+    lead = comparison.lead_over_constant("a", guess[0])
     assert lead.value == pytest.approx(0.5)
     assert 0.3 < lead.interval[0] <= 0.5 <= lead.interval[1] < 0.7
 
@@ -103,13 +102,13 @@ def with_skill(events, skill):
 )
 def test_the_first_sentence_follows_the_outcome(events, tmp_path, skill, outcome, begins, lacks):
     told = with_skill(events, skill)
-    verdict = decide(told, 1.0, "params")
+    verdict = decide(History.of(told), 1.0, "params")
     assert verdict.outcome == outcome
     assert verdict.statement.startswith(begins)
     assert lacks not in verdict.statement
     assert ("always predicting the most frequent class (50.0)" in verdict.statement) is (outcome != "recommended")
     assert ("What could help: more labeled examples (K was 100) or another model." in verdict.statement) is (outcome != "recommended")
-    assert summarize([*told, verdict], tmp_path).recommendation.outcome == outcome
+    assert summarize(History.of([*told, verdict]), tmp_path).recommendation.outcome == outcome
 
 
 def on_one_seed(events):
@@ -118,11 +117,11 @@ def on_one_seed(events):
 
 def test_no_probability_is_told_on_one_seed(events, tmp_path):
     told = on_one_seed(events)
-    verdict = decide(told, 1.0, "params")
+    verdict = decide(History.of(told), 1.0, "params")
     assert verdict.p_best is None
     assert verdict.statement.startswith("Best so far: ")
     assert "%" not in verdict.statement.replace("95 % interval", "")
-    summary = summarize([*told, verdict], tmp_path)
+    summary = summarize(History.of([*told, verdict]), tmp_path)
     assert (summary.chance, summary.recommendation.so_far) == ("\N{EN DASH}", True)
     assert summary.headline == f"best so far: {summary.name}"
 
@@ -130,10 +129,10 @@ def test_no_probability_is_told_on_one_seed(events, tmp_path):
 def test_two_finalists_are_said_to_be_two_without_a_large_probability(events):
     two = {"lora-0003", "head-0002"}
     told = [e for e in events if not isinstance(e, VerdictReached) and not (isinstance(e, FinalistScored) and e.candidate not in two)]
-    verdict = decide(told, 1.0, "params")
+    verdict = decide(History.of(told), 1.0, "params")
     assert "Only two finalists were compared." in verdict.statement
     assert "100 %" not in verdict.statement
-    assert summarize([*told, verdict], Path()).chance == "\N{EN DASH}"
+    assert summarize(History.of([*told, verdict]), Path()).chance == "\N{EN DASH}"
 
 
 def test_methods_without_a_score_are_named_with_the_seconds_that_would_do(events):
@@ -148,13 +147,13 @@ def test_methods_without_a_score_are_named_with_the_seconds_that_would_do(events
 
     untrained = [e for e in events if not isinstance(e, VerdictReached) and not (isinstance(e, FinalistScored) and e.method in cut)]
     told = [short_of_time(event) for event in untrained]
-    verdict = decide(told, 1.0, "params")
-    assert never_compared(told) == ["full", "prefix"]
+    verdict = decide(History.of(told), 1.0, "params")
+    assert never_compared(History.of(told)) == ["full", "prefix"]
     assert "Never compared, for lack of time: full and prefix. About 6 min 0 s would do (--seconds 360)." in verdict.statement
-    summary = summarize([*told, verdict], Path())
-    assert {row.method for row in summary.methods}.isdisjoint(cut), "what took no step isn't counted as a training"
+    summary = summarize(History.of([*told, verdict]), Path())
+    assert cut.isdisjoint(summary.methods), "what took no step isn't counted as a training"
     one = [e for e in told if not isinstance(e, FinalistScored) or e.candidate == "lora-0003"]
-    statement = decide(one, 1.0, "params").statement
+    statement = decide(History.of(one), 1.0, "params").statement
     assert statement.endswith("There was no time to confirm a second contender.")
     assert statement.count("(--seconds 360)") == 1, "said once for both"
 
@@ -176,7 +175,9 @@ def test_a_resume_with_other_versions_is_told(events):
         return replace(started, environment={"versions": {"torch": torch, "optuna": "5.0"}, "git_commit": commit})
 
     def warnings(*starts):
-        return decide([*starts, *(e for e in events if not isinstance(e, SelectionStarted | VerdictReached))], 1.0, "params").warnings
+        return decide(
+            History.of([*starts, *(e for e in events if not isinstance(e, SelectionStarted | VerdictReached))]), 1.0, "params"
+        ).warnings
 
     same = warnings(under("2.13.0", "a" * 40), under("2.13.0", "a" * 40))
     assert not [warning for warning in same if "several versions" in warning]
@@ -192,9 +193,9 @@ def test_a_method_of_which_every_training_failed_is_named_with_the_error(events)
         return event
 
     untrained = [e for e in events if not isinstance(e, VerdictReached) and not (isinstance(e, FinalistScored) and e.method == "full")]
-    statement = decide([failing(event) for event in untrained], 1.0, "params").statement
+    statement = decide(History.of([failing(event) for event in untrained]), 1.0, "params").statement
     assert "Not compared, because every training failed: full (OutOfMemoryError)." in statement
-    assert "because every training failed" not in decide(untrained, 1.0, "params").statement
+    assert "because every training failed" not in decide(History.of(untrained), 1.0, "params").statement
 
 
 def test_where_texts_are_cut_longer_texts_are_what_helps_first(events):
@@ -207,5 +208,5 @@ def test_where_texts_are_cut_longer_texts_are_what_helps_first(events):
     told = [lengthy(event) for event in with_skill(events, 0.42)]
     assert (
         "What could help: longer texts (--max-length 480), more labeled examples (K was 100) or another model."
-        in decide(told, 1.0, "params").statement
+        in decide(History.of(told), 1.0, "params").statement
     )

@@ -6,8 +6,8 @@ import pytest
 
 from pelt_automl.log.codec import from_json, to_json
 from pelt_automl.log.events import Because, CurvePoint, DataDescribed, Decision, Planned, Seeds, SelectionStarted, TrialEnded
+from pelt_automl.log.history import History
 from pelt_automl.verdict.savings import (
-    RungAgreement,
     padding_share,
     rank_correlation,
     rung_agreements,
@@ -38,14 +38,16 @@ def selection(*trials, rungs=(25, 50), batch=16, greater=True):
 
 def test_examples_trained_stand_against_the_same_trials_in_full():
     found = savings(
-        selection(
-            trial("lora-0", 0.5, 0.6, 0.7, 0.8),  # 100 of 100 steps
-            trial("lora-1", 0.5, 0.6, 0.6, cause="no new best"),  # 75: patience, 25 saved
-            trial("lora-2", 0.4, state="stopped", cause="not among the best at its rung"),  # 25: 75 saved
-            trial("lora-3", 0.4, 0.5, state="stopped", cause=Because.METHOD_OUT),  # 50: 50 saved by the race
-            trial("lora-4", 0.4, state="stopped", cause=Because.TIME),  # 25, cut off: nothing saved
-            trial("lora-5", steps=10, state="failed", cause="loss is not finite"),  # 10, nothing saved
-            trial("final-lora-0", 0.5, 0.6, 0.7, 0.8, stage="finalist"),  # no part of the search
+        History.of(
+            selection(
+                trial("lora-0", 0.5, 0.6, 0.7, 0.8),  # 100 of 100 steps
+                trial("lora-1", 0.5, 0.6, 0.6, cause="no new best"),  # 75: patience, 25 saved
+                trial("lora-2", 0.4, state="stopped", cause="not among the best at its rung"),  # 25: 75 saved
+                trial("lora-3", 0.4, 0.5, state="stopped", cause=Because.METHOD_OUT),  # 50: 50 saved by the race
+                trial("lora-4", 0.4, state="stopped", cause=Because.TIME),  # 25, cut off: nothing saved
+                trial("lora-5", steps=10, state="failed", cause="loss is not finite"),  # 10, nothing saved
+                trial("final-lora-0", 0.5, 0.6, 0.7, 0.8, stage="finalist"),  # no part of the search
+            )
         )
     )
     assert found.trained == 16 * 285
@@ -58,13 +60,13 @@ def test_trials_that_a_method_never_began_are_not_saved_since_others_got_them():
     trials = [trial("lora-0", 0.5, 0.6, 0.7, 0.8), trial("prompt-0", 0.5, 0.5, 0.5, 0.5)]
     started, *others = selection(*trials)
     started = replace(started, settings=started.settings | {"search": {"trials": 6}})
-    found = savings([started, *others, Decision("left the race", "prompt", "its best trial can't reach lora-0")])
+    found = savings(History.of([started, *others, Decision("left the race", "prompt", "its best trial can't reach lora-0")]))
     assert (found.in_full, found.by_race) == (16 * 200, 0)
 
 
 def test_a_trial_that_was_recorded_twice_counts_as_it_ended_last():
     twice = [trial("lora-0", 0.5, state="stopped", cause="rung"), trial("lora-0", 0.5, 0.6, 0.7, 0.8)]
-    found = savings(selection(*twice))
+    found = savings(History.of(selection(*twice)))
     assert (found.trained, found.in_full) == (1600, 1600)
 
 
@@ -84,17 +86,15 @@ def test_each_rung_of_each_method_has_its_agreement_over_the_trials_trained_in_f
         trial("prompt-0", 0.5, 0.5, 0.5, 0.5),
     ]
     # Spearman's without ties is 1 - 6 sum d^2 / (n (n^2 - 1)): ranks 1,2,3 and 3,2,1 give -1; 2,1,3 and 3,2,1 give 1 - 6 * 6 / 24 = -0.5.
-    assert rung_agreements(trials, (25, 50), greater_is_better=True) == [
-        RungAgreement("lora", 25, pytest.approx(-1.0), 3),
-        RungAgreement("lora", 50, pytest.approx(-0.5), 3),
-        RungAgreement("prompt", 25, None, 1),
-        RungAgreement("prompt", 50, None, 1),
-    ]
+    assert savings(History.of(selection(*trials))).agreements == {
+        "lora": [(25, pytest.approx(-1.0), 3), (50, pytest.approx(-0.5), 3)],
+        "prompt": [(25, None, 1), (50, None, 1)],
+    }
 
 
 def test_a_trial_that_ended_at_the_rung_says_nothing_about_it():
     trials = [trial(f"lora-{i}", 0.5 + i / 10, 0.5 + i / 10) for i in range(3)]
-    assert [row.trials for row in rung_agreements(trials, (25, 50), greater_is_better=True)] == [3, 0]
+    assert [trials for _, _, trials in rung_agreements(trials, (25, 50), greater_is_better=True)] == [3, 0]
 
 
 @pytest.mark.parametrize(
@@ -122,26 +122,27 @@ def test_the_score_by_a_step_is_the_best_so_far(step, greater, score):
 
 
 def test_old_records_without_a_list_of_rungs_had_one():
-    found = savings(selection(*(trial(f"lora-{i}", 0.5 + i / 10, 0.6 + i / 10) for i in range(3)), rungs=()))
-    assert [(row.rung, row.trials) for row in found.agreements] == [(25, 3)]
+    found = savings(History.of(selection(*(trial(f"lora-{i}", 0.5 + i / 10, 0.6 + i / 10) for i in range(3)), rungs=())))
+    assert [(rung, trials) for rung, _, trials in found.agreements["lora"]] == [(25, 3)]
 
 
 def test_a_plan_without_rungs_has_no_agreements():
     started, described, plan, *trials = selection(trial("lora-0", 0.5, 0.6, 0.7, 0.8), rungs=())
-    assert savings([started, described, replace(plan, rung_steps=STEPS), *trials]).agreements == []
+    assert savings(History.of([started, described, replace(plan, rung_steps=STEPS), *trials])).agreements == {}
 
 
 def test_for_an_error_the_smallest_score_is_the_best():
     curves = [(0.9, 0.5, 0.4), (0.8, 0.6, 0.5), (0.7, 0.65, 0.6)]  # the greatest by step 50 say the opposite of the smallest
     trials = [replace(trial(f"lora-{i}", *curve), select_score=min(curve)) for i, curve in enumerate(curves)]
-    assert [row.correlation for row in savings(selection(*trials, greater=False, rungs=(50,))).agreements] == [pytest.approx(1.0)]
+    events = selection(*trials, greater=False, rungs=(50,))
+    assert savings(History.of(events)).agreements["lora"] == [(50, pytest.approx(1.0), 3)]
 
 
 def test_records_without_a_plan_or_a_batch_size_say_nothing_and_without_trials_there_is_no_share():
     events = selection(trial("lora-0", 0.5))
-    assert savings([event for event in events if not isinstance(event, Planned)]) is None
-    assert savings([event for event in events if not isinstance(event, SelectionStarted)]) is None
-    assert savings(selection()).share is None
+    assert savings(History.of([event for event in events if not isinstance(event, Planned)])) is None
+    assert savings(History.of([event for event in events if not isinstance(event, SelectionStarted)])) is None
+    assert savings(History.of(selection())).share is None
 
 
 def test_tokens_and_rungs_are_kept_in_the_records_and_old_lines_have_none():

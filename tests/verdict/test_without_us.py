@@ -4,6 +4,7 @@ import pytest
 
 from pelt_automl.log.codec import from_json, to_json
 from pelt_automl.log.events import VerdictReached
+from pelt_automl.log.history import History
 from pelt_automl.verdict.decision import decide
 from tests.verdict.test_decision import finalist, selection
 
@@ -46,12 +47,12 @@ UNSTEADY = [81, 85, 83]
     ],
 )
 def test_the_statement_begins_with_what_a_published_default_would_have_done(finalists, beginning):
-    verdict = decide(selection(*(finalist(name, points, kept) for name, points, kept in finalists)), 1.0, "params")
+    verdict = decide(History.of(selection(*(finalist(name, points, kept) for name, points, kept in finalists))), 1.0, "params")
     assert verdict.statement.startswith(beginning)
 
 
 def against(*finalists):
-    verdict = decide(selection(*(finalist(name, points, kept) for name, points, kept in finalists)), 1.0, "params")
+    verdict = decide(History.of(selection(*(finalist(name, points, kept) for name, points, kept in finalists))), 1.0, "params")
     return verdict, [(row.candidate, row.role) for row in verdict.against]
 
 

@@ -18,12 +18,6 @@ def test_scores_are_shown_in_points_and_errors_in_their_own_unit(metric, value, 
     assert (Unit(metric).number(value), Unit(metric).signed(value)) == (number, signed)
 
 
-def test_an_interval_never_leaves_the_metrics_range():
-    assert Unit("f1").clip((-0.2, 1.3)) == (0.0, 1.0)
-    assert Unit("mcc").clip((-0.2, 1.3)) == (-0.2, 1.0)
-    assert Unit("rmse").clip((-0.2, 1.3)) == (0.0, 1.3)
-
-
 @pytest.mark.parametrize(
     ("candidate", "method", "is_default", "name"),
     [
