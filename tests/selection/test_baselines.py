@@ -324,6 +324,7 @@ def test_where_the_time_is_over_they_have_one_seed(world, tmp_path, monkeypatch)
 ORDERS = (("lora", "adapter"), ("adapter", "lora"))
 
 
+@pytest.mark.slow
 def test_where_every_training_fails_they_are_the_answer_and_the_failures_are_named(world, tmp_path, monkeypatch):
     def broken(modifications, *_):
         if modifications:
@@ -371,6 +372,7 @@ def test_a_recommended_baseline_is_handed_over_like_any_winner(world, tmp_path, 
     assert tree.children[f"{method}-0000"].status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_numbers_have_baselines_in_their_own_unit(world, tmp_path):
     random = np.random.default_rng(3)
     rows = [(text, round(1000 + 400 * label + float(random.normal()), 2)) for text, label in sentences(130, seed=3)]

@@ -22,6 +22,7 @@ def measured(finished):
     return {event.candidate: event for event in of(records_of(finished.folder), CostMeasured)}
 
 
+@pytest.mark.slow
 def test_each_finalist_is_measured_once_after_its_trainings(finished, measured):
     events = records_of(finished.folder)
     runs = [trial for trial in of(events, TrialEnded) if trial.stage == "finalist"]

@@ -68,6 +68,7 @@ def test_while_mlflow_is_away_nothing_is_lost_and_the_same_call_sends_it_once_it
     assert (sent.problem, sent.complete, sent.trainings, sent.version) == ("", True, len(of(events, TrialEnded)), "1")
 
 
+@pytest.mark.slow
 def test_a_recorder_of_mlflow_that_fails_in_an_unknown_way_does_not_end_the_selection(world, tmp_path, monkeypatch, caplog):
     def no_process(*_):
         raise OSError("too many processes")

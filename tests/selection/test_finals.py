@@ -67,7 +67,7 @@ def test_a_finalist_that_is_clearly_behind_gets_no_further_seed_and_stays_in_the
     assert not any("Not compared" in warning for warning in found.warnings)
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_killed_in_a_further_seed_it_finishes_that_seed_and_asks_again(world, tmp_path, outlooks):
     asked = outlooks(Outlook(""), Outlook("enough"))
     watcher = Watcher(kill=lambda seen: any(trial.trial == "final-head-0000-seed2" for trial in of(seen.events, TrialEnded)))
@@ -79,6 +79,7 @@ def test_killed_in_a_further_seed_it_finishes_that_seed_and_asks_again(world, tm
     assert (seeds_of(events, "head-0000"), seeds_of(events, "lora-0000")) == ([0, 1, 2], [0, 1, 2])
 
 
+@pytest.mark.slow
 def test_further_candidates_have_the_finalists_seeds_and_the_same_report_examples(world, tmp_path, outlooks):
     outlooks(Outlook("enough"))
     candidate = Candidate("adapter-late", "adapter", {"learning_rate": 1e-3, "bottleneck": 4})

@@ -41,6 +41,7 @@ def test_numbers_are_learned_on_a_scale_of_their_own_and_predicted_in_their_unit
     assert np.mean(predictions) == pytest.approx(1200, abs=100)
 
 
+@pytest.mark.slow
 def test_spearman_decides_on_numbers_unless_another_metric_is_asked_for(world, tmp_path):
     rows = [(text, 0.5 + label) for text, label in sentences(60, seed=4)]
     train = write_csv(tmp_path / "numbers.csv", ["text", "label"], rows)
@@ -98,6 +99,7 @@ def test_full_fine_tuning_stands_beside_packed_methods(world, tmp_path):
     assert {trial.state for trial in of(events, TrialEnded)} == {"completed"}
 
 
+@pytest.mark.whole
 def test_the_papers_protocol_on_a_local_benchmark_reports_on_the_official_validation_set(world, tmp_path):
     folder = tmp_path / "glue" / "sst2"
     folder.mkdir(parents=True)
@@ -117,6 +119,7 @@ def test_the_papers_protocol_on_a_local_benchmark_reports_on_the_official_valida
     assert load_config(tmp_path / "out" / "winner").text_columns == ["sentence"]
 
 
+@pytest.mark.slow
 def test_all_labeled_examples_are_used_when_k_is_full(world, tmp_path):
     found, events = run(world, tmp_path / "out", k="full", methods=["head"])
     (data,) = of(events, DataDescribed)

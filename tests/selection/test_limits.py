@@ -167,7 +167,7 @@ def test_memory_is_measured_before_a_first_training_and_refused_over_the_limit(p
     assert [event.memory_gb for event in of(opened.log.history.events, CostMeasured) if event.method == "head"] == [0.2]
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_real_limits_that_everything_meets_change_nothing_but_the_records(world, tmp_path):
     options = world.options(methods=["head", "lora"], trials=2, finalist_seeds=1, max_latency_ms=60_000.0, max_memory=1000.0)
     pelt_automl.select(output=tmp_path / "out", **options)

@@ -98,7 +98,7 @@ def recorder(monkeypatch):
     return Kept
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 def test_a_kill_between_the_recommendation_and_the_publishing_is_made_up_for(finished, tmp_path, recorder):
     """recommendation.json is there already then: it is no sign that all was done."""
     folder = finished.copy(tmp_path / "out")
@@ -124,6 +124,7 @@ def test_the_record_that_all_was_published_comes_last(finished):
     assert not (finished.folder / "work").exists()
 
 
+@pytest.mark.slow
 def test_what_a_user_puts_into_the_folder_while_it_works_is_there_at_the_end(finished, tmp_path):
     folder = finished.copy(tmp_path / "out")
     lines = (folder / "records.jsonl").read_text().splitlines(keepends=True)

@@ -182,6 +182,7 @@ def test_a_kill_between_the_record_and_the_report_is_made_up_for(finished, tmp_p
     assert records_of(folder) == records_of(finished.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_mlflow")
 def test_a_record_that_was_cut_off_in_the_middle_is_done_again(finished, tmp_path):
     folder = finished.copy(tmp_path / "out")

@@ -61,6 +61,7 @@ def test_methods_begin_with_the_cheap_ones_and_the_dear_reference_comes_last(pre
     ]
 
 
+@pytest.mark.slow
 def test_methods_that_the_time_never_reached_are_recorded_and_named_in_the_verdict(world, tmp_path, monkeypatch):
     monkeypatch.setattr(policy._Turn, "_affordable", lambda self, methods: [m for m in methods if m in ("head", "lora")])
     found = pelt_automl.select(output=tmp_path / "out", **world.options(seconds=60, methods=METHODS, trials=1, epochs=3))
