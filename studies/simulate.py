@@ -40,7 +40,7 @@ from pelt_automl.verdict.statistics import point
 from studies.calibration import comparison
 from studies.contenders import CONTENDERS, OURS, Nearest, Setting, answer, frozen, one_kind, ours
 from studies.harness import Report, Row, names, parser, shares, spoken
-from studies.quality_figures import judged
+from studies.quality import judged
 from studies.table_costs import Costs, load_costs
 from studies.table_files import load_table
 from studies.table_grid import PROBE

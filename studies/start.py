@@ -6,33 +6,119 @@ methods and tasks are averaged inside each, and an interval is a t-interval over
 
 import argparse
 import sys
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pelt_automl.durable import write_text
 from pelt_automl.errors import PeltError, SettingsError
-from studies.start_figures import (
-    CLOSE,
-    CONFIDENCE,
-    FEWEST_RANKED,
-    FEWEST_SOURCES,
-    GROUPS,
-    MOMENTS,
-    RANKED,
-    Estimate,
-    in_points,
-    over_sources,
-    probe_alone,
-    rank_correlations,
-    starts_compared,
-)
+from pelt_automl.methods import BASELINES
+from studies.harness import t_interval
 from studies.table_files import TABLE, load_table
-from studies.table_grid import K
+from studies.table_grid import DEFAULT, PROBE, K
 
 BEGIN, END = "<!-- figures: python -m studies.start --write docs/table.md -->", "<!-- end of the figures -->"
+FEWEST_SOURCES, FEWEST_RANKED = 3, 5
+"""That an interval may rest on; trainings that a rank correlation may rest on."""
+CLOSE = 1.0
+"""Points of the metric (1 point = 0.01): within so many a score is as good as another."""
+MOMENTS = {"25": "25 % of the steps", "50": "50 %", "100": "100 %", "report": "report, best checkpoint"}
+"""The first three on select."""
+RANKED = (("25", "100"), ("50", "100"), ("25", "report"), ("50", "report"), ("100", "report"))
+GROUPS: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = {
+    "probe start, defaults": lambda own: (own["head_start"] == "probe") & (own["configuration"] == DEFAULT),
+    "random start, defaults": lambda own: (own["head_start"] == "random") & (own["configuration"] == DEFAULT),
+    "probe start, all configurations": lambda own: own["head_start"] == "probe",
+}
+"""Whose ranks are compared, inside a task and seed."""
+
+
+def by_source(frame: pd.DataFrame, value: str, inside: Sequence[str] = ("method", "task")) -> list[float]:
+    """The mean of `value` in each source, averaged inside it over what `inside` names, one after the other."""
+    levels = ["source", *reversed(inside)]
+    means = frame.dropna(subset=[value]).groupby(levels)[value].mean()
+    while levels := levels[:-1]:
+        means = means.groupby(level=levels).mean()
+    return [float(own) for own in means]
+
+
+def shown(means: Sequence[float], form: str, low: float = -np.inf, high: float = np.inf) -> str:
+    """Their mean, with its 95 % interval from `low` to `high`, left out of fewer than `FEWEST_SOURCES`: ``+1.2 [+0.9, +1.5]``."""
+    if not means:
+        return "-"
+    interval = t_interval(means, FEWEST_SOURCES)
+    bounds = f" [{max(low, interval[0]):{form}}, {min(high, interval[1]):{form}}]" if interval else ""
+    return f"{np.mean(means):{form}}" + bounds
+
+
+# -------------------------------------------------------------------- what is compared
+
+
+def in_points(table: pd.DataFrame) -> pd.DataFrame:
+    """Trainings at `K`, with their scores at each of `MOMENTS` in points; NaN where they failed before. Greater is better throughout."""
+    frame = table[table["k"] == K].copy()
+    sign = np.where(frame["metric"].isin(["rmse", "mae"]), -100.0, 100.0)
+    columns = zip(frame["curve_step"], frame["curve_score"], frame["rungs"], frame["steps"], strict=True)
+    curves = [
+        (dict(zip(steps, scores, strict=True)), [*rungs, end] if len(rungs) == 2 else [None] * 3) for steps, scores, rungs, end in columns
+    ]
+    for place, name in enumerate(("25", "50", "100")):
+        frame[name] = sign * np.array([float(scores.get(at[place], np.nan)) for scores, at in curves])
+    frame["report"] = sign * frame["report_score"].astype(float)
+    return frame
+
+
+def starts_compared(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each default that was trained from both starts with the same seeds: scores ``25_probe``, ``25_random``, and ``25`` between.
+
+    Failed trainings leave their pair out. ``above_chance``: whether the split's probe was, so that the program would start from it.
+    """
+    own, keys = frame[(frame["configuration"] == DEFAULT) & (frame["failure"] == "")], ["source", "task", "method", "seed"]
+    probe, random = (own[own["head_start"] == start] for start in ("probe", "random"))
+    pairs = probe[[*keys, "above_chance", *MOMENTS]].merge(random[[*keys, *MOMENTS]], on=keys, suffixes=("_probe", "_random"))
+    return pairs.assign(**{name: pairs[f"{name}_probe"] - pairs[f"{name}_random"] for name in MOMENTS})
+
+
+def probe_alone(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row a task: the probe against the best configuration, on the seeds of both.
+
+    The best is that with the greatest mean difference to the probe; it is found on the scores that it is then compared by, which flatters
+    it. ``close``: the share of seeds on which the probe is no more than `CLOSE` points worse.
+    """
+    done, keys = frame[frame["failure"] == ""], ["source", "task", "method", "configuration", "head_start"]
+    probe = done[done["method"] == PROBE][["task", "seed", "report"]].rename(columns={"report": "probe"})
+    tuned = done[~done["method"].isin(list(BASELINES))].merge(probe, on=["task", "seed"]).dropna(subset=["report", "probe"])
+    if tuned.empty:
+        return tuned
+    tuned = tuned.assign(behind=tuned["report"] - tuned["probe"])
+    tuned["close"] = (tuned["behind"] <= CLOSE).astype(float)
+    means = tuned.groupby(keys, as_index=False)[["report", "probe", "behind", "close"]].mean()
+    means["seeds"] = tuned.groupby(keys).size().to_numpy()
+    best = means.loc[means.groupby("task")["behind"].idxmax()].rename(columns={"report": "best_score"})
+    best["best"] = best["configuration"] + ", " + best["head_start"] + " start"
+    counts = pd.DataFrame({"configurations": means.groupby("task").size(), "trainings": tuned.groupby("task").size()})
+    return best.merge(counts, left_on="task", right_index=True).sort_values(["source", "task"])
+
+
+def rank_correlations(frame: pd.DataFrame, group: str) -> pd.DataFrame:
+    """A row for each task and seed: Spearman's correlation over trainings of the score at a rung and of the final one.
+
+    Columns ``25 with 100``, ``25 with report``, and so on; NaN where all have one score, or one has none.
+    """
+    done = frame[(frame["failure"] == "") & ~frame["method"].isin(list(BASELINES))]
+    rows = []
+    for (source, task, seed), own in done[GROUPS[group](done)].groupby(["source", "task", "seed"]):
+        if len(own) >= FEWEST_RANKED:
+            ranks = own[list(MOMENTS)].dropna(axis=1).rank().reindex(columns=list(MOMENTS))  # Spearman's correlation is Pearson's of ranks
+            found = {f"{at} with {end}": ranks[at].corr(ranks[end]) for at, end in RANKED}
+            rows.append({"source": source, "task": task, "seed": seed, "trainings": len(own)} | found)
+    return pd.DataFrame(rows, columns=["source", "task", "seed", "trainings", *(f"{at} with {end}" for at, end in RANKED)])
+
+
+# -------------------------------------------------------------------- the page
 
 
 def page(table: pd.DataFrame) -> str:
@@ -40,81 +126,47 @@ def page(table: pd.DataFrame) -> str:
     frame = in_points(table)
     if frame.empty:
         raise SettingsError("the table has no trainings of open sources yet; record some, then: python -m studies.table write")
-    parts = [_about(frame), _of_starts(starts_compared(frame)), _of_probe(probe_alone(frame)), _of_ranks(frame)]
-    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
-
-
-def _about(frame: pd.DataFrame) -> list[str]:
-    failed = int((frame["failure"] != "").sum())
     machines, days = ", ".join(sorted(set(frame["machine"].dropna()))), sorted(set(frame["recorded"].dropna()))
-    when = " to ".join(dict.fromkeys([*days[:1], *days[-1:]]))
-    return [
-        (
-            f"{len(frame):,} trainings and fits at K = {K} of {frame['source'].nunique()} open sources ({frame['task'].nunique()} tasks), "
-            f"{failed} of them failed; {machines}, {when}. Points of each task's metric (1 point = 0.01); in brackets "
-            f"{100 * CONFIDENCE:.0f} % intervals over sources, left out where there are fewer than {FEWEST_SOURCES}."
-        )
-    ]
-
-
-# -------------------------------------------------------------------- the start
+    failed, when = int((frame["failure"] != "").sum()), " to ".join(dict.fromkeys([*days[:1], *days[-1:]]))
+    about = (
+        f"{len(frame):,} trainings and fits at K = {K} of {frame['source'].nunique()} open sources ({frame['task'].nunique()} tasks), "
+        f"{failed} of them failed; {machines}, {when}. Points of each task's metric (1 point = 0.01); in brackets 95 % intervals over "
+        f"sources, left out where there are fewer than {FEWEST_SOURCES}."
+    )
+    return "\n\n".join([about, *_of_starts(starts_compared(frame)), *_of_probe(probe_alone(frame)), *_of_ranks(frame)]) + "\n"
 
 
 def _of_starts(pairs: pd.DataFrame) -> list[str]:
     title = "**Probe start less random start**, published defaults, the same seeds"
     if pairs.empty:
         return [f"{title}: no default is recorded from both starts yet."]
-    above = pairs[pairs["above_chance"].astype(bool)]
-    rows = [_differences("all methods", pairs), _differences("all methods, probe above chance", above)]
-    rows += [_differences(f"`{method}`", own) for method, own in pairs.groupby("method", sort=False)]
-    by_source = [_levels(str(source), own) for source, own in pairs.groupby("source", sort=False)]
-    return [
-        f"{title}: {2 * len(pairs):,} trainings. All columns but the last are scores on select, of 30 examples each.",
-        "The second line has the splits whose probe is above chance in cross-validation: there the program starts from it.",
-        "",
-        *_markdown(["", "sources", "trainings", *MOMENTS.values()], rows),
-        "",
-        "By source, probe start against random start, mean over methods (those that it has from both starts) and seeds:",
-        "",
-        *_markdown(["", "trainings", *MOMENTS.values()], by_source),
-        "",
-        *_worse(pairs),
+
+    def levels(own: pd.DataFrame, moment: str) -> str:
+        return " against ".join(f"{np.mean(by_source(own, f'{moment}_{start}')):.1f}" for start in ("probe", "random"))
+
+    groups = [("all methods", pairs), ("all methods, probe above chance", pairs[pairs["above_chance"].astype(bool)])]
+    groups += [(f"`{method}`", own) for method, own in pairs.groupby("method", sort=False)]
+    rows = [
+        [name, own["source"].nunique(), f"{2 * len(own):,}", *(shown(by_source(own, at), "+.1f") for at in MOMENTS)] for name, own in groups
     ]
-
-
-def _differences(name: str, own: pd.DataFrame) -> list[str]:
-    found = [over_sources(own, moment) for moment in MOMENTS]
-    return [name, str(own["source"].nunique()), f"{2 * len(own):,}", *("-" if one is None else _points(one) for one in found)]
-
-
-def _points(own: Estimate) -> str:
-    return f"{own.mean:+.1f}" + ("" if own.interval is None else f" [{own.interval[0]:+.1f}, {own.interval[1]:+.1f}]")
-
-
-def _levels(name: str, own: pd.DataFrame) -> list[str]:
-    def level(column: str) -> str:
-        found = over_sources(own, column)
-        return "-" if found is None else f"{found.mean:.1f}"
-
-    return [name, str(2 * len(own)), *(f"{level(f'{moment}_probe')} against {level(f'{moment}_random')}" for moment in MOMENTS)]
-
-
-def _worse(pairs: pd.DataFrame) -> list[str]:
-    """Where the probe's start loses by the mean over seeds, after all of the steps and on report."""
-    cells = pairs.groupby(["task", "method"], sort=False)
-    found = []
-    for moment in ("100", "report"):
-        means = cells[moment].mean()
-        worse = means[means < -CLOSE].sort_values()
-        named = [f"`{method}` on {task} ({worse[task, method]:+.1f})" for task, method in worse.index]
-        place = "after all steps (select)" if moment == "100" else "on report"
-        found.append(
-            f"Worse by more than a point {place}: {len(worse)} of {len(means)} methods on tasks{': ' * bool(named)}{', '.join(named)}."
-        )
-    return [found[0], "", found[1]]
-
-
-# -------------------------------------------------------------------- the probe alone
+    sources = [[source, 2 * len(own), *(levels(own, at) for at in MOMENTS)] for source, own in pairs.groupby("source", sort=False)]
+    worse = []
+    for moment, place in (("100", "after all steps (select)"), ("report", "on report")):
+        means = pairs.groupby(["task", "method"], sort=False)[moment].mean()
+        losses = means[means < -CLOSE].sort_values().reset_index()
+        named = [f"`{method}` on {task} ({value:+.1f})" for task, method, value in losses.itertuples(index=False)]
+        listed = f": {', '.join(named)}" if named else ""
+        worse.append(f"Worse by more than a point {place}: {len(named)} of {len(means)} methods on tasks{listed}.")
+    return [
+        (
+            f"{title}: {2 * len(pairs):,} trainings. All columns but the last are scores on select, of 30 examples each.\n"
+            "The second line has the splits whose probe is above chance in cross-validation: there the program starts from it."
+        ),
+        _markdown(["", "sources", "trainings", *MOMENTS.values()], rows),
+        "By source, probe start against random start, mean over methods (those that it has from both starts) and seeds:",
+        _markdown(["", "trainings", *MOMENTS.values()], sources),
+        *worse,
+    ]
 
 
 def _of_probe(alone: pd.DataFrame) -> list[str]:
@@ -122,15 +174,7 @@ def _of_probe(alone: pd.DataFrame) -> list[str]:
     if alone.empty:
         return [f"{title}: no task has both yet."]
     near = alone[alone["behind"] <= CLOSE]
-    share = over_sources(alone.assign(percent=100 * alone["close"]), "percent", ["task"])
-    often = "-" if share is None else f"{share.mean:.0f} %"
-    if share is not None and share.interval is not None:
-        often += f" [{max(0.0, share.interval[0]):.0f}, {min(100.0, share.interval[1]):.0f}]"
-    summary = (
-        f"{title}: within a point of it in {len(near)} of {len(alone)} tasks ({near['source'].nunique()} of {alone['source'].nunique()} "
-        f"sources) by the mean over seeds, and on {often} of the seeds. "
-        f"It rests on {alone['trainings'].sum():,} trainings; the best is found on the scores that it is compared by, which flatters it."
-    )
+    often = shown(by_source(alone.assign(percent=100 * alone["close"]), "percent", ["task"]), ".0f", 0.0, 100.0).partition(" ")
     head = [
         "source",
         "task",
@@ -143,53 +187,40 @@ def _of_probe(alone: pd.DataFrame) -> list[str]:
         "behind",
         "within a point",
     ]
-    return [summary, "", *_markdown(head, [_against_best(row) for row in alone.to_dict("records")])]
-
-
-def _against_best(row: dict[Hashable, Any]) -> list[str]:
-    counts = [str(row[name]) for name in ("source", "task", "configurations", "trainings", "seeds")]
-    scores = ["{best_score:.1f}", "{probe:.1f}", "{behind:+.1f}"]
-    return [
-        *counts,
-        "`{method}` {best}".format_map(row),
-        *(one.format_map(row) for one in scores),
-        f"{row['close']:.0%}".replace("%", " %"),
-    ]
-
-
-# -------------------------------------------------------------------- ranks
+    rows = [
+        [*(row[name] for name in ("source", "task", "configurations", "trainings", "seeds")), f"`{row['method']}` {row['best']}",
+         f"{row['best_score']:.1f}", f"{row['probe']:.1f}", f"{row['behind']:+.1f}", f"{100 * row['close']:.0f} %"]
+        for row in alone.to_dict("records")
+    ]  # fmt: skip
+    summary = (
+        f"{title}: within a point of it in {len(near)} of {len(alone)} tasks ({near['source'].nunique()} of {alone['source'].nunique()} "
+        f"sources) by the mean over seeds, and on {' '.join([often[0], '%', often[2]]).strip()} of the seeds. "
+        f"It rests on {alone['trainings'].sum():,} trainings; the best is found on the scores that it is compared by, which flatters it."
+    )
+    return [summary, _markdown(head, rows)]
 
 
 def _of_ranks(frame: pd.DataFrame) -> list[str]:
     title = "**Rank correlation** (Spearman) of the score at a rung with the final one, over the trainings of a task and seed"
-    rows = [_correlations(group, own) for group in GROUPS if not (own := rank_correlations(frame, group)).empty]
-    if not rows:
+    groups = {group: own for group in GROUPS if not (own := rank_correlations(frame, group)).empty}
+    if not groups:
         return [f"{title}: no task and seed has {FEWEST_RANKED} trainings yet."]
-    names = {"25": "25 %", "50": "50 %", "100": "100 %", "report": "report"}
-    head = ["", "sources", "trainings", *(f"{names[a]} with {names[b]}" for a, b in RANKED)]
-    return [f"{title}, {FEWEST_RANKED} at least; mean over seeds, tasks and sources:", "", *_markdown(head, rows)]
-
-
-def _correlations(group: str, own: pd.DataFrame) -> list[str]:
-    found = [over_sources(own, f"{a} with {b}", ["task"]) for a, b in RANKED]
-    return [
-        group,
-        str(own["source"].nunique()),
-        f"{own['trainings'].sum():,}",
-        *("-" if one is None else _correlation(one) for one in found),
+    head = ["", "sources", "trainings", *(" with ".join(own if own == "report" else f"{own} %" for own in pair) for pair in RANKED)]
+    rows = [
+        [
+            group,
+            own["source"].nunique(),
+            f"{own['trainings'].sum():,}",
+            *(shown(by_source(own, f"{a} with {b}", ["task"]), ".2f") for a, b in RANKED),
+        ]
+        for group, own in groups.items()
     ]
+    return [f"{title}, {FEWEST_RANKED} at least; mean over seeds, tasks and sources:", _markdown(head, rows)]
 
 
-def _correlation(own: Estimate) -> str:
-    return f"{own.mean:.2f}" + ("" if own.interval is None else f" [{own.interval[0]:.2f}, {own.interval[1]:.2f}]")
-
-
-# -------------------------------------------------------------------- the page
-
-
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
-    return [lines[0], "|---|" + "---:|" * (len(head) - 1), *lines[1:]]
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [f"| {' | '.join(map(str, cells))} |" for cells in (head, *rows)]
+    return "\n".join([lines[0], "|---|" + "---:|" * (len(head) - 1), *lines[1:]])
 
 
 def put_into(target: Path, text: str) -> None:

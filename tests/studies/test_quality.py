@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from pelt_automl.errors import TaskError
-from studies import quality, quality_runs
+from pelt_automl.log.codec import read
+from pelt_automl.log.history import History
+from studies import quality
 from studies.data_sets import find
 from studies.harness import Ended, Kept
 from studies.quality import OURS, best_of, goals
@@ -104,7 +106,7 @@ def in_process(monkeypatch, tmp_path, without_mlflow):
         arguments = json.loads(json.dumps(arguments))
         name = place.partition(":")[2]
         asked.append((name, arguments))
-        return Ended(100.0, 0, json.loads(json.dumps(getattr(quality_runs, name)(**arguments), default=str)))
+        return Ended(100.0, 0, json.loads(json.dumps(getattr(quality, name)(**arguments), default=str)))
 
     monkeypatch.setattr(quality, "fresh_process", call)
     return asked
@@ -155,7 +157,7 @@ def test_configurations_are_trained_for_their_own_steps_on_seeds_that_no_selecti
         for method, values, steps in (("head", {"learning_rate": 0.01}, 40), ("bitfit", {"learning_rate": 1e-4}, 8), ("lora", broken, 8))
         for seed in (0, 1)
     ]
-    assert quality_runs.train_on_truth(str(tmp_path), {"data": 1}, options | {"head_start": "random"}, wanted) == 6
+    assert quality.train_on_truth(str(tmp_path), {"data": 1}, options | {"head_start": "random"}, wanted) == 6
     learned, short, failed = (Kept(tmp_path).get(data=1, run=own, seed=seed) for own, seed in wanted[1::2])
     assert learned["score"] > 0.9 > short["score"]
     assert (len(short["predictions"]), short["state"]) == (60, "completed")
@@ -165,13 +167,26 @@ def test_configurations_are_trained_for_their_own_steps_on_seeds_that_no_selecti
     assert len(Kept(tmp_path).get(data=1, what="report")) == 60
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_mlflow")
+def test_a_scheduler_of_ours_is_driven_in_place_of_the_programs_on_its_own_packs(world, tmp_path):
+    options = {name: str(value) if name in ("train", "test") else value for name, value in world.options(trials=3, epochs=2).items()}
+    found = quality.choose(str(tmp_path / "selection"), options | {"methods": "head,lora"}, 10_000, False, "tpe+median")
+    assert (found["trials"], found["finalists"], found["steps"]) == (6, [], found["full_steps"])
+    history = History.of(read(tmp_path / "selection" / "records.jsonl"))
+    first, trials = [trial.segment for trial in history.trials.values()][:2], history.ended()
+    assert [(own.method, own.is_default) for own in first] == [("head", True), ("lora", True)], "published defaults first"
+    assert {trial.stage for trial in trials} == {"search"}
+    assert found["hyper_parameters"] in [trial.hyper_parameters for trial in trials]
+
+
 def test_a_plain_search_trains_in_full(tmp_path):
     for name, count in (("train", 60), ("test", 20)):
         rows = [f"{name} text {number},{'yes' if number % 2 else 'no'}" for number in range(count)]
         (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *rows]))
     files = {name: str(tmp_path / f"{name}.csv") for name in ("train", "test")}
-    settings = quality_runs.settings_of(files | {"text_columns": "text", "label_column": "label", "k": 60, "epochs": 30}, 10_000)
-    assert quality_runs.full_length(settings) == 88  # 42 of the 60 to train on, 3 batches, 30 epochs: 90, of which 8 parts are even
+    settings = quality.settings_of(files | {"text_columns": "text", "label_column": "label", "k": 60, "epochs": 30}, 10_000)
+    assert quality.full_length(settings) == 88  # 42 of the 60 to train on, 3 batches, 30 epochs: 90, of which 8 parts are even
 
 
 @pytest.mark.parametrize(

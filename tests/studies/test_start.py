@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from studies import start
-from studies.start_figures import in_points, over_sources, probe_alone, rank_correlations, starts_compared
+from studies.harness import t_interval
+from studies.start import by_source, in_points, probe_alone, rank_correlations, shown, starts_compared
 from studies.table_files import write_table
 from tests.studies.test_table_files import made
 
@@ -63,18 +64,19 @@ def test_the_source_is_the_unit_and_seeds_methods_and_tasks_are_averaged_inside_
         ],
         columns=["source", "task", "method", "value"],
     )  # fmt: skip
-    found = over_sources(frame, "value")
-    assert found.mean == pytest.approx(3.0)
-    # of 6, 0, 3: deviation 3, t of 2 degrees of freedom 4.302653
-    assert found.interval == pytest.approx((3 - 4.302653 * 3 / math.sqrt(3), 3 + 4.302653 * 3 / math.sqrt(3)), abs=1e-4)
-    assert found.sources == 3
+    means = by_source(frame, "value")
+    assert means == [6.0, 0.0, 3.0]
+    # deviation 3, t of 2 degrees of freedom 4.302653: 3 +- 4.302653 * 3 / sqrt(3)
+    assert t_interval(means) == pytest.approx((3 - 4.302653 * 3 / math.sqrt(3), 3 + 4.302653 * 3 / math.sqrt(3)), abs=1e-4)
+    assert shown(means, ".2f") == "3.00 [-4.45, 10.45]"
+    assert shown(means, ".0f", 0.0, 10.0) == "3 [0, 10]"
 
 
 def test_there_is_no_interval_of_two_sources():
     frame = pd.DataFrame([("a", "x", "lora", 1.0), ("b", "z", "lora", 5.0)] * 9, columns=["source", "task", "method", "value"])
-    found = over_sources(frame, "value")
-    assert (found.mean, found.interval, found.sources) == (3.0, None, 2)
-    assert over_sources(frame.assign(value=np.nan), "value") is None
+    means = by_source(frame, "value")
+    assert (means, shown(means, "+.1f")) == ([1.0, 5.0], "+3.0")
+    assert shown(by_source(frame.assign(value=np.nan), "value"), "+.1f") == "-"
 
 
 def test_the_probe_alone_is_compared_with_the_best_configuration_on_the_same_seeds():
