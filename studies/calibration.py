@@ -22,7 +22,7 @@ from pelt_automl.verdict.signed_rank import signed_rank
 from pelt_automl.verdict.simultaneous import simultaneous_intervals
 from pelt_automl.verdict.standings import Comparison
 from pelt_automl.verdict.statistics import interval, paired_bootstrap, probability_best, share_best
-from studies.harness import Report, Row, numbers, parser, say
+from studies.harness import Report, Row, add_options, numbers, parser, say
 from studies.made_up_finals import Finals, World
 
 REGION = 0.01
@@ -217,13 +217,15 @@ def stopping(report: Report, finalists: Sequence[int], most: int, repeats: int, 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Simulate, print, write."""
     made = parser("calibration", __doc__)
-    made.add_argument("--repeats", type=int, default=1000, help="made-up finals a row (default: 1000)")
-    made.add_argument("--stopping-repeats", type=int, default=300, help="the same where seeds are added one by one (default: 300)")
-    made.add_argument("--resamples", type=int, default=500, help="draws of the bootstrap (default: 500; the program takes 2,000)")
-    made.add_argument("--finalists", type=numbers, default=[2, 4, 8], help="default: 2,4,8")
-    made.add_argument("--seeds", type=numbers, default=[3, 5, 10], help="default: 3,5,10")
-    made.add_argument("--fitted", type=numbers, default=[1, 3], help="finalists that are fitted without a random start (default: 1,3)")
-    made.add_argument("--only", choices=("all", "fitted"), default="all", help="fitted: the table about fitted finalists alone")
+    add_options(made, {
+        "repeats": (int, 1000, "made-up finals a row"),
+        "stopping-repeats": (int, 300, "the same where seeds are added one by one"),
+        "resamples": (int, 500, "draws of the bootstrap; the program takes 2,000"),
+        "finalists": (numbers, [2, 4, 8], "in a finals"),
+        "seeds": (numbers, [3, 5, 10], "of a finals"),
+        "fitted": (numbers, [1, 3], "finalists that are fitted without a random start"),
+        "only": (("all", "fitted"), "all", "fitted: the table about fitted finalists alone"),
+    })  # fmt: skip
     asked = made.parse_args(arguments)
     report = Report("calibration", asked)
     fitted_ones(report, asked.finalists, asked.fitted, asked.seeds, asked.repeats, asked.resamples)

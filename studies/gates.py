@@ -41,7 +41,7 @@ from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.trials import begin
 from pelt_automl.verdict.agreement import rank_agreement, top_agreement
 from pelt_automl.verdict.submodules import measured
-from studies.harness import Kept, Report, Row, names, numbers, parser, say
+from studies.harness import REQUIRED, Kept, Report, Row, add_options, names, numbers, parser, say
 from studies.trainings import TaskTrainings, of_best_weights, train
 
 UNION, SINGLES = "unipelt-apl", ("adapter", "prefix", "lora")
@@ -271,22 +271,22 @@ def cells_of(asked: argparse.Namespace, report: Report) -> list[Row]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train the cells that aren't there yet, then compare."""
     made = parser("gates", __doc__)
-    made.add_argument("--data-dir", type=Path, required=True, help="folder with glue/TASK and custom/atis, custom/snips")
-    made.add_argument("--datasets", default=DATASETS, help=f"default: {DATASETS}")
-    made.add_argument("--ks", type=numbers, default=[100, 500], help="labeled examples to train on (default: 100,500)")
-    made.add_argument("--seeds", type=int, default=3, help="of data, initialization and order (default: 3)")
-    made.add_argument(
-        "--learning-rates", default=PUBLISHED, help="published: each method's own; or rates for all (of several select decides)"
-    )
-    made.add_argument("--model", default="minilm")
-    made.add_argument("--epochs", type=float, default=20.0, help="passes over the K examples (default: 20)")
-    made.add_argument("--max-steps", type=int, default=2000, help="optimizer steps of a training at most (default: 2000)")
-    made.add_argument("--max-length", type=int, default=128, help="tokens that texts are cut to (default: 128)")
-    made.add_argument("--select", type=int, default=500, help="examples of select that are used at most (default: 500)")
-    made.add_argument("--report", type=int, default=1000, help="examples of report that are scored at most (default: 1000)")
-    made.add_argument("--threads", type=int, help="of torch (default: its own choice)")
-    made.add_argument("--seconds", type=float, help="begin no further cell after so many")
-    made.add_argument("--cache", type=Path, default=Path("pelt-home/gates"), help="finished cells (default: pelt-home/gates)")
+    add_options(made, {
+        "data-dir": (Path, REQUIRED, "folder with glue/TASK and custom/atis, custom/snips"),
+        "datasets": (str, DATASETS, "of the folder"),
+        "ks": (numbers, [100, 500], "labeled examples to train on"),
+        "seeds": (int, 3, "of data, initialization and order"),
+        "learning-rates": (str, PUBLISHED, "published: each method's own; or rates for all, of which select decides"),
+        "model": (str, "minilm", ""),
+        "epochs": (float, 20.0, "passes over the K examples"),
+        "max-steps": (int, 2000, "optimizer steps of a training at most"),
+        "max-length": (int, 128, "tokens that texts are cut to"),
+        "select": (int, 500, "examples of select that are used at most"),
+        "report": (int, 1000, "examples of report that are scored at most"),
+        "threads": (int, None, "of torch (default: its own choice)"),
+        "seconds": (float, None, "begin no further cell after so many"),
+        "cache": (Path, Path("pelt-home/gates"), "finished cells"),
+    })  # fmt: skip
     asked = made.parse_args(arguments)
     if asked.threads:
         import torch

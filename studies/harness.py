@@ -43,6 +43,23 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+REQUIRED = object()
+"""In place of a default."""
+
+
+def add_options(to: Any, options: Mapping[str, tuple[Any, Any, str]]) -> None:
+    """By name: how the text is read (``bool``: a switch; a tuple: one of it), the default, which the help shows, and what it is."""
+    for name, (kind, default, what) in options.items():
+        if kind is bool:
+            to.add_argument(f"--{name}", action="store_true", help=what)
+            continue
+        shown = ",".join(map(str, default)) if isinstance(default, list) else f"{default:g}" if isinstance(default, float) else default
+        told = what if default in (None, REQUIRED, []) or "default: " in what else f"{what} (default: {shown})".strip()
+        read: Row = {"choices": kind} if isinstance(kind, tuple) else {"type": kind}
+        given: Row = {"required": True} if default is REQUIRED else {"default": default}
+        to.add_argument(f"--{name}", **read, **given, help=told)
+
+
 def add_selection_options(to: argparse.ArgumentParser, **defaults: Any) -> None:
     """Options of `pelt-automl select`, with a study's own defaults."""
     group = to.add_argument_group("the selection (as in pelt-automl select)")

@@ -36,7 +36,21 @@ from pelt_automl.verdict.statistics import interval, paired_bootstrap, point, pr
 from studies.contenders import CONTENDERS as SCHEDULERS
 from studies.contenders import Setting
 from studies.data_sets import DataSet, find
-from studies.harness import Kept, ProcessError, Report, Row, TimeLimit, fresh_process, names, parser, say, shares, usable_cores
+from studies.harness import (
+    REQUIRED,
+    Kept,
+    ProcessError,
+    Report,
+    Row,
+    TimeLimit,
+    add_options,
+    fresh_process,
+    names,
+    parser,
+    say,
+    shares,
+    usable_cores,
+)
 
 REPEAT_SEEDS = 10_000
 """Seeds that a repeat has for itself; its finalists' are the search's and the next few thousand."""
@@ -600,31 +614,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made = parser("quality", __doc__)
     made.add_argument("--data-dir", type=Path, nargs="+", default=[], help="folders with data sets: benchmarks, or tables of your own")
-    made.add_argument("--tasks", type=names, default=[], help="their names (default: all that are there)")
-    made.add_argument("--cache", type=Path, required=True, help="folder in which everything that was measured is kept")
-    made.add_argument("--k", default="100", help="labeled examples (default: 100)")
-    made.add_argument("--protocol", default="strict", help="strict (default) or paper")
-    made.add_argument("--model", default="minilm", help="as in pelt-automl select (default: minilm)")
-    made.add_argument("--methods", type=names, default=names("lora,adapter,prefix,bitfit,unipelt-apl"), help="to choose from")
-    made.add_argument("--epochs", type=float, help="of a full training (default: the program's)")
-    made.add_argument("--seed", type=int, default=0, help="of the K examples, the same for all (default: 0)")
-    made.add_argument("--head-start", choices=("probe", "random"), default="probe", help="of every training (default: probe)")
+    add_options(made, {
+        "tasks": (names, [], "their names (default: all that are there)"),
+        "cache": (Path, REQUIRED, "folder in which everything that was measured is kept"),
+        "k": (str, "100", "labeled examples"),
+        "protocol": (str, "strict", "strict or paper"),
+        "model": (str, "minilm", "as in pelt-automl select"),
+        "methods": (names, names("lora,adapter,prefix,bitfit,unipelt-apl"), "to choose from"),
+        "epochs": (float, None, "of a full training (default: the program's)"),
+        "seed": (int, 0, "of the K examples, the same for all"),
+        "head-start": (("probe", "random"), "probe", "of every training"),
+        "seconds": (float, 24 * 3600.0, "no process is begun that wouldn't end within so many"),
+    })  # fmt: skip
     oracle = made.add_argument_group("the oracle")
-    oracle.add_argument("--oracle-trials", type=int, default=16, help="trials a method, all trained in full (default: 16)")
-    oracle.add_argument("--oracle-finalists", type=int, default=2, help="best trials of a method, beside its default (default: 2)")
-    oracle.add_argument("--oracle-seeds", type=int, default=5, help="fresh seeds on which each of these is trained (default: 5)")
-    oracle.add_argument("--only-oracle", action="store_true", help="stop after the oracles")
+    add_options(oracle, {
+        "oracle-trials": (int, 16, "trials a method, all trained in full"),
+        "oracle-finalists": (int, 2, "best trials of a method, beside its default"),
+        "oracle-seeds": (int, 5, "fresh seeds on which each of these is trained"),
+        "only-oracle": (bool, False, "stop after the oracles"),
+    })  # fmt: skip
     choice = made.add_argument_group("the selections")
-    choice.add_argument("--contenders", type=names, default=list(CONTENDERS), help=f"of {', '.join(CONTENDERS)} (default: all)")
-    choice.add_argument("--budgets", type=shares, default=[0.05, 0.1, 0.2], help="shares of the oracle's cost (default: 0.05,0.1,0.2)")
-    choice.add_argument("--baseline-budgets", type=shares, help="those at which the other contenders run, too (default: all)")
-    choice.add_argument("--repeats", type=int, default=3, help="selections of each, with seeds of their own (default: 3)")
-    choice.add_argument("--trials", type=int, default=16, help="a method at most, so that the seconds decide (default: 16)")
-    choice.add_argument("--finalist-seeds", type=int, help="as in pelt-automl select (default: the program's)")
-    choice.add_argument("--most-seeds", type=int, help="as in pelt-automl select (default: the program's)")
-    choice.add_argument("--check", choices=("finalists", "recommended"), default="finalists", help="what is trained on the truth's seeds")
-    choice.add_argument("--check-seeds", type=int, default=5, help="of the oracle's seeds, for what was recommended (default: 5)")
-    made.add_argument("--seconds", type=float, default=24 * 3600.0, help="no process is begun that wouldn't end within so many")
+    add_options(choice, {
+        "contenders": (names, list(CONTENDERS), f"of {', '.join(CONTENDERS)} (default: all)"),
+        "budgets": (shares, [0.05, 0.1, 0.2], "shares of the oracle's cost"),
+        "baseline-budgets": (shares, None, "those at which the other contenders run, too (default: all)"),
+        "repeats": (int, 3, "selections of each, with seeds of their own"),
+        "trials": (int, 16, "a method at most, so that the seconds decide"),
+        "finalist-seeds": (int, None, "as in pelt-automl select (default: the program's)"),
+        "most-seeds": (int, None, "as in pelt-automl select (default: the program's)"),
+        "check": (("finalists", "recommended"), "finalists", "what is trained on the truth's seeds"),
+        "check-seeds": (int, 5, "of the oracle's seeds, for what was recommended"),
+    })  # fmt: skip
     asked = made.parse_args(arguments)
     asked.baseline_budgets = asked.baseline_budgets or asked.budgets
     problems = [f"unknown contender {name}; there are {', '.join(CONTENDERS)}" for name in asked.contenders if name not in CONTENDERS]

@@ -20,7 +20,7 @@ from pelt_automl.log.folder import RECORDS
 from pelt_automl.methods import METHODS
 from pelt_automl.tasks.metrics import METRICS
 from pelt_automl.verdict.savings import rank_correlation
-from studies.harness import ProcessError, Report, Row, add_selection_options, fresh_process, parser, say, selection_options
+from studies.harness import ProcessError, Report, Row, add_options, add_selection_options, fresh_process, parser, say, selection_options
 
 ALL = "all methods"
 EVALUATIONS = 8
@@ -111,8 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Search, print, write."""
     made = parser("rungs", __doc__)
     add_selection_options(made, task="pydoc-match", model="minilm", methods="lora,bitfit,adapter,prefix,prompt,ia3", k="1000", trials=9)
-    made.add_argument("--seeds", type=int, default=3, help="searches, each with a seed of its own from --seed on (default: 3)")
-    made.add_argument("--promoted", type=float, default=1 / 3, help="share of the trials that go on (default: a third)")
+    add_options(made, {
+        "seeds": (int, 3, "searches, each with a seed of its own from --seed on"),
+        "promoted": (float, 1 / 3, "share of the trials that go on (default: a third)"),
+    })  # fmt: skip
     asked = made.parse_args(arguments)
     report, seeds, metric = Report("rungs", asked), [], None
     for seed in range(asked.seed or 0, (asked.seed or 0) + asked.seeds):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from studies.data_sets import find
-from studies.harness import ProcessError, Report, Row, fresh_process, numbers, parser, say
+from studies.harness import ProcessError, Report, Row, add_options, fresh_process, numbers, parser, say
 
 
 def limited(folder: str, options: Mapping[str, Any]) -> Row:
@@ -47,8 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made = parser("short_limits", __doc__)
     made.add_argument("tasks", nargs="+", help="NAME:K or NAME:K:METHOD+METHOD")
     made.add_argument("--data-dir", type=Path, action="append", required=True, help="folders with data sets")
-    made.add_argument("--limits", type=numbers, default=[30, 40, 50, 60, 75, 90, 105, 120, 150, 180], help="seconds")
-    made.add_argument("--model", default="minilm")
+    add_options(made, {
+        "limits": (numbers, [30, 40, 50, 60, 75, 90, 105, 120, 150, 180], "seconds"),
+        "model": (str, "minilm", ""),
+    })  # fmt: skip
     asked = made.parse_args(arguments)
     report = Report("short_limits", asked)
     for task in asked.tasks:

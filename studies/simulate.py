@@ -39,7 +39,7 @@ from pelt_automl.verdict.costs import cheapest
 from pelt_automl.verdict.statistics import point
 from studies.calibration import comparison
 from studies.contenders import CONTENDERS, OURS, Nearest, Setting, answer, frozen, one_kind, ours
-from studies.harness import Report, Row, names, parser, shares, spoken
+from studies.harness import Report, Row, add_options, names, parser, shares, spoken
 from studies.quality import judged
 from studies.table_costs import Costs, load_costs
 from studies.table_files import load_table
@@ -243,23 +243,21 @@ class World:
 def options() -> argparse.ArgumentParser:
     """Of the command line."""
     made = parser("simulate", __doc__)
-    made.add_argument("--simulations", type=int, default=50, help="selections of each task, contender and budget (default: 50)")
-    made.add_argument("--tasks", type=names, default=[], help="of the table (default: all of its open sources)")
-    made.add_argument(
-        "--contenders", type=names, default=[*CONTENDERS, PROBE_ALONE], help=f"of {', '.join([*CONTENDERS, PROBE_ALONE])} (default: all)"
-    )
-    made.add_argument("--frozen", metavar="COMMIT", help="the program's policy at this commit competes, too")
-    made.add_argument("--k", type=int, default=100, help="labeled examples (default: 100)")
-    made.add_argument("--head-start", choices=("probe", "random"), default="probe", help="of the recorded trainings (default: probe)")
-    made.add_argument("--model", default="minilm", help="of the recorded trainings (default: minilm)")
-    made.add_argument("--at-once", type=int, default=1, help="trials in a pack (default: 1)")
-    made.add_argument("--trials", type=int, default=5, help="configurations of each method (default: 5)")
-    made.add_argument(
-        "--share", type=shares, default=[None], help="limits, as shares of the oracle's cost such as 0.05,0.1 (default: no limit)"
-    )
-    made.add_argument("--reserve", type=float, default=0.4, help="share of the limit that our search leaves to its finals (default: 0.4)")
-    made.add_argument("--most-seeds", type=int, default=SearchSettings.most_seeds, help="of the finals (default: the program's)")
-    made.add_argument("--include-sealed", action="store_true", help="also the sealed sources: only when the rules are frozen")
+    add_options(made, {
+        "simulations": (int, 50, "selections of each task, contender and budget"),
+        "tasks": (names, [], "of the table (default: all of its open sources)"),
+        "contenders": (names, [*CONTENDERS, PROBE_ALONE], f"of {', '.join([*CONTENDERS, PROBE_ALONE])} (default: all)"),
+        "frozen": (str, None, "a commit whose policy competes, too"),
+        "k": (int, 100, "labeled examples"),
+        "head-start": (("probe", "random"), "probe", "of the recorded trainings"),
+        "model": (str, "minilm", "of the recorded trainings"),
+        "at-once": (int, 1, "trials in a pack"),
+        "trials": (int, 5, "configurations of each method"),
+        "share": (shares, [None], "limits, as shares of the oracle's cost such as 0.05,0.1 (default: no limit)"),
+        "reserve": (float, 0.4, "share of the limit that our search leaves to its finals"),
+        "most-seeds": (int, SearchSettings.most_seeds, "of the finals (default: the program's)"),
+        "include-sealed": (bool, False, "also the sealed sources: only when the rules are frozen"),
+    })  # fmt: skip
     return made
 
 

@@ -21,6 +21,7 @@ from studies.harness import (
     Report,
     Row,
     TimeLimit,
+    add_options,
     add_selection_options,
     fresh_process,
     in_turn,
@@ -341,42 +342,52 @@ def summary(seen: Row, total: float) -> Row:
 
 
 def _steps_options(to: argparse.ArgumentParser, tokens: int, steps: int, warmup: int) -> None:
-    to.add_argument("--batch", type=int, default=16, help="texts a step (default: 16)")
-    to.add_argument("--tokens", type=int, default=tokens, help=f"of each text (default: {tokens})")
-    to.add_argument("--steps", type=int, default=steps, help=f"timed steps (default: {steps})")
-    to.add_argument("--warmup", type=int, default=warmup, help=f"steps before them (default: {warmup})")
-    to.add_argument("--repeats", type=int, default=3, help="turns (default: 3)")
-    to.add_argument("--device", default="auto")
+    add_options(to, {
+        "batch": (int, 16, "texts a step"),
+        "tokens": (int, tokens, "of each text"),
+        "steps": (int, steps, "timed steps"),
+        "warmup": (int, warmup, "steps before them"),
+        "repeats": (int, 3, "turns"),
+        "device": (str, "auto", ""),
+    })  # fmt: skip
 
 
 def commands() -> dict[str, tuple[argparse.ArgumentParser, Callable[[argparse.Namespace], Report]]]:
     """By name."""
     packs, sizes, parts = (parser(f"speed {name}", __doc__) for name in ("packing", "scaling", "overheads"))
-    packs.add_argument("--shapes", type=names, default=["bert-base", "minilm"], help="of bert-base, minilm, tiny; the most important first")
-    packs.add_argument("--packs", type=numbers, default=[1, 2, 4, 8, 16, 32], help="pack sizes (default: 1,2,4,8,16,32)")
-    packs.add_argument("--methods", type=names, default=["lora", "adapter", "prefix", "bitfit", "ia3", "mam", "unipelt-apl"])
-    packs.add_argument("--reference", type=int, help="pack size that the peers are compared with (default: 16 on a GPU, 4 on a processor)")
-    packs.add_argument("--processes", type=numbers, default=[2, 4, 8], help="peers that share the device (default: 2,4,8)")
-    packs.add_argument("--memory", type=numbers, help="pack sizes whose memory is predicted and measured (default: as --packs)")
+    add_options(packs, {
+        "shapes": (names, ["bert-base", "minilm"], "of bert-base, minilm, tiny; the most important first"),
+        "packs": (numbers, [1, 2, 4, 8, 16, 32], "pack sizes"),
+        "methods": (names, ["lora", "adapter", "prefix", "bitfit", "ia3", "mam", "unipelt-apl"], ""),
+        "reference": (int, None, "pack size that the peers are compared with (default: 16 on a GPU, 4 on a processor)"),
+        "processes": (numbers, [2, 4, 8], "peers that share the device"),
+        "memory": (numbers, None, "pack sizes whose memory is predicted and measured (default: as --packs)"),
+    })  # fmt: skip
     _steps_options(packs, tokens=128, steps=8, warmup=3)
-    packs.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
-    packs.add_argument("--seconds", type=float, default=460.0, help="limit on the whole run (default: 460)")
+    add_options(packs, {
+        "precision": (("auto", "bf16", "fp32"), "auto", ""),
+        "seconds": (float, 460.0, "limit on the whole run"),
+    })  # fmt: skip
     add_selection_options(sizes, task="pydoc-match", model="minilm", methods="lora,bitfit,adapter,unipelt-apl", k="400", trials=4)
-    sizes.add_argument("--axes", type=names, default=list(AXES), help=f"of {', '.join(AXES)} (default: all)")
-    sizes.add_argument("--seconds", type=float, default=24 * 3600.0, help="no further size is begun after so many")
-    sizes.add_argument("--trial-counts", type=numbers, default=[2, 4, 8, 16])
-    sizes.add_argument("--ks", type=numbers, default=[100, 200, 400, 800])
-    sizes.add_argument("--method-counts", type=numbers, help="so many of --methods, the first ones (default: 1 to all)")
-    sizes.add_argument("--packs", type=numbers, default=[1, 2, 4, 8, 16])
-    sizes.add_argument("--widths", type=numbers, default=[128, 256, 512, 1024], help=f"multiples of {HEAD_WIDTH}")
-    sizes.add_argument("--pack", type=int, default=4, help="pack size on the axis width")
-    sizes.add_argument("--width", type=int, default=384, help="width on the axis pack")
-    sizes.add_argument("--layers", type=int, default=6)
-    sizes.add_argument("--pack-methods", type=names, default=["lora", "adapter", "prefix", "bitfit"])
+    add_options(sizes, {
+        "axes": (names, list(AXES), f"of {', '.join(AXES)} (default: all)"),
+        "seconds": (float, 24 * 3600.0, "no further size is begun after so many"),
+        "trial-counts": (numbers, [2, 4, 8, 16], ""),
+        "ks": (numbers, [100, 200, 400, 800], ""),
+        "method-counts": (numbers, None, "so many of --methods, the first ones (default: 1 to all)"),
+        "packs": (numbers, [1, 2, 4, 8, 16], ""),
+        "widths": (numbers, [128, 256, 512, 1024], f"multiples of {HEAD_WIDTH}"),
+        "pack": (int, 4, "pack size on the axis width"),
+        "width": (int, 384, "width on the axis pack"),
+        "layers": (int, 6, ""),
+        "pack-methods": (names, ["lora", "adapter", "prefix", "bitfit"], ""),
+    })  # fmt: skip
     _steps_options(sizes, tokens=64, steps=5, warmup=2)
     add_selection_options(parts, task="pydoc-match", model="minilm", trials=4)
-    parts.add_argument("--ks", type=names, default=["100", "1000"], help="labeled examples, several (default: 100,1000)")
-    parts.add_argument("--paths", type=names, default=["cli"], help="cli, prefect (default: cli)")
+    add_options(parts, {
+        "ks": (names, ["100", "1000"], "labeled examples, several"),
+        "paths": (names, ["cli"], "cli, prefect"),
+    })  # fmt: skip
     return {"packing": (packs, packing), "scaling": (sizes, scaling), "overheads": (parts, overheads)}
 
 

@@ -27,6 +27,7 @@ from studies.harness import (
     Report,
     Row,
     TimeLimit,
+    add_options,
     add_selection_options,
     fresh_process,
     names,
@@ -156,11 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
     made = parser("time_to_answer", __doc__)
     add_selection_options(made, task="pydoc-match", model="minilm", methods=",".join(BOTH), k="1000", trials=6, seed=0)
-    made.add_argument("--repeats", type=int, default=3, help="turns (default: 3)")
-    made.add_argument("--peer-seeds", type=int, default=3, help="fresh seeds of the peer's finals; 0: none (default: 3)")
-    made.add_argument("--share", type=float, default=0.2, help="of the peer's time, for the limited selection; 0: none (default: 0.2)")
-    made.add_argument("--limit-only", action="store_true", help="leave our selections without a time limit out")
-    made.add_argument("--seconds", type=float, default=24 * 3600.0, help="no turn is begun that wouldn't end within so many")
+    add_options(made, {
+        "repeats": (int, 3, "turns"),
+        "peer-seeds": (int, 3, "fresh seeds of the peer's finals; 0: none"),
+        "share": (float, 0.2, "of the peer's time, for the limited selection; 0: none"),
+        "limit-only": (bool, False, "leave our selections without a time limit out"),
+        "seconds": (float, 24 * 3600.0, "no turn is begun that wouldn't end within so many"),
+    })  # fmt: skip
     asked = made.parse_args(arguments)
     wrong = [f"--{name} is {value}; it must be {what}" for name, value, what, fine in (
         ("peer-seeds", asked.peer_seeds, "0 or more", asked.peer_seeds >= 0),

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import KINDS, Event, Reason, What
 
@@ -19,6 +17,8 @@ def checked(kind: type[T], data: Any) -> T:
 
     Raises `ValueError` that says what is missing or has another type, and where: ``curve[0].step: expected `int`, got `str```.
     """
+    import msgspec  # the training core and its studies run without it
+
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
@@ -30,6 +30,8 @@ def checked(kind: type[T], data: Any) -> T:
 
 def to_json(event: Event) -> str:
     """The event as one line of JSON."""
+    import msgspec
+
     return json.dumps({"event": type(event).__name__} | msgspec.to_builtins(event), ensure_ascii=False)
 
 

@@ -4,7 +4,7 @@
 PyPI, Debian and npm with exact versions. What comes out is compared with committed hashes.
 """
 
-from studies.sources.places import Places, usual_places
-from studies.sources.tasks import SOURCES, SourceTask, open_sources
+from studies.sources.rows import Places, usual_places
+from studies.sources.standing import SOURCES, SourceTask, open_sources
 
 __all__ = ["SOURCES", "Places", "SourceTask", "open_sources", "usual_places"]

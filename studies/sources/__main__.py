@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from pelt_automl.errors import PeltError, TaskError
-from studies.sources.places import usual_places
 from studies.sources.registry import CANDIDATES
-from studies.sources.standing import COMMITTED, KS, Standing, check, committed
+from studies.sources.rows import usual_places
+from studies.sources.standing import COMMITTED, KS, Standing, check, committed, record
 
 HEADER = ("task", "source", "classes", "K", "report", "constant", "probe", "K", "constant", "probe", "")
 LEFT = (0, 1, len(HEADER) - 1)
@@ -37,7 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _recorded(tasks: Sequence[str], standing: Standing) -> Standing:
     from pelt_automl.backbones.loading import load_backbone
-    from studies.sources.recording import record
 
     return record(tasks, standing, usual_places(), load_backbone("minilm", precision="fp32"), COMMITTED)
 

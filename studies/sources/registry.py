@@ -1,21 +1,27 @@
 """Every source that was tried, and how its tasks are loaded. Which of them stand is decided in `standing`."""
 
+import gzip
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
+from pelt_automl.durable import write_text
 from pelt_automl.errors import TaskError
 from pelt_automl.settings import TaskSettings
-from pelt_automl.tasks import TaskData
+from pelt_automl.tasks import TaskData, load_task
 from pelt_automl.tasks.examples import Kind
+from pelt_automl.tasks.files import read_table
 from pelt_automl.tasks.pydoc_tasks import PYDOC_TOPIC
 from studies.sources import parsers
 from studies.sources.fetching import Package, fetched, package_lists
-from studies.sources.loading import Made, Sides, named, split_of, table_rows
-from studies.sources.places import Places
-from studies.sources.rows import TRAIN_MOST, Row, by_hash
+from studies.sources.rows import REPORT_MOST, TRAIN_MOST, Places, Row, by_hash, sides
 
 Loader = Callable[[Places, int], TaskData]
+Sides = tuple[list[Row], list[Row]]
+"""Rows to train on, and rows to report on."""
 
 WORDNET = Package("debian", "wordnet-base", "1:3.0-37")
 UNICODE = Package("debian", "unicode-data", "15.0.0-1")
@@ -46,6 +52,57 @@ class Candidate:
     """Whether the project has trained on it before there was this table: such a source isn't sealed."""
 
 
+def named(task: str, places: Places, k: int, metric: str, origin: Literal["shared", "embedded"]) -> TaskData:
+    """A task that the program knows by name: from the shared folder's ``glue``, or one that it makes itself."""
+    folder = places.data / "glue"
+    if origin == "shared" and not (folder / task).is_dir():
+        raise TaskError(f"{task}: there is no folder {folder / task}; set PELT_AUTOML_DATA_DIR to the folder with the shared task data")
+    return in_order(load_task(TaskSettings(task=task, data_dir=folder if origin == "shared" else None, k=k, metric=metric)), task)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A task whose rows are made once, and kept as two files in the cache folder."""
+
+    task: str
+    kind: Kind
+    metric: str
+    make: Callable[[Places], Sides]
+
+    def load(self, places: Places, k: int) -> TaskData:
+        """From the cache folder's files, which are made first where they aren't there. Raises `TaskError`."""
+        folder = places.cache / self.task
+        files = [folder / "train.jsonl", folder / "test.jsonl"]
+        if not all(path.is_file() for path in files):
+            for path, rows in zip(files, self.make(places), strict=True):
+                write_text(path, "".join(json.dumps({"text": row.text, "label": row.label}) + "\n" for row in rows))
+        settings = TaskSettings(
+            train=files[0], test=files[1], text_columns=("text",), label_column="label", kind=self.kind, metric=self.metric, k=k
+        )
+        return in_order(load_task(settings), self.task)
+
+
+def in_order(data: TaskData, task: str) -> TaskData:
+    """The task under its name, with the first `REPORT_MOST` examples of report by hash of their texts: any first n are a random sample."""
+    order = sorted(range(len(data.report)), key=lambda i: (by_hash(data.report.texts[i]), i))
+    return replace(data, name=task, report=data.report.take(order[:REPORT_MOST]))
+
+
+def split_of(parse: Callable[[Places], Iterable[Row]], most_of_class: int | None = None) -> Callable[[Places], Sides]:
+    """A maker that divides the rows of a parser (see `rows.sides`)."""
+    return lambda places: sides(parse(places), most_of_class)
+
+
+def table_rows(path: Path, text: str, label: str) -> list[Row]:
+    """The rows of a file with a text and a label column, as they are. Raises `TaskError`."""
+    if not path.is_file():
+        raise TaskError(f"there is no file {path}; set PELT_AUTOML_DATA_DIR to the folder with the shared task data")
+    return [Row(str(row[text]), str(row[label])) for row in read_table(path).rows]
+
+
+# -------------------------------------------------------------------- the candidates
+
+
 def _shared(source: str, task: str, origin: str, metric: str = "accuracy", kind: Kind = "classification") -> Candidate:
     return Candidate(source, task, kind, metric, origin, lambda places, k: named(task, places, k, metric, "shared"), seen=True)
 
@@ -72,15 +129,8 @@ def _topics(_: Places) -> Sides:
     return train[:TRAIN_MOST], report
 
 
-def _matches(places: Places, k: int) -> TaskData:
-    return named("pydoc-match", places, k, "accuracy", "embedded")
-
-
 def _lexicon(parse: Callable[[str], Iterable[Row]]) -> Callable[[Places], Sides]:
-    def rows(places: Places) -> Iterable[Row]:
-        return parse(_text(TEXTBLOB, "**/en/en-sentiment.xml", places))
-
-    return split_of(rows)
+    return split_of(lambda places: parse(_text(TEXTBLOB, "**/en/en-sentiment.xml", places)))
 
 
 def _text(package: Package, pattern: str, places: Places) -> str:
@@ -89,8 +139,6 @@ def _text(package: Package, pattern: str, places: Places) -> str:
 
 def _bytes(package: Package, pattern: str, places: Places) -> bytes:
     """The one file of a package whose path fits `pattern`. Raises `TaskError`."""
-    import gzip
-
     found = sorted(fetched(package, places.cache).glob(pattern))
     if len(found) != 1:
         raise TaskError(f"{package.name} {package.version} has {len(found)} files {pattern}; one was expected")
@@ -125,7 +173,7 @@ CANDIDATES: dict[str, Candidate] = {
         ),
         Candidate(
             "pydoc", "pydoc-match", "classification", "accuracy", "The same docstrings as pairs of callable and summary, half of them "
-            "swapped; the libraries' licenses.", _matches, seen=True,
+            "swapped; the libraries' licenses.", lambda places, k: named("pydoc-match", places, k, "accuracy", "embedded"), seen=True,
         ),
         _shared("sst2", "sst2", "GLUE's SST-2: movie reviews by sentiment (Socher et al., 2013), shared folder; no license stated."),
         _shared("mrpc-stsb", "mrpc", "GLUE's MRPC: pairs of news sentences (Dolan and Brockett, 2005), shared folder; no license stated."),

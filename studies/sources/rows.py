@@ -1,10 +1,15 @@
-"""From rows that a parser has found to those that are trained on and those that are reported on."""
+"""From rows that a parser has found to those that are trained on and those that are reported on, and the folders that texts are kept in."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from pelt_automl.home import expanded, home
+from pelt_automl.tasks.benchmarks import DATA_DIR
 from pelt_automl.tasks.examples import digest
+from studies.harness import ROOT
 
 TRAIN_MOST = 2000
 """Rows to take K examples of; K = "full" is never used."""
@@ -49,3 +54,19 @@ def sides(rows: Iterable[Row], most_of_class: int | None = None) -> tuple[list[R
         if most_of_class is None or taken[row.label] <= most_of_class:
             (report if int(digest([row.group])[:8], 16) % REPORT_IN == 0 else train).append(row)
     return train[:TRAIN_MOST], report[:REPORT_MOST]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where texts lie; none of them ever enters the repository."""
+
+    data: Path
+    """Folder with shared task data: ``glue/sst2/train.jsonl``, ``custom/snips/train.jsonl``."""
+    cache: Path
+    """Folder for what is fetched (``fetched``) and for what is made from it (a folder a task). It can be copied to another machine."""
+
+
+def usual_places() -> Places:
+    """``$PELT_AUTOML_DATA_DIR``, else ``../shared/data`` of the repository; and ``sources`` in the program's home folder."""
+    data = os.environ.get(DATA_DIR)
+    return Places(expanded(data) if data else ROOT.parent / "shared" / "data", home() / "sources")

@@ -1,15 +1,20 @@
-"""What is committed about the sources, in ``sources.json``: hashes, sizes, how learnable each task is, and which sources are sealed."""
+"""What is committed about the sources, in ``sources.json``: hashes, sizes, how learnable each task is, which are sealed."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pelt_automl.durable import write_text
 from pelt_automl.errors import TaskError
 from pelt_automl.tasks import TaskData
 from studies.sources.registry import CANDIDATES, Candidate
+from studies.sources.rows import Places
+
+if TYPE_CHECKING:
+    from pelt_automl.backbones.loading import Backbone
 
 COMMITTED = Path(__file__).with_name("sources.json")
 KS = (100, 300)
@@ -71,3 +76,78 @@ def check(data: TaskData, entry: Mapping[str, Any]) -> None:
             f"{entry['sha256'][part][:12]}... (versions of packages may differ, or a file in the cache folder was made by older code: move "
             f"the folder {data.name} out of the cache folder and try again, or copy it from a machine that has recorded)"
         )
+
+
+# -------------------------------------------------------------------- the tasks that stand
+
+
+@dataclass(frozen=True)
+class SourceTask(Candidate):
+    """A task that a probe learns, by its committed figures."""
+
+    sealed: bool = False
+    """Whether its results are not looked at before the rules that are made on the others are frozen."""
+    entry: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What is committed of it."""
+
+    def load(self, places: Places, k: int = 100) -> TaskData:
+        """Pool of `k` labeled examples and report split, always the same; report in the order of the hashes of its texts.
+
+        Raises `TaskError` when the data can't be had, or isn't what is committed.
+        """
+        data = self.read(places, k)
+        check(data, self.entry)
+        return data
+
+
+def standing_tasks(standing: Standing) -> dict[str, SourceTask]:
+    """The learnable tasks, by name."""
+    return {
+        name: SourceTask(**vars(item), sealed=item.source in standing.sealed, entry=standing.tasks[name])
+        for name, item in CANDIDATES.items()
+        if name in standing.tasks and standing.learnable(name)
+    }
+
+
+SOURCES: dict[str, SourceTask] = standing_tasks(committed())
+"""By task. Sealed ones are among them, since they are recorded like the rest; whoever reads results takes `open_sources`."""
+
+
+def open_sources(*, include_sealed: bool = False) -> dict[str, SourceTask]:
+    """The tasks whose results may be looked at; sealed ones only on demand."""
+    return {name: task for name, task in SOURCES.items() if include_sealed or not task.sealed}
+
+
+# -------------------------------------------------------------------- writing sources.json
+
+
+def entry_of(task: str, places: Places, backbone: "Backbone") -> dict[str, Any]:
+    """All that is committed of one task. Raises `TaskError` when it can't be made."""
+    from studies.sources.learnability import learnability
+
+    item, loaded = CANDIDATES[task], [CANDIDATES[task].read(places, k) for k in KS]
+    measured = {str(data.k): learnability(data, backbone) for data in loaded}
+    measured |= {f"{data.k} apart": learnability(data, backbone, apart=True) for data in loaded if data.pair}
+    return {
+        "source": item.source, "kind": item.kind, "metric": item.metric, "classes": list(loaded[0].labels), "sizes": loaded[0].sizes(0),
+        "sha256": {part: value for data in loaded for part, value in parts_of(data).items()},
+        "probe": {name: {figure: round(value, 4) for figure, value in asdict(found).items()} for name, found in measured.items()},
+    }  # fmt: skip
+
+
+def record(tasks: Sequence[str], standing: Standing, places: Places, backbone: "Backbone", path: Path) -> Standing:
+    """The file with these tasks made and measured again. Sources are sealed once, when none is; later ones don't change that.
+
+    Raises `TaskError` where a task can't be made, or its data isn't what is committed.
+    """
+    made = {task: entry_of(task, places, backbone) for task in tasks}
+    if changed := [task for task in made if task in standing.tasks and made[task]["sha256"] != standing.tasks[task]["sha256"]]:
+        raise TaskError(
+            f"the data of {', '.join(changed)} isn't what is committed, and trainings may have been recorded on that; nothing was written. "
+            f"To replace it, take the entry out of {path.name} first, and record its trainings again"
+        )
+    entries = dict(standing.tasks) | made
+    found = replace(standing, tasks={name: entries[name] for name in CANDIDATES if name in entries})
+    found = replace(found, sealed=found.sealed or to_seal(sealable(found)))
+    write_text(path, json.dumps({"sealed": list(found.sealed), "tasks": found.tasks}, indent=1) + "\n")
+    return found

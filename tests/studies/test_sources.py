@@ -11,14 +11,13 @@ import pytest
 
 from pelt_automl.errors import TaskError
 from pelt_automl.tasks import METRICS
-from studies.sources import SOURCES, Places, open_sources, recording, usual_places
+from studies.sources import SOURCES, Places, open_sources, usual_places
+from studies.sources import standing as recording
 from studies.sources.__main__ import main
 from studies.sources.fetching import Package, fetched, package_lists, run
-from studies.sources.loading import Made, split_of
-from studies.sources.registry import CANDIDATES
+from studies.sources.registry import CANDIDATES, Made, split_of
 from studies.sources.rows import Row, sides
-from studies.sources.standing import COMMITTED, KS, SEALED, Standing, check, committed, parts_of, sealable, to_seal
-from studies.sources.tasks import SourceTask
+from studies.sources.standing import COMMITTED, KS, SEALED, SourceTask, Standing, check, committed, parts_of, sealable, to_seal
 
 WORDS = ("amber", "birch", "cedar", "dove", "ember", "fern", "grove", "heron", "iris", "jade", "kelp", "larch", "moss", "north", "opal")
 
@@ -132,8 +131,7 @@ def test_the_committed_hash_is_of_all_texts_labels_and_their_order(task, places)
 
 def test_a_source_that_has_changed_is_not_loaded(task, places):
     entry = entry_of(task.load(places, 100))
-    standing = Standing((), {"made-up": entry})
-    source = SourceTask("made", "made-up", "classification", "accuracy", False, "", task.load, standing)
+    source = SourceTask("made", "made-up", "classification", "accuracy", "", task.load, True, entry=entry)
     assert len(source.load(places).pool) == 100
     file = places.cache / "made-up" / "train.jsonl"
     file.write_text(file.read_text().replace("cold", "cool"))

@@ -117,7 +117,7 @@ def test_a_fresh_process_measures_what_a_pack_takes(backbone):
 
 @pytest.mark.slow
 def test_packing_runs_without_the_libraries_of_a_whole_installation_and_says_what_stood_in(tmp_path):
-    absent = ("optuna", "mlflow", "prefect", "datasets", "peft", "sklearn", "pandas", "scipy", "matplotlib")
+    absent = ("msgspec", "optuna", "mlflow", "prefect", "datasets", "peft", "sklearn", "pandas", "scipy", "matplotlib")
     options = "packing --shapes tiny --packs 1,2 --reference 2 --methods lora --processes= --memory= --steps 1 --warmup 1 --repeats 1"
     program = f"""
 import runpy, sys
