@@ -12,7 +12,7 @@ from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import Event, Segment, SegmentEnded, StateLost, TrialEnded
 from pelt_automl.log.files import get, put
 from pelt_automl.log.history import History
-from pelt_automl.scheduling.actions import Room, Stop, Train
+from pelt_automl.scheduling.actions import Fit, Room, Score, Stop, Task
 from pelt_automl.training.checkpoints import load_progress, save_progress
 from pelt_automl.training.memory import kept_pages
 from pelt_automl.training.packing import Packing
@@ -23,6 +23,11 @@ from pelt_automl.training.work import Work
 log = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
+
+
+def trains_only(action: Fit | Score) -> None:
+    """For phases that only train. Raises `TypeError`."""
+    raise TypeError(f"nothing is scored in this phase, and {action} came")
 
 
 @dataclass
@@ -62,6 +67,8 @@ class Packs:
     """Of these trials, such as the hash of the question: states of others are refused."""
     at_once: int
     """Trials in a pack at most."""
+    aside: Callable[[Fit | Score], object] = trains_only
+    """Carries out what isn't a training, and logs it."""
     _packing: Packing = field(init=False)
     _trials: dict[str, _Trial] = field(default_factory=dict)
     """Those with an open segment, and those that can go on in the live pack, by name."""
@@ -86,10 +93,13 @@ class Packs:
         """Those in packs, and those that wait for one."""
         return [trial.segment for trial in self._trials.values() if trial.run in self._packing.until]
 
-    def start(self, actions: Sequence[Train | Stop]) -> None:
+    def start(self, actions: Sequence[Task]) -> None:
         """Take them on: a trial that isn't in the live pack waits for a place, from the state of its last ended segment."""
         for action in actions:
-            if isinstance(action, Stop):
+            if isinstance(action, Fit | Score):
+                self._packing.let_go()  # of the last trainings' memory
+                self.aside(action)
+            elif isinstance(action, Stop):
                 trial = self._trials.get(action.trial) or self._outside(action.trial)
                 self._packing.remove([trial.run])
                 trial.run.end("stopped", str(action.because))

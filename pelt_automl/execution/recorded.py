@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.log.events import CurvePoint, Event, Segment, SegmentEnded, State, TrialEnded
+from pelt_automl.log.events import CurvePoint, Event, FinalistScored, Segment, SegmentEnded, State, TrialEnded
 from pelt_automl.log.history import History
-from pelt_automl.scheduling.actions import Room, Stop, Train
+from pelt_automl.scheduling.actions import Fit, Room, Score, Stop, Task
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,17 @@ class Recorded:
         """Those in the pack, and those that wait for one."""
         return [own.segment for own in (*self._pack.values(), *self._waiting.values()) if own.step < own.segment.end]
 
-    def start(self, actions: Sequence[Train | Stop]) -> None:
-        """Take them on. Raises `SelectionError` for a training that isn't recorded."""
+    def start(self, actions: Sequence[Task]) -> None:
+        """Take them on. Raises `SelectionError` for a training that isn't recorded.
+
+        The same for a score on report; nothing is fitted here.
+        """
         for action in actions:
-            if isinstance(action, Stop):
+            if isinstance(action, Fit):
+                raise SelectionError(f"no fit of {action.method} is recorded")
+            if isinstance(action, Score):
+                self._score(action)
+            elif isinstance(action, Stop):
                 self._stop(action)
             elif action.segment.trial in self._pack:
                 self._pack[action.segment.trial].segment = action.segment
@@ -208,6 +215,15 @@ class Recorded:
             known = self.history.trials[action.trial]
             own = self._outside(replace(known.segment, start=known.reached))
         self._end(own, State.STOPPED, str(action.because))
+
+    def _score(self, action: Score) -> None:
+        for name in action.trials:
+            segment = self.history.trials[name].segment
+            training = self.pool.training(segment)
+            if training.report_score is None:
+                raise SelectionError(f"no report score of {name} is recorded")
+            said, score = list(training.report[: action.examples]), training.report_score
+            self._events.append(FinalistScored(name, segment.candidate, segment.method, segment.number, score, list(said)))
 
     def _end(self, own: _Trial, state: State, cause: str) -> None:
         segment, training = own.segment, own.training

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pelt_automl.log.events import Because, Event, Segment
+from pelt_automl.log.events import Because, Event, Seeds, Segment
 from pelt_automl.log.history import History
 
 
@@ -29,6 +29,24 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """Fit a contender that trains no backbone on a seed triple of the finals. A `TrialEnded` comes of it."""
+
+    method: str
+    index: int
+    seeds: Seeds
+
+
+@dataclass(frozen=True)
+class Score:
+    """Score finalists' runs on the same examples of the report split, which is opened for the first of them: `FinalistScored` events."""
+
+    trials: Sequence[str]
+    examples: int
+    """How many, in their one fixed order."""
+
+
+@dataclass(frozen=True)
 class Note:
     """Log a decision that nothing has to be done for: a method leaves the race, there is nothing left to try."""
 
@@ -40,7 +58,10 @@ class Finish:
     """This phase has come to its end."""
 
 
-Action = Train | Stop | Note | Finish
+Task = Train | Stop | Fit | Score
+"""What an executor carries out."""
+
+Action = Task | Note | Finish
 
 
 @dataclass(frozen=True)
@@ -92,8 +113,11 @@ class Executor(Protocol):
     def running(self) -> Collection[Segment]:
         """Segments that have been started and haven't ended."""
 
-    def start(self, actions: Sequence[Train | Stop]) -> None:
-        """Take them on. Nothing is trained before `wait`, which first returns the ends of trials that were stopped at a rung."""
+    def start(self, actions: Sequence[Task]) -> None:
+        """Take them on. Nothing is trained before `wait`, which first returns the ends of trials that were stopped at a rung.
+
+        `Fit` and `Score` are carried out at once; no training is under way then.
+        """
 
     def wait(self, expired: Callable[[], bool]) -> Sequence[Event]:
         """Train until a segment or a trial has ended, or `expired()`, which is asked before every step.

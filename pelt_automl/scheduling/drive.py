@@ -6,7 +6,7 @@ from dataclasses import replace
 from pelt_automl.log.events import Because, Event, Released, Stage, Stopped
 from pelt_automl.log.history import History, Trial
 from pelt_automl.log.log import Log
-from pelt_automl.scheduling.actions import Action, Budget, Executor, Finish, Note, Scheduler, Stop, Train
+from pelt_automl.scheduling.actions import Action, Budget, Executor, Finish, Note, Scheduler, Stop, Task, Train
 
 
 def drive(scheduler: Scheduler, executor: Executor, log: Log, clock: Callable[[], Budget], stage: Stage | None = None) -> None:
@@ -26,7 +26,7 @@ def drive(scheduler: Scheduler, executor: Executor, log: Log, clock: Callable[[]
                     log.append(event)
             if any(isinstance(action, Finish) for action in actions):
                 return
-            executor.start([action for action in actions if isinstance(action, Train | Stop)])
+            executor.start([action for action in actions if isinstance(action, Task)])
             up_before = _is_up(scheduler, executor, log, clock)
             events = executor.wait(lambda: _is_up(scheduler, executor, log, clock))
             for event in events:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pelt_automl.log.events import Decision, Stage, State, TrialEnded, What, sign_of
-from pelt_automl.methods import FIXED_DEFAULTS
+from pelt_automl.log.history import History
+from pelt_automl.methods import BASELINES, FIXED_DEFAULTS
 
 FAR_POINTS = 5.0
 """Points on select by which a default has to be behind the leader to have no place of its own where the time is short.
@@ -59,7 +60,7 @@ def choose_finalists(
         far: in the metric's unit.
         greater_is_better: the metric's direction.
     """
-    usable = [trial for trial in trials if trial.stage == Stage.SEARCH and trial.state != State.FAILED and trial.select_score is not None]
+    usable = [trial for trial in trials if trial.stage == Stage.SEARCH and has_score(trial)]
     sign = sign_of(greater_is_better)
 
     def rank(trial: TrialEnded) -> tuple[bool, float, int, str]:  # of equals the earlier one, in whatever order they have ended
@@ -77,3 +78,13 @@ def choose_finalists(
     wanted = list({trial.trial: trial for trial in order}.values())
     most = affordable(wanted)
     return Finalists(sorted(wanted[:most], key=rank), wanted[most:], reasons)
+
+
+def fitted_baselines(history: History) -> list[TrialEnded]:
+    """The baselines that have a score on select, in their order."""
+    return [trial for trial in history.ended(Stage.SEARCH) if trial.method in BASELINES and has_score(trial)]
+
+
+def has_score(trial: TrialEnded) -> bool:
+    """Whether it ended with one."""
+    return trial.state != State.FAILED and trial.select_score is not None

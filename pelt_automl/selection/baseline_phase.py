@@ -2,16 +2,16 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from pelt_automl.baselines import Fitted, fit_baseline, load_fitted
 from pelt_automl.log.events import CurvePoint, Decision, FinalistScored, Phase, Seeds, Stage, State, TrialEnded, What
-from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES
+from pelt_automl.search.finalists import has_score
 from pelt_automl.selection.costs import LIMIT_PASSES, baseline_passes
 from pelt_automl.selection.field import too_many
 from pelt_automl.selection.machine import Machine
@@ -27,24 +27,6 @@ from pelt_automl.training.tokens import drawn
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One baseline on one seed triple, of which it reads the split's alone."""
-
-    method: str
-    seeds: Seeds
-    index: int | None = None
-    """Of a finalist's seed triple; None before the search."""
-
-    @property
-    def candidate(self) -> str:
-        return f"{self.method}-0000"
-
-    @property
-    def name(self) -> str:
-        return self.candidate if self.index is None else f"final-{self.candidate}-seed{self.index}"
-
-
 def fit_baselines(question: Question, machine: Machine, log: Log) -> None:
     """Before the search: fit each on the search's split, and score it on select. What is over a limit of the user's is left out.
 
@@ -53,32 +35,12 @@ def fit_baselines(question: Question, machine: Machine, log: Log) -> None:
     seed, history = question.search.seed, log.history
     wanted = [name for name in BASELINES if name in question.search.baselines and question.data.task_kind.fitted_as]
     for done, name in enumerate(wanted):
-        run = _Run(name, Seeds(seed, seed, seed))
-        if run.name in history.trials or name in history.decided(What.METHOD_OVER):
+        if f"{name}-0000" in history.trials or name in history.decided(What.METHOD_OVER):
             continue
         log.progress(Phase.BASELINES, done, len(wanted), name)
-        found = _fit(machine, run, question.most_probed)
-        reason = _over_a_limit(question.search, machine, found) if is_usable(found) else None
+        found = fit(machine, name, Seeds(seed, seed, seed), question.most_probed)
+        reason = _over_a_limit(question.search, machine, found) if has_score(found) else None
         log.append(Decision(What.METHOD_OVER, name, reason) if reason else found)
-
-
-def confirm_baselines(question: Question, machine: Machine, log: Log, seeds: Mapping[int, Seeds]) -> None:
-    """Fit each that has a score on the train parts of these seed triples, by index, as far as an earlier start hasn't."""
-    for index, triple in seeds.items():
-        for trial in fitted_in_search(log.history):
-            run = _Run(trial.method, triple, index)
-            if run.name not in log.history.trials and run.candidate not in log.history.out_of_finals:
-                log.append(_fit(machine, run, question.most_probed))
-
-
-def fitted_in_search(history: History) -> list[TrialEnded]:
-    """The baselines that have a score on select, in their order."""
-    return [trial for trial in history.ended(Stage.SEARCH) if trial.method in BASELINES and is_usable(trial)]
-
-
-def is_usable(trial: TrialEnded) -> bool:
-    """Whether it ended with a score."""
-    return trial.state != State.FAILED and trial.select_score is not None
 
 
 def score_baselines(machine: Machine, log: Log, runs: Sequence[TrialEnded], examples: Examples) -> None:
@@ -89,50 +51,46 @@ def score_baselines(machine: Machine, log: Log, runs: Sequence[TrialEnded], exam
         log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
 
 
-def _fit(machine: Machine, run: _Run, most: int) -> TrialEnded:
-    """Fit one on at most so many examples, write it, and score it on its split's select. Nothing of select has a part in what is fitted."""
-    started = time.perf_counter()
-    data = machine.data
-    train, select = (part.take(drawn(len(part), most, run.seeds.split).tolist()) for part in data.split(run.seeds.split))
+def fit(machine: Machine, method: str, seeds: Seeds, most: int, index: int | None = None) -> TrialEnded:
+    """Fit one on at most so many examples of a split, write it, and score it on the split's select, which has no part in what is fitted.
+
+    Of the seeds the split's is read alone. `index`: of a finalist's seed triple; None for the search.
+    """
+    started, data, candidate = time.perf_counter(), machine.data, f"{method}-0000"
+    ended = TrialEnded(
+        trial=candidate if index is None else f"final-{candidate}-seed{index}",
+        candidate=candidate,
+        method=method,
+        stage=Stage.SEARCH if index is None else Stage.FINALIST,
+        number=index or 0,
+        state=State.COMPLETED,
+        is_default=True,
+        hyper_parameters={},
+        seeds=seeds,
+        parameters=dict.fromkeys(("pelt", "gates", "head", "kept", "training_only"), 0),
+        curve=[],
+        select_score=None,
+        steps=0,
+        seconds=0.0,
+    )
+    train, select = (part.take(drawn(len(part), most, seeds.split).tolist()) for part in data.split(seeds.split))
     try:
-        encoder = machine.encoder if BASELINES[run.method].reads_backbone else None
-        fitted = fit_baseline(run.method, train, data.outputs, encoder)
+        fitted = fit_baseline(method, train, data.outputs, machine.encoder if BASELINES[method].reads_backbone else None)
         predictions = _predictions(data, fitted, select)
         score = data.metric.value(predictions, select.labels)
     except Exception as error:  # noqa: BLE001 whatever it is, the selection has other contenders
-        failure = Failure.of(error)
-        log.info("%s failed: %s", run.name, failure.traceback)
-        ended = _record(run, time.perf_counter() - started)
-        return replace(ended, state=State.FAILED, cause=failure.cause, traceback=failure.traceback)
-    fitted.save(fitted_at(machine.folder, _record(run, 0.0)))
+        failure, seconds = Failure.of(error), time.perf_counter() - started
+        log.info("%s failed: %s", ended.trial, failure.traceback)
+        return replace(ended, state=State.FAILED, cause=failure.cause, traceback=failure.traceback, seconds=seconds)
+    fitted.save(fitted_at(machine.folder, ended))
     seconds = time.perf_counter() - started
-    ended = _record(run, seconds)
     return replace(
         ended,
         parameters=ended.parameters | {"head": fitted.parameters, "kept": fitted.parameters},
         curve=[CurvePoint(0, None, score, 0.0, seconds)],
         select_score=score,
         constant_predictions=data.task_kind.is_constant(predictions),
-        select_predictions=predictions.tolist() if run.index is None else [],
-    )
-
-
-def _record(run: _Run, seconds: float) -> TrialEnded:
-    """What is the same whether it failed or not."""
-    return TrialEnded(
-        trial=run.name,
-        candidate=run.candidate,
-        method=run.method,
-        stage=Stage.SEARCH if run.index is None else Stage.FINALIST,
-        number=run.index or 0,
-        state=State.COMPLETED,
-        is_default=True,
-        hyper_parameters={},
-        seeds=run.seeds,
-        parameters=dict.fromkeys(("pelt", "gates", "head", "kept", "training_only"), 0),
-        curve=[],
-        select_score=None,
-        steps=0,
+        select_predictions=predictions.tolist() if index is None else [],
         seconds=seconds,
     )
 

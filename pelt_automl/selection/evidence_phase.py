@@ -10,10 +10,9 @@ from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.search.budget import EVIDENCE_EXAMPLES, WRITING, Clock
-from pelt_automl.selection.finalist_weights import packs_of, trained_pack
+from pelt_automl.selection.finalist_weights import packs_of, predictions_of, trained_pack
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.question import Question, plans_of
-from pelt_automl.selection.report_scoring import predictions_of
 from pelt_automl.training.dissection import dissect
 from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.tokens import Tokens

@@ -11,6 +11,7 @@ from pelt_automl.modifications import Pack, PackTrial, without_reparameterizatio
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.working_folders import working
 from pelt_automl.training.checkpoints import load_tensors
+from pelt_automl.training.evaluation import Evaluation, Predictions
 
 
 def weights_of_run(folder: Path, run: str) -> Path:
@@ -37,6 +38,12 @@ def trained_pack(machine: Machine, runs: Sequence[TrialEnded]) -> Pack:
 def packs_of(machine: Machine, runs: Sequence[TrialEnded], most: int) -> list[list[TrialEnded]]:
     """Trained runs in packs of at most `most` that fit; those that can't share a pack stand alone, at the end."""
     return machine.packs(runs, _changes, most)
+
+
+def predictions_of(machine: Machine, run: TrialEnded, evaluation: Evaluation) -> Predictions:
+    """What a trained run says of the examples that it was evaluated on."""
+    kind = machine.data.task_kind
+    return kind.predictions(evaluation.logits, kind.scale(machine.splits.of(run.seeds.split)[0].labels))
 
 
 def _changes(run: TrialEnded) -> tuple[Modification, ...]:

@@ -10,12 +10,13 @@ from torch import Tensor
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import Encoder, HeadStarts
 from pelt_automl.design_space import Modification
-from pelt_automl.execution.packs import Packs
+from pelt_automl.execution.packs import Packs, trains_only
 from pelt_automl.log.events import Decision, HyperParameters, Phase, Seeds, Segment, Stage, State, TrialEnded, What
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
+from pelt_automl.scheduling.actions import Fit, Score
 from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.splits import Splits
 from pelt_automl.selection.threads import Threads
@@ -94,9 +95,15 @@ class Machine:
         )
 
     def executor(
-        self, question: Question, log: Log, phase: Phase, total_steps: float, keep: Callable[[TrialEnded, Mapping[str, Tensor]], object]
+        self,
+        question: Question,
+        log: Log,
+        phase: Phase,
+        total_steps: Callable[[], float],
+        keep: Callable[[TrialEnded, Mapping[str, Tensor]], object],
+        aside: Callable[[Fit | Score], object] = trains_only,
     ) -> Packs:
-        """What trains on this device, shows its steps as the phase's progress, and hands each trial's best weights to `keep`."""
+        """What trains on this device, and shows its steps as the phase's progress. `keep`, `aside`: see `Packs`."""
         plans, probed, taken = plans_of(question, log.history), "probe" in log.history.decided(What.HEAD_START), 0
 
         def on_step(trials: int) -> None:
@@ -105,7 +112,7 @@ class Machine:
             if self.threads.look():
                 why = f"measured again, since the machine's load has changed: {self.threads} threads"
                 log.append(Decision(What.THREADS, "machine", why, {"threads": float(self.threads.number)}))
-            log.progress(phase, min(taken, total_steps), total_steps)
+            log.progress(phase, min(taken, total_steps()), total_steps())
 
         return Packs(
             Work(self.backbone, plans.search, self.data.metric, self.data.outputs, on_step=on_step, lower=self.lower),
@@ -117,6 +124,7 @@ class Machine:
             states=working(self.folder, "checkpoints"),
             owner=question.hash,
             at_once=plans.pack_size,
+            aside=aside,
         )
 
     def ended(self, segment: Segment, run: TrialRun) -> TrialEnded:

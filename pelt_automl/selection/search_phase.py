@@ -14,10 +14,10 @@ from pelt_automl.scheduling.actions import Budget
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.search import SearchScheduler
 from pelt_automl.search.budget import Clock
+from pelt_automl.search.finalists import fitted_baselines
 from pelt_automl.search.promotion import expected_share
 from pelt_automl.search.proposer import Proposer
 from pelt_automl.search.samplers import portfolio_length
-from pelt_automl.selection.baseline_phase import fitted_in_search
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.limits import Limits
 from pelt_automl.selection.machine import Machine, costs_of
@@ -37,10 +37,10 @@ def search(question: Question, machine: Machine, log: Log, clock: Clock, inherit
     decides, plan = scheduler(question, machine, log, inherited), plans_of(question, log.history).search
     share = expected_share(plan, question.search.promoted)
     steps = len(decides.methods) * (1 + (decides.trials - 1) * share) * plan.steps
-    executor = machine.executor(question, log, Phase.SEARCH, steps, _keeper(machine, log.history))
+    executor = machine.executor(question, log, Phase.SEARCH, lambda: steps, _keeper(machine, log.history))
     drive(decides, executor, log, lambda: Budget(clock.limit, clock.elapsed), Stage.SEARCH)
     trials = [trial for trial in log.history.ended() if trial.method in decides.methods]
-    if not fitted_in_search(log.history) and all(trial.state == State.FAILED or trial.select_score is None for trial in trials):
+    if not fitted_baselines(log.history) and all(trial.state == State.FAILED or trial.select_score is None for trial in trials):
         causes = "; ".join(sorted({f"{trial.method}: {trial.cause or Because.TIME}" for trial in trials})[:8])
         raise NoTrialCompletedError(
             f"no trial got as far as its first evaluation ({causes or Because.TIME}). {_advice(log.history, trials)}"

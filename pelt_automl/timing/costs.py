@@ -58,7 +58,7 @@ class SeenCosts:
 
     def finalist_run(self, history: History) -> float:
         """A finalist's training, and scoring it on the least of report that time is kept for."""
-        return self.finalist(history) + self.least_scored * self._example(history)
+        return self.finalist(history) + self.least_scored * self.example(history)
 
     @property
     def least_scored(self) -> int:
@@ -72,7 +72,7 @@ class SeenCosts:
 
     def closing(self, history: History, limit: float | None, runs: int = 0, report_examples: int = 0) -> float:
         """Scoring so many finalists' runs, the baselines, measuring costs, the evidence, and the writing."""
-        scoring = runs * report_examples * self._example(history)
+        scoring = runs * report_examples * self.example(history)
         return scoring + self.baselines(history) + self.measuring(history, limit) + self.evidence(history) + WRITING
 
     def baselines(self, history: History) -> float:
@@ -90,8 +90,8 @@ class SeenCosts:
             return seeds * sum(trial.seconds for trial in fitted)
         read = min(self.sizes.most_probed, self.sizes.train) + min(self.sizes.most_probed, self.sizes.select)
         kept = read if self.sizes.pool <= read else 0
-        fits = max(0.0, sum(trial.seconds for trial in fitted) - kept * self._example(history))
-        return seeds * fits + self.least_scored * self._example(history)
+        fits = max(0.0, sum(trial.seconds for trial in fitted) - kept * self.example(history))
+        return seeds * fits + self.least_scored * self.example(history)
 
     def measuring(self, history: History, limit: float | None) -> float:
         """Measuring the finalists' costs; nothing is kept for it without a time limit."""
@@ -103,11 +103,11 @@ class SeenCosts:
         methods = {trial.method for trial in history.ended() if trial.candidate in finalists} or set(self.methods)
         if not any(part.gate for method in methods for part in METHODS[method].modifications(METHODS[method].defaults)):
             return 0.0
-        return 5 * self.settings.finalist_seeds * min(EVIDENCE_EXAMPLES, self.sizes.select) * self._example(history)
+        return 5 * self.settings.finalist_seeds * min(EVIDENCE_EXAMPLES, self.sizes.select) * self.example(history)
 
     def _planned(self, history: History) -> Planned:
         return history.of_kind(Planned)[-1]
 
-    def _example(self, history: History) -> float:
+    def example(self, history: History) -> float:
         """Evaluating an example with one trial."""
         return self._planned(history).example_seconds

@@ -18,11 +18,13 @@ from pelt_automl import BEHAVIOUR
 from pelt_automl.log.events import Because, CurvePoint, Decision, Planned, Released, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES
+from pelt_automl.scheduling import finals as of_finals
 from pelt_automl.scheduling import search as policy
+from pelt_automl.scheduling.actions import Budget
+from pelt_automl.scheduling.finals import finalist_seeds
 from pelt_automl.search.budget import Speed, allowance, of_use_to_finals
-from pelt_automl.search.finalists import FAR_POINTS
+from pelt_automl.search.finalists import FAR_POINTS, fitted_baselines
 from pelt_automl.selection import Selection, finalist_phase, settings_from
-from pelt_automl.selection.baseline_phase import fitted_in_search
 from pelt_automl.selection.question import plans_of
 from pelt_automl.training import packing
 from pelt_automl.training.work import Work
@@ -79,25 +81,27 @@ def computed(world: World, folder: Path, patch: Any) -> dict[str, Any]:
         with patch.context() as scripted:
             scripted.setattr(packing, "PackTraining", ScriptedPack)
             opened.search()
-        _, finalists = finalist_phase._chosen(opened.question, opened.machine, opened.log, opened.clock)
+        found = finalist_phase.finals_of(opened.question, opened.machine, opened.log.history).found(opened.log.history, Budget())
+        for trial in found.chosen:
+            opened.log.append(found.decision(trial))
         events, data = opened.log.history.events, opened.question.data
         went_on = [event for event in of(events, Released) if event.because in (Because.DEFAULT, Because.QUOTA)]
         promotions = [["promoted", event.segment.trial] for event in went_on]
-        found = {
+        told = {
             "behaviour": BEHAVIOUR,
             "splits": data.hashes(0) | {"another seed": data.hashes(1)["train"]},
             "plan": [(planned.steps, planned.final_steps, planned.rungs) for planned in of(events, Planned)],
             "trials": {t.trial: [t.state, t.steps, t.cause, _rounded(t.hyper_parameters)] for t in of(events, TrialEnded)},
             "decisions": sorted([*([d.what, d.subject] for d in of(events, Decision)), *promotions]),
-            "finalists": [candidate.name for candidate in finalists],
-            "baselines": [trial.trial for trial in fitted_in_search(opened.log.history)],
-            "seeds": [asdict(finalist_phase.finalist_seeds("question", index)) for index in range(2)],
+            "finalists": [trial.candidate for trial in found.chosen],
+            "baselines": [trial.trial for trial in fitted_baselines(opened.log.history)],
+            "seeds": [asdict(finalist_seeds("question", index)) for index in range(2)],
             "training": _losses(opened.machine, plans_of(opened.question, opened.log.history).search),
             "limits": _limits(opened.question.settings),
         }
     verdict = decide(History.of(selection()[:-2]), 1.0, "params")
     rows = {row.candidate: [row.report_interval, row.p_best, row.difference_interval, row.tied] for row in verdict.standings}
-    return json.loads(json.dumps(found | {"verdict": [verdict.candidate, verdict.outcome, rows]}))
+    return json.loads(json.dumps(told | {"verdict": [verdict.candidate, verdict.outcome, rows]}))
 
 
 def _limits(settings: Any) -> dict[str, Any]:
@@ -105,7 +109,7 @@ def _limits(settings: Any) -> dict[str, Any]:
     speed, search, training = Speed(0.1, 0.01), settings.search, settings.training
     plans = [allowance(280, 8, 5, (90, 1000), left, speed, search, training) for left in (20, 60, 120, 300, 900, 3600)]
     phases = (policy.FIRST, policy.AHEAD, policy.NOTHING_SHARE, policy.LAST_RESERVE)
-    finals = (finalist_phase.AMPLE, finalist_phase.SECOND, finalist_phase.ROOM_FOR_ANOTHER, FAR_POINTS)
+    finals = (of_finals.AMPLE, of_finals.SECOND, of_finals.ROOM_FOR_ANOTHER, FAR_POINTS)
     return {
         "plans": [[plan.steps, plan.final_steps, plan.finalists, plan.seeds] for plan in plans],
         "kept": [round(of_use_to_finals(share, 10.0, 5.0, 6, search), 3) for share in (10, 40, 70, 200)],
@@ -115,7 +119,7 @@ def _limits(settings: Any) -> dict[str, Any]:
 
 def _losses(machine: Any, plan: Any) -> dict[str, list[float]]:
     """Training losses of real steps."""
-    seeds = finalist_phase.finalist_seeds("loss", 0)
+    seeds = finalist_seeds("loss", 0)
     runs = {method: machine.run(method, method, _default(method), seeds, plan, probed=True) for method in METHODS[2:]}
     work = Work(machine.backbone, plan, machine.data.metric, machine.data.outputs, lower=machine.lower)
     packing.train(work, list(runs.values()), plan.evaluate_at[1])

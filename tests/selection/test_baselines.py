@@ -27,9 +27,9 @@ from pelt_automl.modifications import pack
 from pelt_automl.predicting import predict_file
 from pelt_automl.recorders.run_tree import run_tree
 from pelt_automl.report import Recommendation, verdict_text
+from pelt_automl.scheduling.finals import finalist_seeds
 from pelt_automl.selection import Selection, baseline_phase, costs, search_phase, settings_from
-from pelt_automl.selection.baseline_phase import confirm_baselines, fit_baselines
-from pelt_automl.selection.finalist_phase import finalist_seeds
+from pelt_automl.selection.baseline_phase import fit, fit_baselines
 from pelt_automl.selection.machine import costs_of
 from pelt_automl.selection.question import Question
 from tests.tiny_world import CLASSES, Killed, Watcher, counted, of, records_of, sentences, write_csv
@@ -304,7 +304,8 @@ def test_time_is_kept_for_the_seeds_that_they_still_lack_and_for_no_other(world,
         once = sum(trial.seconds for trial in log.history.of_kind(TrialEnded))
         kept = [costs_of(question, machine, log.history).baselines(log.history)]
         for index in range(2):
-            confirm_baselines(question, machine, log, {index: finalist_seeds("question", index)})
+            for name in ALL:
+                log.append(fit(machine, name, finalist_seeds("question", index), question.most_probed, index))
             kept.append(costs_of(question, machine, log.history).baselines(log.history))
     assert kept == [pytest.approx(2 * once), pytest.approx(once), 0.0]
 

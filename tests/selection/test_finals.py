@@ -3,9 +3,9 @@
 import pytest
 
 import pelt_automl
-from pelt_automl.log.events import Decision, FinalistScored, ReportOpened, TrialEnded, VerdictReached, What
+from pelt_automl.log.events import Decision, FinalistScored, ReportOpened, TrialEnded, UnionPruned, VerdictReached, What
 from pelt_automl.selection import Selection, finalist_phase, settings_from
-from pelt_automl.selection.finalist_phase import Candidate, confirm_further
+from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.machine import costs_of
 from pelt_automl.verdict.another_seed import Outlook
 from tests.tiny_world import Killed, Watcher, of, records_of
@@ -82,13 +82,14 @@ def test_killed_in_a_further_seed_it_finishes_that_seed_and_asks_again(world, tm
 @pytest.mark.slow
 def test_further_candidates_have_the_finalists_seeds_and_the_same_report_examples(world, tmp_path, outlooks):
     outlooks(Outlook("enough"))
-    candidate = Candidate("adapter-late", "adapter", {"learning_rate": 1e-3, "bottleneck": 4})
+    late = UnionPruned("adapter-late", "adapter-0000", "adapter", {"learning_rate": 1e-3, "bottleneck": 4}, {}, 0.01)
     with Selection.open(settings_from(**world.options(**FEW)), tmp_path / "out") as selection:
         selection.prepare()
         selection.search()
         selection.confirm()
+        selection.log.append(late)
         for _ in range(2):  # the second time there is nothing left to do
-            confirm_further(selection.question, selection.machine, selection.log, selection.clock, [candidate])
+            confirm(selection.question, selection.machine, selection.log, selection.clock)
         found = selection.recommend()
     events = records_of(tmp_path / "out")
     assert seeds_of(events, "adapter-late") == [0, 1]

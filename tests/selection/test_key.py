@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from pelt_automl.scheduling.finals import finalist_seeds
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.selection import environment, settings_from
 from pelt_automl.selection.environment import effort_of, key_of, question_of
-from pelt_automl.selection.finalist_phase import finalist_seeds
 
 SPACES = load_spaces(None, ("lora",))
 BASE = {"task": "pydoc-match", "k": 64, "methods": ["lora"], "seconds": 60}

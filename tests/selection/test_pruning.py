@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pelt_automl.log.events import Decision, FinalistScored, KnockedOut, ReportOpened, Seeds, TrialEnded, UnionPruned, What
+from pelt_automl.log.events import Decision, FinalistScored, KnockedOut, ReportOpened, Seeds, TrialEnded, UnionPruned
 from pelt_automl.log.log import Log
 from pelt_automl.selection import pruning_phase
 from pelt_automl.selection.pruning_phase import prune
@@ -23,17 +23,16 @@ def finalist(candidate, method, losses=None, **hyper_parameters):
 
 
 class Selection:
-    """What pruning is handed, as far as it uses it; `confirmed`: what was handed on to be trained, call by call."""
+    """What pruning is handed, as far as it uses it; `confirmed`: the unions that the finals were told of, call by call."""
 
-    def __init__(self, monkeypatch, *events, seconds_left=float("inf")):
+    def __init__(self, monkeypatch, *events):
         self.log = Log([ReportOpened(1, 1, 1, [1.0]), *events])
-        self.clock = SimpleNamespace(left=seconds_left)
         self.question = SimpleNamespace(data=SimpleNamespace(metric=METRICS["accuracy"]), search=SimpleNamespace(equivalence=1.0))
         self.confirmed = []
-        monkeypatch.setattr(pruning_phase, "confirm_further", lambda *given: self.confirmed.append([one.name for one in given[-1]]))
+        monkeypatch.setattr(pruning_phase, "confirm", lambda *_: self.confirmed.append([union.candidate for union in self.pruned]))
 
     def prune(self):
-        prune(self.question, None, self.log, self.clock)
+        prune(self.question, None, self.log, None)
 
     @property
     def pruned(self):
@@ -98,13 +97,9 @@ def test_unions_that_have_left_the_finals_are_not_worth_it(monkeypatch):
     assert selection.pruned == []
 
 
-def test_with_a_time_limit_they_are_confirmed_one_by_one_the_best_first_and_what_was_left_out_stays_out(monkeypatch):
-    events = [
-        *finalist("unipelt-apl-0003", "unipelt-apl", APL, rank=2),
-        *finalist("unipelt-apl-0001", "unipelt-apl", APL, rank=4),
-        *finalist("unipelt-apl-0002", "unipelt-apl", APL, rank=6),
-    ]
-    left_out = Decision(What.NO_TIME_FOR_FINALIST, "unipelt-apl-0001-without-prefix", "the time left is too short")
-    selection = Selection(monkeypatch, *events, left_out, seconds_left=100.0)
+def test_they_are_handed_on_in_the_order_of_their_finalists(monkeypatch):
+    """The finals train them one by one where there is a limit (tests/scheduling/test_finals.py)."""
+    events = [event for number in (3, 1, 2) for event in finalist(f"unipelt-apl-000{number}", "unipelt-apl", APL, rank=2 * number)]
+    selection = Selection(monkeypatch, *events)
     selection.prune()
-    assert selection.confirmed == [["unipelt-apl-0003-without-prefix"], ["unipelt-apl-0002-without-prefix"]]
+    assert selection.confirmed == [[f"unipelt-apl-000{number}-without-prefix" for number in (3, 1, 2)]]

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pytest
 
 import pelt_automl
-from pelt_automl.log.events import LACK_OF_TIME, Because, CurvePoint, Decision, FinalistScored, ReportOpened, Segment, Stage
+from pelt_automl.log.events import LACK_OF_TIME, Because, CurvePoint, Decision, FinalistScored, Segment, Stage
 from pelt_automl.methods import METHODS as DEFAULTS
 from pelt_automl.scheduling import search as policy
+from pelt_automl.scheduling.finals import Finals, finalist_seeds
 from pelt_automl.search.budget import Clock, Speed, seconds_enough
-from pelt_automl.selection import Selection, finalist_phase, search_phase, settings_from
+from pelt_automl.selection import Selection, search_phase, settings_from
 from pelt_automl.selection.question import plans_of
-from pelt_automl.timing.costs import SeenCosts
 from pelt_automl.verdict.outcome import never_compared
 from tests.tiny_world import of, records_of
 
@@ -72,7 +72,7 @@ def test_methods_that_the_time_never_reached_are_recorded_and_named_in_the_verdi
 
 
 def of_search(opened, name, method):
-    plan, seeds = plans_of(opened.question, opened.log.history).search, finalist_phase.finalist_seeds("q", 0)
+    plan, seeds = plans_of(opened.question, opened.log.history).search, finalist_seeds("q", 0)
     return Segment(name, name, method, DEFAULTS[method].defaults, Stage.SEARCH, 0, True, seeds, plan.steps, 0, plan.steps)
 
 
@@ -91,32 +91,9 @@ def test_a_training_that_got_no_further_than_its_untouched_start_has_no_score(pr
     assert set(never_compared(opened.log.history)) == {"head", "lora"}
 
 
-def ended_trial(opened, name, score, seconds):
-    method, plan = name.rsplit("-", 1)[0], plans_of(opened.question, opened.log.history).search
-    run = opened.machine.run(name, method, DEFAULTS[method].defaults, finalist_phase.finalist_seeds("q", 0), plan)
-    run.progress.step, run.progress.seconds, run.progress.best_score = plan.steps, seconds, score
-    run.progress.curve = (CurvePoint(plan.steps, 0.1, score, 0.0, seconds),)
-    run.end("completed")
-    return opened.machine.ended(of_search(opened, name, method), run)
-
-
-@pytest.mark.parametrize(("left", "count"), [(1000, 3), (75, 2), (50, 2), (25, 2), (20, 2), (18, 1), (1, 1)])
-def test_as_many_finalists_as_fit_by_the_speed_of_each_method_two_on_one_seed_or_the_leader_alone(prepared, left, count):
-    opened, time = prepared(1000, methods=["head", "lora", "adapter"], most_seeds=3)
-    trials = [ended_trial(opened, f"{name}-0000", 0.9, 10.0) for name in ("lora", "adapter", "head")]
-    for trial in trials:
-        opened.log.append(trial)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SeenCosts, "closing", lambda *_: 0.0)
-        patch.setattr(SeenCosts, "least_scored", 0)
-        object.__setattr__(opened.log.history.plan, "final_steps", 0)  # as many as in the search
-        time.now = 1000 - left
-        assert finalist_phase._affordable(opened.question, opened.machine, opened.log, opened.clock, trials) == count
-
-
 @pytest.mark.slow
 def test_a_contender_left_out_for_lack_of_time_joins_the_finals_before_the_leader_has_a_second_seed(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(finalist_phase, "_affordable", lambda *_: 1)
+    monkeypatch.setattr(Finals, "affordable", lambda *_: 1)
     options = world.options(seconds=100, methods=["lora", "head"], trials=1, epochs=3, finalist_seeds=2, most_seeds=2)
     found = pelt_automl.select(output=tmp_path / "out", **options)
     events = records_of(tmp_path / "out")
@@ -139,20 +116,6 @@ def test_the_seconds_that_would_do_grow_with_methods_and_steps(world):
     assert enough(steps=160) > 1.7 * enough() - 20
     assert enough(methods=6) > enough() + 3 * 80 * 0.1
     assert enough(used=20.0) == pytest.approx(enough() + 10)
-
-
-def test_finals_use_what_is_left_however_slow_scoring_is(prepared):
-    """Scoring 60 report examples at 10 s each would take more than all that is left: fewer are scored, and the leader is trained."""
-    opened, time = prepared(1000, methods=["head", "lora"], trials=1)
-    values = opened.question, opened.machine, opened.log, opened.clock
-    object.__setattr__(opened.log.history.plan, "example_seconds", 10.0)
-    time.now = 900.0
-    runs = [finalist_phase._FinalistRun(finalist_phase.Candidate("lora-0000", "lora", DEFAULTS["lora"].defaults), 0)]
-    assert finalist_phase._reserve(*values, runs) == 50.0
-    opened.log.append(ReportOpened(1, 60, 60, []))
-    assert finalist_phase._reserve(*values, runs) > 600, "what is opened has to be scored whole"
-    opened.log.append(ReportOpened(2, 5, 60, []))
-    assert 50 < finalist_phase._reserve(*values, runs) < 100, "and no more than that"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,370 @@
+"""The rules of the finals, without a model: what is trained, fitted, scored and noted, in which order, and in how much time."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import pytest
+
+from pelt_automl.log.events import (
+    Because,
+    CurvePoint,
+    Decision,
+    FinalistScored,
+    Released,
+    ReportOpened,
+    Seeds,
+    Stage,
+    StateLost,
+    TrialEnded,
+    UnionPruned,
+    What,
+)
+from pelt_automl.log.history import History
+from pelt_automl.log.log import Log
+from pelt_automl.scheduling.actions import Budget, Finish, Fit, Note, Room, Score, Stop, Train
+from pelt_automl.scheduling.drive import drive
+from pelt_automl.scheduling.finals import Finals, finalist_seeds
+from pelt_automl.settings import SearchSettings
+from pelt_automl.verdict.another_seed import Outlook
+
+TRAINING, CLOSING = 10.0, 20.0
+"""Seconds of a finalist's training, and of what comes after everything."""
+
+
+@dataclass(frozen=True)
+class FakeCosts:
+    """A training takes 10 s, an example 10 ms."""
+
+    training: float = TRAINING
+    rest: float = CLOSING
+    least_scored: int = 100
+
+    def finalist(self, history, method):
+        return self.training
+
+    def example(self, history):
+        return 0.01
+
+    def closing(self, history, limit, runs=0, report_examples=0):
+        return self.rest + 0.01 * runs * report_examples
+
+
+def searched(method, score, number=0, fitted=False):
+    steps = 0 if fitted else 20
+    return TrialEnded(
+        f"{method}-{number:04d}", f"{method}-{number:04d}", method, "search", number, "completed", number == 0, {"learning_rate": 0.1},
+        Seeds(0, 0, 0), {"kept": 9}, [CurvePoint(steps, None, score, 0.0, 1.0)], score, steps, 1.0,
+    )  # fmt: skip
+
+
+ENOUGH = Outlook("enough")
+
+
+def finals(outlook=ENOUGH, least=2, most=4, costs=None):
+    settings = SearchSettings(finalist_seeds=least, most_seeds=most)
+    asked = outlook if callable(outlook) else lambda _: outlook
+    return Finals(partial(finalist_seeds, "q"), settings, 20, 1000, True, 0.05, costs or FakeCosts(), asked)
+
+
+@dataclass
+class Laboratory:
+    """Trains one after the other, and fits and scores at once; its clock stands still otherwise."""
+
+    log: Log
+    training: float = TRAINING
+    now: float = 0.0
+    waiting: list = field(default_factory=list)
+    stopped: list = field(default_factory=list)
+    failing: frozenset = frozenset()
+
+    def room(self):
+        return Room(1)
+
+    def running(self):
+        return self.waiting
+
+    def start(self, actions):
+        for action in actions:
+            match action:
+                case Train():
+                    self.waiting.append(action.segment)
+                case Stop():
+                    (one,) = [segment for segment in self.waiting if segment.trial == action.trial]
+                    self.waiting.remove(one)
+                    self.stopped.append(self._end(one, "failed", "time limit"))
+                case Fit():
+                    name = f"{action.method}-0000"
+                    ended = searched(action.method, 0.7, fitted=True)
+                    more = {"trial": f"final-{name}-seed{action.index}", "stage": Stage.FINALIST, "number": action.index}
+                    self.log.append(TrialEnded(**{**vars(ended), **more, "seeds": action.seeds}))
+                case Score():
+                    if self.log.history.opened is None:
+                        self.log.append(ReportOpened(1, action.examples, 1000, []))
+                    for name in action.trials:
+                        run = self.log.history.trials[name].ended
+                        self.log.append(FinalistScored(name, run.candidate, run.method, run.number, 0.5, []))
+
+    def wait(self, expired):
+        ended, self.stopped = self.stopped, []
+        if not ended and self.waiting and not expired():
+            one = self.waiting.pop(0)
+            self.now += self.training
+            ended = [self._end(one, "failed" if one.trial in self.failing else "completed")]
+        return ended
+
+    def stop(self):
+        self.waiting = []
+
+    def _end(self, of, state, cause=""):
+        return TrialEnded(
+            of.trial, of.candidate, of.method, of.stage, of.number, state, of.is_default, of.hyper_parameters, of.seeds, {"kept": 9}, [],
+            0.5, 20, self.training, cause=cause,
+        )  # fmt: skip
+
+
+THREE = [searched("lora", 0.9), searched("adapter", 0.8), searched("head", 0.7)]
+
+
+def run(policy, events=THREE, limit=None, **laboratory):
+    log = Log(list(events))
+    own = Laboratory(log, **laboratory)
+    drive(policy, own, log, lambda: Budget(limit, own.now), Stage.FINALIST)
+    return log.history
+
+
+def story(history):
+    """The finals in words: ``L0`` for LoRA's training on seed 0, ``score``, ``fit probe 1``, decisions."""
+    found = []
+    for event in history.events:
+        match event:
+            case Released(segment=segment):
+                found.append(f"{segment.method[0].upper()}{segment.number}")
+            case TrialEnded(stage=Stage.FINALIST, steps=0):
+                found.append(f"fit {event.method} {event.number}")
+            case FinalistScored():
+                found.append(f"score {event.trial.removeprefix('final-')}")
+            case Decision():
+                found.append(f"{event.what}: {event.subject}")
+    return found
+
+
+def rounds(history):
+    """The trainings of each round: what was released before the next thing happened."""
+    found, last = [], None
+    for event in history.events:
+        if isinstance(event, Released):
+            name = f"{event.segment.method[0].upper()}{event.segment.number}"
+            found = [*found[:-1], f"{found[-1]} {name}"] if isinstance(last, Released) else [*found, name]
+        last = event
+    return found
+
+
+# ------------------------------------------------------------ without a limit
+
+
+def test_all_are_chosen_trained_on_the_least_seeds_together_then_scored_once():
+    history = run(finals())
+    assert list(history.decided(What.FINALIST)) == ["lora-0000", "adapter-0000", "head-0000"]
+    assert rounds(history) == ["L0 A0 H0 L1 A1 H1"]
+    assert [scored.seed_index for scored in history.scored] == [0, 0, 0, 1, 1, 1]
+    assert history.opened.examples == 1000
+    assert history.decided(What.ENOUGH_SEEDS)["finalists"].why == "enough"
+
+
+def test_seeds_are_paired_over_the_finalists_and_those_of_the_question():
+    history = run(finals())
+    of = {}
+    for event in history.of_kind(Released):
+        of.setdefault(event.segment.number, set()).add(event.segment.seeds)
+    assert of == {index: {finalist_seeds("q", index)} for index in (0, 1)}
+
+
+def test_further_seeds_come_one_by_one_until_the_verdict_needs_no_more():
+    asked = []
+
+    def outlook(history):
+        asked.append(max(scored.seed_index for scored in history.scored))
+        return Outlook("enough" if asked[-1] == 2 else "")
+
+    assert rounds(run(finals(outlook))) == ["L0 A0 H0 L1 A1 H1", "L2 A2 H2"]
+    assert asked == [1, 2]
+
+
+def test_there_are_never_more_than_the_most():
+    history = run(finals(Outlook("")))
+    assert rounds(history)[1:] == ["L2 A2 H2", "L3 A3 H3"]
+    assert not history.decided(What.ENOUGH_SEEDS)
+
+
+def test_who_is_behind_gets_no_further_seed_and_says_so_once():
+    history = run(finals(Outlook("", ("head-0000",))))
+    assert rounds(history)[1:] == ["L2 A2", "L3 A3"]
+    assert [decision.subject for decision in history.of_kind(Decision) if decision.what == What.LEFT_FINALS][:1] == ["head-0000"]
+
+
+def test_a_failed_run_takes_its_finalist_out_of_nothing_else():
+    history = run(finals(), failing=frozenset(["final-head-0000-seed0"]))
+    assert {scored.trial for scored in history.scored} == {
+        f"final-{name}-0000-seed{index}" for name in ("lora", "adapter", "head") for index in (0, 1)
+    } - {"final-head-0000-seed0"}
+
+
+def test_baselines_are_fitted_on_the_seeds_that_others_are_trained_on():
+    history = run(finals(), [*THREE, searched("probe", 0.6, fitted=True)])
+    assert story(history).count("fit probe 0") == story(history).count("fit probe 1") == 1
+    assert "probe-0000" not in history.decided(What.FINALIST)
+    assert {scored.trial for scored in history.scored if scored.method == "probe"} == {"final-probe-0000-seed0", "final-probe-0000-seed1"}
+    seeds = {run.number: run.seeds for run in history.finals() if run.method == "lora"}
+    assert {run.number: run.seeds for run in history.finals() if run.method == "probe"} == seeds
+
+
+def test_baselines_alone_are_the_finals_where_nothing_was_trained():
+    history = run(finals(), [searched("probe", 0.6, fitted=True)])
+    assert story(history) == ["fit probe 0", "score probe-0000-seed0", "fit probe 1", "score probe-0000-seed1"]
+
+
+def test_smaller_unions_are_trained_on_the_scored_seeds_when_they_are_found():
+    before = run(finals()).events
+    union = UnionPruned("unipelt-0003-without-prefix", "unipelt-0003", "unipelt", {"learning_rate": 0.1}, {"prefix": 0.0}, 0.01)
+    history = run(finals(), [*before, union])
+    assert rounds(history)[1:] == ["U0 U1"]
+    assert [scored.candidate for scored in history.scored][-2:] == [union.candidate] * 2
+    assert run(finals(), history.events).events == history.events, "nothing is done twice"
+
+
+@pytest.mark.parametrize("limit", [None, 115.0])
+def test_a_kill_at_any_point_changes_nothing(limit):
+    """With a clock that a kill doesn't set back: what is trained and scored is the same, and nothing twice."""
+
+    def outlook(history):
+        return Outlook("enough" if len({scored.seed_index for scored in history.scored}) > 2 else "", ("head-0000",))
+
+    policy, start = finals(outlook), [*THREE, searched("probe", 0.6, fitted=True)]
+    whole = run(policy, start, limit)
+    for kept in range(len(start), len(whole.events)):
+        cut = whole.events[:kept]
+        done = TRAINING * sum(isinstance(event, TrialEnded) and event.stage == Stage.FINALIST and event.steps > 0 for event in cut)
+        again = run(policy, cut, limit, now=done)
+        assert sorted(story(again)) == sorted(story(whole)), kept
+
+
+def test_a_lost_state_is_trained_again_in_its_round():
+    released = run(finals()).events[: len(THREE) + 3 + 6]
+    history = run(finals(), [*released, StateLost("final-lora-0000-seed0", 0, "damaged")])
+    assert history.trials["final-lora-0000-seed0"].segment.attempt == 1
+    assert len(history.scored) == 6
+
+
+# ------------------------------------------------------------ with a limit
+
+
+def limited(limit, policy=None, **laboratory):
+    return run(policy or finals(), THREE, limit, **laboratory)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        pytest.param(1000.0, ["L0 A0 H0 L1 A1 H1"], id="ample: all together"),
+        # All three fit: 2 * (30 + 3) and 20 of closing are 86. 90 less 26 for scoring and closing is less than 1.3 * 60.
+        pytest.param(90.0, ["L0 A0 H0", "L1 A1 H1"], id="all three, seed by seed"),
+        # Two fit, 2 * (20 + 2) + 20 = 64, and are ample: 80 less 24 is more than 1.3 * 40.
+        pytest.param(80.0, ["L0 A0 L1 A1"], id="two, together"),
+        # 10 + 10 / 2 and 1 of scoring, and 4 of writing are 20.
+        pytest.param(45.0, ["L0 A0"], id="two on one seed each, and no time for another"),
+        pytest.param(20.0, ["L0 A0"], id="the second of them cut off"),
+        pytest.param(19.0, ["L0"], id="the leader alone"),
+    ],
+)
+def test_the_time_decides_how_many_on_how_many_seeds(limit, expected):
+    assert rounds(limited(limit)) == expected
+
+
+@pytest.mark.parametrize(("left", "count"), [(1000, 3), (75, 2), (50, 2), (25, 2), (20, 2), (18, 1), (1, 1)])
+def test_as_many_finalists_as_fit_by_the_speed_of_each_method_two_on_one_seed_or_the_leader_alone(left, count):
+    policy = finals(least=3, most=3, costs=FakeCosts(rest=0.0, least_scored=0))
+    assert policy.affordable(History(), Budget(1000.0, 1000.0 - left), THREE) == count
+
+
+def test_those_without_time_join_on_the_scored_seeds_when_there_is_some_after_all():
+    """Trainings that are twice as fast as the plan said: there is time for the third."""
+    history = limited(140.0, training=2.0)
+    assert list(history.decided(What.FINALIST)) == ["lora-0000", "adapter-0000", "head-0000"]
+    assert not history.decided(What.NO_TIME_FOR_FINALIST)
+
+
+def test_a_leader_alone_is_scored_on_one_seed_before_the_others_may_join():
+    policy = finals(costs=FakeCosts(rest=1.0))
+
+    class Alone(Finals):
+        def affordable(self, history, budget, wanted):
+            return 1
+
+    history = run(Alone(**vars(policy)), THREE, 500.0)
+    assert rounds(history)[:3] == ["L0", "A0", "H0"]
+    assert [(scored.method, scored.seed_index) for scored in history.scored][:3] == [("lora", 0), ("adapter", 0), ("head", 0)]
+    assert len(history.scored) == 6
+    assert not history.decided(What.NO_TIME_FOR_FINALIST)
+
+
+def test_a_round_is_cut_off_when_only_what_was_kept_is_left():
+    """What is kept is decided when the round is released; a training that takes far longer than thought doesn't change it."""
+    history = limited(120.0, training=60.0)
+    kept = [event.numbers["kept"] for event in history.of_kind(Released)]
+    assert kept == [CLOSING + 6 * 1.0] * 6
+    ended = {trial.trial: trial.cause for trial in history.ended(Stage.FINALIST)}
+    assert list(ended.values()) == ["", "", *[Because.TIME] * 4]
+    assert {scored.trial for scored in history.scored} == {"final-lora-0000-seed0", "final-adapter-0000-seed0"}
+
+
+def test_without_time_for_a_further_seed_that_is_said_with_the_figures():
+    history = limited(150.0, finals(Outlook("")))
+    (said,) = history.decided(What.NO_TIME_FOR_SEED).values()
+    assert said.numbers["seconds_left"] < said.numbers["seconds_needed"]
+
+
+def test_finals_use_what_is_left_however_slow_scoring_is():
+    """Scoring 60 report examples at 10 s each would take more than all that is left: fewer are scored, and the leader is trained."""
+    costs = FakeCosts(rest=1.0, least_scored=60)
+    object.__setattr__(costs, "closing", lambda history, limit, runs=0, examples=0: 1.0 + 10.0 * runs * examples)
+    policy, log = finals(costs=costs), Log(THREE)
+    runs = policy._segments(THREE[:1], [0])
+    budget = Budget(1000.0, 900.0)
+    assert policy.reserve(log.history, budget, runs) == 50.0
+    log.append(ReportOpened(1, 60, 60, []))
+    assert policy.reserve(log.history, budget, runs) > 600, "what is opened has to be scored whole"
+    log.append(ReportOpened(2, 5, 60, []))
+    assert 50 < policy.reserve(log.history, budget, runs) < 100, "and no more than that"
+
+
+def test_the_examples_of_an_earlier_opening_are_those_of_all():
+    policy, history = finals(), History.of([ReportOpened(1, 70, 1000, [])])
+    assert policy.examples(history, Budget(), 3) == 70
+    assert policy.examples(History(), Budget(), 3) == 1000
+    assert policy.examples(History(), Budget(100.0, 30.0), 4) == int(0.8 * 50 / 0.04)
+    assert policy.examples(History(), Budget(100.0, 99.0), 4) == 50, "at least"
+
+
+def test_without_time_smaller_unions_are_left_out_one_by_one():
+    before = limited(1000.0).events
+    unions = [UnionPruned(f"u{number}", "x", "unipelt", {"learning_rate": 0.1}, {}, 0.01) for number in (1, 2)]
+    history = run(finals(), [*before, *unions], 1000.0, now=940.0)
+    assert rounds(history)[1:] == ["U0 U1"], "time for the first"
+    assert list(history.decided(What.NO_TIME_FOR_FINALIST)) == ["u2"]
+
+
+def test_the_deadline_is_that_of_the_round_under_way():
+    policy, log = finals(), Log(THREE)
+    assert policy.deadline(log.history, Room(1), Budget(100.0)) == -float("inf")
+    for _ in range(2):
+        for action in policy.actions(log.history, Room(1), Budget(100.0)):
+            log.append(action.event if isinstance(action, Note) else Released(action.segment, action.because, dict(action.numbers)))
+    kept = log.history.of_kind(Released)[0].numbers["kept"]
+    assert policy.deadline(log.history, Room(1), Budget(100.0)) == kept > 0
+    assert policy.actions(log.history, Room(1), Budget(100.0, 50.0)) == []
+    under_way = [event.segment.trial for event in log.history.of_kind(Released)]
+    assert policy.actions(log.history, Room(1), Budget(100.0, 100.0 - kept)) == [Stop(name, Because.TIME) for name in under_way]
+
+
+def test_with_nothing_to_confirm_it_finishes_at_once():
+    assert finals().actions(History(), Room(1), Budget()) == [Finish()]
