@@ -4,11 +4,13 @@ import importlib.util
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args, get_type_hints
 
 import pytest
 import typer
 from prefect import Flow
 
+import pelt_automl
 from flows.flow_parameters import with_parameters
 from flows.task_files import read_task_file
 from pelt_automl import settings
@@ -96,3 +98,12 @@ def test_python_takes_settings_or_options_and_says_so():
     with pytest.raises(SettingsError, match="give either SelectionSettings or options such as task='qnli'; 'qnli' came"):
         select("qnli")
     assert [*inspect.signature(select).parameters][:3] == ["settings", "output", "display"]
+
+
+def test_the_types_of_the_options_are_there_at_run_time_too():
+    hints = {function.__name__: get_type_hints(function) for function in (pelt_automl.select, pelt_automl.k_curve)}
+    (selected,), (curved,) = (get_args(hints[name]["options"]) for name in ("select", "k_curve"))
+    assert set(selected.__annotations__) == set(settings.options())
+    assert set(settings.options()) - set(curved.__annotations__) == {"k"}
+    assert selected.__annotations__["precision"] == Literal["auto", "bf16", "fp32"] | None
+    assert selected.__annotations__["epochs"] == float | None

@@ -2,11 +2,11 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import dropwhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal, Unpack
 
 from pelt_automl.backbones.loading import Backbone, check_model, load_outline
 from pelt_automl.curve.report import write_curve_report
@@ -18,6 +18,7 @@ from pelt_automl.errors import NoTrialCompletedError
 from pelt_automl.home import expanded, home
 from pelt_automl.log.events import Recorder, SelectionStarted
 from pelt_automl.log.folder import check_output
+from pelt_automl.option_types import CurveOptions
 from pelt_automl.search.budget import Clock, seconds_used
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.selection.environment import key_of
@@ -27,12 +28,6 @@ from pelt_automl.selection.process import process_restored
 from pelt_automl.selection.selection import Selection
 from pelt_automl.selection.text_length import text_length
 from pelt_automl.tasks import TaskData, load_nested
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Literal, Unpack
-
-    from pelt_automl.option_types import CurveOptions
 
 
 class CurveRun:
@@ -158,10 +153,10 @@ class CurveRun:
 
 def k_curve(
     *,
-    k: "Sequence[int | Literal['full']] | str",
+    k: Sequence[int | Literal["full"]] | str,
     output: Path | str | None = None,
     display: Recorder | None = None,
-    **options: "Unpack[CurveOptions]",
+    **options: Unpack[CurveOptions],
 ) -> KCurve:
     """Run a selection at each K and return which method to use from which K on.
 

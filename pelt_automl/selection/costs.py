@@ -1,9 +1,12 @@
 """What configurations cost on this device: the latency of texts, as trained and merged, and the memory of a training, each alone."""
 
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,6 @@ import torch
 from pelt_automl.baselines import Encoder, load_fitted, read_facts
 from pelt_automl.design_space import OWN_COPY, Modification
 from pelt_automl.log.events import CostMeasured, Decision, HyperParameters, Latency, Phase, Seeds, TrialEnded, What
-from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
@@ -28,7 +30,7 @@ from pelt_automl.tasks import Examples
 from pelt_automl.training.evaluation import pad_id_of
 from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.schedule import TrainingPlan
-from pelt_automl.training.tokens import collate
+from pelt_automl.training.tokens import Tokens, collate
 
 Shape = tuple[Modification, ...]
 """What latency and memory depend on: Modifications without their scale, which is only multiplied with, and without a learning rate."""
@@ -64,57 +66,50 @@ def cost_shape(modifications: Sequence[Modification]) -> Shape:
 # -------------------------------------------------------------------- latency
 
 
-def time_passes(machine: Machine, shapes: Sequence[Shape], batch: int, most: int = MOST, end: float = float("inf")) -> Timed:
-    """Forward passes of `batch` texts, each shape's in turn, so that whatever else the machine does falls on all of them alike.
+def in_turn(calls: Mapping[Shape, Callable[[], object]], device: torch.device, most: int = MOST, end: float = math.inf) -> Timed:
+    """Seconds of each call, all in their turn, so that whatever else the machine does falls on all of them alike.
 
-    Shapes with a copy of the backbone are measured one by one, so that there is one copy at a time. Nothing begins after `end` on the
-    performance counter: a shape may then have fewer passes than others, or none.
+    Nothing begins after `end` on the performance counter: something may then have been called less often than others, or never.
     """
-    copies = [[shape] for shape in shapes if any(m.form in OWN_COPY for m in shape)]
-    together = [shape for shape in shapes if not any(m.form in OWN_COPY for m in shape)]
-    timed: Timed = {}
-    for group in ([together] if together else []) + copies:
-        timed |= _in_turn(machine, group, batch, most, end)
+    wait: Callable[[], object] = torch.cuda.synchronize if device.type == "cuda" else nullcontext
+    timed: Timed = {shape: [] for shape in calls}
+    enough = time.perf_counter() + SECONDS_A_SERIES * len(calls)
+    for turn in range(-WARM_UP, most):
+        if turn >= FEWEST and time.perf_counter() > enough:
+            break
+        for shape, call in calls.items():
+            if time.perf_counter() > end:
+                break
+            wait()
+            start = time.perf_counter()
+            call()
+            wait()
+            timed[shape] += [time.perf_counter() - start] if turn >= 0 else []
     return timed
 
 
 @torch.no_grad()
-def _in_turn(machine: Machine, shapes: Sequence[Shape], batch: int, most: int, end: float) -> Timed:
-    model = machine.backbone.model
+def time_passes(machine: Machine, shapes: Sequence[Shape], batch: int, most: int = MOST, end: float = math.inf) -> Timed:
+    """Forward passes of `batch` texts, as `in_turn`; shapes with a copy of the backbone one by one, so that there is one copy at a time."""
+    copies = [[shape] for shape in shapes if any(m.form in OWN_COPY for m in shape)]
+    together = [shape for shape in shapes if [shape] not in copies]
+    model, timed = machine.backbone.model, Timed()
     was_training = model.training
     model.eval()
-    packs = {shape: Pack(machine.backbone, [PackTrial(shape, seed=0)], machine.data.outputs).eval() for shape in shapes}
-    inputs = _inputs(machine, next(iter(packs.values())), batch)
-    timed: Timed = {shape: [] for shape in shapes}
-    enough = time.perf_counter() + SECONDS_A_SERIES * len(shapes)
-    for turn in range(-WARM_UP, most):
-        if turn >= FEWEST and time.perf_counter() > enough:
-            break
-        for shape, pack in packs.items():
-            if time.perf_counter() > end:
-                break
-            seconds = _one_pass(machine, pack, inputs)
-            timed[shape] += [seconds] if turn >= 0 else []
+    for group in ([together] if together else []) + copies:
+        packs = {shape: Pack(machine.backbone, [PackTrial(shape, seed=0)], machine.data.outputs).eval() for shape in group}
+        pad_id = pad_id_of(next(iter(packs.values())))
+        inputs = collate([_typical_texts(machine, batch)], pad_id, machine.backbone.device).inputs
+        timed |= in_turn({shape: partial(_forward, pack, inputs) for shape, pack in packs.items()}, machine.backbone.device, most, end)
     model.train(was_training)
     return timed
 
 
-def _one_pass(machine: Machine, pack: Pack, inputs: dict[str, Any]) -> float:
-    on_gpu = machine.backbone.device.type == "cuda"
-    if on_gpu:
-        torch.cuda.synchronize()
-    start = time.perf_counter()
+def _forward(pack: Pack, inputs: dict[str, Any]) -> None:
     pack(**inputs)
-    if on_gpu:
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
-def _inputs(machine: Machine, pack: Pack, batch: int) -> dict[str, Any]:
-    return collate([_typical_texts(machine, batch)], pad_id_of(pack), machine.backbone.device).inputs
-
-
-def _typical_texts(machine: Machine, count: int) -> Any:
+def _typical_texts(machine: Machine, count: int) -> Tokens:
     """The `count` texts around the median length of train and select; some of them several times where there are fewer."""
     texts = machine.splits.known
     start = max(0, (len(texts) - count) // 2)
@@ -128,16 +123,10 @@ def latency_of(machine: Machine, seconds: Sequence[float], batch: int, *, merged
     return Latency(batch, merged, 1000 * middle, 1000 * (high - low), len(seconds), tokens)
 
 
-def merges(machine: Machine, modifications: Sequence[Modification]) -> bool:
-    """Whether folding a configuration leaves the plain backbone, whose latency is then the merged one."""
-    return plain_when_folded(modifications, machine.backbone)
-
-
 def is_exportable(machine: Machine, modifications: Sequence[Modification]) -> bool:
-    """Whether `pelt-automl export --merged` can write a configuration that `merges`: transformers' classifier has to take the head, too."""
-    labels = machine.splits.search[0].labels
-    mean = machine.data.task_kind.scale(labels).mean
-    return merges(machine, modifications) and not why_no_head(machine.backbone, mean)
+    """Whether `pelt-automl export --merged` can write a configuration: transformers' classifier has to take the head, too."""
+    mean = machine.data.task_kind.scale(machine.splits.search[0].labels).mean
+    return plain_when_folded(modifications, machine.backbone) and not why_no_head(machine.backbone, mean)
 
 
 def served_shape(machine: Machine, modifications: Sequence[Modification]) -> Shape:
@@ -157,33 +146,20 @@ def baseline_passes(machine: Machine, run: TrialEnded, most: int) -> list[float]
     return answer_passes(machine, fitted_at(machine.folder, run), ONE, most)
 
 
-def answer_passes(machine: Machine, fitted: Path, batch: int, most: int = MOST, end: float = float("inf")) -> list[float]:
+def answer_passes(machine: Machine, fitted: Path, batch: int, most: int = MOST, end: float = math.inf) -> list[float]:
     """Seconds of each answer that what was `fitted` (its folder) gives to `batch` texts, as `time_passes` has them.
 
     Where it reads the backbone: a pass over tokenized texts (of a pair read apart, over each text) and its own map or search behind it,
     nothing kept from before. A bag of words is timed from the text on: counting words is most of what it does.
     """
-    examples = _typical_examples(machine, batch)
-    tokenized = functools.cache(machine.tokenized)
-    answers = load_fitted(fitted, Encoder(FrozenFeatures(machine.backbone, keep=False), tokenized))
-    seconds, enough = list[float](), time.perf_counter() + SECONDS_A_SERIES
-    for turn in range(-WARM_UP, most):
-        now = time.perf_counter()
-        if now > end or (turn >= FEWEST and now > enough):
-            break
-        answers.outputs(examples)
-        seconds += [time.perf_counter() - now] if turn >= 0 else []
-    return seconds
-
-
-def _typical_examples(machine: Machine, count: int) -> Examples:
-    """`_typical_texts`, as texts."""
-    splits = machine.data.split(machine.splits.seed)
-    examples = Examples(splits[0].texts + splits[1].texts, (0,) * sum(map(len, splits)))
-    lengths = np.concatenate([tokens.lengths for tokens in machine.splits.search])
-    start = max(0, (len(examples) - count) // 2)
-    middle = np.argsort(lengths, kind="stable")[start : start + count]
-    return examples.take(np.resize(middle, count).tolist())
+    (train, select), tokens = machine.data.split(machine.splits.seed), machine.splits.search
+    lengths = np.concatenate([part.lengths for part in tokens])
+    start = max(0, (len(lengths) - batch) // 2)  # as `_typical_texts`
+    middle = np.resize(np.argsort(lengths, kind="stable")[start : start + batch], batch)
+    examples = Examples(train.texts + select.texts, (0,) * len(lengths)).take(middle.tolist())
+    encoder = Encoder(FrozenFeatures(machine.backbone, keep=False), functools.cache(machine.tokenized))
+    answers = load_fitted(fitted, encoder)
+    return in_turn({PLAIN: lambda: answers.outputs(examples)}, machine.backbone.device, most, end)[PLAIN]
 
 
 # -------------------------------------------------------------------- memory
@@ -192,78 +168,51 @@ def _typical_examples(machine: Machine, count: int) -> Examples:
 def memory_bytes(machine: Machine, plan: TrainingPlan, method: str, hyper_parameters: HyperParameters) -> float | None:
     """Of training a configuration alone, at most, the backbone included; None where it can't be trained."""
     run = machine.run(f"memory-{method}", method, hyper_parameters, Seeds(machine.splits.seed, 0, 0), plan)
-    taken = training_bytes(machine, plan, [run])
-    return None if taken is None else taken + backbone_bytes(machine)
-
-
-def backbone_bytes(machine: Machine) -> float:
-    """Weights and buffers of the frozen model."""
-    model = machine.backbone.model
-    return float(sum(tensor.numel() * tensor.element_size() for tensor in chain(model.parameters(), model.buffers())))
+    taken, model = training_bytes(machine, plan, [run]), machine.backbone.model
+    frozen = sum(tensor.numel() * tensor.element_size() for tensor in chain(model.parameters(), model.buffers()))
+    return None if taken is None else taken + float(frozen)
 
 
 # -------------------------------------------------------------------- finalists
 
 
 def measure_costs(question: Question, machine: Machine, log: Log, clock: Clock) -> None:
-    """Write what each finalist costs, as far as there is time: for one text, for 32, then memory."""
-    finalists = _not_measured(log.history)
+    """Write what each finalist costs that no earlier start has measured, as far as there is time: for one text, for 32, then memory."""
+    known, finalists = {event.candidate for event in log.history.costs}, dict[str, list[TrialEnded]]()
+    for run in sorted(log.history.finals(), key=lambda run: run.method in BASELINES):  # of which nothing is trained on the device
+        if run.candidate not in known:
+            finalists.setdefault(run.candidate, []).append(run)
     if not finalists:
         return
     end, plans = time.perf_counter() + clock.left - WRITING, plans_of(question, log.history)
     log.progress(Phase.COSTS, 0, 1, "measuring latency and memory")
-    baselines = {name: runs for name, runs in finalists.items() if runs[0].method in BASELINES}
-    finalists = {name: runs for name, runs in finalists.items() if name not in baselines}
-    kept = {name: cost_shape(without_reparameterization(_modifications(runs))) for name, runs in finalists.items()}
-    merged = {name for name, shape in kept.items() if merges(machine, shape)}
-    heads = {name for name, runs in baselines.items() if is_head(machine, runs[0])}
-    shapes = list(dict.fromkeys([*kept.values(), *([PLAIN] if merged or heads else [])]))
+    shapes = {name: _shapes(machine, runs[0]) for name, runs in finalists.items()}
+    different = list(dict.fromkeys(shape for own in shapes.values() for shape in own))
     timed: dict[int, Timed] = {}
     for batch in (ONE, MANY):  # a warm-up and one pass of each shape can be expected to end in time
-        if time.perf_counter() + (WARM_UP + 1) * len(shapes) * batch * plans.example_seconds < end:
-            timed[batch] = time_passes(machine, shapes, batch, end=end)
+        if time.perf_counter() + (WARM_UP + 1) * len(different) * batch * plans.example_seconds < end:
+            timed[batch] = time_passes(machine, different, batch, end=end)
     for name, runs in finalists.items():
-        latencies = [
-            latency_of(machine, seconds, batch, merged=is_merged)
-            for batch, of_shapes in timed.items()
-            for is_merged, shape in ((False, kept[name]), *([(True, PLAIN)] if name in merged else []))
-            if (seconds := of_shapes[shape])
-        ]
-        method, hyper_parameters = runs[0].method, runs[0].hyper_parameters
-        memory = memory_bytes(machine, plans.search, method, hyper_parameters) if time.perf_counter() < end else None
-        exportable, trials = is_exportable(machine, kept[name]), [run.trial for run in runs]
-        log.append(CostMeasured(method, hyper_parameters, latencies, memory, device_name(machine), name, trials, exportable))
-    for name, runs in baselines.items():
-        of_head = {batch: of_shapes[PLAIN] for batch, of_shapes in timed.items()} if name in heads else None
-        log.append(_measured_baseline(machine, name, runs, of_head, end))
+        own, run = shapes[name], runs[0]
+        taken = {(batch, place > 0): passes[shape] for batch, passes in timed.items() for place, shape in enumerate(own)}
+        if not own:
+            taken = {(batch, False): answer_passes(machine, fitted_at(machine.folder, run), batch, end=end) for batch in (ONE, MANY)}
+        latencies = [latency_of(machine, seconds, batch, merged=merged) for (batch, merged), seconds in taken.items() if seconds]
+        memory = None
+        if run.method not in BASELINES and time.perf_counter() < end:
+            memory = memory_bytes(machine, plans.search, run.method, run.hyper_parameters)
+        exportable, trials = bool(own) and is_exportable(machine, own[0]), [run.trial for run in runs]
+        log.append(CostMeasured(run.method, run.hyper_parameters, latencies, memory, device_name(machine), name, trials, exportable))
     if clock.limit is not None:
-        _say_what_is_missing(log, [*finalists, *baselines])
+        _say_what_is_missing(log, list(finalists))
 
 
-def _measured_baseline(
-    machine: Machine, name: str, runs: Sequence[TrialEnded], of_head: Mapping[int, list[float]] | None, end: float
-) -> CostMeasured:
-    """Latencies, `of_head` where it is one; no memory, since nothing is trained on the device."""
-    fitted = fitted_at(machine.folder, runs[0])
-    timed = {batch: answer_passes(machine, fitted, batch, end=end) for batch in (ONE, MANY)} if of_head is None else of_head
-    latencies = [latency_of(machine, seconds, batch, merged=False) for batch, seconds in timed.items() if seconds]
-    exportable = of_head is not None and is_exportable(machine, PLAIN)
-    trials = [run.trial for run in runs]
-    return CostMeasured(runs[0].method, {}, latencies, None, device_name(machine), name, trials, exportable)
-
-
-def _not_measured(history: History) -> dict[str, list[TrialEnded]]:
-    """The runs of each finalist that no earlier start has measured."""
-    known = {event.candidate for event in history.costs}
-    found: dict[str, list[TrialEnded]] = {}
-    for trial in history.finals():
-        if trial.candidate not in known:
-            found.setdefault(trial.candidate, []).append(trial)
-    return found
-
-
-def _modifications(runs: Sequence[TrialEnded]) -> tuple[Modification, ...]:
-    return METHODS[runs[0].method].modifications(runs[0].hyper_parameters)
+def _shapes(machine: Machine, run: TrialEnded) -> tuple[Shape, ...]:
+    """What a finalist's latency depends on, as it was trained and merged; nothing for a baseline with answers of its own."""
+    if run.method in BASELINES:
+        return (PLAIN,) if is_head(machine, run) else ()
+    kept = cost_shape(without_reparameterization(METHODS[run.method].modifications(run.hyper_parameters)))
+    return (kept, PLAIN) if plain_when_folded(kept, machine.backbone) else (kept,)
 
 
 def _say_what_is_missing(log: Log, finalists: Sequence[str]) -> None:

@@ -5,8 +5,7 @@ violate something, and here none ever is. A study draws again instead.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -16,7 +15,7 @@ from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.log.events import CostMeasured, Decision, HyperParameters, What
 from pelt_automl.log.log import Log
 from pelt_automl.methods import METHODS
-from pelt_automl.modifications import count_of, count_on
+from pelt_automl.modifications import count_of
 from pelt_automl.search.spaces import MOST_COMBINATIONS, SearchSpace
 from pelt_automl.selection.costs import (
     LIMIT_PASSES,
@@ -33,7 +32,6 @@ from pelt_automl.selection.costs import (
 from pelt_automl.selection.field import refusals, too_many
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.question import Question, plans_of
-from pelt_automl.training.schedule import TrainingPlan
 
 Refusal = Callable[[str, HyperParameters], str | None]
 """Why a configuration of a method can't be, or may not be; None if it may."""
@@ -41,20 +39,15 @@ Refusal = Callable[[str, HyperParameters], str | None]
 KINDS_TRIED = 6
 """Kinds of configurations of which the smallest is tried before a method is left out whose default is over a limit."""
 
-WITHIN = "no configuration is within the limits"
+Outline = tuple[Architecture, BackboneShape]
+"""What is known of a model before it is loaded."""
 
 
-@dataclass(frozen=True)
-class _Limit:
-    """A limit that something has to be measured for."""
-
-    most: float
-    says: str
-    """With a place for the figure and one for the limit."""
-    figure: Callable[[CostMeasured], float | None]
-    shape: Callable[[Machine, Sequence[Modification]], Shape]
-    """What the figure depends on."""
-    measure: Callable[[str, HyperParameters], CostMeasured]
+MEASURED: dict[str, tuple[str, Callable[[CostMeasured], float | None]]] = {
+    "max_latency_ms": ("it takes {:.3g} ms or more for one text, over the {:g} of --max-latency-ms", lambda event: event.served),
+    "max_memory": ("its training takes {:.3g} GB or more, over the {:g} of --max-memory", lambda event: event.memory_gb),
+}
+"""Limits that something has to be measured for: what is said, with places for the figure and the limit, and where the figure is."""
 
 
 class Limits:
@@ -65,54 +58,63 @@ class Limits:
 
     def __init__(self, question: Question, machine: Machine, log: Log) -> None:
         """Takes up what an earlier start has measured."""
-        self.machine, self.log, self._reads, self._most = machine, log, question.length.most, question.search.max_trainable
-        self._known: dict[_Limit, list[tuple[Shape, float]]] = {limit: [] for limit in _limits(question, machine, log)}
+        self.question, self.machine, self.log = question, machine, log
+        self._most = {knob: most for knob in MEASURED if (most := getattr(question.search, knob)) is not None}
+        self._known: dict[str, list[tuple[Shape, float]]] = {knob: [] for knob in self._most}
         for event in log.history.costs:
             if not event.candidate:
                 self._keep(event)
 
     def refusal(self, method: str, hyper_parameters: HyperParameters) -> str | None:
         """Why a configuration can't be carried out, or is over a limit; None for one that may be trained."""
-        backbone, modifications = self.machine.backbone, METHODS[method].modifications(hyper_parameters)
-        if found := refusals(modifications, backbone.architecture, backbone.shape, self._reads):
-            return "; ".join(found)
-        kept = count_on(modifications, backbone, self.machine.data.outputs).kept if self._most is not None else 0
-        if self._most is not None and (reason := too_many(kept, self._most)):
+        outline = self.machine.backbone.architecture, self.machine.backbone.shape
+        if reason := refusal_on(self.question, outline, METHODS[method].modifications(hyper_parameters)):
             return reason
-        return next((reason for limit in self._known if (reason := self._over(limit, method, hyper_parameters))), None)
+        return next((reason for knob in self._most if (reason := self._over(knob, method, hyper_parameters))), None)
+
+    def _shape(self, knob: str, method: str, hyper_parameters: HyperParameters) -> Shape:
+        """What the figure depends on."""
+        modifications = METHODS[method].modifications(hyper_parameters)
+        return served_shape(self.machine, modifications) if knob == "max_latency_ms" else cost_shape(modifications)
 
     def _keep(self, event: CostMeasured) -> None:
-        modifications = METHODS[event.method].modifications(event.hyper_parameters)
-        for limit, known in self._known.items():
-            if (figure := limit.figure(event)) is not None:
-                known.append((limit.shape(self.machine, modifications), figure))
+        for knob, known in self._known.items():
+            if (figure := MEASURED[knob][1](event)) is not None:
+                known.append((self._shape(knob, event.method, event.hyper_parameters), figure))
 
-    def _over(self, limit: _Limit, method: str, hyper_parameters: HyperParameters) -> str | None:
-        shape = limit.shape(self.machine, METHODS[method].modifications(hyper_parameters))
-        of_its_kind = [(known, figure) for known, figure in self._known[limit] if _same_kind(known, shape)]
-        if any(figure <= limit.most and _at_most(shape, known) for known, figure in of_its_kind):
+    def _over(self, knob: str, method: str, hyper_parameters: HyperParameters) -> str | None:
+        (says, figure_of), most, shape = MEASURED[knob], self._most[knob], self._shape(knob, method, hyper_parameters)
+        of_its_kind = [(known, figure) for known, figure in self._known[knob] if _same_kind(known, shape)]
+        if any(figure <= most and _at_most(shape, known) for known, figure in of_its_kind):
             return None
-        over = [figure for known, figure in of_its_kind if figure > limit.most and _at_most(known, shape)]
+        over = [figure for known, figure in of_its_kind if figure > most and _at_most(known, shape)]
         if over:
-            return limit.says.format(min(over), limit.most)
-        event = limit.measure(method, hyper_parameters)
+            return says.format(min(over), most)
+        event = self._measured(knob, method, hyper_parameters, shape)
         self.log.append(event)
         self._keep(event)
-        found = limit.figure(event)  # None for what can't be trained: its training is going to record why
-        return limit.says.format(found, limit.most) if found is not None and found > limit.most else None
+        found = figure_of(event)  # None for what can't be trained: its training is going to record why
+        return says.format(found, most) if found is not None and found > most else None
+
+    def _measured(self, knob: str, method: str, hyper_parameters: HyperParameters, shape: Shape) -> CostMeasured:
+        """The latency of one text, as the winner can be handed over, or the memory of a training."""
+        machine, given = self.machine, dict(hyper_parameters)
+        if knob == "max_latency_ms":
+            exportable = is_exportable(machine, METHODS[method].modifications(hyper_parameters))
+            latency = latency_of(machine, time_passes(machine, [shape], ONE, LIMIT_PASSES)[shape], ONE, merged=exportable)
+            return CostMeasured(method, given, [latency], None, device_name(machine), exportable=exportable)
+        plan = plans_of(self.question, self.log.history).search
+        if not any(event.memory_bytes is not None for event in self.log.history.costs):
+            memory_bytes(machine, plan, method, given)  # the first training of a process also fills what libraries keep
+        return CostMeasured(method, given, [], memory_bytes(machine, plan, method, given), device_name(machine))
 
 
-def _limits(question: Question, machine: Machine, log: Log) -> list[_Limit]:
-    search, plan, found = question.search, plans_of(question, log.history).search, list[_Limit]()
-    if search.max_latency_ms is not None:
-        says = "it takes {:.3g} ms or more for one text, over the {:g} of --max-latency-ms"
-        latency = partial(_measure_latency, machine)
-        found.append(_Limit(search.max_latency_ms, says, lambda event: event.served, served_shape, latency))
-    if search.max_memory is not None:
-        says = "its training takes {:.3g} GB or more, over the {:g} of --max-memory"
-        memory = partial(_measure_memory, machine, plan, log)
-        found.append(_Limit(search.max_memory, says, lambda event: event.memory_gb, lambda _, own: cost_shape(own), memory))
-    return found
+def refusal_on(question: Question, outline: Outline, modifications: Sequence[Modification]) -> str | None:
+    """Why such a model can't carry a configuration out, or it has too many parameters; None if it may be trained as far as these go."""
+    if found := refusals(modifications, *outline, question.length.most):
+        return "; ".join(found)
+    most = question.search.max_trainable
+    return None if most is None else too_many(count_of(modifications, *outline, question.data.outputs).kept, most)
 
 
 def _same_kind(one: Shape, other: Shape) -> bool:
@@ -124,50 +126,33 @@ def _at_most(smaller: Shape, larger: Shape) -> bool:
     return all(one.size <= other.size for one, other in zip(smaller, larger, strict=True))
 
 
-def _measure_latency(machine: Machine, method: str, hyper_parameters: HyperParameters) -> CostMeasured:
-    """Of one text, as the winner can be handed over."""
-    modifications = METHODS[method].modifications(hyper_parameters)
-    shape, exportable = served_shape(machine, modifications), is_exportable(machine, modifications)
-    latency = latency_of(machine, time_passes(machine, [shape], ONE, LIMIT_PASSES)[shape], ONE, merged=exportable)
-    return CostMeasured(method, dict(hyper_parameters), [latency], None, device_name(machine), exportable=exportable)
-
-
-def _measure_memory(machine: Machine, plan: TrainingPlan, log: Log, method: str, hyper_parameters: HyperParameters) -> CostMeasured:
-    if not any(event.memory_bytes is not None for event in log.history.costs):
-        memory_bytes(machine, plan, method, hyper_parameters)  # the first training of a process also fills what libraries keep
-    taken = memory_bytes(machine, plan, method, hyper_parameters)
-    return CostMeasured(method, dict(hyper_parameters), [], taken, device_name(machine))
-
-
 # -------------------------------------------------------------------- methods
 
 
-def out_of_limits(methods: Sequence[str], spaces: Mapping[str, SearchSpace], refusal: Refusal, size: Callable[..., int]) -> dict[str, str]:
+def out_of_limits(question: Question, methods: Sequence[str], outline: Outline, refusal: Refusal) -> dict[str, str]:
     """The methods of which neither the default nor the smallest configurations are within the limits, each with the reason.
 
-    `size`: trainable parameters of Modifications. Raises `SettingsError` when no method is left.
+    Raises `SettingsError` when no method is left.
     """
+
+    def size(modifications: Sequence[Modification]) -> int:
+        return count_of(modifications, *outline, question.data.outputs).kept
+
     out: dict[str, str] = {}
     for method in methods:
-        if refusal(method, default_of(spaces[method])) is None:
+        if refusal(method, default_of(question.spaces[method])) is None:
             continue
-        if (reason := _why_nothing_fits(method, spaces[method], refusal, size)) is not None:
-            out[method] = f"{WITHIN}{reason}"
+        first = " that makes sense"
+        for number, smallest in enumerate(islice(_smallest(method, question.spaces[method], size), KINDS_TRIED)):
+            if (reason := refusal(method, smallest)) is None:
+                break
+            first = first if number else f"; of the smallest: {reason}"
+        else:
+            out[method] = f"no configuration is within the limits{first}"
     if len(out) == len(methods):
         problems = [f"{method}: {reason}" for method, reason in out.items()]
         raise SettingsError(f"{all_problems('the selection', problems)}\nSo no method is left: raise the limit, or name other methods.")
     return out
-
-
-def _why_nothing_fits(method: str, space: SearchSpace, refusal: Refusal, size: Callable[..., int]) -> str | None:
-    """Why the smallest of the smallest is refused, if all that are tried are; None from the first on that is within."""
-    first = " that makes sense"
-    for number, smallest in enumerate(islice(_smallest(method, space, size), KINDS_TRIED)):
-        reason = refusal(method, smallest)
-        if reason is None:
-            return None
-        first = first if number else f"; of the smallest: {reason}"
-    return first
 
 
 def default_of(space: SearchSpace) -> dict[str, Any]:
@@ -191,21 +176,15 @@ def _smallest(method: str, space: SearchSpace, size: Callable[..., int]) -> Iter
     yield from (configuration for _, configuration in sorted(kinds.values(), key=lambda pair: pair[0]))
 
 
-def over_parameters(question: Question, outline: tuple[Architecture, BackboneShape]) -> dict[str, str]:
+def over_parameters(question: Question, outline: Outline) -> dict[str, str]:
     """The methods that `--max-trainable` leaves nothing of, before any model is loaded. Raises as `out_of_limits` does."""
-    most, (table, shape) = question.search.max_trainable, outline
-    if most is None:
+    if question.search.max_trainable is None:
         return {}
 
-    def size(modifications: Sequence[Modification]) -> int:
-        return count_of(modifications, table, shape, question.data.outputs).kept
-
     def refusal(method: str, hyper_parameters: HyperParameters) -> str | None:
-        modifications = METHODS[method].modifications(hyper_parameters)
-        found = refusals(modifications, table, shape, question.length.most)
-        return "; ".join(found) or too_many(size(modifications), most)
+        return refusal_on(question, outline, METHODS[method].modifications(hyper_parameters))
 
-    return out_of_limits(question.methods, question.spaces, refusal, size)
+    return out_of_limits(question, question.methods, outline, refusal)
 
 
 def apply_limits(question: Question, machine: Machine, log: Log) -> None:
@@ -213,17 +192,12 @@ def apply_limits(question: Question, machine: Machine, log: Log) -> None:
 
     Raises `SettingsError` when no method is left.
     """
-    search, spaces = question.search, question.spaces
-    if search.max_trainable is None and search.max_latency_ms is None and search.max_memory is None:
+    if all(getattr(question.search, knob) is None for knob in ("max_trainable", *MEASURED)):
         return
-    refusal = Limits(question, machine, log).refusal
-
-    def size(modifications: Sequence[Modification]) -> int:
-        return count_on(modifications, machine.backbone, question.data.outputs).kept
-
-    leave_out(out_of_limits(question.left(log.history), spaces, refusal, size), log)
+    refusal, outline = Limits(question, machine, log).refusal, (machine.backbone.architecture, machine.backbone.shape)
+    leave_out(out_of_limits(question, question.left(log.history), outline, refusal), log)
     for method in question.left(log.history):
-        if reason := refusal(method, default_of(spaces[method])):
+        if reason := refusal(method, default_of(question.spaces[method])):
             log.once(Decision(What.DEFAULT_OVER, method, reason))
 
 

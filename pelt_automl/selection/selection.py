@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self, Unpack
 
 from pelt_automl import BEHAVIOUR
 from pelt_automl.backbones.loading import Backbone, Precision, check_model, load_backbone, load_outline
@@ -18,6 +18,7 @@ from pelt_automl.log.events import DataDescribed, Decision, Event, Phase, Planne
 from pelt_automl.log.folder import LOCK, RECOMMENDATION, RECORDS, check_output, exclusive, make_output, make_work_folder
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
+from pelt_automl.option_types import Options
 from pelt_automl.options import settings_from
 from pelt_automl.recorders import RECORDERS
 from pelt_automl.report import Recommendation, load_recommendation
@@ -48,11 +49,6 @@ from pelt_automl.tasks import load_task
 from pelt_automl.tasks.baselines import constant_on_select
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.schedule import make_plan, wanted_steps
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from pelt_automl.option_types import Options
 
 
 class Selection:
@@ -341,7 +337,7 @@ def select(
     *,
     output: Path | str | None = None,
     display: Recorder | None = None,
-    **options: "Unpack[Options]",
+    **options: Unpack[Options],
 ) -> Recommendation:
     """Run a selection and return its recommendation: the program in one call.
 

@@ -85,7 +85,7 @@ def opened(world, tmp_path, without_mlflow):
 
 def test_shapes_take_turns_and_those_with_a_copy_of_the_backbone_come_alone(opened, monkeypatch):
     seen = []
-    monkeypatch.setattr(costs, "_one_pass", lambda _, pack, inputs: seen.append((pack.trials[0].modifications, inputs)) or 0.001)
+    monkeypatch.setattr(costs, "_forward", lambda pack, inputs: seen.append((pack.trials[0].modifications, inputs)))
     lora, full = (cost_shape(METHODS[method].build()) for method in ("lora", "full"))
     timed = costs.time_passes(opened.machine, [lora, full, PLAIN], 32, most=6)
     assert {shape: len(times) for shape, times in timed.items()} == {lora: 6, full: 6, PLAIN: 6}
