@@ -1,5 +1,6 @@
 """How many tokens of a text are read: by default as many as nearly all of the texts to train on have."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -57,15 +58,21 @@ def text_length(settings: SelectionSettings, data: TaskData, tokenizer: Any, sha
     `methods`: those to compare. A default leaves room for the prompts of their published configurations. Raises `BackboneError` when the
     tokenizer knows hardly anything of the texts.
     """
-    texts = _measured(data.pool, tokenizer)
-    if problem := texts.problem(tokenizer):
-        raise BackboneError(f"{settings.model} can't read the texts of {data.name}: {problem}")
-    needed, unknown = texts.needed, round(100 * texts.unknown)
+    needed, unknown, bare = _measured(data.pool, tokenizer)
+    if unknown > MOST_UNKNOWN or bare > MOST_UNKNOWN:
+        own = f"the tokenizer's {len(tokenizer.get_vocab()):,} tokens"
+        why = f"of {100 * bare:.0f} % of the texts {own} leave nothing"
+        if unknown > MOST_UNKNOWN:
+            share = f"{100 * unknown:.0f} % of the tokens"
+            why = f"{share} aren't among {own} ({tokenizer.unk_token}), so that there is little to learn from"
+        do = "Give the model the tokenizer that belongs to it, or take a model for this language"
+        raise BackboneError(f"{settings.model} can't read the texts of {data.name}: {why}. {do}")
+    unknown = round(100 * unknown)
     wanted = settings.training.max_length or (PAPER_LENGTH if settings.task.protocol == "paper" else None)
     model = shape.positions or 0
     if wanted is not None:
         return TextLength(longest_text(wanted, shape), needed, model, unknown=unknown)
-    most = longest_text(min(MOST, _rounded_up(needed)), shape)
+    most = longest_text(min(MOST, STEP * math.ceil(needed / STEP)), shape)
     prompt = max((prompt_tokens(METHODS[method].build()) for method in methods), default=0)
     if not model or most + prompt <= model or 2 * prompt > model:
         return TextLength(most, needed, model, unknown=unknown)
@@ -81,30 +88,10 @@ def recorded_length(events: Sequence[Event]) -> TextLength | None:
     return TextLength(**{name: value for name, value in described[-1].text_length.items() if name in known})
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """Texts as a tokenizer reads them."""
-
-    needed: int
-    """Tokens that 99 % of them have at most."""
-    unknown: float
-    """Share of the tokens that stand for a word's part which isn't in the vocabulary; special tokens don't count."""
-    bare: float
-    """Share of the texts that have no other tokens than special ones."""
-
-    def problem(self, tokenizer: Any) -> str | None:
-        """Why they can't be trained on; None where they can."""
-        own = f"the tokenizer's {len(tokenizer.get_vocab()):,} tokens"
-        do = "Give the model the tokenizer that belongs to it, or take a model for this language"
-        if self.unknown > MOST_UNKNOWN:
-            share = f"{100 * self.unknown:.0f} % of the tokens"
-            return f"{share} aren't among {own} ({tokenizer.unk_token}), so that there is little to learn from. {do}"
-        if self.bare > MOST_UNKNOWN:
-            return f"of {100 * self.bare:.0f} % of the texts {own} leave nothing. {do}"
-        return None
-
-
-def _measured(examples: Examples, tokenizer: Any) -> _Measured:
+def _measured(examples: Examples, tokenizer: Any) -> tuple[int, float, float]:
+    """As the tokenizer reads them: tokens that 99 % of them have at most; the share of tokens that stand for what isn't in the vocabulary,
+    special tokens not counted; and the share of the texts that have no other tokens than special ones.
+    """
     places = np.unique(np.linspace(0, len(examples) - 1, min(MEASURED, len(examples))).astype(int))
     around = set(tokenizer.all_special_ids)
     unknown = tokenizer.unk_token_id
@@ -115,11 +102,7 @@ def _measured(examples: Examples, tokenizer: Any) -> _Measured:
         own = [number for number in ids if number == unknown or number not in around]
         lengths.append(len(ids))
         words, strange, bare = words + len(own), strange + own.count(unknown), bare + (not own)
-    return _Measured(int(np.quantile(lengths, NEARLY_ALL, method="inverted_cdf")), strange / max(1, words), bare / len(lengths))
-
-
-def _rounded_up(tokens: int) -> int:
-    return STEP * -(-tokens // STEP)
+    return int(np.quantile(lengths, NEARLY_ALL, method="inverted_cdf")), strange / max(1, words), bare / len(lengths)
 
 
 def length_note(length: TextLength, cut: Mapping[str, Mapping[str, int]]) -> str:
