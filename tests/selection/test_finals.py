@@ -3,7 +3,7 @@
 import pytest
 
 import pelt_automl
-from pelt_automl.log.events import Decision, FinalistScored, ReportOpened, TrialEnded, UnionPruned, VerdictReached, What
+from pelt_automl.log.events import Decision, ReportOpened, TrialEnded, UnionPruned, VerdictReached, What
 from pelt_automl.selection import Selection, finalist_phase, settings_from
 from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.machine import costs_of
@@ -21,8 +21,8 @@ def outlooks(monkeypatch):
     asked = []
 
     def answering(*answers):
-        def outlook_of(events, equivalence):
-            asked.append(len({scored.seed_index for scored in of(events, FinalistScored)}))
+        def outlook_of(history, equivalence):
+            asked.append(len({scored.seed_index for scored in history.scored}))
             return answers[min(len(asked), len(answers)) - 1]
 
         monkeypatch.setattr(finalist_phase, "outlook_of", outlook_of)
