@@ -166,7 +166,8 @@ def drive_in_place(selection: pelt_automl.Selection) -> None:
     methods, plan, search = question.left(log.history), plans_of(question, log.history).search, question.search
     known = {method: [question.spaces[method].configuration(question.spaces[method].default())] for method in methods}
     setting = Setting(methods, known, {}, plan, question.data.metric, machine.splits.search[1].labels, search.seed, search.trials, {}, 0.0)
-    executor = machine.executor(question, log, Phase.SEARCH, search.trials * len(methods) * plan.steps, lambda _event, _weights: None)
+    steps = search.trials * len(methods) * plan.steps
+    executor = machine.executor(question, log, Phase.SEARCH, lambda: steps, lambda _event, _weights: None)
     limit = None if clock.limit is None else (1 - FOR_WRITING) * clock.limit
     drive(SCHEDULERS[MEDIAN](setting, lambda _method, values, _tried: values), executor, log, lambda: Budget(limit, clock.elapsed))
 
