@@ -1,7 +1,6 @@
 """Data sets in folders, as options of a selection: benchmarks with a name, and tables of one's own whose columns are found."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,45 +18,30 @@ DEPTH = 3
 """Folders below the one given, itself included, in which a train file is looked for."""
 
 
-@dataclass(frozen=True)
-class DataSet:
-    """One data set of kind classification or regression."""
-
-    name: str
-    options: Mapping[str, Any]
-    """Those of `pelt_automl.select` that say where it is; paths as text."""
+Options = Mapping[str, Any]
+"""Those of `pelt_automl.select` that say where a data set of kind classification or regression is; paths as text."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """What is in the folders."""
-
-    data_sets: list[DataSet]
-    left_out: list[str]
-    """Tables that can't be used, each with the reason."""
-
-
-def find(folders: Sequence[Path], names: Sequence[str]) -> Found:
-    """The data sets of these names (none: all) in the order of the names.
+def find(folders: Sequence[Path], names: Sequence[str]) -> tuple[dict[str, Options], list[str]]:
+    """The data sets of these names (none: all) in the order of the names, and the tables that can't be used, each with the reason.
 
     A folder with a train file is a data set, and so is each table that lies in a given folder itself. Without any folder the names are
     those of the program's own tasks. Raises `TaskError` for names that aren't there.
     """
     if not folders:
-        return Found([DataSet(name, {"task": name}) for name in names], [])
-    sets, left_out = dict[str, DataSet](), dict[str, str]()
+        return {name: {"task": name} for name in names}, []
+    sets, left_out = dict[str, Options](), dict[str, str]()
     for train in (path for folder in folders for path in _tables(folder)):
         name = train.parent.name if train.stem == "train" else train.stem
-        if names and name not in names:
-            continue
         try:
-            sets[name] = DataSet(name, _options(name, train))
+            if not names or name in names:
+                sets[name] = _options(name, train)
         except TaskError as error:
             left_out[name] = f"{name}: {error}"
     if missing := [name for name in names if name not in sets]:
         reasons = "; ".join(left_out.get(name, f"{name}: no train file") for name in missing)
         raise TaskError(f"{', '.join(map(str, folders))} lacks data sets: {reasons}")
-    return Found([sets[name] for name in names or sorted(sets)], list(left_out.values()))
+    return {name: sets[name] for name in names or sorted(sets)}, list(left_out.values())
 
 
 def _tables(folder: Path) -> Iterator[Path]:

@@ -35,7 +35,7 @@ from pelt_automl.verdict.decision import best_by_select_score
 from pelt_automl.verdict.statistics import interval, paired_bootstrap, point, probability_best
 from studies.contenders import CONTENDERS as SCHEDULERS
 from studies.contenders import Setting
-from studies.data_sets import DataSet, find
+from studies.data_sets import Options, find
 from studies.harness import (
     REQUIRED,
     Kept,
@@ -343,14 +343,16 @@ def _unique(rows: Sequence[Row]) -> list[Row]:
 class Study:
     """What is to be measured of one data set, where it is kept, and how long it may take."""
 
-    def __init__(self, data_set: DataSet, asked: argparse.Namespace, limit: TimeLimit, report: Report, longest: dict[str, float]) -> None:
+    def __init__(
+        self, name: str, options: Options, asked: argparse.Namespace, limit: TimeLimit, report: Report, longest: dict[str, float]
+    ) -> None:
         """`longest`: seconds of the longest process of each kind so far. Raises `PeltError` where no such selection can be made."""
-        self.data_set, self.asked, self.limit, self.report, self.longest = data_set, asked, limit, report, longest
+        self.name, self.asked, self.limit, self.report, self.longest = name, asked, limit, report, longest
         given = {name: getattr(asked, name) for name in ("k", "protocol", "model", "epochs", "seed", "head_start")}
-        self.options = dict(data_set.options) | {name: value for name, value in given.items() if value is not None}
+        self.options = dict(options) | {name: value for name, value in given.items() if value is not None}
         # another program may draw other examples
         hashes = load_task(settings_of(self.options, TRUTH).task).hashes(TRUTH)
-        self.key, self.kept = {"options": self.options, "hashes": hashes}, Kept(asked.cache / data_set.name)
+        self.key, self.kept = {"options": self.options, "hashes": hashes}, Kept(asked.cache / name)
         self.searches: dict[str, Row] = {}
 
     def process(self, kind: str, what: str, expected: float, place: str, **arguments: Any) -> Any:
@@ -376,11 +378,11 @@ class Study:
         missing = [(own, seed) for own in _unique(wanted) for seed in range(seeds) if self.kept.get(**self.key, run=own, seed=seed) is None]
         if missing:
             own = {"kept": str(self.kept.folder), "key": self.key, "options": self.options, "wanted": missing}
-            self.process("retraining", f"{self.data_set.name}: {len(missing)} trainings of {what}", 0.0, "train_on_truth", **own)
+            self.process("retraining", f"{self.name}: {len(missing)} trainings of {what}", 0.0, "train_on_truth", **own)
 
     def ask_oracle(self) -> bool:
         """Search each method and train its best, as far as that isn't done; whether all is there."""
-        asked, name = self.asked, self.data_set.name
+        asked, name = self.asked, self.name
         for method in asked.methods:
             key = self.key | {"oracle": method, "trials": asked.oracle_trials}
             folder = (self.kept.folder / f"search-{method}-{asked.oracle_trials}-{program()}").absolute()
@@ -417,7 +419,7 @@ class Study:
             for method, own in defaults.items()
         }
         self.report.add("The oracle", **{
-            "data set": self.data_set.name, "metric": self.metric, "report examples": len(self.labels), "best method": self.best,
+            "data set": self.name, "metric": self.metric, "report examples": len(self.labels), "best method": self.best,
             "score": statistics.fmean(self.judged) / self.point, "right methods": ", ".join(sorted(self.right)), **means,
             "configurations": len(chosen), "cost s": self.cost, "wall s": sum(own["wall"] for own in [*self.searches.values(), *flat]),
         })  # fmt: skip
@@ -444,7 +446,7 @@ class Study:
                    "seed": (1 + repeat) * REPEAT_SEEDS} | ({"contender": contender} if contender == MEDIAN else {})  # fmt: skip
         key = {"program": program(), **self.key, **request}
         if (found := self.kept.get(**key)) is None:
-            what = f"{self.data_set.name}, {contender}, {budget:g} of the oracle's cost, repeat {repeat + 1}"
+            what = f"{self.name}, {contender}, {budget:g} of the oracle's cost, repeat {repeat + 1}"
             with tempfile.TemporaryDirectory() as folder:
                 ended = self.process(f"{contender} {budget:g}", what, options["seconds"], "choose", folder=f"{folder}/selection", **request)
             found = ended and self.kept.put(ended.result | {"process_seconds": ended.seconds}, **key)
@@ -465,7 +467,7 @@ class Study:
             predictions = [[run["predictions"] for run in own] for own in trained if own]
             said = forecast([row["p_best"] for row in finalists], predictions, self.labels, self.metric, self.sign)
         return {
-            "data set": self.data_set.name, "contender": choice["contender"], "budget": choice["budget"], "repeat": choice["repeat"],
+            "data set": self.name, "contender": choice["contender"], "budget": choice["budget"], "repeat": choice["repeat"],
             "method": choice["method"], "regret": self.regret(recommended), "regret_of_best": self.regret(of_best) if of_best else None,
             "tied": sorted(tied), "holds_best": self.best in tied, "holds_right": bool(tied & self.right), **said,
             "seconds": choice["seconds"], "start": choice["process_seconds"] - choice["seconds"],
@@ -475,7 +477,7 @@ class Study:
     def defaults(self) -> list[Row]:
         """What the fixed defaults are worth, as answers without a budget."""
         found = {method: self.default(method) for method in FIXED_DEFAULTS}
-        same: Row = {"data set": self.data_set.name, "budget": None, "repeat": 0, "tied": []}
+        same: Row = {"data set": self.name, "budget": None, "repeat": 0, "tied": []}
         return [
             same | {"contender": f"{method} default", "method": method, "regret": self.regret(own)} for method, own in found.items() if own
         ]
@@ -578,13 +580,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write; repeat by repeat over all data sets, so that a study that is cut short has some of each."""
     asked = _options(arguments)
     report, limit, longest, studies = Report("quality", asked), TimeLimit(asked.seconds), dict[str, float](), []
-    found = find(asked.data_dir, asked.tasks)
-    report.left_out += found.left_out
-    for data_set in found.data_sets:
+    data_sets, left_out = find(asked.data_dir, asked.tasks)
+    report.left_out += left_out
+    for name, options in data_sets.items():
         try:
-            study = Study(data_set, asked, limit, report, longest)
+            study = Study(name, options, asked, limit, report, longest)
         except PeltError as error:
-            report.leave_out(data_set.name, error)
+            report.leave_out(name, error)
             continue
         if study.ask_oracle():
             studies.append(study)
@@ -601,13 +603,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if judgement := study.judge(choice):
                     answers.append(judgement)
                 else:
-                    what = f"{study.data_set.name}, {choice['contender']}, repeat {repeat + 1}"
+                    what = f"{study.name}, {choice['contender']}, repeat {repeat + 1}"
                     report.leave_out(what, "its answer wasn't trained on fresh seeds")
     if answers:
         tabulate(report, pd.DataFrame(answers), asked.budgets)
         right = statistics.fmean(len(study.right) for study in studies)
         report.notes.append(f"right methods: {right:.3g} of {len(asked.methods)} a data set")
-        report.notes += [f"{own.data_set.name}: 1 point is {own.point:.3g} of {own.metric}" for own in studies if own.point != 0.01]
+        report.notes += [f"{own.name}: 1 point is {own.point:.3g} of {own.metric}" for own in studies if own.point != 0.01]
     report.data["answers"] = answers
     report.write()
 

@@ -55,12 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report = Report("short_limits", asked)
     for task in asked.tasks:
         name, k, *methods = task.split(":")
-        [data] = find(asked.data_dir, [name]).data_sets
+        options = find(asked.data_dir, [name])[0][name]
         for seconds in asked.limits:
             own = {"k": k, "seconds": seconds, "model": asked.model} | ({"methods": methods[0].replace("+", ",")} if methods else {})
             say(f"{task}, {seconds} s")
             with tempfile.TemporaryDirectory() as home:
-                given = {"folder": f"{home}/selection", "options": {**data.options, **own}}
+                given = {"folder": f"{home}/selection", "options": {**options, **own}}
                 try:
                     ended = fresh_process("studies.short_limits:limited", Path(home), **given)
                 except ProcessError as error:

@@ -401,36 +401,29 @@ def fastest_precision(sizes: Mapping[str, int], backbone: Backbone, work: Work) 
 # -------------------------------------------------------------------- the peer in k processes
 
 
-@dataclass
-class _Station:
-    """What a process of the pool keeps between turns."""
-
-    peer: Any = None
-    gate: Any = None
-
-
-_STATION = _Station()
+_STATION = dict[str, Any]()
+"""What a process of the pool keeps between turns: its ``peer`` and the ``gate`` of all."""
 
 
 def open_station(gate: Any, sizes: Mapping[str, int], work: Work, device: str, precisions: tuple[Any, Any], threads: int) -> None:
     """In each process of a pool, once. `precisions`: of our backbone, of the peer."""
     torch.set_num_threads(threads)
     backbone = random_backbone(sizes, work.tokens, device_named(device), precisions[0])
-    _STATION.peer, _STATION.gate = Peer(sizes, backbone, work, precisions[1]), gate
+    _STATION.update(peer=Peer(sizes, backbone, work, precisions[1]), gate=gate)
 
 
 def train_at_station(trial: Configuration) -> tuple[float, float]:
     """When the timed steps of one training began, all processes being warm, and when they ended, by the machine's clock."""
-    began, work = [0.0], _STATION.peer.work
+    began, work = [0.0], _STATION["peer"].work
 
     def after_step(taken: int) -> None:
         if taken == work.warmup:
-            _STATION.gate.wait()
+            _STATION["gate"].wait()
             began[0] = time.monotonic()
 
     try:
-        _STATION.peer.train(trial, after_step)
+        _STATION["peer"].train(trial, after_step)
     except BaseException:
-        _STATION.gate.abort()  # the others must not wait for this one
+        _STATION["gate"].abort()  # the others must not wait for this one
         raise
     return began[0], time.monotonic()

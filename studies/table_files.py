@@ -116,12 +116,12 @@ def _add(path: Path, rows: Sequence[Mapping[str, Any]], sealed: bool) -> int:
 
 def done_keys(folder: Path = TABLE) -> set[str]:
     """Of all trainings in the files, those of sealed sources included."""
-    return {key for path in _files(folder) for key in _read(path, ["key"])["key"].to_pylist()}
+    return {key for path in sorted(folder.glob("*.parquet")) for key in _read(path, ["key"])["key"].to_pylist()}
 
 
 def seconds_seen(folder: Path = TABLE) -> list[dict[str, Any]]:
     """Of every training in the files its ``key``, ``task``, ``k``, ``method`` and seconds; no scores, so that sealed sources may be in."""
-    return [row for path in _files(folder) for row in _read(path, ["key", "task", "k", "method", *_SECONDS]).to_pylist()]
+    return [row for path in sorted(folder.glob("*.parquet")) for row in _read(path, ["key", "task", "k", "method", *_SECONDS]).to_pylist()]
 
 
 def load_table(
@@ -136,8 +136,12 @@ def load_table(
         from studies.sources.standing import committed
 
         sealed = committed().sealed
-    paths = [path for path in _files(folder) if include_sealed or path.stem not in sealed]
-    tables = [table for path in paths if (table := _read(path)).num_rows and (include_sealed or not _is_sealed(table))]
+    paths = [path for path in sorted(folder.glob("*.parquet")) if include_sealed or path.stem not in sealed]
+    tables = [
+        table
+        for path in paths
+        if (table := _read(path)).num_rows and (include_sealed or (table.schema.metadata or {}).get(_SEALED) != b"true")
+    ]
     table = pa.concat_tables([SCHEMA.empty_table(), *(own.replace_schema_metadata(None) for own in tables)])
     frame: pd.DataFrame = table.filter(pc.equal(table["model"], model)).to_pandas()
     for name in OUTPUTS:
@@ -145,14 +149,6 @@ def load_table(
         frame[name] = pd.Series([None if own is None else from_bytes(own, kind) for own, kind in pairs], index=frame.index, dtype=object)
     frame["hyper_parameters"] = frame["hyper_parameters"].map(json.loads)
     return frame
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.parquet"))
-
-
-def _is_sealed(table: pa.Table) -> bool:
-    return bool((table.schema.metadata or {}).get(_SEALED) == b"true")
 
 
 def _read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -4,14 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+import pandas as pd
+
 from pelt_automl.errors import PeltError, TaskError
 from studies.sources.registry import CANDIDATES
 from studies.sources.rows import usual_places
 from studies.sources.standing import COMMITTED, KS, Standing, check, committed, record
-
-HEADER = ("task", "source", "classes", "K", "report", "constant", "probe", "K", "constant", "probe", "")
-LEFT = (0, 1, len(HEADER) - 1)
-"""Columns with words."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,42 +27,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.check:
         return _check(tasks, standing)
     try:
-        return _list(tasks, _recorded(tasks, standing) if asked.record else standing)
+        if asked.record:
+            from pelt_automl.backbones.loading import load_backbone
+
+            standing = record(tasks, standing, usual_places(), load_backbone("minilm", precision="fp32"), COMMITTED)
+        return _list(tasks, standing)
     except PeltError as error:
         print(error, file=sys.stderr)
         return 2
 
 
-def _recorded(tasks: Sequence[str], standing: Standing) -> Standing:
-    from pelt_automl.backbones.loading import load_backbone
-
-    return record(tasks, standing, usual_places(), load_backbone("minilm", precision="fp32"), COMMITTED)
-
-
 def _list(tasks: Sequence[str], standing: Standing) -> int:
-    rows = [HEADER, *(_row(name, standing) for name in tasks if name in standing.tasks)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:<{width}}" if i in LEFT else f"{cell:>{width}}" for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
-        print("  ".join(cells).rstrip())
+    rows = []
+    for name in (name for name in tasks if name in standing.tasks):
+        entry, source = standing.tasks[name], CANDIDATES[name].source
+        row = {"task": name, "source": source, "classes": len(entry["classes"]) or "numbers", "report": entry["sizes"]["report"]}
+        for k in KS:
+            figures = entry["probe"][str(k)]
+            row |= {f"constant, K={k}": f"{figures['constant']:.3f}", f"probe, K={k}": "{score:.3f} ± {error:.3f}".format(**figures)}
+        rows.append(row | {"": "sealed" if source in standing.sealed else "" if standing.learnable(name) else "not learnable: left out"})
+    print(pd.DataFrame(rows).to_string(index=False))
     good = [name for name in standing.tasks if standing.learnable(name)]
     count = len({CANDIDATES[name].source for name in good})
     print(f"\n{count} sources with {len(good)} learnable tasks; sealed are {', '.join(standing.sealed) or 'none'}.")
     print("constant, probe: accuracy of the most frequent class and of a linear probe, out of fold inside train.")
     print("For numbers the probe's figure is Spearman's correlation.")
     return 0
-
-
-def _row(name: str, standing: Standing) -> tuple[str, ...]:
-    entry, source = standing.tasks[name], CANDIDATES[name].source
-    figures = [
-        cell
-        for k in KS
-        for cell in (str(k), f"{entry['probe'][str(k)]['constant']:.3f}", "{score:.3f} ± {error:.3f}".format(**entry["probe"][str(k)]))
-    ]
-    mark = "sealed" if source in standing.sealed else "" if standing.learnable(name) else "not learnable: left out"
-    classes = str(len(entry["classes"]) or "numbers")
-    return name, source, classes, figures[0], str(entry["sizes"]["report"]), *figures[1:], mark
 
 
 def _check(tasks: Sequence[str], standing: Standing) -> int:

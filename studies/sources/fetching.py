@@ -63,30 +63,19 @@ def fetched(package: Package, cache: Path, runner: Run = run) -> Path:
             (draft / folder.name).mkdir()
             inside = draft / "archive"
             inside.mkdir()
-            _fetch(package, inside, runner)
-            archive = _only_file(inside, package)
-            _unpack(archive, draft / folder.name, runner)
-            archive.unlink()
+            try:
+                runner(package.command(), inside)
+            except TaskError:
+                if package.kind != "debian":
+                    raise
+                runner(["apt-get", "update", "--quiet"], inside)  # the lists of a fresh machine may be empty or old
+                runner(package.command(), inside)
+            if len(files := sorted(inside.iterdir())) != 1:
+                raise TaskError(f"{' '.join(package.command())} left {len(files)} files where one was expected")
+            _unpack(files[0], draft / folder.name, runner)
+            files[0].unlink()
             inside.rmdir()
     return folder
-
-
-def _fetch(package: Package, folder: Path, runner: Run) -> None:
-    try:
-        runner(package.command(), folder)
-    except TaskError:
-        if package.kind != "debian":
-            raise
-        # The lists of a fresh machine may be empty or old.
-        runner(["apt-get", "update", "--quiet"], folder)
-        runner(package.command(), folder)
-
-
-def _only_file(folder: Path, package: Package) -> Path:
-    files = sorted(folder.iterdir())
-    if len(files) != 1:
-        raise TaskError(f"{' '.join(package.command())} left {len(files)} files where one was expected")
-    return files[0]
 
 
 def _unpack(archive: Path, folder: Path, runner: Run) -> None:

@@ -44,8 +44,8 @@ def test_data_sets_are_found_with_their_columns_and_tables_without_a_label_are_l
     write_csv(folder / "custom/mails/dev.csv", ["text", "intent", "idx"], [["hi", "greet", "8"]])
     write_csv(folder / "generation/translated/train.csv", ["source", "target"], [["a", "b"]])
     write_csv(folder / "loose.csv", ["question", "answer", "label"], [["a", "b", "yes"]])
-    found = find([folder], [])
-    assert {one.name: one.options for one in found.data_sets} == {
+    found, left_out = find([folder], [])
+    assert found == {
         "rte": {"task": "rte", "data_dir": str(folder / "glue")},
         "mails": {
             "train": str(folder / "custom/mails/train.csv"), "test": str(folder / "custom/mails/dev.csv"), "text_columns": "text",
@@ -53,9 +53,9 @@ def test_data_sets_are_found_with_their_columns_and_tables_without_a_label_are_l
         },
         "loose": {"train": str(folder / "loose.csv"), "text_columns": "question,answer", "label_column": "label"},
     }  # fmt: skip
-    assert len(found.left_out) == 1
-    assert "translated: no column of source, target is a label" in found.left_out[0]
-    assert [one.name for one in find([folder], ["rte", "loose"]).data_sets] == ["rte", "loose"]
+    assert len(left_out) == 1
+    assert "translated: no column of source, target is a label" in left_out[0]
+    assert list(find([folder], ["rte", "loose"])[0]) == ["rte", "loose"]
     with pytest.raises(TaskError, match="nowhere: no train file"):
         find([folder], ["rte", "nowhere"])
 
