@@ -49,11 +49,11 @@ THIRD = 1 / 3
 
 @dataclass(frozen=True)
 class Setting:
-    """What a contender is told before it begins."""
+    """What a contender is told before it begins; the program's scheduler asks it for proposals and costs."""
 
     methods: Sequence[str]
     """In the order in which they begin."""
-    known: Mapping[str, Sequence[Mapping[str, Any]]]
+    good: Mapping[str, Sequence[Mapping[str, Any]]]
     """By method: its published default, then what is known to be good."""
     drawn: Mapping[str, Sequence[Mapping[str, Any]]]
     """By method: random draws of its search space, in an order of this search's own."""
@@ -67,50 +67,36 @@ class Setting:
     """Configurations of each method at most."""
     seconds: Mapping[str, float]
     """Of a full training, by method: what the program would have measured."""
-    reserve: float
+    kept: float
     """Share of a limit that the program's search leaves to its finals."""
 
     def segment(self, configuration: Configuration, number: int, end: int) -> Segment:
         """The first one of a trial."""
         method, values = configuration
-        name, default = f"{method}-{number:04d}", dict(values) == dict(self.known[method][0])
+        name, default = f"{method}-{number:04d}", dict(values) == dict(self.good[method][0])
         seeds, steps = Seeds(self.seed, self.seed, self.seed), self.plan.steps
         return Segment(name, name, method, dict(values), Stage.SEARCH, number, default, seeds, steps, 0, end)
 
-
-# -------------------------------------------------------------------- the program's own
-
-
-@dataclass(frozen=True)
-class ListProposer:
-    """Proposes to the program's scheduler what is known, then what was drawn (see `pelt_automl.scheduling.search.Proposes`)."""
-
-    setting: Setting
-
     def known(self, method: str) -> Sequence[Mapping[str, Any]]:
-        """The published default is the first."""
-        return self.setting.known[method]
+        """See `pelt_automl.scheduling.search.Proposes`: the published default is the first."""
+        return self.good[method]
 
     def next(self, history: History, method: str) -> Asked | None:
-        """The method's next configuration that isn't tried yet."""
+        """The method's next configuration that isn't tried yet: what is known, then what was drawn."""
         number = sum(trial.segment.method == method for trial in history.trials.values())
-        own = [*self.setting.known[method], *self.setting.drawn[method]]
+        own = [*self.good[method], *self.drawn[method]]
         return Asked(number, dict(own[number]), number == 0) if number < len(own) else None
 
-
-@dataclass(frozen=True)
-class KnownCosts:
-    """What trainings take, known beforehand (see `pelt_automl.scheduling.search.Costs`)."""
-
-    setting: Setting
-
     def training(self, history: History, method: str) -> float:  # noqa: ARG002 the protocol's
-        """Seconds."""
-        return self.setting.seconds[method]
+        """Seconds of a training; see `pelt_automl.scheduling.search.Costs`."""
+        return self.seconds[method]
 
     def reserve(self, history: History, limit: float) -> float:  # noqa: ARG002 the protocol's
-        """Seconds."""
-        return self.setting.reserve * limit
+        """Seconds that the search leaves to the finals."""
+        return self.kept * limit
+
+
+# -------------------------------------------------------------------- the program's own
 
 
 def one_kind(_: Segment) -> tuple[()]:
@@ -122,7 +108,7 @@ def ours(setting: Setting, of: type[SearchScheduler] = SearchScheduler) -> Sched
     """The program's search with its default settings."""
     return of(
         setting.methods, setting.methods, setting.trials, SearchSettings(seed=setting.seed), setting.plan, setting.metric, setting.labels,
-        ListProposer(setting), KnownCosts(setting), one_kind,
+        setting, setting, one_kind,
     )  # fmt: skip
 
 
@@ -307,14 +293,14 @@ Nearest = Callable[[str, Mapping[str, Any], Sequence[str]], Mapping[str, Any] | 
 
 def always(method: str) -> Callable[[Setting, Nearest], Scheduler]:
     """A method's published default, without a look at anything."""
-    return lambda own, _: Grid([own.segment((method, own.known[method][0]), 0, own.plan.steps)])
+    return lambda own, _: Grid([own.segment((method, own.good[method][0]), 0, own.plan.steps)])
 
 
 OURS = "ours"
 """The only one with finals on fresh seeds."""
 CONTENDERS: Mapping[str, Callable[[Setting, Nearest], Scheduler]] = {
     OURS: lambda own, _: ours(own),
-    "ours-without-finals": lambda own, _: ours(replace(own, reserve=0.0)),
+    "ours-without-finals": lambda own, _: ours(replace(own, kept=0.0)),
     "random": lambda own, _: Plain(own, shuffled(own)),
     "asha": lambda own, _: halved(own),
     "tpe+median": lambda own, nearest: median_stopped(own, by_tpe(own, nearest)),

@@ -16,7 +16,6 @@ from typing import Any
 import pandas as pd
 
 from pelt_automl.log.events import sign_of
-from pelt_automl.log.folder import RECORDS
 from pelt_automl.methods import METHODS
 from pelt_automl.tasks.metrics import METRICS
 from pelt_automl.verdict.savings import rank_correlation
@@ -31,28 +30,27 @@ IN_FULL = {"promoted": 1.0, "patience": 1_000_000, "baselines": "none", "rungs":
 def searched(folder: str, options: Mapping[str, Any]) -> Row:
     """The program's search of each method alone: its completed trials with their curves; of one that can't be searched, the reason."""
     from pelt_automl.errors import PeltError
-    from pelt_automl.log.codec import read
-    from pelt_automl.log.events import DataDescribed, State, TrialEnded, of_kind
+    from pelt_automl.log.events import State
     from pelt_automl.options import settings_from
     from pelt_automl.selection import Selection
 
     found: Row = {"trials": [], "failed": {}}
     for method in settings_from(**options).search.methods:
         say(f"seed {options.get('seed', 0)}: {method}")
-        own = Path(folder) / method
+        settings = settings_from(**dict(options) | IN_FULL | {"methods": method})
         try:
-            with Selection.open(settings_from(**dict(options) | IN_FULL | {"methods": method}), own) as selection:
+            with Selection.open(settings, Path(folder) / method) as selection:
                 selection.prepare()
                 selection.search()
+                history = selection.log.history
         except PeltError as error:
             found["failed"][method] = str(error)
             continue
-        events = list(read(own / RECORDS))
-        found["metric"] = of_kind(events, DataDescribed)[-1].metric
+        found["metric"] = history.data.metric
         found["trials"] += [
             {"method": method, "trial": trial.trial, "is_default": trial.is_default, "final": trial.select_score, "steps": trial.steps,
              "curve": [[point.step, point.select_score] for point in trial.curve if point.step]}
-            for trial in of_kind(events, TrialEnded) if trial.state == State.COMPLETED
+            for trial in history.ended() if trial.state == State.COMPLETED
         ]  # fmt: skip
     return found
 

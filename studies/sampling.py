@@ -91,13 +91,10 @@ def watched(path: str, folder: str, options: Mapping[str, Any]) -> dict[str, Any
     sampler.start()
     call()
     seen = sampler.stop()
-    from pelt_automl.log.codec import read
-    from pelt_automl.log.events import TrialEnded, of_kind
-    from pelt_automl.log.folder import RECORDS
     from pelt_automl.verdict.savings import padding_share
+    from studies.answers import history_of
 
-    records = min(Path(folder).rglob(RECORDS), key=lambda path: len(path.parts))  # MLflow has a copy
-    return seen | {"padding": padding_share(of_kind(list(read(records)), TrialEnded))}
+    return seen | {"padding": padding_share(history_of(folder).ended())}
 
 
 def _by_command_line(folder: Path, options: Mapping[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from studies.answers import history_of
 from studies.data_sets import find
 from studies.harness import ProcessError, Report, Row, add_options, fresh_process, numbers, parser, say
 
@@ -18,18 +19,13 @@ from studies.harness import ProcessError, Report, Row, add_options, fresh_proces
 def limited(folder: str, options: Mapping[str, Any]) -> Row:
     """One selection, and what its search saw."""
     import pelt_automl
-    from pelt_automl.log.codec import read
-    from pelt_automl.log.events import Stage, State, TrialEnded, of_kind, sign_of
-    from pelt_automl.log.folder import RECORDS
-    from pelt_automl.log.history import History
+    from pelt_automl.log.events import Stage, State, sign_of
     from pelt_automl.verdict.outcome import never_compared
     from pelt_automl.verdict.wording import Unit
 
-    found = pelt_automl.select(output=Path(folder), **options)
-    events = list(read(Path(folder) / RECORDS))
+    found, history = pelt_automl.select(output=Path(folder), **options), history_of(folder)
     unit, sign = Unit(found.report_metric), sign_of(found.greater_is_better)
-    searched = [trial for trial in of_kind(events, TrialEnded) if trial.stage == Stage.SEARCH and trial.state != State.FAILED]
-    trials = [trial for trial in searched if trial.select_score is not None]
+    trials = [trial for trial in history.ended(Stage.SEARCH) if trial.state != State.FAILED and trial.select_score is not None]
     best = max(trials, key=lambda trial: sign * (trial.select_score or 0.0))
     own = next((trial for trial in trials if trial.candidate == found.candidate), best)  # a smaller union has no trial of the search
     seeds = max((len(row.seed_scores) for row in found.leaderboard), default=0)
@@ -38,7 +34,7 @@ def limited(folder: str, options: Mapping[str, Any]) -> Row:
         "report": unit.number(found.report_score),
         "best seen on select": f"{best.candidate} {unit.number(best.select_score)} ({best.state}, {best.steps} steps)",
         "lost": unit.number(sign * ((best.select_score or 0.0) - (own.select_score or 0.0))),
-        "finalists": f"{len(found.leaderboard)}, {seeds} seeds", "never compared": ", ".join(never_compared(History.of(events))) or "none",
+        "finalists": f"{len(found.leaderboard)}, {seeds} seeds", "never compared": ", ".join(never_compared(history)) or "none",
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from pelt_automl.log.log import Log
 from pelt_automl.scheduling.actions import Budget
 from pelt_automl.scheduling.drive import drive
 from studies import simulate
-from studies.contenders import CONTENDERS, ListProposer, frozen, one_kind
+from studies.contenders import CONTENDERS, frozen, one_kind
 from studies.simulate import Roles, World, key_of, recorded_training
 from studies.table_costs import Costs, MethodCosts
 from studies.table_files import load_table, write_table
@@ -108,9 +108,8 @@ def test_the_oracle_is_judged_on_seeds_that_its_choice_has_not_seen(tmp_path):
 
 def test_configurations_are_proposed_once_the_default_first(world):
     setting = world.setting(0, 0, 4, 0.0)
-    proposer = ListProposer(setting)
-    assert proposer.known("lora") == [{"learning_rate": 1e-4}, {"learning_rate": 1e-3}]
-    asked = proposer.next(History(), "lora")
+    assert setting.known("lora") == [{"learning_rate": 1e-4}, {"learning_rate": 1e-3}]
+    asked = setting.next(History(), "lora")
     assert (asked.number, asked.hyper_parameters, asked.is_default) == (0, {"learning_rate": 1e-4}, True)
     assert sorted(own["learning_rate"] for own in setting.drawn["lora"]) == [2e-3, 5e-3]
 
