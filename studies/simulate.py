@@ -3,8 +3,8 @@
 For each task of the table's open sources every contender of `studies.contenders` makes so many selections. Search, finals and truth have
 disjoint seeds, which rotate. ``regret``: by how many points the answer's report scores on the truth's seeds are below those of the oracle,
 which had every recorded configuration in full, and is judged on each of these seeds by the configuration that is best on all others. The
-cost of an oracle is that of all configurations once; a budget is a share of it. The program's finals are its own rules
-(`pelt_automl.scheduling.grid`, a round a seed, until no further seed can change the verdict); the unit of inference is the source.
+cost of an oracle is that of all configurations once; a budget is a share of it. The program's search and finals are its own schedulers
+(`pelt_automl.scheduling`); the unit of inference is the source.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import json
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -22,13 +23,14 @@ import pandas as pd
 
 from pelt_automl.errors import PeltError, SelectionError, SettingsError
 from pelt_automl.execution.recorded import Recorded, RecordedPool, RecordedTraining
-from pelt_automl.log.events import CurvePoint, Seeds, Segment, Stage, State, TrialEnded
+from pelt_automl.log.events import CurvePoint, Seeds, Stage
+from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.scheduling.actions import Budget, Scheduler
 from pelt_automl.scheduling.drive import drive
-from pelt_automl.scheduling.grid import Grid
-from pelt_automl.search.finalists import FAR_POINTS, choose_finalists
+from pelt_automl.scheduling.finals import Finals
+from pelt_automl.search.finalists import FAR_POINTS
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.kinds import KINDS
@@ -36,6 +38,7 @@ from pelt_automl.tasks.metrics import Floats
 from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.verdict.another_seed import outlook
 from pelt_automl.verdict.costs import cheapest
+from pelt_automl.verdict.standings import Comparison
 from pelt_automl.verdict.statistics import point
 from studies.calibration import comparison
 from studies.contenders import CONTENDERS, OURS, Nearest, Setting, answer, frozen, one_kind, ours
@@ -68,7 +71,11 @@ def recorded_training(row: Mapping[Any, Any]) -> RecordedTraining:
     curve = [row[name] if row[name] is not None else [] for name in ("curve_step", "curve_train_loss", "curve_score")]
     points = [
         CurvePoint(
-            int(step), None if loss is None or np.isnan(loss) else float(loss), float(score), row["hyper_parameters"][LEARNING_RATE], 0
+            int(step),
+            None if loss is None or np.isnan(loss) else float(loss),
+            float(score),
+            row["hyper_parameters"].get(LEARNING_RATE, 0.0),
+            0,
         )
         for step, loss, score in zip(*curve, strict=False)
     ]
@@ -127,9 +134,13 @@ class World:
         self.plan = TrainingPlan(planned, tuple(map(int, full["rungs"])), tuple(int(step) for step in full["curve_step"] if step), BATCH,
                                  warmup=0.1, clip=1.0, weight_decay=0.0, patience=planned)  # fmt: skip
         self.rows = pd.DataFrame(rows).assign(seconds=[seconds_of(row, costs) for row in rows])
-        trainings = [recorded_training(row) for row in self.rows.to_dict("records") if row["method"] not in BASELINES]
+        trainings = [recorded_training(row) for row in self.rows.to_dict("records")]
         # a failed training doesn't say how long its schedule was: all of a task have the same
-        self.pool = RecordedPool([replace(training, planned=planned) for training in trainings], self.metric.greater_is_better)
+        self.pool = RecordedPool(
+            [own if own.method in BASELINES else replace(own, planned=planned) for own in trainings],
+            self.metric.greater_is_better,
+            lambda said: self.metric.value(np.asarray(said), self.labels[: len(said)]),
+        )
         constant, _ = KINDS[full["kind"]].constant(self.labels.tolist())  # what a failed training is taken to say
         self.said = {(row["key"], row["seed"]): np.full(len(self.labels), constant) if row["report"] is None else
                      row["report"].astype(np.float64) for row in rows}  # fmt: skip
@@ -137,8 +148,9 @@ class World:
         self.oracle = judged(self.scores, len(self.seeds), self.metric.sign)
         self.point = point(self.metric.name, self.labels.tolist())
         self.cost = float(self.rows["seconds"].sum()) / len(self.seeds)
-        example, text = costs.methods[full["method"]], full["tokens_of_text"] / full["steps"] / BATCH
-        self.scoring = len(self.labels) * (example.example + example.evaluated_token * text)
+        own, text = costs.methods[full["method"]], full["tokens_of_text"] / full["steps"] / BATCH
+        self.example = float(own.example + own.evaluated_token * text)
+        self.seconds: dict[str, float] = dict(self.rows.groupby("method")["seconds"].mean())
 
     def regret(self, key: Key, truth: Sequence[int]) -> float:
         """Points behind the oracle on the truth's seeds; may be negative."""
@@ -156,7 +168,7 @@ class World:
             draw.shuffle(drawn[method])
         labels = here.dropna(subset=["select_labels"])["select_labels"].iloc[0].astype(np.float64)
         return Setting(self.methods, known, drawn, self.plan, self.metric, labels, seed, trials,
-                       dict(here.groupby("method")["seconds"].mean()), reserve)  # fmt: skip
+                       self.seconds, reserve)  # fmt: skip
 
     def nearest(self, method: str, values: Mapping[str, Any], without: Collection[str]) -> Mapping[str, Any] | None:
         """The recorded configuration most like these; None where all of the method are tried."""
@@ -168,76 +180,83 @@ class World:
     def select(self, contender: str, policy: Policy | None, number: int, asked: argparse.Namespace, limit: float | None) -> Row:
         """The selection of this number: its answer, regret and seconds. `limit`: in seconds; `policy`: None for the probe alone."""
         roles, start, log, took = Roles.of(self.seeds, number, asked.most_seeds), time.perf_counter(), Log(), 0.0
-        executor, alone = Recorded(self.pool, log.history, asked.at_once, kind=one_kind), key_of(PROBE, {})
+        executor, alone = Recorded(self.pool, log.history, asked.at_once, kind=one_kind, example=self.example), key_of(PROBE, {})
         best = recommended = alone if alone in self.scores else None
+
+        def clock() -> Budget:
+            return Budget(limit, executor.seconds)
+
         if policy is None:
-            executor.seconds = float(self.rows[self.rows["method"] == PROBE]["seconds"].mean())
+            executor.seconds = self.seconds.get(PROBE, 0.0)
         else:
             with_finals = contender in WITH_FINALS and bool(roles.finals)
             setting = self.setting(roles.search, number, asked.trials, asked.reserve if with_finals else 0.0)
-            drive(policy(setting, self.nearest), executor, log, lambda: Budget(limit, executor.seconds))
-            took, found = time.perf_counter() - start, answer(log.history.ended(), self.metric)
+            seeds = Seeds(roles.search, roles.search, roles.search)
+            for method in [key[0] for key in self.scores if with_finals and key[0] in BASELINES]:
+                log.append(executor.fitted(f"{method}-0000", method, Stage.SEARCH, 0, seeds))
+            drive(policy(setting, self.nearest), executor, log, clock, Stage.SEARCH)
+            took = time.perf_counter() - start
+            found = answer((trial for trial in log.history.ended() if trial.method not in BASELINES), self.metric)
             best = recommended = key_of(found.method, found.hyper_parameters) if found else None
             if with_finals and log.history.ended():
-                best, recommended = self._finals(log, executor, roles, limit) or (best, best)
+                best, recommended = self._finals(log, executor, roles, clock) or (best, best)
+        trainings = Counter(trial.stage for trial in log.history.ended() if trial.method not in BASELINES)
         regrets = {name: self.regret(key, roles.truth) if key else None for name, key in (("regret", best), ("recommended", recommended))}
         return regrets | {
-            "method": recommended[0] if recommended else None, "seconds": executor.seconds, "trials": len(log.history.ended(Stage.SEARCH)),
-            "finals": len(log.history.ended(Stage.FINALIST)), "ms": 1000 * took,
+            "method": recommended[0] if recommended else None, "seconds": executor.seconds, "trials": trainings[Stage.SEARCH],
+            "finals": trainings[Stage.FINALIST], "ms": 1000 * took,
         }  # fmt: skip
 
-    def _finals(self, log: Log, executor: Recorded, roles: Roles, limit: float | None) -> tuple[Key, Key] | None:
-        """The finalist with the best mean, and what is recommended: the program's rules, a round a seed; None where nobody was scored."""
-        least, seconds = min(SearchSettings.finalist_seeds, len(roles.finals)), self.rows.groupby("method")["seconds"].mean() + self.scoring
-
-        def left() -> float:
-            return math.inf if limit is None else limit - executor.seconds
-
-        def affordable(wanted: Sequence[TrialEnded]) -> int:
-            return max(1, int((least * np.cumsum([seconds[trial.method] for trial in wanted]) <= left()).sum()))
-
-        chosen = choose_finalists(log.history.ended(), affordable, out=log.history.out_of_race, far=FAR_POINTS * self.point,
-                                  greater_is_better=self.metric.greater_is_better).chosen  # fmt: skip
-        keys = {trial.candidate: key_of(trial.method, trial.hyper_parameters) for trial in chosen}
-        keys |= {key[0]: key for key in self.scores if key[0] in BASELINES}  # they take part whatever they scored
-        parameters = self.rows.groupby("key")["parameters"].first()
+    def _compared(self, history: History) -> Comparison:
+        """Finalists by what their runs say of the report examples that were scored."""
         runs: dict[str, dict[int, Floats]] = {}
-        out = set[str]()
-        for index, seed in enumerate(roles.finals):
-            still_in = [trial for trial in chosen if trial.candidate not in out]
-            if index and seconds[[trial.method for trial in still_in]].sum() > left():
-                break
-            drive(
-                Grid([self._whole(trial, seed, index) for trial in still_in]),
-                executor,
-                log,
-                lambda: Budget(limit, executor.seconds),
-                Stage.FINALIST,
-            )
-            ended = {
-                trial.candidate for trial in log.history.ended(Stage.FINALIST) if trial.number == index and trial.state == State.COMPLETED
-            }
-            for name in keys.keys() - out:
-                if name in ended or name in BASELINES:
-                    runs.setdefault(name, {})[index] = self.said[keys[name], seed]
-                    executor.seconds += self.scoring + (seconds[name] if name in BASELINES else 0.0)
-            compared = comparison(
-                runs, {name: (keys[name][0], int(parameters[keys[name]])) for name in runs}, self.labels, self.metric.name, out
-            )
-            if index + 1 >= least:
-                found = outlook(compared, self.point)
-                out |= set(found.behind)
-                if found.stop:
-                    break
-        if not runs:
+        who, examples = dict[str, tuple[str, int]](), history.opened.examples if history.opened else 0
+        for scored in history.scored:
+            ended = history.trials[scored.trial].ended
+            if ended:
+                said = self.said[key_of(ended.method, ended.hyper_parameters), ended.seeds.split]
+                runs.setdefault(scored.candidate, {})[scored.seed_index] = said[:examples]
+                who[scored.candidate] = (scored.method, ended.parameters["kept"])
+        return comparison(runs, who, self.labels[:examples].tolist(), self.metric.name, history.out_of_finals)
+
+    def _finals(self, log: Log, executor: Recorded, roles: Roles, clock: Callable[[], Budget]) -> tuple[Key, Key] | None:
+        """The program's finals: the finalist with the best mean, and what is recommended; None where nobody was scored."""
+        least = min(SearchSettings.finalist_seeds, len(roles.finals))
+        settings, better = SearchSettings(finalist_seeds=least, most_seeds=max(least, len(roles.finals))), self.metric.greater_is_better
+        drive(
+            Finals(lambda index: Seeds(*[roles.finals[index]] * 3), settings, self.plan.steps, len(self.labels), better,
+                   FAR_POINTS * self.point, FinalsCosts(self), lambda history: outlook(self._compared(history), self.point)),
+            executor, log, clock, Stage.FINALIST,
+        )  # fmt: skip
+        if not log.history.scored:
             return None
-        rows = compared.standings(self.point)
+        rows = self._compared(log.history).standings(self.point)
+        keys = {trial.candidate: key_of(trial.method, trial.hyper_parameters) for trial in log.history.ended(Stage.FINALIST)}
         return keys[rows[0].candidate], keys[cheapest([row for row in rows if row.tied], "params").candidate]
 
-    def _whole(self, trial: TrialEnded, seed: int, index: int) -> Segment:
-        steps, seeds = self.plan.steps, Seeds(seed, seed, seed)
-        return Segment(f"final-{trial.candidate}-seed{index}", trial.candidate, trial.method, trial.hyper_parameters, Stage.FINALIST, index,
-                       trial.is_default, seeds, steps, 0, steps)  # fmt: skip
+
+@dataclass(frozen=True)
+class FinalsCosts:
+    """What things take in the finals (see `pelt_automl.scheduling.finals.Costs`)."""
+
+    world: World
+
+    @property
+    def least_scored(self) -> int:
+        """All of them: they were recorded."""
+        return len(self.world.labels)
+
+    def finalist(self, history: History, method: str) -> float:  # noqa: ARG002 the protocol's
+        """Seconds of a training."""
+        return self.world.seconds[method]
+
+    def example(self, history: History) -> float:  # noqa: ARG002 the protocol's
+        """Seconds."""
+        return self.world.example
+
+    def closing(self, history: History, limit: float | None, runs: int = 0, report_examples: int = 0) -> float:  # noqa: ARG002
+        """Seconds of scoring; what the program then measures and writes isn't simulated."""
+        return runs * report_examples * self.world.example
 
 
 def options() -> argparse.ArgumentParser:

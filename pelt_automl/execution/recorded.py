@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.log.events import CurvePoint, Event, FinalistScored, Segment, SegmentEnded, State, TrialEnded
+from pelt_automl.log.events import CurvePoint, Event, FinalistScored, ReportOpened, Seeds, Segment, SegmentEnded, Stage, State, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.scheduling.actions import Fit, Room, Score, Stop, Task
 
@@ -44,9 +44,14 @@ class RecordedTraining:
 class RecordedPool:
     """Recorded trainings by configuration and seed."""
 
-    def __init__(self, trainings: Iterable[RecordedTraining], greater_is_better: bool = True) -> None:
-        """`greater_is_better`: of their scores."""
-        self.greater_is_better = greater_is_better
+    def __init__(
+        self,
+        trainings: Iterable[RecordedTraining],
+        greater_is_better: bool = True,
+        score: Callable[[Sequence[float]], float] | None = None,
+    ) -> None:
+        """`greater_is_better`: of their scores; `score`: of what is said of the first report examples; None: only of all of them."""
+        self.greater_is_better, self.score = greater_is_better, score
         self._by_key = {(_key(own.method, own.hyper_parameters), own.seed): own for own in trainings}
 
     def training(self, segment: Segment) -> RecordedTraining:
@@ -125,6 +130,8 @@ class Recorded:
     """What trials that share a pack have in common."""
     together: Callable[[Sequence[float]], float] = math.fsum
     """Seconds of a pack's step, from those of its trials alone. Their sum: packs save nothing."""
+    example: float = 0.0
+    """Seconds of scoring a report example."""
     seconds: float = 0.0
     """The clock: what all of it has taken."""
     _pack: dict[str, _Trial] = field(default_factory=dict)
@@ -144,12 +151,13 @@ class Recorded:
     def start(self, actions: Sequence[Task]) -> None:
         """Take them on. Raises `SelectionError` for a training that isn't recorded.
 
-        The same for a score on report; nothing is fitted here.
+        The same for a fit, and for a score on report.
         """
         for action in actions:
             if isinstance(action, Fit):
-                raise SelectionError(f"no fit of {action.method} is recorded")
-            if isinstance(action, Score):
+                known = next(trial for trial in self.history.ended(Stage.SEARCH) if trial.method == action.method)
+                self._events.append(self.fitted(known.candidate, action.method, Stage.FINALIST, action.index, action.seeds))
+            elif isinstance(action, Score):
                 self._score(action)
             elif isinstance(action, Stop):
                 self._stop(action)
@@ -216,27 +224,40 @@ class Recorded:
             own = self._outside(replace(known.segment, start=known.reached))
         self._end(own, State.STOPPED, str(action.because))
 
+    def fitted(self, candidate: str, method: str, stage: Stage, index: int, seeds: Seeds) -> TrialEnded:
+        """The recorded fit of a contender that trains nothing, which the clock is told of; the caller logs it."""
+        name = candidate if stage == Stage.SEARCH else f"final-{candidate}-seed{index}"
+        segment = Segment(name, candidate, method, {}, stage, index, True, seeds, 0, 0, 0)
+        training = self.pool.training(segment)
+        self.seconds += training.seconds
+        return self._ended(_Trial(segment, training, 0, 0, training.seconds), State.COMPLETED, "")
+
     def _score(self, action: Score) -> None:
+        """On the first examples of report; what a run says isn't in the events, since whoever asks has the pool."""
         for name in action.trials:
             segment = self.history.trials[name].segment
             training = self.pool.training(segment)
             if training.report_score is None:
                 raise SelectionError(f"no report score of {name} is recorded")
-            said, score = list(training.report[: action.examples]), training.report_score
-            self._events.append(FinalistScored(name, segment.candidate, segment.method, segment.number, score, list(said)))
+            if not self.history.opened and not any(isinstance(event, ReportOpened) for event in self._events):
+                self._events.append(ReportOpened(1, action.examples, len(training.report), []))
+            score = self.pool.score(training.report[: action.examples]) if self.pool.score else training.report_score
+            self.seconds += self.example * action.examples
+            self._events.append(FinalistScored(name, segment.candidate, segment.method, segment.number, score, []))
 
     def _end(self, own: _Trial, state: State, cause: str) -> None:
+        self._events.append(self._ended(own, state, cause))
+
+    def _ended(self, own: _Trial, state: State, cause: str) -> TrialEnded:
         segment, training = own.segment, own.training
         curve = [point for point in training.points if point.step <= own.step]
         scores = [point.select_score for point in curve if math.isfinite(point.select_score)]
         score = (max if self.pool.greater_is_better else min)(scores, default=None)
         step = training.planned if state == State.COMPLETED else max((at for at in training.predictions if at <= own.step), default=None)
         said = training.predictions.get(step, ()) if step is not None else ()
-        self._events.append(
-            TrialEnded(
-                segment.trial, segment.candidate, segment.method, segment.stage, segment.number, state, segment.is_default,
-                segment.hyper_parameters, segment.seeds, dict(training.parameters), curve,
-                training.select_score if state == State.COMPLETED else score, own.step, own.seconds, cause=cause,
-                constant_predictions=len(set(said)) == 1, select_predictions=list(said),
-            )
+        return TrialEnded(
+            segment.trial, segment.candidate, segment.method, segment.stage, segment.number, state, segment.is_default,
+            segment.hyper_parameters, segment.seeds, dict(training.parameters), curve,
+            training.select_score if state == State.COMPLETED else score, own.step, own.seconds, cause=cause,
+            constant_predictions=len(set(said)) == 1, select_predictions=list(said),
         )  # fmt: skip

@@ -9,9 +9,21 @@ import pytest
 
 from pelt_automl.errors import SelectionError
 from pelt_automl.execution.recorded import Recorded, RecordedPool, RecordedTraining
-from pelt_automl.log.events import Because, CurvePoint, Released, Seeds, Segment, SegmentEnded, Stage, Stopped, TrialEnded
+from pelt_automl.log.events import (
+    Because,
+    CurvePoint,
+    FinalistScored,
+    Released,
+    ReportOpened,
+    Seeds,
+    Segment,
+    SegmentEnded,
+    Stage,
+    Stopped,
+    TrialEnded,
+)  # fmt: skip
 from pelt_automl.log.history import History
-from pelt_automl.scheduling.actions import Stop, Train
+from pelt_automl.scheduling.actions import Fit, Score, Stop, Train
 
 STEPS = 8
 
@@ -182,3 +194,27 @@ def test_a_proposal_becomes_the_configuration_that_is_most_like_it():
 def test_it_needs_no_torch():
     program = "import sys; sys.modules['torch'] = None; import pelt_automl.execution.recorded"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_finals_are_scored_on_the_first_examples_of_report_and_what_trains_nothing_is_fitted_as_it_was():
+    probe = replace(recorded("probe", scores=(), seconds=2.0, select_score=0.4), hyper_parameters={}, planned=0, steps=0, report_score=0.5,
+                    report=(0.0, 1.0), predictions={0: (1.0, 0.0)})  # fmt: skip
+    lora = recorded(report_score=0.75, report=(1.0, 1.0, 0.0, 1.0))
+    driven = Driven(lora, probe, example=0.25)
+    driven.executor.pool.score = lambda said: sum(said) / len(said)
+    driven.history.apply(driven.executor.fitted("probe-0000", "probe", Stage.SEARCH, 0, Seeds(7, 7, 7)))
+    assert (driven.history.ended(Stage.SEARCH)[0].select_score, driven.executor.seconds) == (0.4, 2.0)
+    driven.train(segment("lora-0001", stage=Stage.FINALIST))
+    driven.executor.start([Fit("probe", 1, Seeds(7, 7, 7))])
+    assert [event.trial for _ in range(2) for event in driven.wait()] == ["final-probe-0000-seed1", "lora-0001"]
+    driven.executor.start([Score(["lora-0001", "final-probe-0000-seed1"], 2)])
+    opened, *scored = driven.wait()
+    assert isinstance(opened, ReportOpened)
+    assert (opened.examples, opened.of) == (2, 4)
+    assert all(isinstance(event, FinalistScored) for event in scored)
+    assert [(event.candidate, event.seed_index, event.report_score) for event in scored] == [
+        ("lora-0001", 1, 1.0), ("probe-0000", 1, 0.5),
+    ]  # fmt: skip
+    assert driven.executor.seconds == 2.0 + 2.0 + 8.0 + 2 * 2 * 0.25
+    driven.executor.start([Score(["lora-0001"], 4)])
+    assert [event.report_score for event in driven.wait()] == [0.75], "the report is opened once"

@@ -46,8 +46,10 @@ def rows(quality, seeds=range(5), **more):
                     hyper_parameters=values, select_score=at, report_score=at, report=said(at), report_labels=LABELS,
                     curve={"step": [0, 24, 48, 96], "score": [0.1, at - 0.02, at - 0.01, at], "train_loss": [None, 3.0, 2.0, 1.0]},
                     tokens_computed=960, tokens_of_text=960, select_size=3, parameters={"lora": 300, "bitfit": 100, "probe": 10}[method],
-                    **({"head_start": "none", "steps": 0, "rungs": [], "select": {}} if method == "probe" else {}), **more,
+                    **more,
                 ))  # fmt: skip
+                if method == "probe":
+                    made_up[-1] |= {"head_start": "none", "steps": 0, "rungs": [], "select": {}, "curve": {"step": [0], "score": [at]}}
     return made_up
 
 
