@@ -16,7 +16,6 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -125,45 +124,32 @@ def run_cell(backbone: Backbone, data: TaskData, seed: int, rate: str, asked: ar
 # -------------------------------------------------------------------- what it says
 
 
-@dataclass(frozen=True)
-class Cell:
-    """What is known of one data set, K and seed, with one choice of learning rates."""
+def cell_of(found: Mapping[str, Any]) -> Row | None:
+    """What is known of a data set, K and seed with one choice of learning rates (``variant``), from its JSON; None where a training failed.
 
-    dataset: str
-    k: int
-    seed: int
-    variant: str
-    measures: Mapping[str, Values]
-    """By measure; greater says: matters more."""
-    own: Values
-    """Report score of the single method of each submodule, the sign such that greater is better."""
-    union: float
-    """UniPELT-APL's."""
-
-    @staticmethod
-    def of(found: Mapping[str, Any]) -> "Cell | None":
-        """From its JSON; None where a training has failed."""
-        sign = sign_of(found["greater_is_better"])
-        reported = {method: own["report"] for method, own in found["scores"].items()}
-        if None in reported.values():
-            return None
-        history = History.of(from_json(line) for line in found["events"])
-        measures = {
-            what: {row.submodule: row.mean for row in measured(history, what, UNION, sign if what == "knock-out" else 1)}
-            for what in ("gate", "drift", "contribution", "knock-out")
-        }
-        own = {name: sign * reported[name] for name in SINGLES}
-        return Cell(found["dataset"], found["k"], found["seed"], found["rate"], measures, own, sign * reported[UNION])
+    ``measures``: by measure and submodule, greater says: matters more; ``own``: the report score of the single method of each submodule,
+    and ``union``: UniPELT-APL's, the sign such that greater is better.
+    """
+    sign, reported = sign_of(found["greater_is_better"]), {method: own["report"] for method, own in found["scores"].items()}
+    if None in reported.values():
+        return None
+    history = History.of(from_json(line) for line in found["events"])
+    measures = {
+        what: {row.submodule: row.mean for row in measured(history, what, UNION, sign if what == "knock-out" else 1)}
+        for what in ("gate", "drift", "contribution", "knock-out")
+    }
+    place = {name: found[name] for name in ("dataset", "k", "seed")} | {"variant": found["rate"], "measures": measures}
+    return place | {"own": {name: sign * reported[name] for name in SINGLES}, "union": sign * reported[UNION]}
 
 
-def read_cells(found: Sequence[Row]) -> list[Cell]:
+def read_cells(found: Sequence[Row]) -> list[Row]:
     """Cells from their JSON, and those with the learning rates that select chooses where there are several; failed ones left out."""
     places: dict[tuple[str, int, int], list[Row]] = {}
     for one in found:
         places.setdefault((one["dataset"], one["k"], one["seed"]), []).append(one)
     rates = {one["rate"] for one in found}
     mixed = [tuned(own) for own in places.values() if len(own) == len(rates) > 1]
-    return [cell for one in (*found, *mixed) if (cell := Cell.of(one)) is not None]
+    return [cell for one in (*found, *mixed) if (cell := cell_of(one)) is not None]
 
 
 def tuned(rates: Sequence[Row]) -> Row:
@@ -176,15 +162,15 @@ def tuned(rates: Sequence[Row]) -> Row:
     return rates[0] | {"rate": TUNED, "scores": scores, "events": best[UNION]["events"]}
 
 
-def other_seeds(cell: Cell, cells: Sequence[Cell]) -> Values | None:
+def other_seeds(cell: Row, cells: Sequence[Row]) -> Values | None:
     """Mean own scores of the same data set and K on the other seeds; None without any."""
-    others = [one.own for one in cells if (one.dataset, one.k) == (cell.dataset, cell.k) and one.seed != cell.seed]
+    others = [one["own"] for one in cells if (one["dataset"], one["k"]) == (cell["dataset"], cell["k"]) and one["seed"] != cell["seed"]]
     return {name: statistics.fmean(own[name] for own in others) for name in SINGLES} if others else None
 
 
-def other_data_sets(cell: Cell, cells: Sequence[Cell]) -> Values | None:
+def other_data_sets(cell: Row, cells: Sequence[Row]) -> Values | None:
     """Mean place (higher is better) by own score on the other data sets at the same K; None without any."""
-    others = pd.DataFrame([one.own for one in cells if one.k == cell.k and one.dataset != cell.dataset])
+    others = pd.DataFrame([one["own"] for one in cells if one["k"] == cell["k"] and one["dataset"] != cell["dataset"]])
     return None if others.empty else {name: float(others.rank(axis=1)[name].mean()) for name in SINGLES}
 
 
@@ -201,24 +187,24 @@ def clustered_interval(values: pd.Series, seed: int = 0) -> tuple[float, float] 
     return float(low), float(high)
 
 
-def agreement_rows(cells: Sequence[Cell]) -> list[Row]:
+def agreement_rows(cells: Sequence[Row]) -> list[Row]:
     """For each choice of learning rates, set of cells and measure: mean Kendall's tau and mean agreement on the first, with intervals."""
     rows = []
-    for variant in dict.fromkeys(cell.variant for cell in cells):
-        every = [cell for cell in cells if cell.variant == variant]
-        subsets = {"all": every} | {f"K = {k}": [cell for cell in every if cell.k == k] for k in sorted({cell.k for cell in every})}
-        decided = [cell for cell in every if max(cell.own.values()) - min(cell.own.values()) >= DECIDED]
+    for variant in dict.fromkeys(cell["variant"] for cell in cells):
+        every = [cell for cell in cells if cell["variant"] == variant]
+        subsets = {"all": every} | {f"K = {k}": [cell for cell in every if cell["k"] == k] for k in sorted({cell["k"] for cell in every})}
+        decided = [cell for cell in every if max(cell["own"].values()) - min(cell["own"].values()) >= DECIDED]
         for (name, subset), measure in product(
-            [*subsets.items(), (f"own scores {100 * DECIDED:.0f} points apart", decided)], [*every[0].measures, *REFERENCES]
+            [*subsets.items(), (f"own scores {100 * DECIDED:.0f} points apart", decided)], [*every[0]["measures"], *REFERENCES]
         ):
-            said = [(one, REFERENCES[measure](one, every) if measure in REFERENCES else one.measures[measure]) for one in subset]
+            said = [(one, REFERENCES[measure](one, every) if measure in REFERENCES else one["measures"][measure]) for one in subset]
             pairs = [(one, values) for one, values in said if values is not None]
             if pairs:
-                sets = [one.dataset for one, _ in pairs]
+                sets = [one["dataset"] for one, _ in pairs]
                 row: Row = {"learning rates": variant, "cells of": name, "measure": measure, "cells": len(pairs),
                             "data sets": len(set(sets))}  # fmt: skip
                 for column, agreement in (("tau", rank_agreement), ("same first", top_agreement)):
-                    found = pd.Series([agreement(values, one.own) or 0.0 for one, values in pairs], sets)
+                    found = pd.Series([agreement(values, one["own"]) or 0.0 for one, values in pairs], sets)
                     interval = clustered_interval(found)
                     shown = f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else None
                     row |= {column: round(float(found.mean()), 3), f"{column}, 95 %": shown}
@@ -226,12 +212,12 @@ def agreement_rows(cells: Sequence[Cell]) -> list[Row]:
     return rows
 
 
-def cell_rows(cells: Sequence[Cell]) -> list[Row]:
+def cell_rows(cells: Sequence[Row]) -> list[Row]:
     """Means over seeds, by learning rates, data set, K and submodule; scores and knock-outs in points."""
     rows = [
-        {"learning rates": one.variant, "data set": one.dataset, "K": one.k, "submodule": name}
-        | {measure: values[name] * (100 if measure == "knock-out" else 1) for measure, values in one.measures.items()}
-        | {"own score": 100 * one.own[name], "UniPELT-APL": 100 * one.union, "seeds": 1}
+        {"learning rates": one["variant"], "data set": one["dataset"], "K": one["k"], "submodule": name}
+        | {measure: values[name] * (100 if measure == "knock-out" else 1) for measure, values in one["measures"].items()}
+        | {"own score": 100 * one["own"][name], "UniPELT-APL": 100 * one["union"], "seeds": 1}
         for one in cells
         for name in SINGLES
     ]

@@ -12,7 +12,6 @@ from studies import gates
 from studies.gates import (
     TUNED,
     UNION,
-    Cell,
     agreement_rows,
     cell_rows,
     clustered_interval,
@@ -29,7 +28,7 @@ def values(adapter, prefix, lora):
 
 
 def cell(dataset, own, gate, *, k=100, seed=0, variant="published"):
-    return Cell(dataset, k, seed, variant, {"gate": gate}, own, union=0.9)
+    return {"dataset": dataset, "k": k, "seed": seed, "variant": variant, "measures": {"gate": gate}, "own": own, "union": 0.9}
 
 
 UP, DOWN, SIDEWAYS = values(0.1, 0.2, 0.3), values(0.3, 0.2, 0.1), values(0.1, 0.3, 0.2)
@@ -100,12 +99,12 @@ def found(rate, *, select, report, gate=0.6, greater=True, seed=0):
 
 def test_a_cell_is_read_from_its_json():
     (one,) = read_cells([found("published", select=(0.8,) * 4, report=(0.9, 0.7, 0.5, 0.6))])
-    assert (one.dataset, one.k, one.seed, one.variant, one.union) == ("a", 100, 0, "published", 0.9)
-    assert one.own == values(0.7, 0.5, 0.6)
-    assert one.measures["gate"] == values(0.6, 0.6, 0.6)
-    assert one.measures["drift"] == pytest.approx(values(0.1, 0.1, 0.1))
-    assert one.measures["contribution"] == values(0.3, 0.3, 0.3)
-    assert one.measures["knock-out"] == pytest.approx(values(0.02, 0.0, -0.01))
+    assert tuple(one[name] for name in ("dataset", "k", "seed", "variant", "union")) == ("a", 100, 0, "published", 0.9)
+    assert one["own"] == values(0.7, 0.5, 0.6)
+    assert one["measures"]["gate"] == values(0.6, 0.6, 0.6)
+    assert one["measures"]["drift"] == pytest.approx(values(0.1, 0.1, 0.1))
+    assert one["measures"]["contribution"] == values(0.3, 0.3, 0.3)
+    assert one["measures"]["knock-out"] == pytest.approx(values(0.02, 0.0, -0.01))
     (row, *_) = cell_rows([one])
     assert (row["submodule"], row["own score"], row["knock-out"], row["UniPELT-APL"]) == ("adapter", 70.0, 2.0, 90.0)
     assert row["seeds"] == 1
@@ -113,8 +112,8 @@ def test_a_cell_is_read_from_its_json():
 
 def test_a_smaller_error_is_a_better_own_score():
     (one,) = read_cells([found("published", select=(0.8,) * 4, report=(0.9, 0.7, 0.5, 0.6), greater=False)])
-    assert one.own == values(-0.7, -0.5, -0.6)
-    assert one.measures["knock-out"] == pytest.approx(values(0.02, 0.0, -0.01))
+    assert one["own"] == values(-0.7, -0.5, -0.6)
+    assert one["measures"]["knock-out"] == pytest.approx(values(0.02, 0.0, -0.01))
 
 
 def test_cells_with_a_failed_training_are_left_out():
@@ -127,10 +126,10 @@ def test_of_several_learning_rates_each_method_has_the_one_that_select_chooses()
     mixed = tuned([slow, fast])
     assert [mixed["scores"][method]["report"] for method in (UNION, "adapter", "prefix", "lora")] == [0.80, 0.71, 0.82, 0.73]
     cells = read_cells([slow, fast])
-    assert [one.variant for one in cells] == ["published", "2e-3", TUNED]
-    assert cells[2].measures["gate"] == values(0.9, 0.9, 0.9), "the gates of the union that select chooses"
+    assert [one["variant"] for one in cells] == ["published", "2e-3", TUNED]
+    assert cells[2]["measures"]["gate"] == values(0.9, 0.9, 0.9), "the gates of the union that select chooses"
     alone = found("published", select=(0.7,) * 4, report=(0.7,) * 4, seed=1)
-    assert [one.variant for one in read_cells([slow, fast, alone])].count(TUNED) == 1
+    assert [one["variant"] for one in read_cells([slow, fast, alone])].count(TUNED) == 1
 
 
 def test_rows_that_the_program_would_refuse_are_left_out_of_copies(tmp_path):
