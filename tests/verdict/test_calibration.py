@@ -10,8 +10,7 @@ from functools import cache
 import pandas as pd
 import pytest
 
-from studies.calibration import held, reliability, simulated
-from studies.made_up_finals import World
+from studies.calibration import World, held, reliability, simulated
 
 pytestmark = pytest.mark.statistical
 
