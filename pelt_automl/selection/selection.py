@@ -123,6 +123,9 @@ class Selection:
                     for method, reasons in left_out.items():
                         log.append(Decision(What.METHOD_IMPOSSIBLE, method, f"not possible on {settings.model}: {'; '.join(reasons)}"))
                 leave_out(over, log)
+                for trial in log.history.open():
+                    if trial.reached and not trial.stopped:
+                        log.append(Decision(What.RESUMED, trial.name, f"goes on at step {trial.reached}", {"step": float(trial.reached)}))
             selection._held = held.pop_all()
         return selection
 

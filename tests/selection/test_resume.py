@@ -29,6 +29,7 @@ from pelt_automl.log.events import (
     TrialEnded,
     UnionPruned,
     VerdictReached,
+    What,
 )
 from pelt_automl.log.folder import make_work_folder
 from pelt_automl.methods import BASELINES
@@ -120,6 +121,8 @@ def test_a_trial_that_is_killed_after_its_rung_goes_on_from_its_own_weights(worl
     assert losses(ours) == pytest.approx(losses(theirs), rel=1e-3)
     assert (ours.steps, ours.state) == (theirs.steps, theirs.state)
     assert max(steps) == ours.steps - plan.rung_steps, "only the steps after the rung are done again"
+    (said,) = [decision for decision in of(again.events, Decision) if decision.what == What.RESUMED]
+    assert (said.subject, said.why, said.numbers) == ("lora-0000", f"goes on at step {plan.rung_steps}", {"step": plan.rung_steps})
     assert not (tmp_path / "killed" / "work").exists()
 
 
