@@ -7,7 +7,7 @@ from pelt_automl.design_space import Modification
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import TrialEnded
 from pelt_automl.methods import METHODS
-from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
+from pelt_automl.modifications import Pack, PackTrial, pack_kind, without_reparameterization
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.working_folders import working
 from pelt_automl.training.checkpoints import load_tensors
@@ -36,8 +36,15 @@ def trained_pack(machine: Machine, runs: Sequence[TrialEnded]) -> Pack:
 
 
 def packs_of(machine: Machine, runs: Sequence[TrialEnded], most: int) -> list[list[TrialEnded]]:
-    """Trained runs in packs of at most `most` that fit; those that can't share a pack stand alone, at the end."""
-    return machine.packs(runs, _changes, most)
+    """Trained runs in packs of at most `most` that suit them (see `pack_kind`); those that can't share a pack stand alone, at the end."""
+    kinds, alone = dict[tuple[object, ...], list[TrialEnded]](), list[list[TrialEnded]]()
+    for run in runs:
+        kind = pack_kind(_changes(run), machine.backbone.architecture, machine.backbone.shape)
+        if kind is None:
+            alone.append([run])
+        else:
+            kinds.setdefault(kind, []).append(run)
+    return [same[start : start + most] for same in kinds.values() for start in range(0, len(same), most)] + alone
 
 
 def predictions_of(machine: Machine, run: TrialEnded, evaluation: Evaluation) -> Predictions:

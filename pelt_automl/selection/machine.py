@@ -1,21 +1,20 @@
 """What trains and evaluates here: the loaded model with all that is kept for it, and the texts as it reads them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import Encoder, HeadStarts
-from pelt_automl.design_space import Modification
 from pelt_automl.execution.packs import Packs, trains_only
 from pelt_automl.log.events import Decision, HyperParameters, Phase, Seeds, Segment, Stage, State, TrialEnded, What
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import LEARNING_RATE, METHODS
-from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
+from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack
 from pelt_automl.scheduling.actions import Fit, Score
 from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.splits import Splits
@@ -28,8 +27,6 @@ from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.tokens import Tokens
 from pelt_automl.training.trials import TrialRun, begin
 from pelt_automl.training.work import Work
-
-C = TypeVar("C")
 
 
 @dataclass
@@ -63,20 +60,6 @@ class Machine:
     def shares_packs(self, method: str) -> bool:
         """Whether a method's published configuration can train in one pack with others."""
         return not needs_own_pack(METHODS[method].build(), self.backbone.architecture)
-
-    def packs(self, configurations: Sequence[C], of: Callable[[C], tuple[Modification, ...]], most: int) -> list[list[C]]:
-        """Configurations in packs of at most `most` that suit them (see `pack_kind`), their Modifications given by `of`.
-
-        Those that can't share a pack stand alone, at the end.
-        """
-        kinds, alone = dict[tuple[object, ...], list[C]](), list[list[C]]()
-        for one in configurations:
-            kind = pack_kind(of(one), self.backbone.architecture, self.backbone.shape)
-            if kind is None:
-                alone.append([one])
-            else:
-                kinds.setdefault(kind, []).append(one)
-        return [same[start : start + most] for same in kinds.values() for start in range(0, len(same), most)] + alone
 
     def run(
         self, name: str, method: str, hyper_parameters: HyperParameters, seeds: Seeds, plan: TrainingPlan, *, probed: bool = False

@@ -214,8 +214,7 @@ class Selection:
         """The verdict with report and weights; the earlier one when the selection has finished before."""
         if not self.finished:
             recommend(self.question, self.machine, self.log, self.clock, self.bill)
-            return publish(self.folder, self.log)
-        if not self.log.history.published or not (self.folder / RECOMMENDATION).is_file():  # an earlier start was killed just before
+        if not self.log.history.published or not (self.folder / RECOMMENDATION).is_file():
             return publish(self.folder, self.log)
         for recorder in self.log.recorders:
             recorder.publish(self.folder)  # what a server that was away hasn't got

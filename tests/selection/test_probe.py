@@ -1,15 +1,16 @@
 """How many trials train in a pack: by what a few steps of them have taken."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from pelt_automl.log.events import Planned
-from pelt_automl.methods import METHODS
 from pelt_automl.options import settings_from
 from pelt_automl.selection import probe as probe_module
 from pelt_automl.selection import selection as selection_module
 from pelt_automl.selection import speed as speed_module
+from pelt_automl.selection.finalist_weights import packs_of
 from pelt_automl.selection.probe import PackProbe, choose_packs, longest_batch, probe_packs
 from pelt_automl.selection.question import plans_of
 from pelt_automl.selection.selection import Selection
@@ -97,7 +98,8 @@ def test_methods_that_train_in_packs_of_another_kind_are_left_to_themselves(open
 
 def test_what_is_scored_together_is_of_one_kind_as_in_training(opened):
     machine = opened(methods=["prompt", "lora", "adapter", "full"], max_length=16).machine
-    packs = machine.packs(["lora", "prompt", "full", "adapter", "lora", "prompt"], lambda method: METHODS[method].build(), 2)
+    runs = [SimpleNamespace(method=name, hyper_parameters={}) for name in ("lora", "prompt", "full", "adapter", "lora", "prompt")]
+    packs = [[run.method for run in pack] for pack in packs_of(machine, runs, 2)]
     assert packs == [["lora", "adapter"], ["lora"], ["prompt", "prompt"], ["full"]], "a prompt makes its neighbors' texts longer"
 
 
