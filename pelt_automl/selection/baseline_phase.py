@@ -16,7 +16,7 @@ from pelt_automl.selection.costs import LIMIT_PASSES, baseline_passes
 from pelt_automl.selection.field import too_many
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.question import Question
-from pelt_automl.selection.working_folders import fitted_at
+from pelt_automl.selection.working_folders import kept_at
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.tasks.kinds import LabelScale
@@ -46,7 +46,7 @@ def fit_baselines(question: Question, machine: Machine, log: Log) -> None:
 def score_baselines(machine: Machine, log: Log, runs: Sequence[TrialEnded], examples: Examples) -> None:
     """Score runs on the report examples that all finalists are scored on."""
     for run in runs:
-        predictions = _predictions(machine.data, load_fitted(fitted_at(machine.folder, run), machine.encoder), examples)
+        predictions = _predictions(machine.data, load_fitted(kept_at(machine.folder, run), machine.encoder), examples)
         score = machine.data.metric.value(predictions, examples.labels)
         log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
 
@@ -82,7 +82,7 @@ def fit(machine: Machine, method: str, seeds: Seeds, most: int, index: int | Non
         failure, seconds = Failure.of(error), time.perf_counter() - started
         log.info("%s failed: %s", ended.trial, failure.traceback)
         return replace(ended, state=State.FAILED, cause=failure.cause, traceback=failure.traceback, seconds=seconds)
-    fitted.save(fitted_at(machine.folder, ended))
+    fitted.save(kept_at(machine.folder, ended))
     seconds = time.perf_counter() - started
     return replace(
         ended,

@@ -25,7 +25,7 @@ from pelt_automl.search.budget import WRITING, Clock
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.probe import training_bytes
 from pelt_automl.selection.question import Question, plans_of
-from pelt_automl.selection.working_folders import fitted_at
+from pelt_automl.selection.working_folders import kept_at
 from pelt_automl.tasks import Examples
 from pelt_automl.training.evaluation import pad_id_of
 from pelt_automl.training.features import FrozenFeatures
@@ -136,14 +136,14 @@ def served_shape(machine: Machine, modifications: Sequence[Modification]) -> Sha
 
 def is_head(machine: Machine, run: TrialEnded) -> bool:
     """Whether a baseline's run is the plain backbone with a head: saved, served and exported as one."""
-    return read_facts(fitted_at(machine.folder, run)).form == "head"
+    return read_facts(kept_at(machine.folder, run)).form == "head"
 
 
 def baseline_passes(machine: Machine, run: TrialEnded, most: int) -> list[float]:
     """Seconds of each answer to one text, by what a baseline's run has fitted."""
     if is_head(machine, run):
         return time_passes(machine, [PLAIN], ONE, most)[PLAIN]
-    return answer_passes(machine, fitted_at(machine.folder, run), ONE, most)
+    return answer_passes(machine, kept_at(machine.folder, run), ONE, most)
 
 
 def answer_passes(machine: Machine, fitted: Path, batch: int, most: int = MOST, end: float = math.inf) -> list[float]:
@@ -196,7 +196,7 @@ def measure_costs(question: Question, machine: Machine, log: Log, clock: Clock) 
         own, run = shapes[name], runs[0]
         taken = {(batch, place > 0): passes[shape] for batch, passes in timed.items() for place, shape in enumerate(own)}
         if not own:
-            taken = {(batch, False): answer_passes(machine, fitted_at(machine.folder, run), batch, end=end) for batch in (ONE, MANY)}
+            taken = {(batch, False): answer_passes(machine, kept_at(machine.folder, run), batch, end=end) for batch in (ONE, MANY)}
         latencies = [latency_of(machine, seconds, batch, merged=merged) for (batch, merged), seconds in taken.items() if seconds]
         memory = None
         if run.method not in BASELINES and time.perf_counter() < end:

@@ -16,9 +16,10 @@ from pelt_automl.scheduling.finals import Finals, finalist_seeds
 from pelt_automl.search.budget import Clock
 from pelt_automl.search.finalists import FAR_POINTS
 from pelt_automl.selection.baseline_phase import fit, score_baselines
-from pelt_automl.selection.finalist_weights import packs_of, predictions_of, trained_pack, weights_of_run
+from pelt_automl.selection.finalist_weights import packs_of, predictions_of, trained_pack
 from pelt_automl.selection.machine import Machine, costs_of
 from pelt_automl.selection.question import Question, plans_of
+from pelt_automl.selection.working_folders import kept_at
 from pelt_automl.training.checkpoints import save_tensors
 from pelt_automl.training.evaluation import evaluate
 from pelt_automl.verdict.decision import outlook_of
@@ -29,7 +30,7 @@ def confirm(question: Question, machine: Machine, log: Log, clock: Clock) -> Non
     """Train finalists on fresh seeds and score them on report, as `Finals` decides; smaller unions, too, once they are found."""
 
     def keep(event: TrialEnded, weights: Mapping[str, Tensor]) -> None:
-        save_tensors(weights_of_run(machine.folder, event.trial), weights)
+        save_tensors(kept_at(machine.folder, event), weights)
 
     def aside(action: Fit | Score) -> None:
         if isinstance(action, Fit):

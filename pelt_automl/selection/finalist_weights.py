@@ -1,7 +1,6 @@
 """The trained weights of the finalists' runs, on disk and in a pack."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from pelt_automl.design_space import Modification
 from pelt_automl.errors import SelectionError
@@ -9,14 +8,9 @@ from pelt_automl.log.events import TrialEnded
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial, pack_kind, without_reparameterization
 from pelt_automl.selection.machine import Machine
-from pelt_automl.selection.working_folders import working
+from pelt_automl.selection.working_folders import kept_at
 from pelt_automl.training.checkpoints import load_tensors
 from pelt_automl.training.evaluation import Evaluation, Predictions
-
-
-def weights_of_run(folder: Path, run: str) -> Path:
-    """A finalist run's best weights."""
-    return working(folder, "finalists") / f"{run}.safetensors"
 
 
 def trained_pack(machine: Machine, runs: Sequence[TrialEnded]) -> Pack:
@@ -24,7 +18,7 @@ def trained_pack(machine: Machine, runs: Sequence[TrialEnded]) -> Pack:
     trials = [PackTrial(without_reparameterization(_changes(run)), run.seeds.initialization) for run in runs]
     pack = Pack(machine.backbone, trials, machine.data.outputs, machine.lower)
     for slot, run in enumerate(runs):
-        path = weights_of_run(machine.folder, run.trial)
+        path = kept_at(machine.folder, run)
         try:
             pack.load_weights(slot, load_tensors(path)[0])
         except (KeyError, RuntimeError) as error:

@@ -13,11 +13,10 @@ from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import kept_form
 from pelt_automl.report import Recommendation, load_recommendation, write_report
 from pelt_automl.search.budget import Clock
-from pelt_automl.selection.finalist_weights import weights_of_run
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.question import Question
 from pelt_automl.selection.search_phase import weights_of_method
-from pelt_automl.selection.working_folders import PARTS, fitted_at
+from pelt_automl.selection.working_folders import PARTS, kept_at
 from pelt_automl.training.checkpoints import TrainedConfig, describe, load_tensors, precision_name, save_trained
 from pelt_automl.verdict.decision import decide
 
@@ -71,19 +70,16 @@ def save_winner(question: Question, machine: Machine, history: History, verdict:
 
 
 def _winning_run(machine: Machine, history: History, verdict: VerdictReached) -> tuple[TrialEnded, Path]:
-    trials = history.ended()
-    scored = {event.trial for event in history.scored}
-    runs = [trial for trial in trials if trial.candidate == verdict.candidate and trial.trial in scored]
-    sign = machine.data.metric.sign
-    if runs:
-        best = max(runs, key=lambda run: sign * (run.select_score or 0.0))
-        return best, fitted_at(machine.folder, best) if best.method in BASELINES else weights_of_run(machine.folder, best.trial)
+    own, scored = [trial for trial in history.ended() if trial.candidate == verdict.candidate], {event.trial for event in history.scored}
+    if runs := [trial for trial in own if trial.trial in scored]:
+        best = max(runs, key=lambda run: machine.data.metric.sign * (run.select_score or 0.0))
+        return best, kept_at(machine.folder, best)
     if verdict.method in BASELINES:
-        searched = next(trial for trial in trials if trial.candidate == verdict.candidate and trial.stage == Stage.SEARCH)
-        return searched, fitted_at(machine.folder, searched)
+        searched = next(trial for trial in own if trial.stage == Stage.SEARCH)
+        return searched, kept_at(machine.folder, searched)
     weights = weights_of_method(machine.folder, verdict.method)
     kept = load_tensors(weights)[1].get("trial")
-    found = next((trial for trial in trials if trial.trial == kept), None)
+    found = next((trial for trial in history.ended() if trial.trial == kept), None)
     if found is None:
         raise SelectionError(
             f"{weights} doesn't say which trial's weights it has; put back a copy of it, or begin again with another --output"

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pelt_automl.log.events import Stage, TrialEnded
 from pelt_automl.log.folder import WORK
+from pelt_automl.methods import BASELINES
 
 Part = Literal["checkpoints", "finalists", "searched"]
 
@@ -17,6 +18,7 @@ def working(folder: Path, part: Part) -> Path:
     return folder / WORK / part
 
 
-def fitted_at(folder: Path, run: TrialEnded) -> Path:
-    """The folder that a baseline's run has written."""
-    return working(folder, "searched" if run.stage == Stage.SEARCH else "finalists") / run.trial
+def kept_at(folder: Path, run: TrialEnded) -> Path:
+    """What a baseline's run has written, a folder; or a finalist's best weights, a file."""
+    part: Part = "searched" if run.stage == Stage.SEARCH else "finalists"
+    return working(folder, part) / (run.trial if run.method in BASELINES else f"{run.trial}.safetensors")
