@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pelt_automl.log.events import (
     Because,
@@ -61,9 +63,9 @@ ENOUGH = Outlook("enough")
 
 
 def finals(outlook=ENOUGH, least=2, most=4, costs=None):
-    settings = SearchSettings(finalist_seeds=least, most_seeds=most)
+    asked_for = SearchSettings(finalist_seeds=least, most_seeds=most)
     asked = outlook if callable(outlook) else lambda _: outlook
-    return Finals(partial(finalist_seeds, "q"), settings, 20, 1000, True, 0.05, costs or FakeCosts(), asked)
+    return Finals(partial(finalist_seeds, "q"), asked_for, 20, 1000, True, 0.05, costs or FakeCosts(), asked)
 
 
 @dataclass
@@ -89,8 +91,8 @@ class Laboratory:
                 case Train():
                     self.waiting.append(action.segment)
                 case Stop():
-                    (one,) = [segment for segment in self.waiting if segment.trial == action.trial]
-                    self.waiting.remove(one)
+                    one = self.log.history.trials[action.trial].segment  # after a kill it isn't among those that wait
+                    self.waiting = [segment for segment in self.waiting if segment != one]
                     self.stopped.append(self._end(one, "failed", "time limit"))
                 case Fit():
                     name = f"{action.method}-0000"
@@ -232,6 +234,12 @@ def test_smaller_unions_are_trained_on_the_scored_seeds_when_they_are_found():
     assert run(finals(), history.events).events == history.events, "nothing is done twice"
 
 
+def seconds_of(events, training=TRAINING):
+    """What the laboratory's clock has shown by then."""
+    finals_of = [event for event in events if isinstance(event, TrialEnded) and event.stage == Stage.FINALIST]
+    return training * sum(trial.steps > 0 and trial.cause != Because.TIME for trial in finals_of)
+
+
 @pytest.mark.parametrize("limit", [None, 115.0])
 def test_a_kill_at_any_point_changes_nothing(limit):
     """With a clock that a kill doesn't set back: what is trained and scored is the same, and nothing twice."""
@@ -243,9 +251,57 @@ def test_a_kill_at_any_point_changes_nothing(limit):
     whole = run(policy, start, limit)
     for kept in range(len(start), len(whole.events)):
         cut = whole.events[:kept]
-        done = TRAINING * sum(isinstance(event, TrialEnded) and event.stage == Stage.FINALIST and event.steps > 0 for event in cut)
-        again = run(policy, cut, limit, now=done)
+        again = run(policy, cut, limit, now=seconds_of(cut))
         assert sorted(story(again)) == sorted(story(whole)), kept
+
+
+NAMES = ("lora", "adapter", "head")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    limit=st.none() | st.floats(5, 400),
+    training=st.floats(1, 40),
+    failing=st.sets(st.sampled_from([f"final-{name}-0000-seed{index}" for name in NAMES for index in range(4)]), max_size=4),
+    enough=st.integers(1, 5),
+    behind=st.none() | st.sampled_from(NAMES),
+    least=st.integers(1, 3),
+    baseline=st.booleans(),
+    share=st.floats(0, 1),
+)
+def test_whatever_happens(limit, training, failing, enough, behind, least, baseline, share):
+    """Nothing is done twice, runs are paired, what was trained is scored, the time is kept, and a kill changes none of it."""
+
+    def outlook(history):
+        done = "enough" if len({scored.seed_index for scored in history.scored}) >= enough else ""
+        return Outlook(done, () if behind is None else (f"{behind}-0000",))
+
+    policy = finals(outlook, least=least, most=max(least, 4))
+    start = [*THREE, *([searched("probe", 0.6, fitted=True)] if baseline else [])]
+    whole = run(policy, start, limit, training=training, failing=frozenset(failing))
+    released = [event.segment for event in whole.of_kind(Released)]
+    assert len({segment.trial for segment in released}) == len(released)
+    scored = [event.trial for event in whole.scored]
+    assert sorted(scored) == sorted(trial.trial for trial in whole.finals())
+    for candidate in whole.decided(What.FINALIST):
+        indices = [segment.number for segment in released if segment.candidate == candidate]
+        assert sorted(indices) == list(range(len(indices))), "seeds are taken in their order"
+    assert len({(segment.number, segment.seeds) for segment in released}) == len({segment.number for segment in released})
+    assert len(whole.of_kind(ReportOpened)) <= 1
+    for event, place in ((event, place) for place, event in enumerate(whole.events) if isinstance(event, TrialEnded)):
+        if limit is not None and event.trial.startswith("final-") and event.cause != Because.TIME and event.steps:
+            begun = seconds_of(whole.events[:place], training)
+            assert limit - begun > _kept_of(whole, event.trial), "nothing begins in the time that is kept"
+    kept = len(start) + round(share * (len(whole.events) - len(start)))
+    while limit is not None and kept < len(whole.events) and isinstance(whole.events[kept], Released):
+        kept += 1  # what of a round isn't released before a kill is decided again, in the time that is left then
+    cut = whole.events[:kept]
+    again = run(policy, cut, limit, training=training, failing=frozenset(failing), now=seconds_of(cut, training))
+    assert sorted(story(again)) == sorted(story(whole))
+
+
+def _kept_of(history, trial):
+    return next(event.numbers["kept"] for event in history.of_kind(Released) if event.segment.trial == trial)
 
 
 def test_a_lost_state_is_trained_again_in_its_round():
