@@ -12,6 +12,7 @@ from flows.select_pelt import select_pelt
 from flows.task_files import due_files, read_task_file
 from pelt_automl.errors import SettingsError
 from pelt_automl.log.codec import read, to_json
+from pelt_automl.log.history import History
 from pelt_automl.report.schema import recommendation_from
 from pelt_automl.selection import Selection
 from tests.flows import selection_double
@@ -54,7 +55,7 @@ def give_verdict(**parameters):
     described = replace(described, task=data.name, k=data.k, protocol=data.protocol, hashes={"data": data.data_hash})
     with (folder / "records.jsonl").open("a") as file:
         file.writelines(to_json(event) + "\n" for event in (described, *ended))
-    recommendation = recommendation_from(list(read(folder / "records.jsonl")), folder)
+    recommendation = recommendation_from(History.of(read(folder / "records.jsonl")), folder)
     (folder / "recommendation.json").write_text(recommendation.to_json())
     return folder
 
