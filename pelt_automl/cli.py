@@ -238,12 +238,12 @@ def methods(
 
     if matrix:
         found = listing.support_matrix()
-        print(json.dumps(vars(found), indent=2) if as_json else listing.matrix_text(found))
+        print(json.dumps(found, indent=2) if as_json else listing.matrix_text(found))
         return
     architecture, sizes = listing.outline_of(model, shape)
     rows = listing.method_rows(architecture, sizes)
     if as_json:
-        print(json.dumps([vars(row) | {"shape": model or shape} for row in rows], indent=2))
+        print(json.dumps([row | {"shape": model or shape} for row in rows], indent=2))
         return
     print(listing.methods_text(rows, model or shape))
     if model:

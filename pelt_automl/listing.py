@@ -1,8 +1,7 @@
 """What `pelt-automl methods` shows: methods with their sizes, and which model supports which method."""
 
 import string
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pelt_automl.backbones import ARCHITECTURES, SHAPES, Architecture, shape_of
@@ -16,42 +15,27 @@ LONGEST_VALUE = 60
 """Characters of a default that are printed."""
 
 
-@dataclass(frozen=True)
-class MethodRow:
-    """A method on a model of one shape."""
+def method_rows(architecture: Architecture, shape: BackboneShape) -> list[dict[str, Any]]:
+    """Every method of the registry on a model: its published configuration with its sizes, the head's for two classes.
 
-    name: str
-    summary: str
-    source: str
-    defaults: dict[str, Any]
-    trainable_parameters: int | None
-    """Of the published configuration, without gates and head; None where the model doesn't support it."""
-    gate_parameters: int | None
-    head_parameters: int
-    training_only_parameters: int | None
-    refused: list[str]
-    """Why the model doesn't support it; empty if it does."""
-
-
-def method_rows(architecture: Architecture, shape: BackboneShape) -> list[MethodRow]:
-    """Every method of the registry on a model."""
+    ``refused`` has why the model doesn't support it, and is empty if it does; the parameters (``trainable_parameters`` without gates and
+    head) are None then.
+    """
     rows = []
     for method in METHODS.values():
         refused = refusals(method.build(), architecture, shape)
         count = None if refused else count_of(method.build(), architecture, shape)
-        rows.append(
-            MethodRow(
-                method.name,
-                method.summary,
-                method.source,
-                dict(method.defaults),
-                count.pelt if count else None,
-                count.gates if count else None,
-                shape.head_parameters(2),
-                count.training_only if count else None,
-                refused,
-            )
-        )
+        rows.append({
+            "name": method.name,
+            "summary": method.summary,
+            "source": method.source,
+            "defaults": dict(method.defaults),
+            "trainable_parameters": count.pelt if count else None,
+            "gate_parameters": count.gates if count else None,
+            "head_parameters": shape.head_parameters(2),
+            "training_only_parameters": count.training_only if count else None,
+            "refused": refused,
+        })  # fmt: skip
     return rows
 
 
@@ -66,22 +50,18 @@ def outline_of(model: str | None, shape: str) -> tuple[Architecture, BackboneSha
     return ARCHITECTURES[SHAPES[shape].family], SHAPES[shape]
 
 
-def methods_text(rows: Sequence[MethodRow], where: str) -> str:
-    """The table that is printed, what the model refuses at its end."""
+def methods_text(rows: Sequence[Mapping[str, Any]], where: str) -> str:
+    """The table of `method_rows` that is printed, what the model refuses at its end."""
     lines = [f"{'method':<24} {'parameters':>12} {'gates':>8} {'head':>7}   on {where}; the head for two classes"]
     for row in rows:
-        if not row.refused:
-            defaults = ", ".join(f"{name}={_short(value)}" for name, value in row.defaults.items())
-            counts = f"{row.trainable_parameters:>12,} {row.gate_parameters:>8,} {row.head_parameters:>7,}"
-            lines += [f"{row.name:<24} {counts}   {row.summary}", f"{'':<54}   {defaults}"]
-    refused = [f"{row.name:<24} not possible: {'; '.join(row.refused)}" for row in rows if row.refused]
+        if not row["refused"]:
+            texts = {name: str(value) for name, value in row["defaults"].items()}
+            defaults = [f"{name}={text[:LONGEST_VALUE]}{'...' * (len(text) > LONGEST_VALUE)}" for name, text in texts.items()]
+            counts = f"{row['trainable_parameters']:>12,} {row['gate_parameters']:>8,} {row['head_parameters']:>7,}"
+            lines += [f"{row['name']:<24} {counts}   {row['summary']}", f"{'':<54}   {', '.join(defaults)}"]
+    lines += [f"{row['name']:<24} not possible: {'; '.join(row['refused'])}" for row in rows if row["refused"]]
     baselines = [f"{baseline.name:<24} {'':>29}   {baseline.summary}" for baseline in BASELINES.values()]
-    return "\n".join([*lines, *refused, "\nbaselines, which train no backbone and take part in every selection:", *baselines])
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+    return "\n".join([*lines, "\nbaselines, which train no backbone and take part in every selection:", *baselines])
 
 
 def sites_text(architecture: Architecture) -> str:
@@ -94,23 +74,14 @@ def sites_text(architecture: Architecture) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Matrix:
-    """Which architecture supports which method."""
-
-    families: list[str]
-    refused: dict[str, dict[str, list[str]]]
-    """By method and family: the reasons, where it is refused."""
-
-
-def support_matrix() -> Matrix:
-    """Every method on a model of every family, from configurations alone."""
+def support_matrix() -> dict[str, Any]:
+    """Every method on a model of every family, from configurations alone: ``families``; in ``refused`` the reasons by method and family."""
     outlines = {family: (table, _small_shape(family)) for family, table in ARCHITECTURES.items()}
     refused = {
         name: {family: reasons for family, outline in outlines.items() if (reasons := refusals(method.build(), *outline))}
         for name, method in METHODS.items()
     }
-    return Matrix(list(outlines), refused)
+    return {"families": list(outlines), "refused": refused}
 
 
 def _small_shape(family: str) -> BackboneShape:
@@ -124,21 +95,18 @@ def _small_shape(family: str) -> BackboneShape:
     return shape_of(config)
 
 
-def matrix_text(matrix: Matrix) -> str:
-    """The matrix: a column a family, its name from top to bottom; ``+`` for what is possible, else a letter for the reason below."""
+def matrix_text(matrix: Mapping[str, Any]) -> str:
+    """The matrix: a column a family, its name from top to bottom; ``+`` for what is possible, else a letter for the reason below.
+
+    Reasons are written without the family's name, so that families with the same reason share its letter.
+    """
     notes: dict[str, str] = {}
-    for by_family in matrix.refused.values():
-        for family, reasons in by_family.items():
-            notes.setdefault(_reason(family, reasons), string.ascii_letters[len(notes)])
-    height = max(len(family) for family in matrix.families)
-    names = [family.rjust(height) for family in matrix.families]
+    height = max(map(len, matrix["families"]))
+    names = [family.rjust(height) for family in matrix["families"]]
     lines = [" " * 24 + " ".join(name[row] for name in names) for row in range(height)]
-    for method, by_family in matrix.refused.items():
-        marks = (notes[_reason(family, by_family[family])] if family in by_family else "+" for family in matrix.families)
-        lines.append(method.ljust(24) + " ".join(marks))
+    for method, by_family in matrix["refused"].items():
+        whys = {family: "; ".join(reason.removeprefix(f"{family} ") for reason in reasons) for family, reasons in by_family.items()}
+        for why in whys.values():
+            notes.setdefault(why, string.ascii_letters[len(notes)])
+        lines.append(method.ljust(24) + " ".join(notes[whys[family]] if family in whys else "+" for family in matrix["families"]))
     return "\n".join([*lines, "", "+: possible", *(f"{mark}: {reason}" for reason, mark in notes.items())])
-
-
-def _reason(family: str, reasons: Sequence[str]) -> str:
-    """Why a method isn't possible, without the family's name, so that families with the same reason share its letter."""
-    return "; ".join(reason.removeprefix(f"{family} ") for reason in reasons)

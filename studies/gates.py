@@ -38,7 +38,7 @@ from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.dissection import dissect
 from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.trials import begin
-from pelt_automl.verdict.agreement import rank_agreement, top_agreement
+from pelt_automl.verdict.agreement import rank_agreement
 from pelt_automl.verdict.submodules import measured
 from studies.harness import REQUIRED, Kept, Report, Row, add_options, names, numbers, parser, say
 from studies.trainings import TaskTrainings, of_best_weights, train
@@ -60,6 +60,19 @@ OWN_FILES: dict[str, tuple[str, str, str, str]] = {
 
 Values = Mapping[str, float]
 """By submodule."""
+
+
+def top_agreement(one: Mapping[str, float], other: Mapping[str, float]) -> float | None:
+    """Whether both have the same greatest name, of those that both have: 1 or 0.
+
+    Where several are equally great, the chance that one drawn from each side's greatest is the same name, so that drawing blindly from
+    n names is right once in n whatever is tied. None for fewer than two names.
+    """
+    names = one.keys() & other.keys()
+    if len(names) < 2:
+        return None
+    tops = [{name for name in names if values[name] == max(values[other_name] for other_name in names)} for values in (one, other)]
+    return len(tops[0] & tops[1]) / (len(tops[0]) * len(tops[1]))
 
 
 # -------------------------------------------------------------------- a cell

@@ -261,7 +261,7 @@ def _at_k(comparison: Comparison, winner: Standing, row: Standing) -> MethodAtK:
 
 def _told_apart(comparison: Comparison, rows: Sequence[Standing]) -> list[tuple[str, str]]:
     """One of a pair has to be among the compared finalists: a difference to others isn't known."""
-    compared = comparison.shared.compared
+    compared = comparison.compared
     pairs = [sorted(pair, key=lambda row: row.candidate not in compared) for pair in combinations(rows, 2)]
     return [
         (one.method, other.method)

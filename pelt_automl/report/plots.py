@@ -4,8 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pelt_automl.log.events import Stage, Standing, State, TrialEnded
-from pelt_automl.methods import BASELINES
+from pelt_automl.log.events import Standing, State, TrialEnded
 from pelt_automl.report.svg import BLUE, GRAY, ORANGE, STYLE, as_svg, line_styles, new_figure
 from pelt_automl.verdict.expected_best import ExpectedBest
 from pelt_automl.verdict.wording import Unit, name_of
@@ -16,15 +15,18 @@ if TYPE_CHECKING:
 PANELS_A_ROW = 4
 
 
-def learning_curves(trials: Sequence[TrialEnded], unit: Unit) -> str | None:
-    """Select score against optimizer steps, one small panel a method; None when no trial of the search was ever evaluated."""
+def learning_curves(searched: Mapping[str, Sequence[TrialEnded]], unit: Unit) -> str | None:
+    """Select score against optimizer steps, one small panel a method; None when no trial of the search was ever evaluated.
+
+    `searched`: the search's trainings by method.
+    """
     import matplotlib as mpl
 
-    by_method: dict[str, list[TrialEnded]] = {}
-    for trial in trials:
-        tuned = trial.stage == Stage.SEARCH and trial.method not in BASELINES
-        if tuned and any(math.isfinite(point.select_score) for point in trial.curve):
-            by_method.setdefault(trial.method, []).append(trial)
+    by_method = {
+        method: evaluated
+        for method, own in searched.items()
+        if (evaluated := [trial for trial in own if any(math.isfinite(point.select_score) for point in trial.curve)])
+    }
     if not by_method:
         return None
     with mpl.rc_context(STYLE):
@@ -49,12 +51,6 @@ def _panel(panel: "Axes", method: str, trials: Sequence[TrialEnded], unit: Unit)
         if trial.state == State.FAILED and points:
             panel.plot(steps[-1:], scores[-1:], "x", color="#d64545", markersize=6, markeredgewidth=1.6)
     panel.set_title(method, fontweight="bold")
-    _plain(panel)
-
-
-def _plain(panel: "Axes") -> None:
-    panel.grid(visible=True)
-    panel.tick_params(length=0)
 
 
 def expected_best_plot(curves: Sequence[ExpectedBest], unit: Unit) -> str | None:
@@ -74,7 +70,6 @@ def expected_best_plot(curves: Sequence[ExpectedBest], unit: Unit) -> str | None
                 a_trial = curve.seconds_a_trial if panel is by_seconds else 1
                 at, scores = [n * a_trial for n in range(1, len(curve.means) + 1)], [unit.scale * mean for mean in curve.means]
                 panel.plot(at, scores, line, color=color, linewidth=1.5, marker="o", markersize=3, label=curve.method)
-            _plain(panel)
         by_trials.set_xlabel("trials of the method")
         by_trials.xaxis.set_major_locator(MaxNLocator(integer=True))
         by_seconds.set_xlabel("seconds of the method")
@@ -108,7 +103,6 @@ def front_plot(standings: Sequence[Standing], unit: Unit) -> str | None:
         panel.margins(x=0.12)
         panel.set_xlabel("trainable parameters")
         panel.set_ylabel(f"{unit.name} on report")
-        _plain(panel)
         return as_svg(figure, "front")
 
 
@@ -152,7 +146,7 @@ def _heat(
     panel.set_title(title)
     panel.set_yticks(range(len(rows)), [f"{submodule} · {site}" for submodule, site in rows])
     panel.set_xticks(range(len(layers)), [str(layer) for layer in layers])
-    panel.tick_params(length=0)
+    panel.grid(visible=False)
     panel.spines[:].set_visible(False)
     for y, x in np.argwhere(np.isfinite(grid)):
         red, green, blue, _ = image.to_rgba(grid[y : y + 1, x])[0]

@@ -41,8 +41,8 @@ def write_report(folder: Path) -> list[Path]:
     texts = {
         RECOMMENDATION: summary.recommendation.to_json(),
         **{f"plots/{name}.svg": svg.replace("currentColor", PLOT_INK) for name, svg in plots.items()},
-        REPORT: markdown(summary, plots),
-        PAGE: html(summary, plots),
+        REPORT: render("report.md.j2", summary, plots, finalize=escape_markdown),
+        PAGE: render("report.html.j2", summary, plots, autoescape=True),
     }
     return [write_text(folder / name, text) for name, text in texts.items()]
 
@@ -50,22 +50,12 @@ def write_report(folder: Path) -> list[Path]:
 def draw(summary: Summary) -> dict[str, str]:
     """The plots as SVG, by name: ``learning-curves``, ``expected-best``, ``front``, ``gates-0``, ... in the order of `Summary.gates`."""
     drawn = {
-        "learning-curves": learning_curves(summary.trials, summary.unit),
+        "learning-curves": learning_curves(summary.searched, summary.unit),
         "expected-best": expected_best_plot(summary.expected_best, summary.unit),
-        "front": front_plot(summary.leaderboard, summary.unit),
+        "front": front_plot(summary.recommendation.leaderboard, summary.unit),
         **{f"gates-{index}": submodule_heat_map(places, f"gates-{index}") for index, (_, places) in enumerate(summary.gates)},
     }
     return {name: svg for name, svg in drawn.items() if svg}
-
-
-def html(summary: Summary, plots: dict[str, str]) -> str:
-    """A page that needs no other file; all text is escaped."""
-    return _render("report.html.j2", summary, plots, autoescape=True)
-
-
-def markdown(summary: Summary, plots: dict[str, str]) -> str:
-    """Every value that the template prints is escaped for Markdown, which also holds no HTML then."""
-    return _render("report.md.j2", summary, plots, finalize=escape_markdown)
 
 
 def escape_markdown(value: Any) -> str:
@@ -74,8 +64,11 @@ def escape_markdown(value: Any) -> str:
     return re.sub(r"([\\`*_\[\]<>|~$&])", r"\\\1", text)
 
 
-def _render(template: str, summary: Summary, plots: dict[str, str], **escape: Any) -> str:
-    history, rows = summary.history, summary.leaderboard
+def render(template: str, summary: Summary, plots: dict[str, str], **escape: Any) -> str:
+    """A page that needs no other file, every value in it escaped: for HTML by ``autoescape=True``, for Markdown, which also holds no HTML
+    then, by ``finalize=escape_markdown``.
+    """
+    history, rows = summary.history, summary.recommendation.leaderboard
     data, started = history.data, history.started
     training = started.settings.get("training") if started else None
     chosen = {"max_length": data.text_length["most"]} if data.text_length else {}
@@ -91,6 +84,7 @@ def _render(template: str, summary: Summary, plots: dict[str, str], **escape: An
         h=history,
         plots=plots,
         placed=placed,
+        costs=[event for event in history.costs if event.candidate],
         gap=lambda row: (row.select_score - row.report_score) * data.sign,
         counted=wording.counted,
         budgets=budgets(summary.expected_best),

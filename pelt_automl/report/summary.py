@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pelt_automl.log.events import CostMeasured, Decision, Stage, Standing, State, TrialEnded
+from pelt_automl.log.events import Decision, Outcome, Stage, State, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES
 from pelt_automl.report.schema import Recommendation, recommendation_from
 from pelt_automl.verdict.describing import decision_of
 from pelt_automl.verdict.expected_best import ExpectedBest, expected_best_of
-from pelt_automl.verdict.savings import Savings, savings
+from pelt_automl.verdict.savings import Savings, savings, searched, trainings
 from pelt_automl.verdict.strength import GateEvidence, gate_evidence
 from pelt_automl.verdict.submodules import place_rows, union_candidates
 from pelt_automl.verdict.wording import NOTHING, Unit, candidate_names, chance, name_of
@@ -30,7 +30,9 @@ class Summary:
     names: dict[str, str]
     """Display name of each candidate."""
     trials: list[TrialEnded]
-    """Of one that was recorded twice (after a restart) the later. What the clock kept from its first step isn't one."""
+    """See `trainings`."""
+    searched: dict[str, list[TrialEnded]]
+    """See `pelt_automl.verdict.savings.searched`."""
     methods: dict[str, dict[str, Any]]
     """The search and the bill of each method, in the order in which they were first trained (see `_method`)."""
     decisions: list[Decision]
@@ -39,7 +41,7 @@ class Summary:
     savings: Savings | None
     """What stopping trials early saved; None where the records don't say."""
     expected_best: list[ExpectedBest]
-    """What n trials of each method can be expected to find. Baselines have one configuration each: there is nothing to draw."""
+    """What n trials of each method can be expected to find."""
 
     @property
     def name(self) -> str:
@@ -50,16 +52,6 @@ class Summary:
     def failures(self) -> list[TrialEnded]:
         """Trainings that have failed."""
         return [trial for trial in self.trials if trial.state == State.FAILED]
-
-    @property
-    def leaderboard(self) -> list[Standing]:
-        """The finalists, best first."""
-        return self.recommendation.leaderboard
-
-    @property
-    def costs(self) -> list[CostMeasured]:
-        """What was measured of the finalists."""
-        return [event for event in self.history.costs if event.candidate]
 
     @property
     def asks_for_latency(self) -> bool:
@@ -76,14 +68,14 @@ class Summary:
     def headline(self) -> str:
         """The recommended configuration's name, as far as the answer carries: ``lora #3``, ``tentative: lora #3``, ``nothing learned``."""
         recommended = f"best so far: {self.name}" if self.recommendation.so_far else self.name
-        names = {"recommended": recommended, "tentative": f"tentative: {self.name}", "nothing-learned": "nothing learned"}
-        return names[self.recommendation.outcome]
+        named = {Outcome.RECOMMENDED: recommended, Outcome.TENTATIVE: f"tentative: {self.name}"}
+        return named.get(self.recommendation.outcome, "nothing learned")
 
     @property
     def chance(self) -> str:
         """The recommended configuration's probability of being the best, as tables show it; a dash for two finalists."""
-        rows = [row for row in self.leaderboard if row.candidate == self.recommendation.candidate]
-        told = rows and self.recommendation.p_best is not None and len(self.leaderboard) > 2
+        rows = [row for row in self.recommendation.leaderboard if row.candidate == self.recommendation.candidate]
+        told = rows and self.recommendation.p_best is not None and len(self.recommendation.leaderboard) > 2
         return chance(rows[0], self.recommendation.outcome) if told else NOTHING
 
 
@@ -98,19 +90,19 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def summarize(history: History, folder: Path) -> Summary:
     """Everything that the report shows. Raises `SelectionError` when the records hold no verdict yet."""
     recommendation, data = recommendation_from(history, folder), history.data
-    latest = {trial.trial: trial for trial in history.ended()}.values()
-    trials = [trial for trial in latest if trial.steps or not trial.out_of_time]
-    by_method = {method: [trial for trial in trials if trial.method == method] for method in dict.fromkeys(t.method for t in trials)}
-    searched = {method: [trial for trial in own if trial.stage == Stage.SEARCH] for method, own in by_method.items()}
+    trials, tuned = trainings(history), searched(history)
     gates = [(gate_evidence(history, name, recommendation.leaderboard), place_rows(history, name)) for name in union_candidates(history)]
-    curves = [expected_best_of(method, own, data.sign) for method, own in searched.items() if method not in BASELINES]
+    curves = [expected_best_of(method, own, data.sign) for method, own in tuned.items()]
     return Summary(
         history=history,
         recommendation=recommendation,
         unit=Unit(recommendation.report_metric, data.positive_class),
         names=candidate_names(trials),
         trials=trials,
-        methods={method: _method(own, searched[method], data.sign) for method, own in by_method.items()},
+        searched=tuned,
+        methods={
+            name: _method([own for own in trials if own.method == name], data.sign) for name in dict.fromkeys(t.method for t in trials)
+        },
         decisions=[made for event in history.events if (made := decision_of(event))],
         gates=sorted(gates, key=lambda pair: (pair[0].candidate != recommendation.candidate, not pair[0].moved)),
         savings=savings(history),
@@ -118,8 +110,9 @@ def summarize(history: History, folder: Path) -> Summary:
     )
 
 
-def _method(trials: Sequence[TrialEnded], search: Sequence[TrialEnded], sign: int) -> dict[str, Any]:
+def _method(trials: Sequence[TrialEnded], sign: int) -> dict[str, Any]:
     """One method: its ``trials``, of these ``completed``, ``stopped`` and ``failed``; scores on select, and whose is the best; seconds."""
+    search = [trial for trial in trials if trial.stage == Stage.SEARCH]
     scored = [(trial.select_score, trial) for trial in search if trial.state != State.FAILED and trial.select_score is not None]
     score, best = max(scored, key=lambda pair: sign * pair[0], default=(None, None))
     defaults = [own for own, trial in scored if trial.is_default and trial.method not in BASELINES]

@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from pelt_automl.log.events import Stage
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES
 from pelt_automl.report.summary import Summary, summarize
@@ -39,12 +38,12 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
 
 
 def _leaderboard(summary: Summary) -> list[str]:
-    if not summary.leaderboard:
-        return []
     unit, answer, timed = summary.unit, summary.recommendation, summary.asks_for_latency
+    if not answer.leaderboard:
+        return []
     cost = "ms a text" if timed else "seconds"
     lines = [f"  {'finalist':<24}{unit.short[:12]:>12}  {'95 % interval':<16}{'P(best)':>8}{'parameters':>13}{cost:>10}  tied"]
-    for row in summary.leaderboard:
+    for row in answer.leaderboard:
         mark, tied = ">" if row.candidate == answer.candidate else " ", "yes" if row.tied else ""
         cost = milliseconds(row.served_latency_ms) if timed else f"{row.training_seconds:.1f}"
         line = (
@@ -73,7 +72,7 @@ def _gate_lines(summary: Summary) -> list[str]:
 
 
 def _bill_lines(summary: Summary) -> list[str]:
-    trials = sum(trial.stage == Stage.SEARCH and trial.method not in BASELINES for trial in summary.trials)
+    trials = sum(map(len, summary.searched.values()))
     failed = f", {len(summary.failures)} failed" if summary.failures else ""
     phases = [f"{phase} {duration(seconds)}" for phase, seconds in summary.bill.items() if seconds >= 0.05]
     baselines = sum(method in BASELINES for method in summary.methods)

@@ -17,16 +17,3 @@ def rank_agreement(one: Mapping[str, float], other: Mapping[str, float]) -> floa
 
 def _sign(difference: float) -> int:
     return (difference > 0) - (difference < 0)
-
-
-def top_agreement(one: Mapping[str, float], other: Mapping[str, float]) -> float | None:
-    """Whether both have the same greatest name, of those that both have: 1 or 0.
-
-    Where several are equally great, the chance that one drawn from each side's greatest is the same name, so that drawing blindly from
-    n names is right once in n whatever is tied. None for fewer than two names.
-    """
-    names = one.keys() & other.keys()
-    if len(names) < 2:
-        return None
-    tops = [{name for name in names if values[name] == max(values[other_name] for other_name in names)} for values in (one, other)]
-    return len(tops[0] & tops[1]) / (len(tops[0]) * len(tops[1]))

@@ -44,10 +44,10 @@ def outlook(comparison: Comparison, region: float) -> Outlook:
         region: of practical equivalence, in the metric's unit.
     """
     best, p_best = comparison.best(), comparison.p_best()
-    others = {name: comparison.difference(best, name) for name in comparison.shared.compared if name != best}
+    others = {name: comparison.difference(best, name) for name in comparison.compared if name != best}
     behind = tuple(name for name, difference in others.items() if difference.together[0] > region)
     left = {name: difference for name, difference in others.items() if name not in behind}
-    numbers = {"p_best": p_best[best], "seeds": float(len(comparison.shared.seeds))}
+    numbers = {"p_best": p_best[best], "seeds": float(len(comparison.shared))}
     stop = ""
     if not left:
         stop = "all others are behind the best" if others else "there is nothing to compare"
@@ -69,7 +69,7 @@ def narrowed_by(comparison: Comparison, first: str, second: str) -> float:
     With ``V / S`` the variance that S seeds leave in the mean difference and ``E`` that of the examples, one seed more leaves
     ``E + V / (S + 1)`` of ``E + V / S``. 1 with a single seed, about whose spread nothing is known.
     """
-    seeds = len(comparison.shared.seeds)
+    seeds = len(comparison.shared)
     if seeds == 1:
         return 1.0
     by_seeds = float(np.var(np.subtract(comparison.seed_scores(first), comparison.seed_scores(second)), ddof=1)) / seeds

@@ -1,5 +1,6 @@
 """What makes a finalist cheap: the user's preference among costs that were measured."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -36,14 +37,9 @@ def as_counted(latency_ms: float) -> float:
     return float(f"{latency_ms:.{LATENCY_DIGITS}g}")
 
 
-def _latency(row: Standing) -> float:
-    assert row.served_latency_ms is not None, "possible_preference() comes first"
-    return as_counted(row.served_latency_ms)
-
-
 COST_OF: Mapping[str, Callable[[Standing], float]] = {
     "params": lambda row: row.parameters,
-    "latency": _latency,
+    "latency": lambda row: as_counted(math.inf if row.served_latency_ms is None else row.served_latency_ms),
     "time": lambda row: row.training_seconds,
     "score": lambda row: row.difference,
 }

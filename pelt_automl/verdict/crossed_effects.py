@@ -78,7 +78,7 @@ def mean_draws(resampled: Floats, scores: Floats, rng: np.random.Generator, fitt
     single = resampled - means[:, :, None]
     everything = _Part(means - means.mean(axis=0), single - single.mean(axis=0), scores - scores.mean(axis=1, keepdims=True))
     observed = scores.mean(axis=1)
-    draws: Floats = observed + everything.examples
+    draws = np.asarray(observed + everything.examples, np.float64)
     if seeds == 1:
         return draws
     normal = rng.standard_normal((resamples, seeds))
@@ -119,5 +119,4 @@ def _drawn(part: _Part, multipliers: Floats, luck: Floats, borrowed: Floats | fl
     precise = np.divide(df * total**2, (spread / seeds) ** 2, out=np.full_like(total, MOST_DF), where=spread > 0)
     satterthwaite = np.clip(precise, 1.0, MOST_DF)
     student = np.sqrt(satterthwaite / chi2.ppf(luck, satterthwaite))
-    deviations: Floats = student * (part.examples + kept * by_seeds)
-    return deviations
+    return np.asarray(student * (part.examples + kept * by_seeds), np.float64)

@@ -57,7 +57,6 @@ def decide(history: History, equivalence: float, prefer: str) -> VerdictReached:
     closing.append(unconfirmed := unconfirmed_in_words(history, standings))
     if outcome != Outcome.RECOMMENDED:
         closing.append(what_would_help(history, longer_texts(history)))
-    untuned = all(row.method in BASELINES for row in standings)
     verdict = VerdictReached(
         method=winner.method,
         candidate=winner.candidate,
@@ -70,7 +69,7 @@ def decide(history: History, equivalence: float, prefer: str) -> VerdictReached:
         warnings=[*([NOT_MEASURED] if decisive != prefer else []), *all_warnings(history, comparison)],
         against=rivals,
         outcome=outcome,
-        so_far=bool(unconfirmed) or untuned or len(winner.seed_scores) == 1,
+        so_far=bool(unconfirmed) or all(row.method in BASELINES for row in standings) or len(winner.seed_scores) == 1,
     )
     than = guess[1] if guess else "a constant prediction"
     examples, pruned = len(comparison.labels), history.of_kind(UnionPruned)

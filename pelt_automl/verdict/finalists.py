@@ -120,9 +120,8 @@ def with_failures(standings: Sequence[Standing], history: History, found: Sequen
     trials = {trial.trial: trial for trial in history.ended() if (trial.state, trial.cause) != (State.FAILED, Because.TIME)}
     failed = {trial.trial for trial in trials.values() if trial.state == State.FAILED} | {run.trial for run in not_finite(history, found)}
     constant = {trial.trial for trial in trials.values() if trial.constant_predictions} | set(constant_runs(history, found))
-
-    def counted(row: Standing) -> Standing:
-        own = {trial.trial for trial in trials.values() if trial.method == row.method}
-        return replace(row, trainings=len(own), failed=len(own & failed), constant=len(own & constant - failed))
-
-    return [counted(row) for row in standings]
+    own = [{trial.trial for trial in trials.values() if trial.method == row.method} for row in standings]
+    return [
+        replace(row, trainings=len(names), failed=len(names & failed), constant=len(names & constant - failed))
+        for row, names in zip(standings, own, strict=True)
+    ]

@@ -77,11 +77,18 @@ def savings(history: History) -> Savings | None:
     )
 
 
+def trainings(history: History) -> list[TrialEnded]:
+    """All that have ended; of one recorded twice (after a restart) the later. What the clock kept from its first step isn't one."""
+    latest = {trial.trial: trial for trial in history.ended()}.values()
+    return [trial for trial in latest if trial.steps or not trial.out_of_time]
+
+
 def searched(history: History) -> dict[str, list[TrialEnded]]:
-    """The search's trainings by method; of one that was recorded twice (after a restart) the later. Baselines aren't trained."""
+    """The search's trainings by method, in the order of their first ones. Baselines, with one configuration each, aren't among them."""
     by_method: dict[str, list[TrialEnded]] = {}
-    for trial in {trial.trial: trial for trial in history.ended(Stage.SEARCH) if trial.method not in BASELINES}.values():
-        by_method.setdefault(trial.method, []).append(trial)
+    for trial in trainings(history):
+        if trial.stage == Stage.SEARCH and trial.method not in BASELINES:
+            by_method.setdefault(trial.method, []).append(trial)
     return by_method
 
 

@@ -57,5 +57,4 @@ def signed_rank(differences: Sequence[float], region: float, draws: int = DRAWS,
 
 def _step(values: Floats) -> Floats:
     """1 above 0, a half at 0 (but for rounding), else 0."""
-    result: Floats = np.where(np.abs(values) <= 1e-12, 0.5, (values > 0).astype(np.float64))
-    return result
+    return np.where(np.abs(values) <= 1e-12, 0.5, (values > 0).astype(np.float64))

@@ -28,16 +28,11 @@ def simultaneous_intervals(draws: Floats, level: float = LEVEL) -> tuple[Floats,
     differences = draws[:, first] - draws[:, second]
     center = np.median(differences, axis=0)
     low, high = np.quantile(differences, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    factor = _stretch(differences, center, low, high, level)
+    factor = 1.0
+    if finalists > 2:  # how far the most extreme pair of a draw lies from its center, over the distance to its interval's end, at `level`
+        side = np.where(differences > center, high - center, center - low)
+        reach = np.divide(np.abs(differences - center), side, out=np.zeros_like(differences), where=side > 0)
+        factor = max(1.0, float(np.quantile(reach.max(axis=1), level)))
     lows, highs = np.zeros((finalists, finalists)), np.zeros((finalists, finalists))
     lows[first, second], highs[first, second] = center - factor * (center - low), center + factor * (high - center)
     return lows - highs.T, highs - lows.T  # the other way round, an interval is its own mirror image
-
-
-def _stretch(differences: Floats, center: Floats, low: Floats, high: Floats, level: float) -> float:
-    """How far the most extreme pair of a draw lies from its center, over the distance to its interval's end: the quantile at `level`."""
-    if differences.shape[1] < 2:
-        return 1.0
-    side = np.where(differences > center, high - center, center - low)
-    reach = np.divide(np.abs(differences - center), side, out=np.zeros_like(differences), where=side > 0)
-    return max(1.0, float(np.quantile(reach.max(axis=1), level)))

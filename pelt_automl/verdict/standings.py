@@ -14,7 +14,7 @@ from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.metrics import Floats
 from pelt_automl.verdict.finalists import Finalist, finalists, report_labels
 from pelt_automl.verdict.simultaneous import simultaneous_intervals
-from pelt_automl.verdict.statistics import SharedSeeds, interval, paired_bootstrap, point, probability_best, shared_seeds
+from pelt_automl.verdict.statistics import interval, paired_bootstrap, point, probability_best, shared_seeds
 
 ROUNDING = 1e-9
 """Differences below this are rounding."""
@@ -46,8 +46,7 @@ class Table:
 
     def of(self, candidate: str) -> Floats:
         """(R,)."""
-        column: Floats = self.draws[:, self.place[candidate]]
-        return column
+        return np.asarray(self.draws[:, self.place[candidate]], np.float64)
 
     @cached_property
     def together(self) -> tuple[Floats, Floats]:
@@ -58,7 +57,7 @@ class Table:
 class Comparison:
     """Everything that can be said about the finalists' report scores.
 
-    Means and draws are over the seeds that all compared finalists share (`shared`). So that a failed run of a hopeless finalist doesn't
+    Means and draws are over the seeds that all `compared` finalists share (`shared`). So that a failed run of a hopeless finalist doesn't
     cost the others a seed, one that lacks a seed is left out of the comparison when on the seeds that all share it is distinguishably
     worse than the best; `shared_seeds` leaves out those that lack most. A finalist that was left out stands with its own seeds; its
     difference to another is over the seeds that it shares with the compared. It can't be tied, nor be the best.
@@ -75,7 +74,7 @@ class Comparison:
         still_in = [name for name in self._by_name if name not in out] or list(self._by_name)
         self._compare(still_in)
         best, every = self.best(), {seed for name in still_in for seed in self._by_name[name].runs}
-        lacking = [name for name in self.shared.compared if set(self._by_name[name].runs) != every]
+        lacking = [name for name in self.compared if set(self._by_name[name].runs) != every]
         if hopeless := {name for name in lacking if self.difference(best, name).interval[0] > 0}:
             self._compare([name for name in still_in if name not in hopeless])
 
@@ -93,10 +92,8 @@ class Comparison:
         return equivalence * point(self.metric, self._labels)
 
     def _compare(self, candidates: Sequence[str]) -> None:
-        found = shared_seeds({name: list(self._by_name[name].runs) for name in candidates})
-        left_out = tuple(name for name in self._by_name if name not in found.compared)
-        self.shared = SharedSeeds(found.seeds, found.compared, left_out)
-        self._table = self._draw(found.compared, found.seeds)
+        self.shared, self.compared = shared_seeds({name: list(self._by_name[name].runs) for name in candidates})
+        self._table = self._draw(self.compared, self.shared)
         self._tables: dict[str, Table] = {}
 
     def _draw(self, candidates: Sequence[str], seeds: Sequence[int]) -> Table:
@@ -107,12 +104,12 @@ class Comparison:
 
     def _table_of(self, candidate: str) -> Table:
         """The draws that `candidate` stands in: the comparison's; if it was left out, with the compared on common seeds, or alone."""
-        if candidate in self.shared.compared:
+        if candidate in self.compared:
             return self._table
         if candidate not in self._tables:
             own = self._by_name[candidate].runs
-            common = [seed for seed in self.shared.seeds if seed in own]
-            others = self.shared.compared if common else ()
+            common = [seed for seed in self.shared if seed in own]
+            others = self.compared if common else ()
             self._tables[candidate] = self._draw([*others, candidate], common or list(own))
         return self._tables[candidate]
 
@@ -121,7 +118,7 @@ class Comparison:
 
     def seeds(self, candidate: str) -> list[int]:
         """The seeds that a finalist's mean is over."""
-        return list(self.shared.seeds if candidate in self.shared.compared else self._by_name[candidate].runs)
+        return list(self.shared if candidate in self.compared else self._by_name[candidate].runs)
 
     def seed_scores(self, candidate: str) -> list[float]:
         """Report scores on `seeds`."""
@@ -130,8 +127,8 @@ class Comparison:
     def best(self) -> str:
         """The compared finalist with the best mean; of equals the one with the fewest parameters, then the first by name."""
         return min(
-            self.shared.compared,
-            key=lambda name: (round(-self.sign * self._mean(name, self.shared.seeds), 9), self._by_name[name].parameters, name),
+            self.compared,
+            key=lambda name: (round(-self.sign * self._mean(name, self.shared), 9), self._by_name[name].parameters, name),
         )
 
     def difference(self, better: str, worse: str) -> Difference:
@@ -152,7 +149,7 @@ class Comparison:
     def seed_differences(self, better: str, worse: str) -> list[float]:
         """By how much `better` is better than `worse` on each seed that both were compared on; empty without a common one."""
         one, other = self._by_name[better].runs, self._by_name[worse].runs
-        shared = [seed for seed in self.shared.seeds if seed in other]
+        shared = [seed for seed in self.shared if seed in other]
         return [self.sign * (one[seed].report_score - other[seed].report_score) for seed in shared]
 
     def interval(self, candidate: str) -> tuple[float, float]:
@@ -175,14 +172,14 @@ class Comparison:
 
     def variance_by_examples(self, first: str, second: str) -> float:
         """Of the difference of two compared finalists' means: what other examples would change, on the same seeds."""
-        runs = [self._by_name[name].runs[seed].predictions for name in (first, second) for seed in self.shared.seeds]
+        runs = [self._by_name[name].runs[seed].predictions for name in (first, second) for seed in self.shared]
         draws = paired_bootstrap(self._labels, np.asarray(runs, np.float64)[:, None], self.metric)  # each run by itself: no seeds to draw
         mean_first, mean_second = (half.mean(axis=1) for half in np.split(draws, 2, axis=1))
         return float(np.var(mean_first - mean_second, ddof=1))
 
     def p_best(self) -> dict[str, float]:
         """The probability of each compared finalist to be the best of them."""
-        return dict(zip(self.shared.compared, probability_best(self._table.draws, self.sign > 0).tolist(), strict=True))
+        return dict(zip(self.compared, probability_best(self._table.draws, self.sign > 0).tolist(), strict=True))
 
     def standings(self, region: float) -> list[Standing]:
         """The finalists, best mean first, those left out of the comparison last.

@@ -12,7 +12,6 @@ Shapes: `F` finalists, `S` seeds, `n` examples, `R` draws.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,17 +29,8 @@ LEVEL = 0.95
 """Probability that an interval is meant to cover the truth with."""
 
 
-@dataclass(frozen=True)
-class SharedSeeds:
-    """Which finalists are compared, and on which seeds."""
-
-    seeds: tuple[int, ...]
-    compared: tuple[str, ...]
-    left_out: tuple[str, ...]
-
-
-def shared_seeds(runs: Mapping[str, Collection[int]]) -> SharedSeeds:
-    """The seeds on which finalists can be compared in pairs.
+def shared_seeds(runs: Mapping[str, Collection[int]]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The seeds on which finalists can be compared in pairs, and the finalists that have them, of these scored `runs` by finalist.
 
     A finalist with fewer than half as many scored seeds as the most complete one (most of its runs failed) is left out; then, as
     long as no seed is common to all, the one with the fewest seeds (among equals the last). The seeds that the others share count.
@@ -49,8 +39,7 @@ def shared_seeds(runs: Mapping[str, Collection[int]]) -> SharedSeeds:
     compared = [name for name, seeds in runs.items() if 2 * len(seeds) >= most]
     while not (common := set.intersection(*(set(runs[name]) for name in compared))):
         compared.remove(min(reversed(compared), key=lambda name: len(runs[name])))
-    left_out = tuple(name for name in runs if name not in compared)
-    return SharedSeeds(tuple(sorted(common)), tuple(compared), left_out)
+    return tuple(sorted(common)), tuple(compared)
 
 
 def _resampled_scores(labels: Floats, predictions: Floats, metric: Metric, resamples: int, rng: np.random.Generator) -> Floats:
@@ -92,8 +81,7 @@ def share_best(draws: Floats, greater_is_better: bool = True) -> Floats:
     oriented = draws if greater_is_better else -draws
     # Equal scores reach here through sums in different order: a difference of rounding is a tie.
     is_best = oriented >= oriented.max(axis=1, keepdims=True) - 1e-12
-    shares: Floats = (is_best / is_best.sum(axis=1, keepdims=True)).mean(axis=0)
-    return shares
+    return np.asarray((is_best / is_best.sum(axis=1, keepdims=True)).mean(axis=0), np.float64)
 
 
 def probability_best(draws: Floats, greater_is_better: bool = True) -> Floats:
@@ -125,8 +113,7 @@ def shrunken(draws: Floats) -> Floats:
     shape, rate = finalists / 2, float((apart**2).sum() / noise) / 2
     uniform = np.random.default_rng(0).random((resamples, 1))
     share = gammaincinv(shape, uniform * gammainc(shape, rate)) / rate if rate > 1e-6 else uniform ** (1 / shape)
-    drawn: Floats = draws - own - apart + (1 - share) * apart + np.sqrt(1 - share) * own
-    return drawn
+    return np.asarray(draws - own - apart + (1 - share) * apart + np.sqrt(1 - share) * own, np.float64)
 
 
 def interval(draws: Floats, level: float = LEVEL) -> tuple[float, float]:

@@ -100,11 +100,11 @@ def _runs(history: History, comparison: Comparison | None) -> Iterator[str]:
 
 def _comparison(history: History, comparison: Comparison) -> Iterator[str]:
     """What the comparison rests on: finalists that lack runs, few seeds, few examples."""
-    names, shared, opened = candidate_names(history.ended()), comparison.shared, history.opened
-    if unfinished := [names[name] for name in shared.left_out if name not in history.out_of_finals]:
+    names, opened, seeds = candidate_names(history.ended()), history.opened, len(comparison.shared)
+    gone = history.out_of_finals.union(comparison.compared)
+    if unfinished := [names[one.candidate] for one in comparison.finalists if one.candidate not in gone]:
         yield f"Not compared with the others, because not all of its runs were scored: {listed(unfinished)}."
-    seeds = len(shared.seeds)
-    if any(set(one.runs) != set(shared.seeds) for one in comparison.finalists if one.candidate in shared.compared):
+    if any(set(one.runs) != set(comparison.shared) for one in comparison.finalists if one.candidate in comparison.compared):
         yield f"Some finalists lack a seed: all are compared on the {counted(seeds, 'seed')} that they share, and other runs don't count."
     if seeds == 1:
         yield "One seed only: intervals and probabilities cover the report examples, not the luck of a split, initialization or order."

@@ -18,6 +18,7 @@ from studies.gates import (
     other_data_sets,
     other_seeds,
     read_cells,
+    top_agreement,
     tuned,
     usable,
 )
@@ -32,6 +33,26 @@ def cell(dataset, own, gate, *, k=100, seed=0, variant="published"):
 
 
 UP, DOWN, SIDEWAYS = values(0.1, 0.2, 0.3), values(0.3, 0.2, 0.1), values(0.1, 0.3, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "first"),
+    [
+        ((1, 2, 3), (10, 20, 30), 1),
+        ((1, 2, 3), (3, 2, 1), 0),
+        ((1, 2, 3), (5, 5, 9), 1),
+        ((1, 3, 3), (1, 2, 3), 1 / 2),  # one of two that are equally great is drawn
+        ((7, 7, 7), (1, 2, 3), 1 / 3),  # drawing blindly
+        ((7, 7, 7), (2, 2, 1), 1 / 3),
+        ((2, 2, 1), (2, 2, 1), 1 / 2),  # two draws from the same two
+        ((1, 2), (2, 3, 1), 1),  # the third is in one of them only
+        ((1,), (1, 2, 3), None),
+        ((), (), None),
+    ],
+)
+def test_the_same_first_by_hand(one, other, first):
+    found = top_agreement(dict(zip("abc", one, strict=False)), dict(zip("abc", other, strict=False)))
+    assert found == (None if first is None else pytest.approx(first))
 
 
 def test_agreement_is_the_mean_over_cells_with_the_references_beside_it():

@@ -19,9 +19,8 @@ ACCURACY = "accuracy"
     ],
 )
 def test_finalists_are_compared_on_the_seeds_that_they_share(runs, seeds, left_out):
-    shared = shared_seeds(runs)
-    assert (shared.seeds, shared.left_out) == (seeds, left_out)
-    assert set(shared.compared) == set(runs) - set(left_out)
+    shared, compared = shared_seeds(runs)
+    assert (shared, set(compared)) == (seeds, set(runs) - set(left_out))
 
 
 def test_ties_share_the_probability_evenly_and_the_direction_counts():
