@@ -11,7 +11,7 @@ from pelt_automl.methods import BASELINES
 from pelt_automl.report.schema import Recommendation, recommendation_from
 from pelt_automl.verdict.describing import decision_of
 from pelt_automl.verdict.expected_best import ExpectedBest, expected_best_of
-from pelt_automl.verdict.savings import Savings, savings, searched, trainings
+from pelt_automl.verdict.savings import Savings, latest, savings, searched
 from pelt_automl.verdict.strength import GateEvidence, gate_evidence
 from pelt_automl.verdict.submodules import place_rows, union_candidates
 from pelt_automl.verdict.wording import NOTHING, Unit, candidate_names, chance, name_of
@@ -30,7 +30,7 @@ class Summary:
     names: dict[str, str]
     """Display name of each candidate."""
     trials: list[TrialEnded]
-    """See `trainings`."""
+    """Of one that was recorded twice (after a restart) the later. What the clock kept from its first step isn't one."""
     searched: dict[str, list[TrialEnded]]
     """See `pelt_automl.verdict.savings.searched`."""
     methods: dict[str, dict[str, Any]]
@@ -90,7 +90,8 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def summarize(history: History, folder: Path) -> Summary:
     """Everything that the report shows. Raises `SelectionError` when the records hold no verdict yet."""
     recommendation, data = recommendation_from(history, folder), history.data
-    trials, tuned = trainings(history), searched(history)
+    trials = [trial for trial in latest(history) if trial.steps or not trial.out_of_time]
+    tuned = searched(trials)
     gates = [(gate_evidence(history, name, recommendation.leaderboard), place_rows(history, name)) for name in union_candidates(history)]
     curves = [expected_best_of(method, own, data.sign) for method, own in tuned.items()]
     return Summary(

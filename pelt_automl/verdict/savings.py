@@ -59,7 +59,7 @@ def savings(history: History) -> Savings | None:
     batch = settings.get("batch_size") if isinstance(settings, dict) else None
     if plan is None or not batch:
         return None
-    by_method = searched(history)
+    by_method = searched(latest(history))
     trials = [trial for own in by_method.values() for trial in own]
     stopped = [trial for trial in trials if trial.state == State.STOPPED and not trial.out_of_time]
     rungs = [rung for rung in plan.rungs or [plan.rung_steps] if rung < plan.steps]  # none in a training too short for any
@@ -77,16 +77,15 @@ def savings(history: History) -> Savings | None:
     )
 
 
-def trainings(history: History) -> list[TrialEnded]:
-    """All that have ended; of one recorded twice (after a restart) the later. What the clock kept from its first step isn't one."""
-    latest = {trial.trial: trial for trial in history.ended()}.values()
-    return [trial for trial in latest if trial.steps or not trial.out_of_time]
+def latest(history: History) -> list[TrialEnded]:
+    """All trainings that have ended; of one that was recorded twice (after a restart) the later."""
+    return list({trial.trial: trial for trial in history.ended()}.values())
 
 
-def searched(history: History) -> dict[str, list[TrialEnded]]:
-    """The search's trainings by method, in the order of their first ones. Baselines, with one configuration each, aren't among them."""
+def searched(trials: Sequence[TrialEnded]) -> dict[str, list[TrialEnded]]:
+    """The search's by method, in the order of their first ones. Baselines, with one configuration each, aren't among them."""
     by_method: dict[str, list[TrialEnded]] = {}
-    for trial in trainings(history):
+    for trial in trials:
         if trial.stage == Stage.SEARCH and trial.method not in BASELINES:
             by_method.setdefault(trial.method, []).append(trial)
     return by_method
