@@ -91,7 +91,8 @@ def summarize(history: History, folder: Path) -> Summary:
     """Everything that the report shows. Raises `SelectionError` when the records hold no verdict yet."""
     recommendation, data = recommendation_from(history, folder), history.data
     trials = [trial for trial in latest(history) if trial.steps or not trial.out_of_time]
-    tuned = searched(trials)
+    began = {trial.trial for trial in trials}
+    tuned = {method: kept for method, own in searched(history).items() if (kept := [trial for trial in own if trial.trial in began])}
     gates = [(gate_evidence(history, name, recommendation.leaderboard), place_rows(history, name)) for name in union_candidates(history)]
     curves = [expected_best_of(method, own, data.sign) for method, own in tuned.items()]
     return Summary(

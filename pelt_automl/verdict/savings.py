@@ -59,7 +59,7 @@ def savings(history: History) -> Savings | None:
     batch = settings.get("batch_size") if isinstance(settings, dict) else None
     if plan is None or not batch:
         return None
-    by_method = searched(latest(history))
+    by_method = searched(history)
     trials = [trial for own in by_method.values() for trial in own]
     stopped = [trial for trial in trials if trial.state == State.STOPPED and not trial.out_of_time]
     rungs = [rung for rung in plan.rungs or [plan.rung_steps] if rung < plan.steps]  # none in a training too short for any
@@ -82,10 +82,10 @@ def latest(history: History) -> list[TrialEnded]:
     return list({trial.trial: trial for trial in history.ended()}.values())
 
 
-def searched(trials: Sequence[TrialEnded]) -> dict[str, list[TrialEnded]]:
-    """The search's by method, in the order of their first ones. Baselines, with one configuration each, aren't among them."""
+def searched(history: History) -> dict[str, list[TrialEnded]]:
+    """The search's trainings by method, in the order of their first ones. Baselines, with one configuration each, aren't among them."""
     by_method: dict[str, list[TrialEnded]] = {}
-    for trial in trials:
+    for trial in latest(history):
         if trial.stage == Stage.SEARCH and trial.method not in BASELINES:
             by_method.setdefault(trial.method, []).append(trial)
     return by_method
