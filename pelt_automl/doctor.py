@@ -141,7 +141,7 @@ def _speed() -> Iterator[Check]:
         model: nn.Module = BertModel(config)
     own = wrap(model.to(best_device()), None, name="layers of MiniLM's sizes").measurable()
     work = Workload(tokens=64)
-    speeds = precision_speeds(own, work, remember=False)
+    speeds = precision_speeds(own, work, remembered=False)
     if speeds is None:
         yield Check("precision", "warning", "couldn't be measured", "say --precision fp32")
     else:

@@ -32,7 +32,7 @@ from pelt_automl.search.proposer import Asked
 from pelt_automl.search.spaces import SearchSpace, load_spaces
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import Metric
-from pelt_automl.training.schedule import TrainingPlan
+from pelt_automl.timing.schedule import TrainingPlan
 from studies.harness import ROOT
 
 Configuration = tuple[str, Mapping[str, Any]]

@@ -95,7 +95,7 @@ def settings_of(options: Mapping[str, Any], search_seed: int) -> SelectionSettin
 
 def full_length(settings: SelectionSettings) -> int:
     """Steps of a training without a time limit."""
-    from pelt_automl.training.schedule import even_steps, wanted_steps
+    from pelt_automl.timing.schedule import even_steps, wanted_steps
 
     train, _ = load_task(settings.task).split(settings.search.seed)
     return even_steps(wanted_steps(len(train), settings.training))

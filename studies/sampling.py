@@ -18,7 +18,7 @@ EVERY = 0.01
 
 TRAINING, EVALUATION, MEASURING = "training", "evaluation", "measuring speed"
 PARTS: Mapping[str, tuple[str, ...]] = {
-    MEASURING: ("pelt_automl.timing", "pelt_automl.selection.speed", "pelt_automl.selection.probe", "pelt_automl.selection.threads"),
+    MEASURING: ("pelt_automl.timing", "pelt_automl.selection.measuring", "pelt_automl.selection.threads"),
     EVALUATION: ("pelt_automl.training.evaluation", "pelt_automl.selection.finalist_phase"),
     "tokens": ("pelt_automl.training.tokens",),
     "checkpoints": ("pelt_automl.training.checkpoints", "pelt_automl.log.files"),

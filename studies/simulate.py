@@ -35,7 +35,7 @@ from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.tasks.metrics import Floats
-from pelt_automl.training.schedule import TrainingPlan
+from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.verdict.another_seed import outlook
 from pelt_automl.verdict.costs import cheapest
 from pelt_automl.verdict.standings import Comparison

@@ -32,9 +32,9 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.kinds import LabelScale
+from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.training.memory import give_back, peak_of
 from pelt_automl.training.packing import train
-from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.tokens import BatchOrder, Tokens
 from pelt_automl.training.trials import TrialRun
 from pelt_automl.training.work import Work as TrainingWork

@@ -23,9 +23,9 @@ from pelt_automl.log.events import Seeds
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.kinds import KINDS
+from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.packing import train
-from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.tokens import Tokens
 from pelt_automl.training.trials import begin
 from pelt_automl.training.work import Work

@@ -10,10 +10,10 @@ from pelt_automl.baselines import HeadStarts
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
 from pelt_automl.settings import PAPER_LENGTH, SearchSettings, TrainingSettings
 from pelt_automl.tasks import Examples, TaskData
+from pelt_automl.timing.schedule import TrainingPlan, make_plan, wanted_steps
 from pelt_automl.training import packing
 from pelt_automl.training.evaluation import Evaluation, evaluate
 from pelt_automl.training.features import FrozenFeatures
-from pelt_automl.training.schedule import TrainingPlan, make_plan, wanted_steps
 from pelt_automl.training.tokens import Tokens, tokenize, whole_texts
 from pelt_automl.training.trials import TrialRun
 from pelt_automl.training.work import Work

@@ -3,12 +3,10 @@
 A processor that has bf16 arithmetic may still be half as fast in it, for want of good kernels or because its products are small.
 """
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from pelt_automl.design_space import BackboneShape
-from pelt_automl.durable import write_text
-from pelt_automl.home import home
+from pelt_automl.remembered import recall, remember
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +31,6 @@ SLOW = 5
 
 CLEARLY = 1.15
 """Fewer threads have to be so many times as fast: a choice that noise makes would come out otherwise the next time."""
-
-VERSION = 1
-"""Of the file of what is remembered: another one isn't read."""
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -61,6 +55,11 @@ class PrecisionSpeeds:
     fp32: float
     threads: int
     """Torch's, on a processor."""
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for what no machine shows."""
+        if min(self.bf16, self.fp32) <= 0:
+            raise ValueError("layers take longer than that")
 
     @property
     def fastest(self) -> Literal["bf16", "fp32"]:
@@ -89,28 +88,25 @@ class Measurable:
     shape: BackboneShape
 
 
-def precision_speeds(own: Measurable, work: Workload, *, remember: bool = True) -> PrecisionSpeeds | None:
+def precision_speeds(own: Measurable, work: Workload, *, remembered: bool = True) -> PrecisionSpeeds | None:
     """Both precisions' speeds, remembered from an earlier start on the same machine; None if the layers can't be run by themselves.
 
-    `remember`: without it nothing is read of earlier starts, and nothing is written for later ones.
+    `remembered`: without it nothing is read of earlier starts, and nothing is written for later ones.
     """
     device = next(own.model.parameters()).device
     try:
         threads = work.threads or fastest(layer_seconds(own, work, thread_choices(device)))
-        key = _key([machine(device), torch.__version__, asdict(own.shape), asdict(work), threads])
-        remembered = _read() if remember else {}
-        if (known := remembered.get(key)) is not None:
-            return PrecisionSpeeds(known["bf16"], known["fp32"], threads)
+        of = {"device": machine(device), "torch": torch.__version__, "shape": asdict(own.shape), "work": asdict(work), "threads": threads}
+        if remembered and (known := recall("precision", of, PrecisionSpeeds)):
+            return known
         with _threads(threads), _no_draws(device):
             seconds = times_in_turn({name: _step(own, work, dtype) for name, dtype in DTYPES.items()}, SECONDS, device)
     except Exception as error:  # noqa: BLE001 an architecture may have its own ideas; then the processor's flags decide
         log.info("the precisions' speeds can't be measured: %s: %s", type(error).__name__, error)
         return None
     found = PrecisionSpeeds(seconds["bf16"], seconds["fp32"], threads)
-    if not remember:
-        return found
-    with suppress(OSError):  # a home that can't be written to: measured again the next time
-        write_text(_file(), json.dumps({"version": VERSION, "measured": remembered | {key: asdict(found)}}, indent=1))
+    if remembered:
+        remember("precision", of, found)
     return found
 
 
@@ -232,22 +228,3 @@ def machine(device: torch.device) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     return " ".join(sorted({line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "flags", "Features"))}))
-
-
-def _file() -> Path:
-    return home() / "cache" / "precision.json"
-
-
-def _read() -> dict[str, Any]:
-    """What is remembered, by key; nothing where there is no such file, or one that can't be used."""
-    try:
-        found = json.loads(_file().read_text(encoding="utf-8"))
-        if found["version"] != VERSION:
-            return {}
-        return {key: known for key, known in found["measured"].items() if min(float(known["bf16"]), float(known["fp32"])) > 0}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}
-
-
-def _key(parts: Sequence[object]) -> str:
-    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]

@@ -19,7 +19,6 @@ from pelt_automl.home import expanded, home
 from pelt_automl.log.events import Recorder, SelectionStarted
 from pelt_automl.log.folder import check_output
 from pelt_automl.option_types import CurveOptions
-from pelt_automl.search.budget import Clock, seconds_used
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.selection.environment import key_of
 from pelt_automl.selection.field import field_of
@@ -28,6 +27,7 @@ from pelt_automl.selection.process import process_restored
 from pelt_automl.selection.selection import Selection
 from pelt_automl.selection.text_length import text_length
 from pelt_automl.tasks import TaskData, load_nested
+from pelt_automl.timing.clock import Clock, seconds_used
 
 
 class CurveRun:

@@ -2,25 +2,21 @@
 
 from collections.abc import Sequence
 
-from pelt_automl.search.budget import FEWEST_REPORT
-from pelt_automl.search.finalists import wanted_finalists
-from pelt_automl.search.promotion import expected_share
 from pelt_automl.settings import SelectionSettings
-from pelt_automl.training.schedule import EVALUATION_COST, make_plan, wanted_steps
+from pelt_automl.timing.costs import Costs, Sizes, Speed
+from pelt_automl.timing.plan import everything
+from pelt_automl.timing.policy import POLICY
 
 
 def expected_cost(sizes: dict[str, int], methods: Sequence[str], settings: SelectionSettings) -> float:
-    """What an unshortened selection costs, in examples trained on; an example that is evaluated costs `EVALUATION_COST`.
+    """What an unshortened selection costs, in examples trained on; one that is evaluated costs `Policy.evaluation_cost` of that.
 
     `sizes`: examples in ``train``, ``select`` and ``report``. What costs the same at every K (loading, measuring) isn't counted.
     """
-    search, training = settings.search, settings.training
-    plan = make_plan(wanted_steps(sizes["train"], training), search.rungs, sizes["select"], training)
-    looked_at = len(plan.evaluate_at) * (plan.select_most or sizes["select"])
-    one = plan.steps * plan.batch_size + EVALUATION_COST * looked_at
-    trials = len(methods) * (1 + (search.trials - 1) * expected_share(plan, search.promoted))
-    finalists = wanted_finalists(methods) * search.finalist_seeds
-    return trials * one + finalists * (one + EVALUATION_COST * min(sizes["report"], FEWEST_REPORT))
+    examples = Sizes(sizes["train"], sizes["select"], sizes["report"], sizes["train"] + sizes["select"], 0)
+    costs = Costs(methods, methods, settings.search, settings.training, examples)
+    plan, speed = everything(costs), Speed(settings.training.batch_size, POLICY.evaluation_cost)
+    return costs.searching(plan, speed) + costs.finals(plan, speed)
 
 
 def next_share(left: float, costs: Sequence[float]) -> float:

@@ -13,10 +13,10 @@ from pelt_automl.log.events import Event, Segment, SegmentEnded, StateLost, Tria
 from pelt_automl.log.files import get, put
 from pelt_automl.log.history import History
 from pelt_automl.scheduling.actions import Fit, Room, Score, Stop, Task
+from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.training.checkpoints import load_progress, save_progress
 from pelt_automl.training.memory import kept_pages
 from pelt_automl.training.packing import Packing
-from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.trials import TrialProgress, TrialRun
 from pelt_automl.training.work import Work
 
@@ -88,6 +88,10 @@ class Packs:
         waiting = {name[run]: kind for run, kind in packing.waiting().items()}
         at = {name[run]: step for run, step in packing.steps().items() if run in name}
         return Room(max(0, packing.at_once - len(at)), packing.kind, waiting, at)
+
+    def training(self) -> Sequence[TrialRun]:
+        """Those in the live pack."""
+        return list(self._packing.steps())
 
     def running(self) -> Collection[Segment]:
         """Those in packs, and those that wait for one."""

@@ -160,7 +160,7 @@ class DataDescribed(Event):
 
 @dataclass(frozen=True)
 class Planned(Event):
-    """What the time limit allows, from the speed measured at the start."""
+    """What the time limit allows, by what is known of the machine's speed at the start."""
 
     steps: int
     """Optimizer steps of a full training."""
@@ -172,7 +172,9 @@ class Planned(Event):
     """Predicted for a full training in a pack."""
     message: str = ""
     numbers: dict[str, float] = field(default_factory=dict)
-    """What was measured for it, for people: ``pack_...`` (see `pelt_automl.selection.probe.Packs`), ``layers_...``, ``threads``."""
+    """What is known of the machine, for people: ``pack_seconds_N``, a step of a pack of N trials; ``pack_bytes``, the memory of a pack of
+    `pack_size`; ``pack_bytes_free``, what it may take, where the system tells; ``layers_bf16`` and ``layers_fp32``, seconds by which the
+    precision was chosen; ``threads``; ``layers_threads_N``, seconds by which their number was."""
     rungs: list[int] = field(default_factory=list)
     """Optimizer steps to each rung; empty in old records, which had the one of `rung_steps`."""
     final_steps: int = 0
@@ -189,6 +191,9 @@ class Planned(Event):
     """Trials in a pack at most; 0 in old records."""
     precision: Literal["bf16", "fp32", ""] = ""
     """``bf16`` or ``fp32``: a selection that is taken up again goes on in it; empty in old records."""
+    figures: Literal["measured", "remembered", "estimated", ""] = ""
+    """Where seconds and memory come from: a pack that was measured for this plan, earlier trainings on this machine, or sizes alone; empty
+    in old records, whose were measured."""
     time: float = field(default_factory=clock.time)
 
 

@@ -14,7 +14,7 @@ from pelt_automl.log.events import HyperParameters
 from pelt_automl.methods import METHODS
 from pelt_automl.options import did_you_mean, read_options
 from pelt_automl.settings import PAPER_TRAINING, ProtocolSettings, Rule, TrainingSettings, knobs_of
-from pelt_automl.training.schedule import TrainingPlan, wanted_steps
+from pelt_automl.timing.schedule import TrainingPlan, wanted_steps
 
 K = int | None
 """Training examples; None for all there are."""

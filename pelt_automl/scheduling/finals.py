@@ -11,25 +11,10 @@ from pelt_automl.log.events import Because, Decision, Released, Seeds, Segment, 
 from pelt_automl.log.history import History, Trial
 from pelt_automl.methods import BASELINES
 from pelt_automl.scheduling.actions import Action, Budget, Finish, Fit, Note, Room, Score, Stop, Train
-from pelt_automl.search.budget import WRITING
 from pelt_automl.search.finalists import Finalists, choose_finalists, fitted_baselines
 from pelt_automl.settings import SearchSettings
+from pelt_automl.timing.policy import POLICY
 from pelt_automl.verdict.another_seed import Outlook
-
-AMPLE = 1.3
-"""Time left over what the least seeds are predicted to take, from which on they train together: packs are fuller than one by one."""
-
-SECOND = 0.5
-"""Share of the runner-up's training that there has to be time for, after the leader's: what is cut off later can still be compared."""
-
-ROOM_FOR_ANOTHER = 3
-"""Runs for whose scoring time is kept when the leader is scored first: the runner-up's, and what training it takes."""
-
-FEWEST_SCORED = 50
-"""Examples of the report split that are scored however little time is left."""
-
-MARGIN = 0.8
-"""Share of the time left that scoring is planned for: the speed was measured, but on few examples."""
 
 KEPT = "kept"
 """The number of a `Released` that says how many seconds are left of the limit when the round is cut off."""
@@ -109,7 +94,7 @@ class Finals:
         if alone and not trained:
             return self._round(history, budget, self._segments(finalists, [0]))
         if alone and len(trained) == 1 and unscored:
-            return self._scored(history, budget, ROOM_FOR_ANOTHER)
+            return self._scored(history, budget, POLICY.room_for_another)
         if {run.number for run in unscored}.intersection(indices := _scored_indices(history)):
             return self._scored(history, budget)
         for trial in waiting if scored and not unscored else ():
@@ -152,8 +137,8 @@ class Finals:
         left, scoring = budget.left - self.costs.closing(history, budget.limit), self.costs.least_scored * example
         seeds = self.settings.finalist_seeds
         fitting = sum(seeds * (seconds + count * scoring) <= left for count, seconds in enumerate(accumulate(training), 1))
-        least = sum(training[:1]) + SECOND * sum(training[1:2]) + 2 * FEWEST_SCORED * example
-        return fitting if fitting >= 2 else 2 if least <= budget.left - WRITING else 1
+        least = sum(training[:1]) + POLICY.second * sum(training[1:2]) + 2 * POLICY.fewest_scored * example
+        return fitting if fitting >= 2 else 2 if least <= budget.left - POLICY.writing else 1
 
     # -------------------------------------------------------------------- rounds
 
@@ -204,7 +189,7 @@ class Finals:
         todo = _todo(history, every_run)
         if not todo or history.decided(What.NO_TIME_FOR_SEED):
             return []
-        if self._time_for(history, budget, every_run) >= AMPLE:
+        if self._time_for(history, budget, every_run) >= POLICY.ample:
             return self._round(history, budget, every_run)
         index = todo[0].number
         return self._in_time(history, budget, index, [run for run in every_run if run.number == index])
@@ -268,8 +253,8 @@ class Finals:
             return history.opened.examples
         if budget.limit is None:
             return self.report
-        left = MARGIN * (budget.left - self.costs.closing(history, budget.limit))
-        return min(self.report, max(FEWEST_SCORED, int(left / (runs * self.costs.example(history)))))
+        left = POLICY.scoring * (budget.left - self.costs.closing(history, budget.limit))
+        return min(self.report, max(POLICY.fewest_scored, int(left / (runs * self.costs.example(history)))))
 
     def _fits(self, history: History, indices: Iterable[int]) -> list[Action]:
         return [
@@ -286,7 +271,7 @@ class Finals:
         for index in range(self.settings.finalist_seeds):
             if not (fits := self._fits(history, [index])):
                 continue
-            if not index or budget.left > WRITING:
+            if not index or budget.left > POLICY.writing:
                 return fits
             return [] if history.decided(What.NO_TIME_FOR_SEED) else [_no_time(index, {"seconds_left": budget.left})]
         return []

@@ -27,29 +27,18 @@ from pelt_automl.log.events import (
 from pelt_automl.log.history import History, Trial
 from pelt_automl.methods import METHODS
 from pelt_automl.scheduling.actions import Action, Budget, Finish, Note, Room, Stop, Train
-from pelt_automl.search.promotion import expected_share, promoted
+from pelt_automl.search.promotion import promoted
 from pelt_automl.search.race import leaving
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import Metric
-from pelt_automl.training.schedule import TrainingPlan
+from pelt_automl.timing.policy import POLICY
+from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.verdict.savings import score_by
 from pelt_automl.verdict.wording import in_short
 
 if TYPE_CHECKING:
     from pelt_automl.search.proposer import Asked
 
-
-AHEAD = 2
-"""Trials that a method may be ahead of another, whose own wait for a pack of their kind."""
-
-FIRST = 2
-"""Methods whose defaults are always begun, however short the time is: with fewer there is nothing to compare."""
-
-NOTHING_SHARE = 0.05
-"""Share of the time limit that is spent on finishing trials near their ends when the time is up: stopping those saves nothing."""
-
-LAST_RESERVE = 0.15
-"""Share of the time limit that is kept for the end even when no trial has a score yet."""
 
 ALONE = "alone"
 """In the kind of a trial that can't share a pack."""
@@ -131,12 +120,12 @@ class SearchScheduler:
         """
         if budget.limit is None:
             return -math.inf
-        least = LAST_RESERVE * budget.limit
+        least = POLICY.last_reserve * budget.limit
         scored = {trial.segment.method for trial in history.trials.values() if self._evaluated(trial, room)} & set(self.methods)
         if not scored or is_closing(history):
             return least
         reserve = self.costs.reserve(history, budget.limit)
-        return reserve if len(scored) >= min(FIRST, len(self.methods)) else max(least, reserve / 2)
+        return reserve if len(scored) >= min(POLICY.first, len(self.methods)) else max(least, reserve / 2)
 
     def _evaluated(self, trial: Trial, room: Room) -> bool:
         """Whether it has been scored after its first step."""
@@ -159,7 +148,7 @@ class _Turn:
         self.fixed, self.room, self.budget = fixed, room, budget
         self.history = copy.copy(history)
         self.actions: list[Action] = []
-        self.share = expected_share(fixed.plan, fixed.settings.promoted)
+        self.share = fixed.plan.expected_share(fixed.settings.promoted)
         """The part of a full training that a trial gets on average, one that isn't a default."""
 
     def taken(self) -> list[Action]:
@@ -351,7 +340,7 @@ class _Turn:
         held_up = {self.history.trials[name].segment.method for name, own in self._waiting().items() if own != kind}
         free = [method for method in methods if method not in held_up]
         chosen = min(free, key=self._asked, default=None)
-        if chosen is None or self._asked(chosen) >= min(map(self._asked, methods)) + AHEAD:
+        if chosen is None or self._asked(chosen) >= min(map(self._asked, methods)) + POLICY.ahead:
             return None
         return chosen
 
@@ -370,7 +359,7 @@ class _Turn:
                 share = self.fixed.plan.evaluate_at[0] / self.fixed.plan.steps if method in self.fixed.shares_packs else 1.0
             return share * self.fixed.costs.training(self.history, method)
 
-        return [method for method in methods if (begun < FIRST and not self._asked(method)) or under_way + needed(method) <= left]
+        return [method for method in methods if (begun < POLICY.first and not self._asked(method)) or under_way + needed(method) <= left]
 
     def _seconds_to_go(self, trial: Trial) -> float:
         """What a trial under way is expected to take from where it is."""
@@ -387,7 +376,7 @@ class _Turn:
         for trial in alive:
             self.actions = [action for action in self.actions if not (isinstance(action, Train) and action.segment.trial == trial.name)]
             spent += self._seconds_to_end(trial)
-            if spent <= NOTHING_SHARE * limit and not closing:
+            if spent <= POLICY.nothing * limit and not closing:
                 start = trial.segment.start if trial.open else trial.reached
                 self._do(Train(replace(trial.segment, start=start, end=self.fixed.plan.steps), Because.NEAR_END, {"seconds": spent}))
             else:

@@ -34,11 +34,6 @@ class Finalists:
         return Decision(What.NO_TIME_FOR_FINALIST, trial.candidate, why, {"select_score": trial.select_score or 0.0})
 
 
-def wanted_finalists(methods: Sequence[str]) -> int:
-    """How many there are at most without a time limit: the best of each method and the fixed defaults."""
-    return len(methods) + sum(method in methods for method in FIXED_DEFAULTS)
-
-
 def choose_finalists(
     trials: Sequence[TrialEnded],
     affordable: Callable[[Sequence[TrialEnded]], int],

@@ -2,10 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 from pelt_automl.log.events import sign_of
-from pelt_automl.training.schedule import TrainingPlan
 
 
 def promoted(
@@ -30,9 +28,3 @@ def promoted(
     free = places - sum(sign * score > bar for score in earlier)
     good = [name for name in ranked if sign * new[name] >= bar][: max(free, 0)]
     return set(good) | (always & new.keys())
-
-
-def expected_share(plan: TrainingPlan, promoted_share: float) -> float:
-    """The part of a full training that trials get on average when this share of them goes on from each rung."""
-    marks = (0, *plan.rungs, plan.steps)
-    return sum(promoted_share**passed * (end - start) for passed, (start, end) in enumerate(pairwise(marks))) / plan.steps

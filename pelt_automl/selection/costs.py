@@ -21,15 +21,16 @@ from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import Pack, PackTrial, without_reparameterization
 from pelt_automl.modifications.merging import plain_when_folded, why_no_head
-from pelt_automl.search.budget import WRITING, Clock
-from pelt_automl.selection.machine import Machine
-from pelt_automl.selection.probe import training_bytes
+from pelt_automl.selection.machine import Machine, costs_of
+from pelt_automl.selection.measuring import training_bytes
 from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.working_folders import kept_at
 from pelt_automl.tasks import Examples
+from pelt_automl.timing.clock import Clock
+from pelt_automl.timing.policy import POLICY
+from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.training.evaluation import pad_id_of
 from pelt_automl.training.features import FrozenFeatures
-from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.tokens import Tokens, collate
 
 Shape = tuple[Modification, ...]
@@ -168,7 +169,7 @@ def answer_passes(machine: Machine, fitted: Path, batch: int, most: int = MOST, 
 def memory_bytes(machine: Machine, plan: TrainingPlan, method: str, hyper_parameters: HyperParameters) -> float | None:
     """Of training a configuration alone, at most, the backbone included; None where it can't be trained."""
     run = machine.run(f"memory-{method}", method, hyper_parameters, Seeds(machine.splits.seed, 0, 0), plan)
-    taken, model = training_bytes(machine, plan, [run]), machine.backbone.model
+    taken, model = training_bytes(machine, plan, run), machine.backbone.model
     frozen = sum(tensor.numel() * tensor.element_size() for tensor in chain(model.parameters(), model.buffers()))
     return None if taken is None else taken + float(frozen)
 
@@ -184,13 +185,14 @@ def measure_costs(question: Question, machine: Machine, log: Log, clock: Clock) 
             finalists.setdefault(run.candidate, []).append(run)
     if not finalists:
         return
-    end, plans = time.perf_counter() + clock.left - WRITING, plans_of(question, log.history)
+    end, plans = time.perf_counter() + clock.left - POLICY.writing, plans_of(question, log.history)
+    example = costs_of(question, machine, log.history).example(log.history)
     log.progress(Phase.COSTS, 0, 1, "measuring latency and memory")
     shapes = {name: _shapes(machine, runs[0]) for name, runs in finalists.items()}
     different = list(dict.fromkeys(shape for own in shapes.values() for shape in own))
     timed: dict[int, Timed] = {}
     for batch in (ONE, MANY):  # a warm-up and one pass of each shape can be expected to end in time
-        if time.perf_counter() + (WARM_UP + 1) * len(different) * batch * plans.example_seconds < end:
+        if time.perf_counter() + (WARM_UP + 1) * len(different) * batch * example < end:
             timed[batch] = time_passes(machine, different, batch, end=end)
     for name, runs in finalists.items():
         own, run = shapes[name], runs[0]

@@ -9,10 +9,11 @@ from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import Pack, PackTrial
-from pelt_automl.search.budget import EVIDENCE_EXAMPLES, WRITING, Clock
 from pelt_automl.selection.finalist_weights import packs_of, predictions_of, trained_pack
-from pelt_automl.selection.machine import Machine
+from pelt_automl.selection.machine import Machine, costs_of
 from pelt_automl.selection.question import Question, plans_of
+from pelt_automl.timing.clock import Clock
+from pelt_automl.timing.policy import POLICY
 from pelt_automl.training.dissection import dissect
 from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.tokens import Tokens
@@ -29,7 +30,7 @@ def explain(question: Question, machine: Machine, log: Log, clock: Clock) -> Non
     for done, (candidate, runs) in enumerate(todo.items()):
         evaluations = 2 + len(_submodules(runs[0]))  # at its start, whole, and without each submodule
         examples = len(runs) * evaluations * len(_examples(machine, runs[0]))
-        if clock.left - WRITING < examples * plans.example_seconds:
+        if clock.left - POLICY.writing < examples * costs_of(question, machine, log.history).example(log.history):
             numbers = {"seconds_left": clock.left}
             log.once(Decision(What.NO_TIME_FOR_EVIDENCE, candidate, "the time left is too short to take it apart", numbers))
             continue
@@ -54,8 +55,8 @@ def _submodules(run: TrialEnded) -> tuple[str, ...]:
 
 
 def _examples(machine: Machine, run: TrialEnded) -> Tokens:
-    """The part of select that gates are measured on: all of it, or the same `EVIDENCE_EXAMPLES` of it."""
-    return machine.splits.of(run.seeds.split)[1].at_most(EVIDENCE_EXAMPLES, run.seeds.split)
+    """The part of select that gates are measured on: all of it, or the same `Policy.evidence_examples` of it."""
+    return machine.splits.of(run.seeds.split)[1].at_most(POLICY.evidence_examples, run.seeds.split)
 
 
 def _explain(machine: Machine, log: Log, runs: Sequence[TrialEnded]) -> None:

@@ -13,13 +13,13 @@ from pelt_automl.methods import BASELINES
 from pelt_automl.scheduling.actions import Budget, Fit, Score
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.finals import Finals, finalist_seeds
-from pelt_automl.search.budget import Clock
 from pelt_automl.search.finalists import FAR_POINTS
 from pelt_automl.selection.baseline_phase import fit, score_baselines
 from pelt_automl.selection.finalist_weights import packs_of, predictions_of, trained_pack
 from pelt_automl.selection.machine import Machine, costs_of
 from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.working_folders import kept_at
+from pelt_automl.timing.clock import Clock
 from pelt_automl.training.checkpoints import save_tensors
 from pelt_automl.training.evaluation import evaluate
 from pelt_automl.verdict.decision import outlook_of

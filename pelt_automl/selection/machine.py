@@ -1,7 +1,7 @@
 """What trains and evaluates here: the loaded model with all that is kept for it, and the texts as it reads them."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +9,25 @@ from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import Encoder, HeadStarts
+from pelt_automl.design_space import Modification
 from pelt_automl.execution.packs import Packs, trains_only
 from pelt_automl.log.events import Decision, HyperParameters, Phase, Seeds, Segment, Stage, State, TrialEnded, What
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import LEARNING_RATE, METHODS
-from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack
+from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
 from pelt_automl.scheduling.actions import Fit, Score
 from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.splits import Splits
 from pelt_automl.selection.threads import Threads
 from pelt_automl.selection.working_folders import working
 from pelt_automl.tasks import Examples, TaskData
-from pelt_automl.timing.costs import SeenCosts, Sizes
+from pelt_automl.timing.costs import Costs, Sizes
+from pelt_automl.timing.pack_speed import Watch
+from pelt_automl.timing.schedule import TrainingPlan
+from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.features import FrozenFeatures
-from pelt_automl.training.schedule import TrainingPlan
+from pelt_automl.training.memory import held_bytes
 from pelt_automl.training.tokens import Tokens
 from pelt_automl.training.trials import TrialRun, begin
 from pelt_automl.training.work import Work
@@ -49,6 +53,8 @@ class Machine:
     """The probe of each split, and the frozen features that it reads."""
     encoder: Encoder
     """What baselines read; it shares its passes of the backbone with `heads`."""
+    watch: Watch = field(default_factory=Watch)
+    """What the trainings take, by kind of pack (see `kind`) and number of threads."""
 
     @staticmethod
     def of(question: Question, splits: Splits, backbone: Backbone, threads: Threads, folder: Path) -> "Machine":
@@ -60,6 +66,11 @@ class Machine:
     def shares_packs(self, method: str) -> bool:
         """Whether a method's published configuration can train in one pack with others."""
         return not needs_own_pack(METHODS[method].build(), self.backbone.architecture)
+
+    def kind(self, modifications: Sequence[Modification], method: str) -> str:
+        """What its packs are remembered by: trials of one kind share them, and others take another time."""
+        kind = pack_kind(modifications, self.backbone.architecture, self.backbone.shape)
+        return f"{method} alone" if kind is None else f"{'with prompts, ' if kind[0] else ''}{kind[1]}"
 
     def run(
         self, name: str, method: str, hyper_parameters: HyperParameters, seeds: Seeds, plan: TrainingPlan, *, probed: bool = False
@@ -92,13 +103,28 @@ class Machine:
         def on_step(trials: int) -> None:
             nonlocal taken
             taken += trials
+            run = packs.training()[0]
+            kind = self.kind(run.modifications, log.history.trials[run.name].segment.method)
+            self.watch.step((kind, self.threads.number), trials, held_bytes(self.backbone.device) - held)
             if self.threads.look():
                 why = f"measured again, since the machine's load has changed: {self.threads} threads"
                 log.append(Decision(What.THREADS, "machine", why, {"threads": float(self.threads.number)}))
             log.progress(phase, min(taken, total_steps()), total_steps())
 
-        return Packs(
-            Work(self.backbone, plans.search, self.data.metric, self.data.outputs, on_step=on_step, lower=self.lower),
+        def on_evaluation(_run: TrialRun, _step: int, evaluation: Evaluation) -> None:
+            self.watch.evaluation(len(evaluation.logits))
+
+        held = held_bytes(self.backbone.device, afresh=True)
+        packs = Packs(
+            Work(
+                self.backbone,
+                plans.search,
+                self.data.metric,
+                self.data.outputs,
+                on_step=on_step,
+                on_evaluation=on_evaluation,
+                lower=self.lower,
+            ),
             log.history,
             plan=plans.of,
             begin=lambda s: self.run(s.trial, s.method, s.hyper_parameters, s.seeds, plans.of(s.steps), probed=probed),
@@ -109,6 +135,7 @@ class Machine:
             at_once=plans.pack_size,
             aside=aside,
         )
+        return packs
 
     def ended(self, segment: Segment, run: TrialRun) -> TrialEnded:
         """The record of a training that has ended, with the last of its segments."""
@@ -140,9 +167,9 @@ class Machine:
         )
 
 
-def costs_of(question: Question, machine: Machine, history: History) -> SeenCosts:
+def costs_of(question: Question, machine: Machine, history: History) -> Costs:
     """What trainings and all that comes after them take."""
-    methods, sizes, plans = question.left(history), question.sizes, plans_of(question, history)
+    methods, sizes = question.left(history), question.sizes
     shared = [method for method in methods if machine.shares_packs(method)]
     examples = Sizes(sizes["train"], sizes["select"], sizes["report"], len(question.data.pool), question.most_probed)
-    return SeenCosts(methods, shared, plans.search.steps, plans.final.steps, question.search, examples)
+    return Costs(methods, shared, question.search, question.settings.training, examples)

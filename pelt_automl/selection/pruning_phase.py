@@ -9,10 +9,10 @@ from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.methods.unipelt import ANY, smaller_union
-from pelt_automl.search.budget import Clock
 from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.question import Question
+from pelt_automl.timing.clock import Clock
 from pelt_automl.verdict.finalists import report_labels
 from pelt_automl.verdict.statistics import point
 from pelt_automl.verdict.submodules import dispensable, measured

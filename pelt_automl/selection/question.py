@@ -12,7 +12,7 @@ from pelt_automl.selection.environment import question_of
 from pelt_automl.selection.text_length import TextLength
 from pelt_automl.settings import SearchSettings, SelectionSettings
 from pelt_automl.tasks import Examples, TaskData
-from pelt_automl.training.schedule import TrainingPlan, make_plan, wanted_steps
+from pelt_automl.timing.schedule import TrainingPlan, make_plan, wanted_steps
 from pelt_automl.training.tokens import Tokens, tokenize
 
 
@@ -64,7 +64,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Plans:
-    """How long trainings are, how many share a pack, and how fast the machine is thought to be."""
+    """How long trainings are, and how many share a pack."""
 
     search: TrainingPlan
     """Of every training in the search."""
@@ -72,8 +72,6 @@ class Plans:
     """Of every finalist's: the search's own, unless time for that was short."""
     pack_size: int
     """Trials in one forward pass at most."""
-    example_seconds: float
-    """Evaluating one example with one trial."""
 
     def of(self, steps: int) -> TrainingPlan:
         """The one of so many steps."""
@@ -89,5 +87,5 @@ def plans_of(question: Question, history: History) -> Plans:
 
     if planned is None:
         wanted = plan(wanted_steps(sizes["train"], training))
-        return Plans(wanted, wanted, training.pack_size or 1, 0.01)
-    return Plans(plan(planned.steps), plan(planned.final_steps or planned.steps), planned.pack_size, planned.example_seconds)
+        return Plans(wanted, wanted, training.pack_size or 1)
+    return Plans(plan(planned.steps), plan(planned.final_steps or planned.steps), planned.pack_size)

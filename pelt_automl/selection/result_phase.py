@@ -12,11 +12,11 @@ from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import kept_form
 from pelt_automl.report import Recommendation, load_recommendation, write_report
-from pelt_automl.search.budget import Clock
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.question import Question
 from pelt_automl.selection.search_phase import weights_of_method
 from pelt_automl.selection.working_folders import PARTS, kept_at
+from pelt_automl.timing.clock import Clock
 from pelt_automl.training.checkpoints import TrainedConfig, describe, load_tensors, precision_name, save_trained
 from pelt_automl.verdict.decision import decide
 

@@ -13,9 +13,7 @@ from pelt_automl.methods import METHODS
 from pelt_automl.scheduling.actions import Budget
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.search import SearchScheduler
-from pelt_automl.search.budget import Clock
 from pelt_automl.search.finalists import fitted_baselines
-from pelt_automl.search.promotion import expected_share
 from pelt_automl.search.proposer import Proposer
 from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.selection.inherited import Inherited
@@ -23,6 +21,7 @@ from pelt_automl.selection.limits import Limits
 from pelt_automl.selection.machine import Machine, costs_of
 from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.working_folders import working
+from pelt_automl.timing.clock import Clock
 from pelt_automl.training.checkpoints import save_tensors
 from pelt_automl.training.packing import Kind, kind_of
 from pelt_automl.verdict.decision import best_by_select_score
@@ -35,7 +34,7 @@ def search(question: Question, machine: Machine, log: Log, clock: Clock, inherit
     Raises `NoTrialCompletedError` when every trial has failed and no baseline has a score: those that have one are an answer.
     """
     decides, plan = scheduler(question, machine, log, inherited), plans_of(question, log.history).search
-    share = expected_share(plan, question.search.promoted)
+    share = plan.expected_share(question.search.promoted)
     steps = len(decides.methods) * (1 + (decides.trials - 1) * share) * plan.steps
     executor = machine.executor(question, log, Phase.SEARCH, lambda: steps, _keeper(machine, log.history))
     drive(decides, executor, log, lambda: Budget(clock.limit, clock.elapsed), Stage.SEARCH)

@@ -1,5 +1,6 @@
 """One selection, from its settings to its recommendation, as phases that can be called one after the other."""
 
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -22,8 +23,6 @@ from pelt_automl.option_types import Options
 from pelt_automl.options import settings_from
 from pelt_automl.recorders import RECORDERS
 from pelt_automl.report import Recommendation, load_recommendation
-from pelt_automl.search.budget import Clock, Speed, allowance, seconds_enough, seconds_used, training_seconds
-from pelt_automl.search.finalists import wanted_finalists
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.selection.baseline_phase import fit_baselines
 from pelt_automl.selection.costs import measure_costs
@@ -34,21 +33,34 @@ from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.head_start import decide_head_start
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.limits import apply_limits, leave_out, over_parameters
-from pelt_automl.selection.machine import Machine
-from pelt_automl.selection.probe import Packs, choose_packs, probe_packs
+from pelt_automl.selection.machine import Machine, costs_of
+from pelt_automl.selection.measuring import (
+    IN_WORDS,
+    batch_tokens,
+    machine_numbers,
+    machine_words,
+    pack_speed,
+    remember_speed,
+    workload,
+)
 from pelt_automl.selection.process import process_restored
 from pelt_automl.selection.pruning_phase import prune
-from pelt_automl.selection.question import Question
+from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.result_phase import publish, recommend
 from pelt_automl.selection.search_phase import search
-from pelt_automl.selection.speed import choose_threads, machine_numbers, machine_words, measure_speed, workload
 from pelt_automl.selection.splits import Splits
 from pelt_automl.selection.text_length import length_note, recorded_length, text_length
+from pelt_automl.selection.threads import choose_threads
 from pelt_automl.settings import SelectionSettings
 from pelt_automl.tasks import load_task
 from pelt_automl.tasks.baselines import constant_on_select
+from pelt_automl.timing.clock import Clock, seconds_used
+from pelt_automl.timing.costs import Speed
+from pelt_automl.timing.plan import choose, in_words, seconds_enough
+from pelt_automl.timing.policy import POLICY
+from pelt_automl.timing.schedule import make_plan
 from pelt_automl.training.checkpoints import precision_name
-from pelt_automl.training.schedule import make_plan, wanted_steps
+from pelt_automl.training.memory import usable_bytes
 
 
 class Selection:
@@ -162,8 +174,16 @@ class Selection:
         finally:
             self.bill[phase] = self.bill.get(phase, 0.0) + time.monotonic() - start
 
+    @contextmanager
+    def _remembered(self) -> Iterator[None]:
+        """Keep what the trainings inside show of this machine, however they end."""
+        try:
+            yield
+        finally:
+            remember_speed(self.question, self.machine)
+
     def prepare(self) -> None:
-        """Describe the data, load the model, measure its speed, and plan what the time limit allows."""
+        """Describe the data, load the model, and plan what the time limit allows."""
         if self.finished:
             return
         question, log = self.question, self.log
@@ -175,10 +195,7 @@ class Selection:
             if log.history.plan is None:
                 decide_head_start(question, machine, log)
                 apply_limits(question, machine, log)
-                packs = choose_packs(question, machine, probe_packs(question, machine, log.history, self.clock))
-                log.append(
-                    _planned(question, machine, log.history, self.clock, measure_speed(question, machine, log.history, packs), packs)
-                )
+                log.append(_planned(question, machine, log.history, self.clock))
 
     def search(self) -> None:
         """The baselines, then trials of all methods, packed."""
@@ -186,14 +203,14 @@ class Selection:
             return
         with self._timed(Phase.BASELINES):
             fit_baselines(self.question, self.machine, self.log)
-        with self._timed(Phase.SEARCH):
+        with self._timed(Phase.SEARCH), self._remembered():
             search(self.question, self.machine, self.log, self.clock, self.inherited)
 
     def confirm(self) -> None:
         """Train the finalists on fresh seeds and score them on the report split."""
         if self.finished:
             return
-        with self._timed(Phase.FINALISTS):
+        with self._timed(Phase.FINALISTS), self._remembered():
             confirm(self.question, self.machine, self.log, self.clock)
 
     def explain(self) -> None:
@@ -308,29 +325,37 @@ def _description(question: Question, splits: Splits) -> DataDescribed:
     )
 
 
-def _planned(question: Question, machine: Machine, history: History, clock: Clock, speed: Speed, packs: Packs) -> Planned:
-    """What the time limit allows."""
-    settings, training, sizes, methods = question.search, question.settings.training, question.sizes, question.left(history)
-    wanted, evaluated = wanted_steps(sizes["train"], training), (sizes["select"], sizes["report"])
-    given = allowance(wanted, wanted_finalists(methods), len(methods), evaluated, clock.left, speed, settings, training)
-    plan = make_plan(given.steps, settings.rungs, sizes["select"], training)
-    cut = sum(part.cut["cut"] for part in machine.splits.search)
-    texts = f"texts of at most {question.length.most} tokens, {cut:,} of {sizes['train'] + sizes['select']:,} cut"
+def _planned(question: Question, machine: Machine, history: History, clock: Clock) -> Planned:
+    """What the time limit allows, by what is known of the machine."""
+    costs, splits, unshortened = costs_of(question, machine, history), machine.splits, plans_of(question, history).search
+    packs, figures = pack_speed(question, machine, history, clock, unshortened)
+    free, tokens = usable_bytes(machine.backbone.device), batch_tokens(question, splits)
+    size = question.settings.training.pack_size or packs.size(POLICY.device(machine.backbone.device.type), free, tokens)
+    step, taken = packs.seconds_of(size) / size, size * tokens * packs.token_bytes
+    speed, left = Speed(step * costs.slowdown, packs.example), clock.left
+    plan = choose(costs, left, speed)
+    schedule = make_plan(plan.steps, question.search.rungs, costs.sizes.select, costs.training_settings)
+    cut, known = sum(part.cut["cut"] for part in splits.search), len(splits.known)
+    texts = f"texts of at most {question.length.most} tokens, {cut:,} of {known:,} cut"
+    source = IN_WORDS[figures].format(*packs.steps)
+    in_packs = f"trials in a pack: {size}, {1000 * step:.0f} ms a trial's step, {taken / 1e9:.2g} GB, {source}"
+    numbers = {f"pack_seconds_{trials}": seconds for trials, seconds in packs.steps.items()} | {"pack_bytes": taken}
     return Planned(
         plan.steps,
-        plan.rungs[0] if plan.rungs else plan.steps,
-        len(plan.evaluate_at),
-        training_seconds(given.steps, sizes["select"], speed, settings, training),
-        f"{given.message}; {texts}; {machine_words(machine)}; {packs.message}",
-        packs.numbers | machine_numbers(machine),
-        list(plan.rungs),
-        make_plan(given.final_steps, settings.rungs, sizes["select"], training).steps,
+        schedule.rungs[0] if schedule.rungs else plan.steps,
+        len(schedule.evaluate_at),
+        costs.full(plan.steps, speed),
+        f"{in_words(plan, costs, left)}; {texts}; {machine_words(machine)}; {in_packs}",
+        numbers | ({"pack_bytes_free": free} if math.isfinite(free) else {}) | machine_numbers(machine),
+        list(schedule.rungs),
+        plan.final_steps,
         step_seconds=speed.step,
         example_seconds=speed.example,
-        finalists=given.finalists,
-        seconds_enough=seconds_enough(wanted, len(methods), evaluated, clock.elapsed, speed, settings, training),
-        pack_size=packs.size,
+        finalists=plan.finalists,
+        seconds_enough=seconds_enough(costs, clock.elapsed, speed),
+        pack_size=size,
         precision=precision_name(machine.backbone.dtype),
+        figures=figures,
     )
 
 

@@ -1,5 +1,6 @@
 """Torch's threads on a processor: as many as are fastest now, measured again when the machine's load has changed for long."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -7,13 +8,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from pelt_automl.backbones.layer_speed import LAYERS, fastest, in_ms
+from pelt_automl.backbones.layer_speed import LAYERS, Workload, fastest, in_ms, layer_seconds, thread_choices
+from pelt_automl.backbones.loading import Backbone
+from pelt_automl.timing.policy import POLICY
 
-BUSY = 0.5
-"""Change of the load by others (the last minute's mean of running processes), over cores, after which the choice is made again."""
-
-PAUSE = 30.0
-"""Seconds between two looks at the load."""
+log = logging.getLogger(__name__)
 
 
 def load_average() -> float:
@@ -49,10 +48,10 @@ class Threads:
 
     def look(self) -> bool:
         """Between two steps: choose again if the load has changed for long; whether the number is another one now."""
-        if self.now() - self._looked < PAUSE or len(self.seconds) < 2:
+        if self.now() - self._looked < POLICY.pause or len(self.seconds) < 2:
             return False
         self._looked = self.now()
-        if abs(self._load_of_others() - self._others) < BUSY * self._cores:
+        if abs(self._load_of_others() - self._others) < POLICY.busy * self._cores:
             return False
         before = self.number
         return self.choose(at_work=True) != before
@@ -66,3 +65,19 @@ class Threads:
             return str(self.number)
         others = ", ".join(f"with {number} {in_ms(taken)}" for number, taken in self.seconds.items() if number != self.number)
         return f"{self.number} ({in_ms(self.seconds[self.number])} for {LAYERS} layers, {others})"
+
+
+def choose_threads(backbone: Backbone, work: Workload) -> Threads:
+    """Torch's threads for this work, which are set: the user's (`Workload.threads`), else all cores, or one where that is faster."""
+    choices = (work.threads,) if work.threads else thread_choices(backbone.device)
+
+    def measure() -> Mapping[int, float]:
+        try:
+            return layer_seconds(backbone.measurable(), work, choices)
+        except Exception as error:  # noqa: BLE001 an architecture may have its own ideas
+            log.info("threads can't be measured: %s: %s", type(error).__name__, error)
+            return {choices[0]: 0.0}
+
+    threads = Threads(measure)
+    threads.choose()
+    return threads

@@ -1,1 +1,1 @@
-"""What the work takes: one cost model, updated by every event."""
+"""Time: how long trainings are, what things take, and what a time limit allows. Pure: no torch, no files."""

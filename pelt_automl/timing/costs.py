@@ -1,17 +1,16 @@
-"""What trainings and all that comes after them take, in seconds: as planned at first, then as the log has seen it."""
+"""What trainings and all that comes after them take, in seconds: by what is known of the speed at first, then as the log has seen it."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 
+from pelt_automl.design_space import submodules
 from pelt_automl.log.events import Planned, Stage, State, What
 from pelt_automl.log.history import History
-from pelt_automl.methods import BASELINES, METHODS
-from pelt_automl.search.budget import COST_SECONDS, COST_SHARE, EVIDENCE_EXAMPLES, FEWEST_REPORT, WRITING, of_use_to_finals
-from pelt_automl.search.finalists import wanted_finalists
-from pelt_automl.settings import SearchSettings
-
-DEAR = 2.0
-"""A training that changes the backbone itself, over one that shares a pack: it also computes the gradients of all weights."""
+from pelt_automl.methods import BASELINES, FIXED_DEFAULTS, METHODS
+from pelt_automl.settings import SearchSettings, TrainingSettings
+from pelt_automl.timing.policy import POLICY
+from pelt_automl.timing.schedule import make_plan
 
 
 @dataclass(frozen=True)
@@ -28,52 +27,117 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class SeenCosts:
-    """Seconds by the history of a selection that has been planned. Pure."""
+class Speed:
+    """On this machine, with this backbone and these texts."""
+
+    step: float
+    """Seconds for one optimizer step of one trial in a pack."""
+    example: float
+    """Seconds to evaluate one example with one trial."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a selection does, as far as it depends on the time."""
+
+    steps: int
+    """Optimizer steps of a full training in the search."""
+    trials: int
+    """Of each method in the search, at least; as many more as the time allows."""
+    final_steps: int
+    """Of a finalist's training; never fewer than in the search."""
+    finalists: int
+    """Configurations that can be confirmed; decided again when the search has ended."""
+    seeds: int
+    """Seeds that each of them can be trained on; decided again when they are trained."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds by a plan, or by the history of a selection that has one. Pure."""
 
     methods: Sequence[str]
     """Those of the search."""
     shares_packs: Collection[str]
     """Those whose published configurations can train in a pack with others."""
-    steps: int
-    """Of a full training in the search."""
-    final_steps: int
-    """Of a finalist's."""
-    settings: SearchSettings
+    search: SearchSettings
+    training_settings: TrainingSettings
     sizes: Sizes
+
+    # ---------------------------------------------------------------- of a plan
+
+    @property
+    def wanted_finalists(self) -> int:
+        """How many there are at most without a time limit: the best of each method and the fixed defaults."""
+        return len(self.methods) + sum(method in self.methods for method in FIXED_DEFAULTS)
+
+    @property
+    def slowdown(self) -> float:
+        """A trial's step, averaged over the methods, over one of a trial that shares a pack, as far as any does."""
+        alone = sum(method not in self.shares_packs for method in self.methods)
+        return 1 + (POLICY.dear - 1) * alone / len(self.methods) if alone < len(self.methods) else 1.0
+
+    def full(self, steps: int, speed: Speed) -> float:
+        """A full training of so many steps, with its evaluations."""
+        plan = make_plan(steps, self.search.rungs, self.sizes.select, self.training_settings)
+        return plan.steps * speed.step + plan.looked_at(self.sizes.select) * speed.example
+
+    def searching(self, plan: Plan, speed: Speed) -> float:
+        """A plan's search: of each method the default in full, and of the other trials the part that they get on average."""
+        schedule = make_plan(plan.steps, self.search.rungs, self.sizes.select, self.training_settings)
+        trials = 1 + (plan.trials - 1) * schedule.expected_share(self.search.promoted)
+        return len(self.methods) * trials * self.full(plan.steps, speed)
+
+    def finals(self, plan: Plan, speed: Speed) -> float:
+        """A plan's finals: trainings, the least of report that time is kept for, and the evidence."""
+        run = self.full(plan.final_steps, speed) + self.least_scored * speed.example
+        return plan.finalists * plan.seeds * run + self._dissections(self.methods) * plan.seeds * speed.example
+
+    # ---------------------------------------------------------------- as the log has seen it
 
     def training(self, history: History, method: str | None = None) -> float:
         """A full training of the search with this method, as seen of it so far, else by the others, else as planned; None: with any."""
         seen = [trial for trial in history.ended() if trial.steps and trial.state != State.FAILED]
         own = [trial for trial in seen if trial.method == method]
-        dear = DEAR if method is not None and not own and method not in self.shares_packs else 1.0
+        dear = POLICY.dear if method is not None and not own and method not in self.shares_packs else 1.0
         if not seen:
-            return dear * self._planned(history).seconds_a_training
+            return dear * _planned(history).seconds_a_training
         seen = own or seen
-        return dear * self.steps * sum(trial.seconds for trial in seen) / sum(trial.steps for trial in seen)
+        return dear * _planned(history).steps * sum(trial.seconds for trial in seen) / sum(trial.steps for trial in seen)
 
     def finalist(self, history: History, method: str | None = None) -> float:
         """A finalist's training."""
-        return self.training(history, method) * self.final_steps / self.steps
+        plan = _planned(history)
+        return self.training(history, method) * (plan.final_steps or plan.steps) / plan.steps
 
-    def finalist_run(self, history: History) -> float:
-        """A finalist's training, and scoring it on the least of report that time is kept for."""
-        return self.finalist(history) + self.least_scored * self.example(history)
+    def example(self, history: History) -> float:
+        """Evaluating an example with one trial.
+
+        Where the plan's figure is remembered or estimated, it is as far off as that of the trainings has turned out to be.
+        """
+        plan = _planned(history)
+        off = self.training(history) / plan.seconds_a_training if plan.figures in ("remembered", "estimated") else 1.0
+        return plan.example_seconds * off
 
     @property
     def least_scored(self) -> int:
         """Examples of the report split that time is kept for."""
-        return min(FEWEST_REPORT, self.sizes.report)
+        return min(POLICY.fewest_report, self.sizes.report)
 
     def reserve(self, history: History, limit: float) -> float:
         """Of the limit, what the search leaves to the finals: their share, as far as they can use it at the speed seen so far."""
-        share, closing = limit * self.settings.finalist_share, self.closing(history, limit)
-        return of_use_to_finals(share, self.finalist_run(history), closing, wanted_finalists(self.methods), self.settings)
+        share, closing = limit * self.search.finalist_share, self.closing(history, limit)
+        one_run = self.finalist(history) + self.least_scored * self.example(history)
+        return of_use_to_finals(share, one_run, closing, self.wanted_finalists, self.search)
 
     def closing(self, history: History, limit: float | None, runs: int = 0, report_examples: int = 0) -> float:
-        """Scoring so many finalists' runs, the baselines, measuring costs, the evidence, and the writing."""
+        """Scoring so many finalists' runs, the baselines, measuring costs, the evidence, and the writing.
+
+        Nothing is kept for measuring costs without a time limit.
+        """
         scoring = runs * report_examples * self.example(history)
-        return scoring + self.baselines(history) + self.measuring(history, limit) + self.evidence(history) + WRITING
+        measuring = min(POLICY.cost_seconds * _planned(history).finalists, POLICY.cost_share * (limit or 0.0))
+        return scoring + self.baselines(history) + measuring + self.evidence(history) + POLICY.writing
 
     def baselines(self, history: History) -> float:
         """Fitting the baselines on the finals' least seeds, as far as that isn't done, and scoring them.
@@ -83,7 +147,7 @@ class SeenCosts:
         """
         trials = [trial for trial in history.ended() if trial.method in BASELINES]
         fitted = [trial for trial in trials if trial.stage == Stage.SEARCH and trial.curve]
-        seeds = self.settings.finalist_seeds - len({trial.number for trial in trials if trial.stage == Stage.FINALIST})
+        seeds = self.search.finalist_seeds - len({trial.number for trial in trials if trial.stage == Stage.FINALIST})
         if seeds <= 0:
             return 0.0
         if not any(BASELINES[trial.method].reads_backbone for trial in fitted):
@@ -93,21 +157,43 @@ class SeenCosts:
         fits = max(0.0, sum(trial.seconds for trial in fitted) - kept * self.example(history))
         return seeds * fits + self.least_scored * self.example(history)
 
-    def measuring(self, history: History, limit: float | None) -> float:
-        """Measuring the finalists' costs; nothing is kept for it without a time limit."""
-        return min(COST_SECONDS * self._planned(history).finalists, COST_SHARE * (limit or 0.0))
-
     def evidence(self, history: History) -> float:
         """Measuring gates and knocking submodules out; nothing without a gated finalist, before there are any without a gated method."""
         finalists = history.decided(What.FINALIST)
         methods = {trial.method for trial in history.ended() if trial.candidate in finalists} or set(self.methods)
-        if not any(part.gate for method in methods for part in METHODS[method].modifications(METHODS[method].defaults)):
-            return 0.0
-        return 5 * self.settings.finalist_seeds * min(EVIDENCE_EXAMPLES, self.sizes.select) * self.example(history)
+        return self.search.finalist_seeds * self._dissections(methods) * self.example(history)
 
-    def _planned(self, history: History) -> Planned:
-        return history.of_kind(Planned)[-1]
+    def _dissections(self, methods: Collection[str]) -> int:
+        """Examples evaluated to take one run apart, of the union for which that takes the longest."""
+        return max(map(_passes, methods), default=0) * min(POLICY.evidence_examples, self.sizes.select)
 
-    def example(self, history: History) -> float:
-        """Evaluating an example with one trial."""
-        return self._planned(history).example_seconds
+
+@cache
+def _passes(method: str) -> int:
+    """Evaluations that it takes to take a union apart: at its start, whole, and without each of its submodules; none without a gate."""
+    parts = METHODS[method].modifications(METHODS[method].defaults)
+    return 2 + len(submodules(parts)) if any(part.gate for part in parts) else 0
+
+
+def of_use_to_finals(share: float, one_run: float, closing: float, finalists: int, search: SearchSettings) -> float:
+    """Seconds of the finals' `share` that whole seeds of all finalists can fill: what is too short for another one is the search's.
+
+    All of it where it is too short for a seed of the fewest finalists, since they are trained anyhow.
+
+    Args:
+        share: seconds that the finals may take.
+        one_run: seconds to train one finalist on one seed and to score it.
+        closing: seconds that the end of the selection takes after them.
+        finalists: candidates without a limit.
+        search: the settings.
+    """
+    fewest = min(POLICY.fewest_finalists, finalists)
+    runs = {fewest * seeds for seeds in range(1, search.most_seeds + 1)}  # the fewest are trained on fewer seeds than are wanted
+    runs |= {count * seeds for count in range(fewest, finalists + 1) for seeds in range(search.finalist_seeds, search.most_seeds + 1)}
+    return max((needed for count in runs if (needed := count * one_run + closing) <= share), default=share)
+
+
+def _planned(history: History) -> Planned:
+    plan = history.plan
+    assert plan is not None, "trainings follow a plan"
+    return plan

@@ -121,6 +121,15 @@ def peak_of(device: torch.device) -> Iterator[Peak]:
         yield from _peak_on_host()
 
 
+def held_bytes(device: torch.device, *, afresh: bool = False) -> float:
+    """Held by this process now; on a GPU at most since it was asked for `afresh`."""
+    if device.type != "cuda":
+        return _resident()
+    if afresh:
+        torch.cuda.reset_peak_memory_stats(device)
+    return float(torch.cuda.max_memory_allocated(device))
+
+
 def _peak_on_gpu(device: torch.device) -> Iterator[Peak]:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)

@@ -12,10 +12,10 @@ from torch import Tensor
 from pelt_automl.log.events import CurvePoint
 from pelt_automl.modifications import Pack, PackTrial, pack_order, without_reparameterization
 from pelt_automl.tasks.kinds import KINDS
+from pelt_automl.timing.schedule import learning_rate_share
 from pelt_automl.training.evaluation import Evaluation, Predictions, evaluate, pad_id_of
 from pelt_automl.training.optimizer import PackedAdamW
 from pelt_automl.training.padding import by_length, passes
-from pelt_automl.training.schedule import learning_rate_share
 from pelt_automl.training.tokens import Batch, Tokens, collate
 from pelt_automl.training.trials import TrialRun
 from pelt_automl.training.work import Work

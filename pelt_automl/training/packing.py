@@ -10,10 +10,10 @@ from typing import Any
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import Modification
 from pelt_automl.modifications import pack_kind
+from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.training.failures import Failure
 from pelt_automl.training.memory import give_back, kept_pages
 from pelt_automl.training.pack_training import PackTraining, score_in_full
-from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.trials import TrialRun
 from pelt_automl.training.work import Work
 

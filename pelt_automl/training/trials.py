@@ -9,7 +9,7 @@ from torch import Tensor
 from pelt_automl.design_space import Modification
 from pelt_automl.log.events import CurvePoint, Prediction, Seeds
 from pelt_automl.tasks.kinds import LabelScale, TaskKind
-from pelt_automl.training.schedule import TrainingPlan
+from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.training.tokens import BatchOrder, Tokens
 
 TrialState = Literal["running", "completed", "stopped", "failed"]

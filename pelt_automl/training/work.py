@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.modifications import LowerLayers
 from pelt_automl.tasks import Metric
+from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.training.evaluation import Evaluation
-from pelt_automl.training.schedule import TrainingPlan
 from pelt_automl.training.trials import TrialRun
 
 

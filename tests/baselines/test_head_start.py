@@ -11,10 +11,10 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
+from pelt_automl.timing.schedule import make_plan
 from pelt_automl.training import packing
 from pelt_automl.training.evaluation import evaluate
 from pelt_automl.training.features import FrozenFeatures
-from pelt_automl.training.schedule import make_plan
 from pelt_automl.training.trials import TrialRun
 from pelt_automl.training.work import Work
 from tests.tiny import a_run, by_structure, learnable_tokens, tiny_backbone

@@ -21,10 +21,10 @@ from pelt_automl.modifications import Pack, PackTrial, check_supported, needs_ow
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.kinds import LabelScale
+from pelt_automl.timing.schedule import make_plan
 from pelt_automl.training import packing
 from pelt_automl.training.checkpoints import TrainedConfig, save_progress, save_trained
 from pelt_automl.training.evaluation import evaluate
-from pelt_automl.training.schedule import make_plan
 from pelt_automl.training.trials import TrialRun
 from pelt_automl.training.work import Work
 from tests.conformance.no_pickling import no_pickling

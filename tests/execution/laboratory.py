@@ -13,7 +13,7 @@ from pelt_automl.log.events import Because, Released, Seeds, Segment, SegmentEnd
 from pelt_automl.log.history import History
 from pelt_automl.methods import METHODS
 from pelt_automl.scheduling.actions import Stop, Train
-from pelt_automl.training.schedule import TrainingPlan
+from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.training.trials import TrialRun
 from pelt_automl.training.work import Work
 from tests.tiny import a_run

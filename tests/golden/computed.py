@@ -8,7 +8,7 @@ import json
 import math
 import os
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,14 @@ from pelt_automl import BEHAVIOUR
 from pelt_automl.log.events import Because, CurvePoint, Decision, Planned, Released, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES
-from pelt_automl.scheduling import finals as of_finals
-from pelt_automl.scheduling import search as policy
 from pelt_automl.scheduling.actions import Budget
 from pelt_automl.scheduling.finals import finalist_seeds
-from pelt_automl.search.budget import Speed, allowance, of_use_to_finals
 from pelt_automl.search.finalists import FAR_POINTS, fitted_baselines
 from pelt_automl.selection import Selection, finalist_phase, settings_from
 from pelt_automl.selection.question import plans_of
+from pelt_automl.timing.costs import Costs, Sizes, Speed, of_use_to_finals
+from pelt_automl.timing.plan import choose
+from pelt_automl.timing.policy import POLICY
 from pelt_automl.training import packing
 from pelt_automl.training.work import Work
 from pelt_automl.verdict.decision import decide
@@ -107,9 +107,11 @@ def computed(world: World, folder: Path, patch: Any) -> dict[str, Any]:
 def _limits(settings: Any) -> dict[str, Any]:
     """What time limits allow, and the numbers that the rest of that policy hangs on."""
     speed, search, training = Speed(0.1, 0.01), settings.search, settings.training
-    plans = [allowance(280, 8, 5, (90, 1000), left, speed, search, training) for left in (20, 60, 120, 300, 900, 3600)]
-    phases = (policy.FIRST, policy.AHEAD, policy.NOTHING_SHARE, policy.LAST_RESERVE)
-    finals = (of_finals.AMPLE, of_finals.SECOND, of_finals.ROOM_FOR_ANOTHER, FAR_POINTS)
+    examples = Sizes(14 * training.batch_size, 90, 1000, 0, 0)  # 14 steps an epoch
+    costs = Costs((*METHODS[:4], "unipelt-apl"), (), search, replace(training, epochs=20), examples)
+    plans = [choose(costs, left, speed) for left in (20, 60, 120, 300, 900, 3600)]
+    phases = (POLICY.first, POLICY.ahead, POLICY.nothing, POLICY.last_reserve)
+    finals = (POLICY.ample, POLICY.second, POLICY.room_for_another, FAR_POINTS)
     return {
         "plans": [[plan.steps, plan.final_steps, plan.finalists, plan.seeds] for plan in plans],
         "kept": [round(of_use_to_finals(share, 10.0, 5.0, 6, search), 3) for share in (10, 40, 70, 200)],

@@ -19,10 +19,10 @@ from pelt_automl.search.spaces import load_space, shipped_spaces
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.kinds import LabelScale
+from pelt_automl.timing.schedule import make_plan
 from pelt_automl.training import packing
 from pelt_automl.training.checkpoints import WEIGHTS, TrainedConfig, load_config, save_trained
 from pelt_automl.training.predicting import trained_pack
-from pelt_automl.training.schedule import make_plan
 from pelt_automl.training.work import Work
 from tests.probing import a_batch, lively_backbone, moved
 from tests.tiny import a_run, tiny_backbone, tiny_model

@@ -8,9 +8,9 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack, PackTrial
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
+from pelt_automl.timing.schedule import make_plan
 from pelt_automl.training import packing
 from pelt_automl.training.checkpoints import load_progress, save_progress
-from pelt_automl.training.schedule import make_plan
 from pelt_automl.training.work import Work
 from tests.tiny import a_run, tiny_backbone
 

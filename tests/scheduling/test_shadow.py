@@ -13,7 +13,7 @@ from pelt_automl.scheduling.search import ALONE, SearchScheduler
 from pelt_automl.search.proposer import Asked
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks.metrics import METRICS
-from pelt_automl.training.schedule import TrainingPlan
+from pelt_automl.timing.schedule import TrainingPlan
 from tests.recorded.reading import PATHS, SchedulerCalled, read
 
 SEEDS = Seeds(0, 0, 0)

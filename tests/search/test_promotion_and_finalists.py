@@ -3,7 +3,7 @@
 import pytest
 
 from pelt_automl.log.events import Seeds, TrialEnded
-from pelt_automl.search.finalists import choose_finalists, wanted_finalists
+from pelt_automl.search.finalists import choose_finalists
 from pelt_automl.search.promotion import promoted
 
 TABLE = [
@@ -105,11 +105,6 @@ def test_a_method_that_has_left_the_race_has_no_finalist_but_the_fixed_default()
 
 def test_where_smaller_is_better_the_smallest_score_leads():
     assert names(chosen(most=1, greater=False).chosen) == ["unipelt-apl-0"]
-
-
-def test_as_many_finalists_as_methods_and_their_fixed_defaults():
-    assert wanted_finalists(["lora", "adapter", "unipelt-apl"]) == 6
-    assert wanted_finalists(["adapter", "head"]) == 3
 
 
 def test_a_default_with_constant_predictions_has_no_place_of_its_own():

@@ -7,10 +7,10 @@ import pytest
 import pelt_automl
 from pelt_automl.log.events import CostMeasured, Decision, SelectionEnded, TrialEnded, What
 from pelt_automl.methods import METHODS
-from pelt_automl.search.budget import Clock
 from pelt_automl.selection import Selection, costs, settings_from
 from pelt_automl.selection.costs import PLAIN, cost_shape, measure_costs
 from pelt_automl.selection.machine import costs_of
+from pelt_automl.timing.clock import Clock
 from tests.tiny_world import counted, of, records_of
 
 FOLDED = ("lora", "head")
@@ -117,9 +117,8 @@ def test_without_time_nothing_is_measured_and_the_records_say_so(opened):
 
 def test_time_for_measuring_is_kept_when_there_is_a_limit(opened):
     history, seen = opened.log.history, costs_of(opened.question, opened.machine, opened.log.history)
-    finalists = history.plan.finalists
-    assert seen.measuring(history, None) == 0.0
-    assert seen.measuring(history, 50.0) == min(2.0 * finalists, 1.5)
+    kept = seen.closing(history, 50.0) - seen.closing(history, None)
+    assert kept == pytest.approx(min(2.0 * history.plan.finalists, 1.5))
 
 
 @pytest.mark.slow

@@ -26,10 +26,10 @@ from pelt_automl.log.events import (
     VerdictReached,
 )
 from pelt_automl.report import load_recommendation
-from pelt_automl.search.budget import seconds_used
 from pelt_automl.selection import Selection, settings_from
 from pelt_automl.tasks import load_task
 from pelt_automl.tasks.files import read_table
+from pelt_automl.timing.clock import seconds_used
 from tests.tiny_world import CLASSES, Watcher, counted, of, records_of
 
 METHODS = ("lora", "unipelt-apl", "head")

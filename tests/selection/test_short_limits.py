@@ -10,9 +10,10 @@ from pelt_automl.log.events import LACK_OF_TIME, Because, CurvePoint, Decision, 
 from pelt_automl.methods import METHODS as DEFAULTS
 from pelt_automl.scheduling import search as policy
 from pelt_automl.scheduling.finals import Finals, finalist_seeds
-from pelt_automl.search.budget import Clock, Speed, seconds_enough
 from pelt_automl.selection import Selection, search_phase, settings_from
 from pelt_automl.selection.question import plans_of
+from pelt_automl.timing.clock import Clock
+from pelt_automl.timing.pack_speed import PackSpeed
 from pelt_automl.verdict.outcome import never_compared
 from tests.tiny_world import of, records_of
 
@@ -37,7 +38,7 @@ def prepared(world, tmp_path, monkeypatch):
     opened = []
 
     def prepare(limit, step=0.1, **options):
-        monkeypatch.setattr("pelt_automl.selection.selection.measure_speed", lambda *_: Speed(step=step, example=0.0001))
+        monkeypatch.setattr("pelt_automl.selection.selection.pack_speed", lambda *_: (PackSpeed({1: step}, 0.0001, 1.0), "measured"))
         selection = Selection.open(settings_from(**world.options(seconds=limit, **options)), tmp_path / f"out{len(opened)}")
         opened.append(selection)
         selection.prepare()
@@ -104,18 +105,6 @@ def test_a_contender_left_out_for_lack_of_time_joins_the_finals_before_the_leade
     assert {len(row.seed_scores) for row in found.leaderboard} == {2}
     assert len([d for d in of(events, Decision) if d.what == "finalist" and d.subject == other]) == 1
     assert not [d for d in of(events, Decision) if d.what in LACK_OF_TIME and d.subject in (leader, other)]
-
-
-def test_the_seconds_that_would_do_grow_with_methods_and_steps(world):
-    settings = settings_from(**world.options(seconds=60))
-
-    def enough(steps=80, methods=3, used=10.0):
-        return seconds_enough(steps, methods, (18, 60), used, Speed(0.1, 0.001), settings.search, settings.training)
-
-    assert enough() > 10 + 3 * 80 * 0.1 + 6 * 80 * 0.1
-    assert enough(steps=160) > 1.7 * enough() - 20
-    assert enough(methods=6) > enough() + 3 * 80 * 0.1
-    assert enough(used=20.0) == pytest.approx(enough() + 10)
 
 
 @pytest.mark.parametrize(

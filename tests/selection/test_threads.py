@@ -8,7 +8,8 @@ import torch
 import pelt_automl
 from pelt_automl.log.events import Decision, Planned
 from pelt_automl.selection import Selection, settings_from
-from pelt_automl.selection.threads import PAUSE, Threads
+from pelt_automl.selection.threads import Threads
+from pelt_automl.timing.policy import POLICY
 from tests.tiny_world import Killed, Watcher, of, records_of
 
 
@@ -40,14 +41,14 @@ def test_one_busy_minute_at_the_start_does_not_choose_one_thread_for_a_whole_sel
     machine = Machine(others=2.0)
     threads = machine.threads()
     assert threads.choose() == torch.get_num_threads() == 1
-    machine.others, machine.own, machine.time = 0.0, 1.0, 100.0 + PAUSE
+    machine.others, machine.own, machine.time = 0.0, 1.0, 100.0 + POLICY.pause
     assert threads.look()
     assert threads.number == torch.get_num_threads() == 2
     assert str(threads) == "2 (20 ms for 2 layers, with 1 35 ms)"
-    machine.others, machine.own, machine.time = 2.0, 2.0, 100.0 + 2 * PAUSE
+    machine.others, machine.own, machine.time = 2.0, 2.0, 100.0 + 2 * POLICY.pause
     assert threads.look()
     assert torch.get_num_threads() == 1
-    assert machine.measured == [100.0, 100.0 + PAUSE, 100.0 + 2 * PAUSE]
+    assert machine.measured == [100.0, 100.0 + POLICY.pause, 100.0 + 2 * POLICY.pause]
 
 
 def test_nothing_is_measured_again_while_the_load_is_the_same_or_the_last_look_was_just_now():
@@ -66,11 +67,11 @@ def test_a_change_that_changes_nothing_is_measured_once_and_not_said():
     machine = Machine(others=3.0)
     threads = machine.threads()
     threads.choose()
-    machine.others, machine.own, machine.time = 1.5, 1.0, 100.0 + PAUSE
+    machine.others, machine.own, machine.time = 1.5, 1.0, 100.0 + POLICY.pause
     assert not threads.look()
-    machine.time += PAUSE
+    machine.time += POLICY.pause
     assert not threads.look()
-    assert machine.measured == [100.0, 100.0 + PAUSE]
+    assert machine.measured == [100.0, 100.0 + POLICY.pause]
 
 
 @pytest.mark.usefixtures("without_mlflow")
@@ -90,7 +91,7 @@ def test_a_change_on_the_way_is_in_the_record(world, tmp_path):
         selection.prepare()
         selection.machine.threads = machine.threads()
         selection.machine.threads.choose()
-        machine.others, machine.time = 0.0, 100.0 + PAUSE
+        machine.others, machine.time = 0.0, 100.0 + POLICY.pause
         selection.search()
         assert torch.get_num_threads() == 2
         (said,) = [decision for decision in of(selection.log.history.events, Decision) if decision.what == "threads"]

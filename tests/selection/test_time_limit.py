@@ -8,8 +8,8 @@ import pelt_automl
 from pelt_automl.errors import NoTrialCompletedError
 from pelt_automl.log.events import LACK_OF_TIME, Decision, Planned, SelectionEnded, TrialEnded
 from pelt_automl.methods import METHODS
-from pelt_automl.search.budget import Speed
 from pelt_automl.selection import selection as selection_module
+from pelt_automl.timing.pack_speed import PackSpeed
 from pelt_automl.training.trials import TrialRun
 from tests.tiny_world import of, records_of
 
@@ -91,7 +91,7 @@ def test_too_little_time_for_a_single_evaluation_is_said_so(world, tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_mlflow")
 def test_a_slow_machine_gets_shorter_trainings_and_says_so(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(selection_module, "measure_speed", lambda *_: Speed(step=0.05, example=0.001))
+    monkeypatch.setattr(selection_module, "pack_speed", lambda *_: (PackSpeed({1: 0.05}, 0.001, 1.0), "measured"))
     found, _ = timed(world, tmp_path / "out", seconds=20, epochs=40, methods=["lora", "head"], trials=2)
     events = records_of(tmp_path / "out")
     (planned,) = of(events, Planned)
@@ -105,7 +105,7 @@ def test_a_slow_machine_gets_shorter_trainings_and_says_so(world, tmp_path, monk
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_mlflow")
 def test_where_the_search_has_to_be_short_finalists_are_trained_longer(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(selection_module, "measure_speed", lambda *_: Speed(step=0.05, example=0.001))
+    monkeypatch.setattr(selection_module, "pack_speed", lambda *_: (PackSpeed({1: 0.05}, 0.001, 1.0), "measured"))
     options = {"seconds": 30, "finalist_share": 0.8, "epochs": 40, "methods": ["lora", "head"], "trials": 2, "patience": 1000}
     timed(world, tmp_path / "out", **options)
     events = records_of(tmp_path / "out")

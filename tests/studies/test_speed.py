@@ -175,7 +175,7 @@ def a_frame(*modules):
         (("pelt_automl.selection.selection", "pelt_automl.log.folder"), "records"),
         (("pelt_automl.selection.selection", "pelt_automl.recorders.sending"), "mlflow"),
         (("pelt_automl.search.proposer", "optuna.study.study"), "optuna"),
-        (("pelt_automl.selection.speed", "pelt_automl.training.packing"), "measuring speed"),
+        (("pelt_automl.selection.measuring", "pelt_automl.training.packing"), "measuring speed"),
         (("pelt_automl.cli", "optunax"), "command line"),
         (("json",), "everything else"),
     ],

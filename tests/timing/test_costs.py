@@ -4,8 +4,8 @@ import pytest
 
 from pelt_automl.log.events import DataDescribed, SelectionStarted
 from pelt_automl.log.history import History
-from pelt_automl.settings import SearchSettings
-from pelt_automl.timing.costs import SeenCosts, Sizes
+from pelt_automl.settings import SearchSettings, TrainingSettings
+from pelt_automl.timing.costs import Costs, Sizes
 from tests.recorded.reading import PATHS, SchedulerCalled, read
 
 
@@ -23,12 +23,11 @@ def costs(history, start):
     given = history.of_kind(SelectionStarted)[-1].settings["search"]
     settings = SearchSettings(**{name: given[name] for name in ("finalist_share", "finalist_seeds", "most_seeds")})
     about = start.about
-    return SeenCosts(
+    return Costs(
         about["methods"],
         {method for method, shares in about["shares_packs"].items() if shares},
-        about["steps"],
-        about["final_steps"],
         settings,
+        TrainingSettings(),
         Sizes(sizes["train"], sizes["select"], sizes["report"], sizes["train"] + sizes["select"], 2000),
     )
 

@@ -15,6 +15,7 @@ from pelt_automl.modifications import without_reparameterization
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.kinds import LabelScale
+from pelt_automl.timing.schedule import make_plan
 from pelt_automl.training import checkpoints, packing
 from pelt_automl.training.checkpoints import (
     CONFIG,
@@ -29,7 +30,6 @@ from pelt_automl.training.checkpoints import (
 )
 from pelt_automl.training.evaluation import evaluate
 from pelt_automl.training.predicting import trained_pack
-from pelt_automl.training.schedule import make_plan
 from pelt_automl.training.work import Work
 from tests.tiny import a_run, tiny_backbone
 

@@ -10,8 +10,8 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import Pack
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
+from pelt_automl.timing.schedule import TrainingPlan, make_plan
 from pelt_automl.training import pack_training, packing
-from pelt_automl.training.schedule import TrainingPlan, make_plan
 from pelt_automl.training.tokens import Tokens
 from pelt_automl.training.trials import TrialRun
 from pelt_automl.training.work import Work

@@ -9,8 +9,8 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import LowerLayers
 from pelt_automl.settings import TrainingSettings
 from pelt_automl.tasks import METRICS
+from pelt_automl.timing.schedule import make_plan
 from pelt_automl.training import packing
-from pelt_automl.training.schedule import make_plan
 from pelt_automl.training.work import Work
 from tests.probing import lively_backbone
 from tests.tiny import a_run

@@ -3,19 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pelt_automl.settings import TrainingSettings
-
-EVALUATION_COST = 0.5
-"""Seconds to evaluate an example over seconds to train on one: forward against forward and backward. Measured: 0.3 to 0.5."""
-
-LARGEST_SHARE = 0.25
-"""Evaluation's cost as a share of the training's, at most."""
-
-MOST_EVALUATIONS = 8
-
-FEWEST_SELECT = 50
-"""Examples of select that an evaluation looks at, if it has as many, however short the training is."""
+from pelt_automl.timing.policy import POLICY
 
 
 @dataclass(frozen=True)
@@ -38,6 +29,15 @@ class TrainingPlan:
     """Examples of select that these evaluations look at, where all would cost too much; a training that has come to its end is then
     scored on all of them. None: all, each time."""
 
+    def looked_at(self, select_size: int) -> int:
+        """Examples that a full training is evaluated on, of select's number."""
+        return len(self.evaluate_at) * (self.select_most or select_size) + (select_size if self.select_most else 0)
+
+    def expected_share(self, promoted: float) -> float:
+        """The part of a full training that trials get on average when this share of them goes on from each rung."""
+        marks = (0, *self.rungs, self.steps)
+        return sum(promoted**passed * (end - start) for passed, (start, end) in enumerate(pairwise(marks))) / self.steps
+
 
 def wanted_steps(train_size: int, settings: TrainingSettings) -> int:
     """Optimizer steps of `epochs` passes, within the settings' bounds."""
@@ -47,7 +47,8 @@ def wanted_steps(train_size: int, settings: TrainingSettings) -> int:
 
 def parts_of(steps: int) -> int:
     """Into how many equally long parts a training is divided by its evaluations, at most."""
-    return MOST_EVALUATIONS if steps >= 4 * MOST_EVALUATIONS else 4 if steps >= 12 else min(steps, 2)
+    most = POLICY.most_evaluations
+    return most if steps >= 4 * most else 4 if steps >= 12 else min(steps, 2)
 
 
 def even_steps(steps: int) -> int:
@@ -59,16 +60,16 @@ def even_steps(steps: int) -> int:
 def make_plan(steps: int, rungs: Sequence[float], select_size: int, settings: TrainingSettings) -> TrainingPlan:
     """A plan for full trainings of about `steps` steps (see `even_steps`), with `rungs` after these shares of them.
 
-    Evaluations cost at most a quarter of the training, at `EVALUATION_COST` (not at what was measured: the same command is to train the
-    same way). Where all of select costs more, they look at a part of it, `FEWEST_SELECT` examples at least; then they become fewer, down to
-    two.
+    Evaluations cost at most a quarter of the training, at `Policy.evaluation_cost` (not at what was measured: the same command is to train
+    the same way). Where all of select costs more, they look at a part of it, `Policy.fewest_select` examples at least; then they become
+    fewer, down to two.
     """
     steps = even_steps(steps)
     parts = parts_of(steps)
-    affordable = LARGEST_SHARE * steps * settings.batch_size / EVALUATION_COST
+    affordable = POLICY.evaluation_share * steps * settings.batch_size / POLICY.evaluation_cost
     most = None
     if parts * select_size > affordable:
-        at_least = min(select_size, FEWEST_SELECT)
+        at_least = min(select_size, POLICY.fewest_select)
         counts = [count for count in range(parts, 0, -1) if parts % count == 0]
         enough = [count for count in counts if count * at_least + select_size <= affordable]
         parts = enough[0] if enough else min((count for count in counts if count > 1), default=1)
