@@ -49,10 +49,6 @@ class PrefixStates:
         length = self.key.shape[2]
         return torch.stack([nn.functional.pad(own, (0, length - own.shape[1])) for own in self.visible]).any(0)
 
-    def before(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values with the prefix in front."""
-        return torch.cat([self.key.to(key.dtype), key], dim=2), torch.cat([self.value.to(value.dtype), value], dim=2)
-
     def widened(self, mask: Tensor | None, queries: int, keys: int) -> Tensor:
         """The mask ``(N*B, 1, T, S)`` of `queries` and `keys` with columns for the prefix in front."""
         seen = self.seen()[:, None, None, :].expand(-1, -1, queries, -1)
@@ -184,9 +180,10 @@ def _attended(
     scaling = options.get("scaling") or query.shape[-1] ** -0.5
     if prefix:
         mask, queries, keys = attention_mask, query.shape[2], key.shape[2]
-        options["position_bias"] = _widened(options.get("position_bias"), prefix)
+        if (bias := options.get("position_bias")) is not None:  # a prefix has no position (T5): its columns get no bias
+            options["position_bias"] = nn.functional.pad(bias, (prefix.key.shape[2], 0))
         attention_mask = active.once(lambda: prefix.widened(mask, queries, keys), mask, *prefix.visible)
-        key, value = prefix.before(key, value)
+        key, value = (torch.cat([own.to(text.dtype), text], dim=2) for own, text in ((prefix.key, key), (prefix.value, value)))
     if attention_mask is None or not _written_out_is_faster(query, key, value, options):
         return _attend(module, query, key, value, attention_mask, options)
     mask = attention_mask
@@ -195,11 +192,6 @@ def _attended(
     with torch.autocast("cpu", enabled=False):  # under which a copy of the backbone is trained
         output: Tensor = _WrittenOut.apply(query, key, value, additive, options.get("position_bias"), scaling)  # type: ignore[no-untyped-call]
     return output
-
-
-def _widened(position_bias: Tensor | None, prefix: PrefixStates) -> Tensor | None:
-    """A prefix has no position (T5): its columns get no bias."""
-    return None if position_bias is None else nn.functional.pad(position_bias, (prefix.key.shape[2], 0))
 
 
 def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:

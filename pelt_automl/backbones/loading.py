@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from pelt_automl.backbones.architectures import Architecture, Part, Pooling, Sta
 from pelt_automl.backbones.head_attention import ATTENTION, register_attention
 from pelt_automl.backbones.layer_speed import DTYPES, Measurable, PrecisionSpeeds, Workload, precision_speeds
 from pelt_automl.backbones.model_files import check_folder, tensor_names, weight_files
+from pelt_automl.backbones.quiet import quiet
 from pelt_automl.backbones.shapes import shape_of
 from pelt_automl.backbones.sources import ModelSource, find_model, sha256_of
 from pelt_automl.backbones.tokenizers import load_tokenizer
@@ -112,23 +114,26 @@ def best_device() -> torch.device:
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """``auto``: bf16 where the device says that it computes in it, else fp32. A guess, which `load_backbone` replaces by a measurement."""
     if precision == "auto":
-        precision = "bf16" if _has_bf16(device) else "fp32"
+        if device.type == "cuda":
+            able = bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        else:
+            flags = Path("/proc/cpuinfo")
+            able = flags.is_file() and re.search("avx512_bf16|amx_bf16", flags.read_text(encoding="utf-8")) is not None
+        precision = "bf16" if able else "fp32"
     return torch.bfloat16 if precision == "bf16" else torch.float32
-
-
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    flags = Path("/proc/cpuinfo")
-    text = flags.read_text(encoding="utf-8") if flags.is_file() else ""
-    return "avx512_bf16" in text or "amx_bf16" in text
 
 
 def wrap(model: nn.Module, tokenizer: Any, *, name: str, pooling: Pooling | None = None, **where: Any) -> Backbone:
     """A `Backbone` from a base model that is at hand (tests build tiny ones from a configuration)."""
     config: Any = model.config
     table = architecture_of(config)
-    _prepare(model, table)
+    model.requires_grad_(requires_grad=False)
+    register_attention()
+    configs: dict[int, Any] = {id(own): own for module in model.modules() if (own := getattr(module, "config", None)) is not None}
+    for own in configs.values():  # T5's encoder and decoder have copies of their own
+        own.use_cache = False  # no keys and values are kept for a generation that never comes
+        if Site.HEADS not in table.missing:
+            own._attn_implementation = ATTENTION
     return Backbone(
         name=name,
         location=where.get("location", name),
@@ -141,17 +146,6 @@ def wrap(model: nn.Module, tokenizer: Any, *, name: str, pooling: Pooling | None
         shape=shape_of(config, pooling),
         dtype=next(model.parameters()).dtype,
     )
-
-
-def _prepare(model: nn.Module, table: Architecture) -> None:
-    """Freeze a model, let its attention call our function, and keep no keys and values for a generation that never comes."""
-    model.requires_grad_(requires_grad=False)
-    register_attention()
-    configs: dict[int, Any] = {id(own): own for module in model.modules() if (own := getattr(module, "config", None)) is not None}
-    for own in configs.values():  # T5's encoder and decoder have copies of their own
-        own.use_cache = False
-        if Site.HEADS not in table.missing:
-            own._attn_implementation = ATTENTION
 
 
 def load_backbone(
@@ -181,7 +175,8 @@ def load_backbone(
     tokenizer = tokenizer or check_model(name, _shape(source, config, table))
     pooling = _pooling(source, table) or table.pooling
     model, pooling = _load(source, config, compute_dtype(precision, device), pooling)
-    where = {"location": source.location, "sha256": _checked_sha256(source), "sentences": _made_for_sentences(source, pooling)}
+    sentences = (_declared_pooling(source) or {}).get(SENTENCE_POOLING.get(pooling, "")) is True
+    where = {"location": source.location, "sha256": _checked_sha256(source), "sentences": sentences}
     backbone = wrap(model.to(device), tokenizer, name=name, pooling=pooling, **where)
     speeds = precision_speeds(backbone.measurable(), work) if precision == "auto" else None
     if speeds is None or DTYPES[speeds.fastest] is backbone.dtype:
@@ -275,23 +270,14 @@ def _unreachable(source: ModelSource, error: Exception) -> str:
 def _load(source: ModelSource, config: Any, dtype: torch.dtype, pooling: Pooling) -> tuple[nn.Module, Pooling]:
     """The base model with all of its weights, and how it is pooled: by its first token where its pooler was never trained."""
     from transformers import AutoModel
-    from transformers.utils import logging as transformers_logging
 
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # heads of the pretraining that we don't load are no news
     options = {"add_pooling_layer": pooling == "pooler"} if architecture_of(config).pooling_layer_option else {}
     wanted = options | _where(source) | {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
     try:
-        model, found = AutoModel.from_pretrained(
-            source.location, config=config, dtype=dtype, ignore_mismatched_sizes=True, **wanted
-        )  # fmt: skip
+        with quiet():  # heads of the pretraining that we don't load are no news
+            model, found = AutoModel.from_pretrained(source.location, config=config, dtype=dtype, ignore_mismatched_sizes=True, **wanted)
     except Exception as error:  # its readers raise whatever they like
         raise BackboneError(_unreachable(source, error)) from error
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     missing = {name for name in found["missing_keys"] if not name.startswith("pooler.")}
     if missing or found["mismatched_keys"]:
         raise BackboneError(_other_weights(source, config, missing, found, len(model.state_dict())))
@@ -337,7 +323,9 @@ def _pooling(source: ModelSource, table: Architecture) -> Pooling | None:
     """What a sentence-transformers model says of its pooling; None for a model without that file, or with a decoder."""
     says = None if table.pooling == "last" else _declared_pooling(source)
     if says is None:
-        return "cls" if table.pooling == "pooler" and _lacks_pooler(source) else None
+        # The weights of a masked language model have no pooler, and one drawn at random would be worse than none.
+        names = tensor_names(Path(source.location)) if table.pooling == "pooler" and source.is_local else set()
+        return "cls" if names and not any("pooler." in name for name in names) else None
     return "mean" if says.get(SENTENCE_POOLING["mean"]) else "cls"
 
 
@@ -356,26 +344,11 @@ def _declared_pooling(source: ModelSource) -> Mapping[str, Any] | None:
     return says if isinstance(says, dict) else None
 
 
-def _made_for_sentences(source: ModelSource, pooling: Pooling) -> bool:
-    says = _declared_pooling(source) or {}
-    return says.get(SENTENCE_POOLING.get(pooling, "")) is True
-
-
-def _lacks_pooler(source: ModelSource) -> bool:
-    """Whether the weights in a folder have none, as those of a masked language model: a pooler drawn at random would be worse than none."""
-    names = tensor_names(Path(source.location)) if source.is_local else set()
-    return bool(names) and not any("pooler." in name for name in names)
-
-
 def _checked_sha256(source: ModelSource) -> str:
     path = _file(source, "model.safetensors")
-    digest = sha256_of(path) if path else _of_parts(source)
+    digest = sha256_of(path) if path else ""
+    if not path and source.is_local and (parts := weight_files(Path(source.location))):  # saved in several files
+        digest = hashlib.sha256("".join(map(sha256_of, parts)).encode()).hexdigest()
     if source.sha256 and digest != source.sha256:
         raise BackboneError(f"{path or source.location} has the SHA-256 {digest or 'none'}, expected {source.sha256}: the file is damaged")
     return digest
-
-
-def _of_parts(source: ModelSource) -> str:
-    """SHA-256 of the SHA-256 of each file of a model that is saved in several; empty for one that isn't in a folder."""
-    parts = weight_files(Path(source.location)) if source.is_local else []
-    return hashlib.sha256("".join(map(sha256_of, parts)).encode()).hexdigest() if parts else ""

@@ -2,21 +2,16 @@
 
 from typing import Any
 
-from torch import device, nn
+from torch import nn
 
 from pelt_automl.backbones.architectures import Architecture
+from pelt_automl.backbones.shapes import weightless
 from pelt_automl.design_space import BackboneShape, Site
 
 
 def outline(architecture: Architecture, shape: BackboneShape) -> nn.Module:
     """A frozen base model of these sizes on torch's meta device: every module in its place, no memory taken."""
-    from transformers import AutoModel
-
-    options = {"add_pooling_layer": shape.pooler} if architecture.pooling_layer_option else {}
-    with device("meta"):
-        model: nn.Module = AutoModel.from_config(  # type: ignore[no-untyped-call]
-            config_of(architecture, shape), trust_remote_code=False, **options
-        )
+    model: nn.Module = weightless(config_of(architecture, shape), architecture, pooler=shape.pooler)
     return model.requires_grad_(requires_grad=False)
 
 
@@ -25,18 +20,8 @@ def config_of(architecture: Architecture, shape: BackboneShape) -> Any:
     from transformers import AutoConfig
 
     standard = AutoConfig.for_model(architecture.family)
-    sizes = {architecture.config_names.get(name, name): value for name, value in _sizes(shape).items()}
-    by_own_name = {standard.attribute_map.get(name, name): value for name, value in sizes.items()}
-    wanted: dict[str, Any] = {name: value for name, value in by_own_name.items() if hasattr(standard, name)}
-    if architecture.family == "t5" and Site.FFN_GATE in architecture.sites:
-        wanted["feed_forward_proj"] = "gated-gelu"
-    return AutoConfig.for_model(architecture.family, **wanted)
-
-
-def _sizes(shape: BackboneShape) -> dict[str, int]:
-    """By every name that some family has for them; a family takes those that it knows."""
-    encoder = shape.layers - shape.cross_layers if shape.cross_layers else shape.layers
-    return {
+    encoder = shape.layers - shape.cross_layers
+    every_name = {  # that some family has for its sizes; a family takes those that it knows
         "hidden_size": shape.hidden,
         "intermediate_size": shape.ffn,
         "decoder_ffn_dim": shape.ffn,
@@ -52,3 +37,9 @@ def _sizes(shape: BackboneShape) -> dict[str, int]:
         "decoder_layers": shape.cross_layers,
         "num_decoder_layers": shape.cross_layers,
     }
+    sizes = {architecture.config_names.get(name, name): value for name, value in every_name.items()}
+    by_own_name = {standard.attribute_map.get(name, name): value for name, value in sizes.items()}
+    wanted: dict[str, Any] = {name: value for name, value in by_own_name.items() if hasattr(standard, name)}
+    if architecture.family == "t5" and Site.FFN_GATE in architecture.sites:
+        wanted["feed_forward_proj"] = "gated-gelu"
+    return AutoConfig.for_model(architecture.family, **wanted)

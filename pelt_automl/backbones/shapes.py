@@ -17,11 +17,14 @@ def shape_of(config: Any, pooling: Pooling | None = None) -> BackboneShape:
     """
     table = architecture_of(config)
     pooling = pooling or table.pooling
-    _check_both_sides(config)
+    for name in ("ffn_dim", "attention_heads"):
+        encoder, decoder = (getattr(config, f"{side}_{name}", None) for side in ("encoder", "decoder"))
+        if encoder != decoder:
+            raise BackboneError(f"{config.model_type}: encoder_{name} is {encoder}, decoder_{name} is {decoder}; they have to be equal")
     hidden, heads = table.entry(config, "hidden_size"), table.entry(config, "num_attention_heads")
     head_width = getattr(config, "head_dim", None) or getattr(config, "d_kv", None) or hidden // heads
     output = table.entry(config, "output_size")
-    model = _weightless(config, table, pooling)
+    model = weightless(config, table, pooler=pooling == "pooler")
     own = dict(model.named_parameters())
     return BackboneShape(
         family=table.family,
@@ -44,14 +47,6 @@ def shape_of(config: Any, pooling: Pooling | None = None) -> BackboneShape:
     )
 
 
-def _check_both_sides(config: Any) -> None:
-    """One width serves encoder and decoder here. Raises `BackboneError` where a configuration has two."""
-    for name in ("ffn_dim", "attention_heads"):
-        sides = [getattr(config, f"{side}_{name}", None) for side in ("encoder", "decoder")]
-        if sides[0] != sides[1]:
-            raise BackboneError(f"{config.model_type}: encoder_{name} is {sides[0]}, decoder_{name} is {sides[1]}; they have to be equal")
-
-
 def _own_layers(config: Any, table: Architecture) -> int:
     """Layers with weights of their own; ALBERT applies few of them many times."""
     if hasattr(config, "num_hidden_groups"):
@@ -65,12 +60,12 @@ def _decoder_layers(config: Any) -> int:
     return int(getattr(config, "decoder_layers", None) or config.num_decoder_layers)
 
 
-def _weightless(config: Any, table: Architecture, pooling: Pooling) -> Any:
-    """The base model on torch's meta device."""
+def weightless(config: Any, table: Architecture, *, pooler: bool) -> Any:
+    """A base model on torch's meta device: every module in its place, no memory taken."""
     import torch
     from transformers import AutoModel
 
-    options = {"add_pooling_layer": pooling == "pooler"} if table.pooling_layer_option else {}
+    options = {"add_pooling_layer": pooler} if table.pooling_layer_option else {}
     with torch.device("meta"):
         return AutoModel.from_config(config, trust_remote_code=False, **options)  # type: ignore[no-untyped-call]
 

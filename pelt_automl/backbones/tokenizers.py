@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from pelt_automl.backbones.quiet import quiet
 from pelt_automl.backbones.sources import ModelSource
 from pelt_automl.design_space import BackboneShape
 from pelt_automl.errors import BackboneError
@@ -23,21 +24,22 @@ def load_tokenizer(source: ModelSource, shape: BackboneShape, **where: Any) -> A
     embedding has rows, or tokens without a row.
     """
     from transformers import AutoTokenizer
-    from transformers.utils import logging as transformers_logging
 
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source.location, trust_remote_code=False, **where)
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source.location, trust_remote_code=False, **where)
     except Exception as error:  # its parsers raise whatever they like, Exception itself included
-        raise BackboneError(_absent(source) or _unreadable(source, error)) from error
-    finally:
-        transformers_logging.set_verbosity(level)
+        reason = without_secrets((str(error).strip() or type(error).__name__).splitlines()[0])
+        unreadable = f"the tokenizer of {source.name} can't be read from {source.location}: {reason}. Download or save its files again"
+        raise BackboneError(_absent(source) or unreadable) from error
     if source.is_local and not _has_vocabulary(Path(source.location), type(tokenizer)):
         raise BackboneError(_absent(source))
     if problem := mismatch(tokenizer, shape.vocabulary):
         raise BackboneError(f"the tokenizer of {source.name} doesn't fit the model: {problem}")
-    _make_padding(tokenizer, shape.vocabulary)
+    padding, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    if padding is not None and padding >= shape.vocabulary and end is not None and end < shape.vocabulary:
+        # A padding token without an embedding can't fill batches: the token of a text's end can, since nothing attends to it.
+        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
@@ -49,7 +51,8 @@ def mismatch(tokenizer: Any, rows: int) -> str | None:
             f"it has {len(vocabulary):,} tokens, and the model embeds {rows:,}. Copy the tokenizer of this very model into its folder "
             "(AutoTokenizer.from_pretrained(...).save_pretrained(FOLDER))"
         )
-    special = _special_ids(tokenizer)
+    more = getattr(tokenizer, "added_tokens_decoder", {})
+    special = set(tokenizer.all_special_ids) | {number for number, token in more.items() if token.special}  # no ordinary text has these
     added = set(tokenizer("a")["input_ids"])  # what is put around every text
     beyond = sorted(number for number in vocabulary.values() if number >= rows and (number not in special or number in added))
     if not beyond:
@@ -59,19 +62,6 @@ def mismatch(tokenizer: Any, rows: int) -> str | None:
         f"{len(beyond):,} would have no embedding. If tokens were added, give the model rows for them "
         "(model.resize_token_embeddings(len(tokenizer)), then save_pretrained); else copy the tokenizer of this very model into its folder"
     )
-
-
-def _special_ids(tokenizer: Any) -> set[int]:
-    """Tokens that no ordinary text has."""
-    more = getattr(tokenizer, "added_tokens_decoder", {})
-    return set(tokenizer.all_special_ids) | {number for number, token in more.items() if token.special}
-
-
-def _make_padding(tokenizer: Any, rows: int) -> None:
-    """A padding token without an embedding can't fill batches: the token of a text's end can, since nothing attends to it."""
-    padding, end = tokenizer.pad_token_id, tokenizer.eos_token_id
-    if padding is not None and padding >= rows and end is not None and end < rows:
-        tokenizer.pad_token = tokenizer.eos_token
 
 
 def _has_vocabulary(folder: Path, kind: type[Any]) -> bool:
@@ -94,8 +84,3 @@ def _absent(source: ModelSource) -> str:
         f"the folder {folder} has no tokenizer{there}: tokenizer.json is expected. Every word would be unknown. Copy the tokenizer of "
         f"this very model into it (AutoTokenizer.from_pretrained(...).save_pretrained({str(folder)!r}))"
     )
-
-
-def _unreadable(source: ModelSource, error: Exception) -> str:
-    reason = without_secrets((str(error).strip() or type(error).__name__).splitlines()[0])
-    return f"the tokenizer of {source.name} can't be read from {source.location}: {reason}. Download or save its files again"

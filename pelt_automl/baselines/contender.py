@@ -52,11 +52,6 @@ class Fitted(ABC):
         self.facts = facts
 
     @property
-    def name(self) -> str:
-        """In `BASELINES`."""
-        return self.facts.name
-
-    @property
     def settings(self) -> Mapping[str, float]:
         """What was chosen by cross-validation: ``strength``, or the number of ``neighbors``."""
         return self.facts.settings
@@ -65,11 +60,6 @@ class Fitted(ABC):
     def validation(self) -> CrossValidation | None:
         """Of the cross-validation inside train; None where it has too few examples, or too similar ones, for folds."""
         return self.facts.validation
-
-    @property
-    def scale(self) -> LabelScale:
-        """What turns the numbers of `head` into the labels' unit; nothing to be done for other contenders."""
-        return self.facts.scale
 
     @property
     def parameters(self) -> int:
@@ -87,8 +77,8 @@ class Fitted(ABC):
     def head(self) -> Mapping[str, Tensor] | None:
         """``weight`` ``(C, H)`` and, where the family's head has one, ``bias`` ``(C,)``; None where it is no head.
 
-        For numbers in units of the labels' deviation (see `scale`). Of a family with a hidden layer in its head: behind that layer at its
-        initialization by the seed `HIDDEN_LAYER_SEED`.
+        For numbers in units of the labels' deviation (see `Facts.scale`). Of a family with a hidden layer in its head: behind that layer at
+        its initialization by the seed `HIDDEN_LAYER_SEED`.
         """
         return None
 

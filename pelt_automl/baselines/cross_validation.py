@@ -75,8 +75,7 @@ def folds_of(labels: NDArray[np.floating], classes: int, groups: Sequence[int] |
     count = min(FOLDS, len(set(groups.tolist())))
     if count < 2 or len(set(labels.tolist())) < 2:
         return []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class with fewer examples than folds
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # a class with fewer examples than folds
         if classes == 1:
             return list(GroupKFold(count, shuffle=True, random_state=0).split(labels, labels, groups))
         count = min(count, max(Counter(labels.tolist()).values()))
@@ -111,7 +110,9 @@ def choose(outputs: Sequence[Floats], labels: NDArray[np.floating], classes: int
     at = next(i for i, own in enumerate(losses) if own.mean() <= best.mean() + standard_error(own - best))
     constant = _constant(labels, classes, folds)
     chance = _losses(constant, labels, classes)
-    scores = (_score(own, labels, classes) for own in (outputs[at], constant))
+    scores = [
+        (own.argmax(axis=1) == labels).mean() if classes > 1 else 1 - _losses(own, labels, 1).mean() for own in (outputs[at], constant)
+    ]
     validation = CrossValidation(float(losses[at].mean()), float(chance.mean()), standard_error(chance - losses[at]), *scores)
     return Chosen(at, validation, losses[at])
 
@@ -141,7 +142,3 @@ def _losses(outputs: Floats, labels: NDArray[np.floating], classes: int) -> Floa
     if classes == 1:
         return np.asarray((outputs[:, 0] - labels) ** 2 / (labels.var() or 1.0), np.float64)
     return np.asarray(-np.log(outputs[np.arange(len(labels)), labels.astype(np.int64)]), np.float64)
-
-
-def _score(outputs: Floats, labels: NDArray[np.floating], classes: int) -> float:
-    return float(1 - _losses(outputs, labels, classes).mean() if classes == 1 else (outputs.argmax(axis=1) == labels).mean())

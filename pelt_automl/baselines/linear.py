@@ -137,9 +137,11 @@ class Problem:
 
     def out_of_fold(self, strength: float, others: Floats) -> Floats:
         """Class probabilities, or numbers, ``(n, C)`` of other examples."""
+        from scipy.special import softmax
+
         weight, offset = self.solved(strength)
         outputs: Floats = others @ weight.T + (0.0 if offset is None else offset)
-        return outputs if self.classes == 1 else mixed(_softmax(outputs), len(self.y))
+        return outputs if self.classes == 1 else mixed(softmax(outputs, axis=1), len(self.y))
 
 
 def penalized(x: Any, y: NDArray[np.floating], classes: int, strength: float, *, bias: bool) -> tuple[Floats, Floats]:
@@ -147,10 +149,8 @@ def penalized(x: Any, y: NDArray[np.floating], classes: int, strength: float, *,
     if not x.shape[1]:  # scikit-learn wants a feature
         weight, offset = penalized(np.zeros((len(y), 1)), y, classes, strength, bias=bias)
         return weight[:, :0], offset
-    return (_ridge if classes == 1 else _logistic)(x, y, classes, strength, bias)
-
-
-def _ridge(x: Any, y: NDArray[np.floating], _classes: int, strength: float, bias: bool) -> tuple[Floats, Floats]:
+    if classes > 1:
+        return _logistic(x, y, classes, strength, bias)
     from sklearn.linear_model import Ridge
 
     model = Ridge(alpha=strength, fit_intercept=bias).fit(x, y)
@@ -165,8 +165,7 @@ def _logistic(x: Any, y: NDArray[np.floating], classes: int, strength: float, bi
     seen = np.unique(y.astype(np.int64))
     weight, offset = np.zeros((classes, x.shape[1])), np.zeros(classes)
     if len(seen) > 1:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the best so far is good enough for a start
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # the best so far is good enough for a start
             model: Any = LogisticRegression(C=1 / strength, fit_intercept=bias, max_iter=300).fit(x, y.astype(np.int64))
         own, own_offset = np.asarray(model.coef_, np.float64), np.atleast_1d(np.asarray(model.intercept_, np.float64))
         if len(seen) == 2:  # a single row: that of the second class against the first
@@ -175,10 +174,3 @@ def _logistic(x: Any, y: NDArray[np.floating], classes: int, strength: float, bi
     absent = np.setdiff1d(np.arange(classes), seen)
     offset[absent] = offset[seen].min() - np.log(len(y) + classes)
     return weight, offset
-
-
-def _softmax(logits: Floats) -> Floats:
-    from scipy.special import softmax
-
-    found: Floats = softmax(logits, axis=1)
-    return found

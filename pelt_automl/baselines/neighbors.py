@@ -1,6 +1,5 @@
 """The nearest neighbors among the train examples, by the frozen backbone's features."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from torch import Tensor
 from pelt_automl.baselines.contender import Facts, Fitted, read_numbers
 from pelt_automl.baselines.cross_validation import (
     MOST_VALIDATED,
-    Chosen,
     Floats,
     Indices,
     choose,
@@ -86,30 +84,20 @@ def fit_neighbors(train: Examples, outputs: int, encoder: Encoder) -> Neighbors:
     """How many neighbors is chosen by cross-validation, by the one-standard-error rule toward more."""
     features, labels = encoder.joint(train), np.asarray(train.labels, np.float64)
     few = drawn(len(labels), MOST_VALIDATED, 0)
-    rare = too_few(labels, outputs)
-    k, chosen = _chosen(features[few], labels[few], outputs, np.asarray(encoder.groups(train))[few], rare=rare)
+    x, y = features[few], labels[few]
+    folds, k, chosen = folds_of(y, outputs, np.asarray(encoder.groups(train))[few]), min(FIXED_NEIGHBORS, len(y)), None
+    if len(folds) >= 2:
+        least = min(len(rest) for rest, _ in folds)
+        tried = [min(FIXED_NEIGHBORS, least)] if too_few(labels, outputs) else [k for k in NEIGHBORS if k <= least]
+
+        def of(rest: Indices, out: Indices) -> list[Floats]:
+            similarity, found = nearest(x[rest], x[out], tried[0])
+            return [votes(similarity[:, :k], y[rest][found[:, :k]], outputs) for k in tried]
+
+        chosen = choose(out_of_fold(len(y), outputs, len(tried), folds, of), y, outputs, folds)
+        k = tried[chosen.index]
     facts = Facts("neighbors", "neighbors", outputs, {"neighbors": float(k)}, validation=chosen.validation if chosen else None)
     return Neighbors(facts, encoder, features, labels)
-
-
-def _chosen(
-    features: Features, labels: NDArray[np.float64], classes: int, groups: NDArray[np.int64], *, rare: bool
-) -> tuple[int, Chosen | None]:
-    """`rare`: whether some class has too few examples for a choice."""
-    folds = folds_of(labels, classes, groups)
-    if len(folds) < 2:
-        return min(FIXED_NEIGHBORS, len(labels)), None
-    least = min(len(rest) for rest, _ in folds)
-    tried: Sequence[int] = [k for k in NEIGHBORS if k <= least]
-    if rare:
-        tried = [min(FIXED_NEIGHBORS, least)]
-
-    def of(rest: Indices, out: Indices) -> list[Floats]:
-        similarity, found = nearest(features[rest], features[out], tried[0])
-        return [votes(similarity[:, :k], labels[rest][found[:, :k]], classes) for k in tried]
-
-    chosen = choose(out_of_fold(len(labels), classes, len(tried), folds, of), labels, classes, folds)
-    return tried[chosen.index], chosen
 
 
 def load_neighbors(folder: Path, facts: Facts, encoder: Encoder) -> Neighbors:

@@ -10,7 +10,7 @@ from torch import Tensor
 from pelt_automl.baselines.contender import Facts, Fitted, Form, read_numbers
 from pelt_automl.baselines.cross_validation import LEAST_GAIN, standard_error
 from pelt_automl.baselines.encoder import Encoder
-from pelt_automl.baselines.linear import Linear, fit_linear
+from pelt_automl.baselines.linear import fit_linear
 from pelt_automl.tasks import Examples
 from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.features import Features, head_weights
@@ -44,7 +44,7 @@ class Probe(Fitted):
         """See `Fitted`."""
         found = read_by(self.facts.form, self.encoder, examples).astype(np.float64) @ self._weights["weight"].numpy().astype(np.float64).T
         found = found + self._weights["bias"].numpy() if "bias" in self._weights else found
-        return np.asarray(found * self.scale.deviation + self.scale.mean, np.float64)
+        return np.asarray(found * self.facts.scale.deviation + self.facts.scale.mean, np.float64)
 
     def head(self) -> Mapping[str, Tensor] | None:
         """See `Fitted`."""
@@ -70,18 +70,12 @@ def fit_probe(train: Examples, outputs: int, encoder: Encoder) -> Probe:
     found = fit_linear(read_by(form, encoder, train), standardized, outputs, groups, bias=bias)
     if len(train.texts[0]) == 2 and encoder.made_for_pairs:
         apart = fit_linear(read_by("apart", encoder, train), standardized, outputs, groups)
-        if _is_better(apart, found):
-            form, found = "apart", apart
+        if apart.validation and apart.losses is not None and found.losses is not None:
+            gain = found.losses - apart.losses
+            if gain.mean() > max(standard_error(gain), LEAST_GAIN * apart.validation.chance):
+                form, found = "apart", apart
     facts = Facts("probe", form, outputs, {"strength": found.strength}, scale, found.validation)
     return Probe(facts, encoder, head_weights(found.weight, found.bias))
-
-
-def _is_better(one: Linear, other: Linear) -> bool:
-    """Whether the losses of the same examples are lower, by the rule of `CrossValidation.above_chance`."""
-    if one.validation is None or one.losses is None or other.losses is None:
-        return False
-    gain = other.losses - one.losses
-    return bool(gain.mean() > max(standard_error(gain), LEAST_GAIN * one.validation.chance))
 
 
 def load_probe(folder: Path, facts: Facts, encoder: Encoder) -> Probe:

@@ -1,7 +1,7 @@
 """The recommended contender's folder, and a predictor for the winner of any form."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +45,13 @@ def write_winner(folder: Path, fitted: Fitted, data: TaskData, backbone: Backbon
     head, words = fitted.head(), fitted.facts.form == "words"
     form: WinnerForm = "trained" if fitted.facts.form == "head" else fitted.facts.form
     config = TrainedConfig(
-        method=fitted.name,
+        method=fitted.facts.name,
         hyper_parameters=dict(fitted.settings),
         modifications=(),
         kind=data.kind,
         labels=list(data.labels),
         text_columns=list(data.text_columns),
-        scale=fitted.scale if form == "trained" else LabelScale(),  # the others' outputs are in the labels' unit
+        scale=fitted.facts.scale if form == "trained" else LabelScale(),  # the others' outputs are in the labels' unit
         max_length=0 if words else max_length,
         precision=precision_name(torch.float32 if words else backbone.dtype),
         backbone={} if words else describe(backbone),
@@ -78,34 +78,20 @@ class BaselinePredictor(Predictor):
         facts = read_facts(folder)
         if (facts.form, facts.outputs, facts.name) != (config.form, config.outputs, config.method):
             raise SelectionError(f"{folder} has the files of two winners: its {CONFIG} says {config.method}; put back a copy of the folder")
-        self._reading = _Reading(backbone, config.max_length) if backbone else None
-        self.fitted = load_fitted(folder, self._reading.encoder if self._reading else None)
+        self._cut = Counter[str]()
+        encoder = Encoder(FrozenFeatures(backbone, keep=False), partial(self._tokenized, backbone)) if backbone else None
+        self.fitted = load_fitted(folder, encoder)
 
     def outputs(self, examples: Examples) -> tuple[NDArray[np.floating], dict[str, int]]:
         """See `Predictor`. So many texts at once that their features fit into memory, however many there are."""
-        cut = Counter({"texts": 0, "cut": 0, "tokens": 0, "lost": 0})
-        if self._reading:
-            self._reading.cut = cut
+        self._cut = Counter({"texts": 0, "cut": 0, "tokens": 0, "lost": 0})
         starts = range(0, len(examples), AT_ONCE)
         found = [self.fitted.outputs(examples.take(range(start, min(start + AT_ONCE, len(examples))))) for start in starts]
-        return np.concatenate(found), dict(cut)
+        return np.concatenate(found), dict(self._cut)
 
-
-@dataclass
-class _Reading:
-    """Texts as the contender's encoder reads them, and what was cut of them."""
-
-    backbone: Backbone
-    max_length: int
-    cut: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def encoder(self) -> Encoder:
-        return Encoder(FrozenFeatures(self.backbone, keep=False), self._tokenized)
-
-    def _tokenized(self, examples: Examples) -> Tokens:
-        tokens = tokenize(examples, self.backbone.tokenizer, self.max_length, self.backbone.shape.vocabulary)
-        self.cut.update(tokens.cut)
+    def _tokenized(self, backbone: Backbone, examples: Examples) -> Tokens:
+        tokens = tokenize(examples, backbone.tokenizer, self.config.max_length, backbone.shape.vocabulary)
+        self._cut.update(tokens.cut)
         return tokens
 
 

@@ -116,19 +116,15 @@ def fit_words(train: Examples, outputs: int) -> BagOfWords:
         span = Span(words.weights([texts[i] for i in rest]))
         return span.coordinates(span.rows), span.coordinates(words.weights([texts[i] for i in out]))
 
-    strength, chosen = choose_strength(parts, standardized, outputs, _groups(texts))
+    # A number for each text, the same for those that have the same words in the same order.
+    read, seen = word_weights().build_analyzer(), dict[tuple[str, ...], int]()
+    groups = [seen.setdefault(tuple(read(text)), len(seen)) for text in texts]
+    strength, chosen = choose_strength(parts, standardized, outputs, groups)
     words = Words.of(texts, outputs)
     weight, bias = _fitted(words.weights(texts), standardized, outputs, strength)
     facts = Facts("bag-of-words", "words", outputs, {"strength": strength}, validation=chosen.validation if chosen else None)
     in_unit = bias * scale.deviation + scale.mean
     return BagOfWords(facts, words, np.asarray(weight * scale.deviation, np.float32), np.asarray(in_unit, np.float64))
-
-
-def _groups(texts: Sequence[str]) -> list[int]:
-    """A number for each text, the same for those that have the same words in the same order."""
-    read = word_weights().build_analyzer()
-    seen: dict[tuple[str, ...], int] = {}
-    return [seen.setdefault(tuple(read(text)), len(seen)) for text in texts]
 
 
 def _fitted(rows: Any, labels: NDArray[np.floating], classes: int, strength: float) -> tuple[Floats, Floats]:

@@ -26,16 +26,12 @@ def classification_config(config: Any, trained: TrainedConfig, backbone: Backbon
         own.id2label = dict(enumerate(trained.labels))
         own.label2id = {label: index for index, label in enumerate(trained.labels)}
     if own.pad_token_id is None or backbone.architecture.counts_positions:
-        own.pad_token_id = _padding_token(backbone.tokenizer, own)
+        # The tokenizer's, the model's, or the one that ends a text (GPT-2 has no other).
+        tokens = (getattr(backbone.tokenizer, "pad_token_id", None), own.pad_token_id, getattr(backbone.tokenizer, "eos_token_id", None))
+        own.pad_token_id = next((int(token) for token in tokens if token is not None), 0)
     if own.is_encoder_decoder and getattr(own, "decoder_start_token_id", None) is None:
         own.decoder_start_token_id = own.pad_token_id  # what the training started with
     return own
-
-
-def _padding_token(tokenizer: Any, config: Any) -> int:
-    """Id of the token that pads: the tokenizer's, the model's, or the one that ends a text (GPT-2 has no other)."""
-    candidates = (getattr(tokenizer, "pad_token_id", None), config.pad_token_id, getattr(tokenizer, "eos_token_id", None))
-    return next((int(candidate) for candidate in candidates if candidate is not None), 0)
 
 
 def plain_model(backbone: Backbone, config: Any) -> Any:

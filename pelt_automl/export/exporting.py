@@ -1,6 +1,7 @@
 """From a selection's folder to a folder that other programs load: refused as a whole, or written as a whole."""
 
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import Any, Literal
 import torch
 
 from pelt_automl.backbones.loading import Backbone
+from pelt_automl.backbones.quiet import quiet
 from pelt_automl.durable import full_disk_as_os_error, sync, sync_tree
 from pelt_automl.errors import SettingsError, all_problems
 from pelt_automl.export.merged import why_not_merged, write_merged
 from pelt_automl.export.peft_folder import NAMES, why_not_peft, write_peft
-from pelt_automl.export.quiet import quiet
 from pelt_automl.home import expanded
 from pelt_automl.modifications import Pack
 from pelt_automl.modifications.merging import is_prompt
@@ -26,18 +27,13 @@ READ_FIRST = ("config.json", "adapter_config.json")
 """Without these nothing reads the folder: they come last."""
 
 
-@dataclass(frozen=True)
-class Format:
-    """A kind of folder."""
+WhyNot = Callable[[TrainedConfig, Backbone], list[str]]
+"""Every reason why a trained winner can't be written so."""
+Write = Callable[[Pack, TrainedConfig, Any, Path], float]
+"""Writes it, and gives the largest difference of an output after reading it again."""
 
-    why_not: Callable[[TrainedConfig, Backbone], list[str]]
-    """Every reason why a trained winner can't be written so."""
-    write: Callable[[Pack, TrainedConfig, Any, Path], float]
-    """Writes it, and gives the largest difference of an output after reading it again."""
-
-
-FORMATS: dict[Kind, Format] = {"merged": Format(why_not_merged, write_merged), "peft": Format(why_not_peft, write_peft)}
-
+FORMATS: dict[Kind, tuple[WhyNot, Write]] = {"merged": (why_not_merged, write_merged), "peft": (why_not_peft, write_peft)}
+"""The kinds of folders."""
 
 NO_MODEL: dict[WinnerForm, str] = {
     "apart": "it reads the two texts of a pair one by one and compares them, and transformers' and peft's models read them together",
@@ -65,31 +61,29 @@ class Exported:
 
     def described(self) -> str:
         """What it is, how exact it is, and how to load it."""
-        t = self.trained
+        t, at = self.trained, repr(str(self.folder))
         note = "" if t.precision == "fp32" else f" The training computed in {t.precision}, so that predictions may differ in its rounding."
         if self.kind == "peft" and any(map(is_prompt, t.modifications)):
             note += (
                 " With a prompt of peft the model doesn't see padding: give it one text at a time, or texts of the same number of tokens."
             )
-        return (
-            f"{t.method} on {t.backbone['name']} written to {self.folder}, in fp32. Read again, it gives the same outputs on random "
-            f"tokens (largest difference {self.difference:.1g}).{note}\nLoad it with:\n\n{self._snippet()}"
+        snippet = (
+            "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
+            f"model = AutoModelForSequenceClassification.from_pretrained({at})\n"
+            f"tokenizer = AutoTokenizer.from_pretrained({at})"
         )
-
-    def _snippet(self) -> str:
-        if self.kind == "merged":
-            return (
-                "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
-                f"model = AutoModelForSequenceClassification.from_pretrained({str(self.folder)!r})\n"
-                f"tokenizer = AutoTokenizer.from_pretrained({str(self.folder)!r})"
+        if self.kind == "peft":
+            snippet = (
+                "from peft import PeftModel\n"
+                "from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer\n"
+                f"tokenizer = AutoTokenizer.from_pretrained({at})\n"
+                f"config = AutoConfig.from_pretrained({str(self.folder / NAMES)!r})  # with the names of the classes\n"
+                f"base = AutoModelForSequenceClassification.from_pretrained({self.backbone!r}, config=config, dtype='float32')\n"
+                f"model = PeftModel.from_pretrained(base, {at})"
             )
         return (
-            "from peft import PeftModel\n"
-            "from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer\n"
-            f"tokenizer = AutoTokenizer.from_pretrained({str(self.folder)!r})\n"
-            f"config = AutoConfig.from_pretrained({str(self.folder / NAMES)!r})  # with the names of the classes\n"
-            f"base = AutoModelForSequenceClassification.from_pretrained({self.backbone!r}, config=config, dtype='float32')\n"
-            f"model = PeftModel.from_pretrained(base, {str(self.folder)!r})"
+            f"{t.method} on {t.backbone['name']} written to {self.folder}, in fp32. Read again, it gives the same outputs on random "
+            f"tokens (largest difference {self.difference:.1g}).{note}\nLoad it with:\n\n{snippet}"
         )
 
 
@@ -107,12 +101,13 @@ def export_winner(selection: Path, output: Path, *, merged: bool, peft: bool, mo
     predictor = load_predictor(winner_of(selection), precision="fp32", device=torch.device("cpu"), model=model)
     trained, backbone = predictor.config, predictor.pack.backbone
     output = expanded(output).absolute()
-    refused = FORMATS[kind].why_not(trained, backbone)
+    why_not, write = FORMATS[kind]
+    refused = why_not(trained, backbone)
     if problems := _why_not_there(output) + refused:
         said = all_problems(f"export of {trained.method} on {backbone.name} with --{kind} to {output}", problems)
         raise SettingsError(said + (f"\n{INSTEAD}." if refused else ""))
-    with quiet():
-        return Exported(kind, output, trained, _write(predictor, FORMATS[kind], output), backbone.location)
+    with quiet(), warnings.catch_warnings(action="ignore"):
+        return Exported(kind, output, trained, _write(predictor, write, output), backbone.location)
 
 
 def _why_not_there(output: Path) -> list[str]:
@@ -127,7 +122,7 @@ def _why_not_there(output: Path) -> list[str]:
     return []
 
 
-def _write(predictor: TrainedPredictor, form: Format, output: Path) -> float:
+def _write(predictor: TrainedPredictor, write: Write, output: Path) -> float:
     """Write to a folder of another name, and move it into place when it has proved right: what is there is whole."""
     from transformers import AutoConfig
 
@@ -139,7 +134,7 @@ def _write(predictor: TrainedPredictor, form: Format, output: Path) -> float:
             unfinished = Path(place) / output.name
             unfinished.mkdir()
             with full_disk_as_os_error(output):
-                difference = form.write(predictor.pack, predictor.config, config, unfinished)
+                difference = write(predictor.pack, predictor.config, config, unfinished)
             sync_tree(unfinished)
             if stays:
                 for path in sorted(unfinished.iterdir(), key=lambda path: path.name in READ_FIRST):

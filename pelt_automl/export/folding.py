@@ -8,7 +8,7 @@ import torch
 
 from pelt_automl.backbones.linear_maps import linear_map
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.design_space import Form, Insertion, Modification, Site, changed_layers
+from pelt_automl.design_space import Form, Insertion, Site, changed_layers
 from pelt_automl.errors import SettingsError
 from pelt_automl.export.widening import widen
 from pelt_automl.modifications import Pack, bridged
@@ -23,14 +23,14 @@ def fold(pack: Pack, target: Backbone) -> None:
     In the order in which the modifications hook into a forward pass, each on top of the ones before. All of them have to be ones that
     `pelt_automl.modifications.merging.why_not_folded` lets through.
     """
-    for module in sorted(pack.hooked(), key=lambda module: _turn(module.members[0].modification)):
+
+    def turn(module: HookedModule) -> int:
+        """Later for what scales a map's inputs, since whatever else changes that map reads them so; last for what makes maps wider."""
+        m = module.members[0].modification
+        return 2 if m.form is Form.RELU else int(m.form is Form.SCALE and m.site is Site.FFN_DOWN)
+
+    for module in sorted(pack.hooked(), key=turn):
         FOLDS[module.members[0].modification.form](module, target)
-
-
-def _turn(modification: Modification) -> int:
-    """Later for what scales a map's inputs, since whatever else changes that map reads them so; last for what makes maps wider."""
-    scales_inputs = modification.form is Form.SCALE and modification.site is Site.FFN_DOWN
-    return 2 if modification.form is Form.RELU else int(scales_inputs)
 
 
 def _low_rank(module: HookedModule, target: Backbone) -> None:

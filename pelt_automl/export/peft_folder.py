@@ -6,7 +6,7 @@ from typing import Any
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import PROJECTIONS, SUBLAYERS, Form, Insertion, Modification, Site, changed_layers
 from pelt_automl.export.classification import classification_config, head_tensors, plain_model, save_tokenizer
-from pelt_automl.export.peft_methods import ADAPTERS, Adapter
+from pelt_automl.export.peft_methods import ADAPTERS
 from pelt_automl.export.verification import difference
 from pelt_automl.modifications import Pack, bridged
 from pelt_automl.modifications.merging import is_prompt, why_no_head, why_not_folded
@@ -92,21 +92,16 @@ def write_peft(pack: Pack, trained: TrainedConfig, config: Any, folder: Path) ->
     config = classification_config(config, trained, pack.backbone)
     model = plain_model(pack.backbone, config)
     adapter = ADAPTERS[trained.modifications[0].form](pack, model)
-    _configuration(adapter, pack.backbone).save_pretrained(str(folder))
+    options = adapter.options | {
+        "task_type": "SEQ_CLS",
+        "base_model_name_or_path": pack.backbone.location,
+        "inference_mode": True,
+        "modules_to_save": sorted({name.split(".")[0] for name in pack.backbone.architecture.head_names.values()}),
+    }
+    getattr(bridged.peft_library(), adapter.kind)(**options).save_pretrained(str(folder))
     config.save_pretrained(str(folder / NAMES))
     head = {adapter.prefix + name: tensor for name, tensor in head_tensors(pack, trained).items()}
     save_tensors(folder / "adapter_model.safetensors", adapter.tensors | head, {"format": "pt"})
     save_tokenizer(pack.backbone.tokenizer, trained, config, str(folder))
     again = bridged.peft_library().PeftModel.from_pretrained(model, str(folder))
     return difference(pack, trained, again, one_by_one=any(map(is_prompt, trained.modifications)))
-
-
-def _configuration(adapter: Adapter, backbone: Backbone) -> Any:
-    """The configuration of peft, with the head among what its folder keeps."""
-    common = {
-        "task_type": "SEQ_CLS",
-        "base_model_name_or_path": backbone.location,
-        "inference_mode": True,
-        "modules_to_save": sorted({name.split(".")[0] for name in backbone.architecture.head_names.values()}),
-    }
-    return getattr(bridged.peft_library(), adapter.kind)(**{**adapter.options, **common})

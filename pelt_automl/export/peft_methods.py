@@ -1,7 +1,7 @@
 """Trained modifications in the words of HF peft: the configuration's options, and tensors by the names in its files."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,31 +27,6 @@ class Adapter:
     """What stands before the names of the classification model's own tensors."""
 
 
-@dataclass
-class _Change:
-    """What all modifications together change at one linear map, up to a scale: ``B A``."""
-
-    place: LinearMap
-    downs: list[Tensor] = field(default_factory=list)
-    ups: list[Tensor] = field(default_factory=list)
-    scales: list[float] = field(default_factory=list)
-
-    def add(self, rows: slice, down: Tensor, up: Tensor, scale: float) -> None:
-        """One more product; the outputs of other projections in the same map stay as they are."""
-        whole = up.new_zeros(self.place.outputs, up.shape[1])
-        whole[rows] = up
-        self.downs.append(down)
-        self.ups.append(whole)
-        self.scales.append(scale)
-
-    def product(self) -> tuple[Tensor, Tensor, float]:
-        """``A`` ``(r, in)``, ``B`` ``(out, r)`` and the scale; products of different scales have theirs inside `B`."""
-        if len(set(self.scales)) == 1:
-            return torch.cat(self.downs), torch.cat(self.ups, dim=1), self.scales[0]
-        scaled = [scale * up for scale, up in zip(self.scales, self.ups, strict=True)]
-        return torch.cat(self.downs), torch.cat(scaled, dim=1), 1.0
-
-
 def _places(pack: Pack, model: Any) -> list[tuple[Modification, int, str, LinearMap, dict[str, Tensor]]]:
     """Every modification at every layer: its index there, path and linear map in the classification model, and its tensors."""
     paths = {module: path for path, module in model.named_modules()}
@@ -66,16 +41,20 @@ def _places(pack: Pack, model: Any) -> list[tuple[Modification, int, str, Linear
 
 def _lora(pack: Pack, model: Any) -> Adapter:
     """LoRA; several projections in one fused map (GPT-2's ``c_attn``) are one product of their ranks' sum, exactly."""
-    changes: dict[str, _Change] = {}
+    changes: dict[str, tuple[LinearMap, list[tuple[Tensor, Tensor, float]]]] = {}
     for m, index, path, place, tensors in _places(pack, model):
-        changes.setdefault(path, _Change(place)).add(place.rows, tensors["down"][index], tensors["up"][index], m.scale)
-    found: dict[str, Tensor] = {}
-    ranks: dict[str, int] = {}
-    alphas: dict[str, float] = {}
-    for path, change in changes.items():
-        down, up, scale = change.product()
-        found |= {f"base_model.model.{path}.lora_A.weight": down, f"base_model.model.{path}.lora_B.weight": up}
-        ranks[path], alphas[path] = len(down), scale * len(down)
+        up = tensors["up"][index]
+        whole = up.new_zeros(place.outputs, up.shape[1])  # the outputs of other projections in the same map stay as they are
+        whole[place.rows] = up
+        changes.setdefault(path, (place, []))[1].append((tensors["down"][index], whole, m.scale))
+    found, ranks, alphas = dict[str, Tensor](), dict[str, int](), dict[str, float]()
+    for path, (_, products) in changes.items():
+        downs, ups, scales = zip(*products, strict=True)
+        alike = len(set(scales)) == 1  # else each product's scale is inside B
+        up = torch.cat(ups if alike else [scale * up for scale, up in zip(scales, ups, strict=True)], dim=1)
+        found |= {f"base_model.model.{path}.lora_A.weight": torch.cat(downs), f"base_model.model.{path}.lora_B.weight": up}
+        ranks[path] = up.shape[1]
+        alphas[path] = (scales[0] if alike else 1.0) * ranks[path]
     rank, alpha = next(iter(ranks.values())), next(iter(alphas.values()))
     options = {
         "r": rank,
@@ -83,7 +62,7 @@ def _lora(pack: Pack, model: Any) -> Adapter:
         "rank_pattern": {path: own for path, own in ranks.items() if own != rank},
         "alpha_pattern": {path: own for path, own in alphas.items() if own != alpha},
         "target_modules": list(changes),
-        "fan_in_fan_out": any(is_transposed(change.place.module) for change in changes.values()),
+        "fan_in_fan_out": any(is_transposed(place.module) for place, _ in changes.values()),
     }
     return Adapter("LoraConfig", options, found)
 

@@ -9,8 +9,8 @@ from torch.utils.hooks import RemovableHandle
 from pelt_automl.backbones.loading import Backbone, Layer
 from pelt_automl.design_space import Insertion
 from pelt_automl.modifications.by_layer import Weights
-from pelt_automl.modifications.projections import Projections
-from pelt_automl.modifications.stacked import Run, project
+from pelt_automl.modifications.projections import Place, Projections
+from pelt_automl.modifications.stacked import Run
 
 
 class Bottleneck(Projections):
@@ -31,14 +31,12 @@ class Bottleneck(Projections):
             yield from _Place(self, weights, run, index, layers[layer]).hooks()
 
 
-class _Place:
+class _Place(Place):
     """One sublayer of one forward pass."""
 
     def __init__(self, module: Bottleneck, weights: Weights, run: Run, index: int, layer: Layer) -> None:
-        self.module, self.weights, self.run, self.index, self.layer = module, weights, run, index, layer
-        self.sequential = module.modification.insertion is Insertion.SEQUENTIAL
-        self.seen: Tensor
-        self.low: Tensor
+        super().__init__(module, weights, run, index)
+        self.layer, self.sequential = layer, module.modification.insertion is Insertion.SEQUENTIAL
 
     def hooks(self) -> Iterator[RemovableHandle]:
         norm, stack, site = self.layer.norm(self.module.site), self.layer.stack, self.module.site
@@ -51,12 +49,6 @@ class _Place:
         else:
             yield norm.register_forward_pre_hook(self.before_norm)
 
-    def read(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Parallel: the sublayer's input goes through the first projection."""
-        states, own = self.module.forked(inputs[0], self.run, owned=True)
-        self.low = self._low(own)
-        return (states, *inputs[1:])
-
     def see(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Norm first: keep the residual stream before the sublayer, `seen` ``(n, B, T, H)``."""
         states, self.seen = self.module.forked(inputs[0], self.run, owned=True)
@@ -66,27 +58,14 @@ class _Place:
         """Norm first: add to the sublayer's output, the residual connection follows."""
         if self.sequential:
             output, own = self.module.forked(output, self.run)
-            self.low = self._low(self.seen + own)  # a new tensor, so that nothing of the output is kept
-        return self._written(output)
+            assert self.seen is not None
+            self.take(self.seen + own)  # a new tensor, so that nothing of the output is kept
+        return self.written(output)
 
     def before_norm(self, norm: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Norm last: add to what is about to be normalized."""
         states = inputs[0]
         if self.sequential:
             states, own = self.module.forked(states, self.run, copied=True, owned=True)
-            self.low = self._low(norm.forward(own))
-        return (self._written(states), *inputs[1:])
-
-    def _low(self, own: Tensor) -> Tensor:
-        opened = self.module.opened(self.weights, self.index, own, self.run)
-        return self.module.low(self.weights, self.index, own, opened)
-
-    def _change(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """What is added to the residual stream, and the stream behind the sublayer."""
-        own = self.module.rows().of(self.run.split(states))
-        stream = self.seen + own if self.layer.stack.norm_first else own
-        return project(self.low, self.weights["up"][self.index]), stream
-
-    def _written(self, states: Tensor) -> Tensor:
-        self.module.measure(self.index, self.run, lambda: self._change(states))
-        return self.module.added_product(states, self.low, self.weights["up"][self.index], self.run)
+            self.take(norm.forward(own))
+        return (self.written(states), *inputs[1:])

@@ -59,12 +59,13 @@ SITES = {
 }
 """What a type changes where peft has no entry for the architecture; the others change query and value."""
 
-DIVIDES = {"C3A": "block_size", "ROAD": "group_size", "VBLORA": "vector_length"}
-"""Sizes that must divide every changed map's widths: lowered to the largest divisor."""
-
-AT_MOST_WIDTH = {"MISS": "r", "PSOFT": "r"}
-AT_MOST_WEIGHTS = {"FOURIERFT": "n_frequency", "WAVEFT": "n_frequency"}
-"""Sizes that can't be above the smallest changed map's width, or its number of weights: lowered to it."""
+SIZES = {
+    "C3A": "block_size", "ROAD": "group_size", "VBLORA": "vector_length",
+    "MISS": "r", "PSOFT": "r",
+    "FOURIERFT": "n_frequency", "WAVEFT": "n_frequency",
+}  # fmt: skip
+"""Sizes that have to fit the changed maps. They are lowered: those in the first line to the largest divisor of every map's widths, in the
+second to the smallest map's width, in the third to its number of weights."""
 
 CONV1D = "Conv1D"
 TURNED = "peft does this for linear maps that are stored as (output, input), not for transformers' Conv1D"
@@ -80,14 +81,6 @@ def peft_library() -> Any:
     except ImportError as error:
         raise BackboneError(f"this method needs the package peft, which can't be imported here ({error}); pip install peft") from error
     return peft
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without peft's warnings: of maps stored the other way round, of sizes that it fits, of projections that come from a seed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def config_class(peft_type: str) -> Any:
@@ -149,7 +142,7 @@ def peft_config(text: str, model: nn.Module, architecture: Architecture) -> Any:
     if peft_type in PROMPT_TYPES:
         words: Any = model.get_submodule(architecture.embeddings).weight
         given = {**given, **PROMPT_SIZES, "token_dim": words.shape[1]}
-    with _quietly():
+    with warnings.catch_warnings(action="ignore"):
         config = config_class(peft_type)(**given)
     if peft_type in PROMPT_TYPES:
         return config
@@ -169,7 +162,10 @@ def _name_targets(config: Any, model: Any, architecture: Architecture) -> None:
             own = peft_library().utils.TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
         default = (Site.ATTENTION_QUERY, Site.ATTENTION_VALUE)
         paths = own.get(family) or _paths(architecture, SITES.get(peft_type, default))
-        config.target_modules = _with_weights(model, paths) if peft_type == "LN_TUNING" else paths
+        if peft_type == "LN_TUNING":  # full names, without modules that have no weights (ModernBERT's first norm)
+            ends, modules = tuple(f".{path}" for path in paths), model.named_modules()
+            paths = [name for name, module in modules if f".{name}".endswith(ends) and any(True for _ in module.parameters())]
+        config.target_modules = paths
     if peft_type == "IA3" and config.feedforward_modules is None:
         known_ffn = peft_library().utils.TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
         config.feedforward_modules = known_ffn[family] if family in known_ffn else _paths(architecture, (Site.FFN_DOWN,))
@@ -183,12 +179,6 @@ def _paths(architecture: Architecture, sites: tuple[Site, ...]) -> list[str]:
     return sorted({place.path if isinstance(place, Part) else place for place in places})
 
 
-def _with_weights(model: nn.Module, paths: Iterable[str]) -> list[str]:
-    """Full names of the modules that end in one of the paths, without those that have no weights (ModernBERT's first norm)."""
-    ends = tuple(f".{path}" for path in paths)
-    return [name for name, module in model.named_modules() if f".{name}".endswith(ends) and any(True for _ in module.parameters())]
-
-
 def _targets(config: Any, model: nn.Module) -> list[tuple[int, int]]:
     """Input and output width of every linear map that a configuration changes."""
     from peft.tuners.tuners_utils import check_target_module_exists
@@ -198,20 +188,18 @@ def _targets(config: Any, model: nn.Module) -> list[tuple[int, int]]:
 
 
 def _fit_sizes(config: Any, model: nn.Module) -> None:
-    peft_type = config.peft_type.value
-    if peft_type not in {*DIVIDES, *AT_MOST_WIDTH, *AT_MOST_WEIGHTS}:
+    """See `SIZES`."""
+    name = SIZES.get(config.peft_type.value)
+    maps = _targets(config, model) if name else []
+    if name is None or not maps:
         return
-    maps = _targets(config, model)
-    if not maps:
-        return
-    widths = [width for both in maps for width in both]
-    if name := DIVIDES.get(peft_type):
-        common, wanted = math.gcd(*widths), int(getattr(config, name))
-        setattr(config, name, max(size for size in range(1, min(common, max(wanted, 1)) + 1) if common % size == 0))
-    if name := AT_MOST_WIDTH.get(peft_type):
-        setattr(config, name, min(int(getattr(config, name)), *widths))
-    if name := AT_MOST_WEIGHTS.get(peft_type):
-        setattr(config, name, min(int(getattr(config, name)), *(wide_in * wide_out for wide_in, wide_out in maps)))
+    wanted, widths = int(getattr(config, name)), [width for both in maps for width in both]
+    if name in ("r", "n_frequency"):
+        fitted = min(wanted, *(widths if name == "r" else (wide_in * wide_out for wide_in, wide_out in maps)))
+    else:
+        common = math.gcd(*widths)
+        fitted = max(size for size in range(1, min(common, max(wanted, 1)) + 1) if common % size == 0)
+    setattr(config, name, fitted)
 
 
 @contextmanager
@@ -265,7 +253,7 @@ def injected(model: nn.Module, architecture: Architecture, text: str, seed: int)
             config.init_lora_weights = True  # a start that is computed from the weights needs them
         if config.peft_type != "BOFT":  # whose permutations are looked at while they are made
             weightless_layers = device
-    with _quietly(), _without_compiling(), _drawn_from(seed, device), weightless_layers:
+    with warnings.catch_warnings(action="ignore"), _without_compiling(), _drawn_from(seed, device), weightless_layers:
         wrapped = peft_library().get_peft_model(model, config)
     for name, parameter in wrapped.named_parameters():
         if "ranknum" in name:  # AdaLoRA's bookkeeping, which a move between devices unfreezes
@@ -275,14 +263,9 @@ def injected(model: nn.Module, architecture: Architecture, text: str, seed: int)
     return wrapped
 
 
-def config_of(wrapped: Any) -> Any:
-    """The configuration that peft's model works with."""
-    return wrapped.peft_config[ADAPTER]
-
-
 def prompt_encoder(config: Any, seed: int) -> nn.Module:
     """Peft's network that makes the prompt of P-tuning; its embedding alone once the configuration says so."""
-    with _quietly(), _drawn_from(seed, torch.device("cpu")):
+    with warnings.catch_warnings(action="ignore"), _drawn_from(seed, torch.device("cpu")):
         encoder: nn.Module = peft_library().PromptEncoder(config)
     return encoder
 
@@ -297,7 +280,7 @@ def load_adapter_tensors(wrapped: Any, tensors: Mapping[str, Tensor]) -> None:
     """Set what `adapter_tensors` gave. Raises `KeyError` for a missing tensor, `RuntimeError` for a wrong shape."""
     if missing := sorted(set(adapter_tensors(wrapped)) - set(tensors)):
         raise KeyError(missing[0])
-    with _quietly():
+    with warnings.catch_warnings(action="ignore"):
         peft_library().set_peft_model_state_dict(wrapped, dict(tensors), adapter_name=ADAPTER)
 
 
@@ -306,15 +289,11 @@ def resolved(text: str, model: nn.Module, architecture: Architecture) -> str:
     given = {name: value for name, value in json.loads(text).items() if not name.endswith(SHARE)}
     config = peft_config(text, model, architecture)
     of_prompts = ("token_dim", *PROMPT_SIZES) if given["peft_type"] in PROMPT_TYPES else ()
-    for name in ("target_modules", "feedforward_modules", *_fitted(given["peft_type"]), *of_prompts):
+    for name in ("target_modules", "feedforward_modules", *filter(None, [SIZES.get(given["peft_type"])]), *of_prompts):
         value = getattr(config, name, None)
         if value is not None:
             given[name] = sorted(value) if isinstance(value, list | set | tuple) else value
     return json.dumps(given, sort_keys=True)
-
-
-def _fitted(peft_type: str) -> list[str]:
-    return [table[peft_type] for table in (DIVIDES, AT_MOST_WIDTH, AT_MOST_WEIGHTS) if peft_type in table]
 
 
 def write_config(folder: Path, text: str, model_location: str) -> None:
@@ -327,7 +306,7 @@ def write_config(folder: Path, text: str, model_location: str) -> None:
         "inference_mode": True,
         "base_model_name_or_path": model_location,
     }
-    with _quietly():
+    with warnings.catch_warnings(action="ignore"):
         config_class(peft_type)(**given).save_pretrained(str(folder))
 
 

@@ -74,7 +74,7 @@ class AdaLora(Bridged):
         """See `RankAllocation` for the schedule."""
         super().__init__(label, members, backbone)
         _, _, shares = bridged.read_config(members[0].modification.peft)
-        self.allocation = RankAllocation(self.model, bridged.config_of(self.model), shares)
+        self.allocation = RankAllocation(self.model, shares)
 
     def begin(self, steps: int) -> None:
         """Lay the budget's fall over the training."""
@@ -126,10 +126,6 @@ class BridgedPrompt(Prompt):
         if self.deployed:
             return embedding
         return self.encoder(torch.arange(self.length, device=embedding.device).unsqueeze(0))[0]  # type: ignore[no-any-return]
-
-    def own(self, name: str, stacked: Tensor, row: int) -> Tensor:  # noqa: ARG002 the interface's
-        """The whole tensor: there is no trial dimension."""
-        return stacked
 
     def kept(self, row: int) -> dict[str, Tensor]:
         """The prompt under peft's name."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 from torch import nn
 
@@ -48,29 +47,17 @@ def _count_bridged(text: str, model: nn.Module, architecture: Architecture) -> P
     return ParameterCount(pelt=sum(parameter.numel() for parameter in changed.parameters() if parameter.requires_grad))
 
 
+_refusals: dict[tuple[object, ...], str | None] = {}
+"""What is known already: asking peft takes a model without weights each time."""
+
+
 def bridged_refusal(text: str, architecture: Architecture, shape: BackboneShape) -> str | None:
     """Why peft can't carry a configuration out on models of this kind, or isn't there; None if it can."""
     try:
         bridged.peft_library()
     except BackboneError as error:
         return str(error)
-    return _refusal(text, _Outline(architecture, shape))
-
-
-class _Outline:
-    """An architecture's table and a shape as one key: tables differ between models of a family by their sites alone."""
-
-    def __init__(self, architecture: Architecture, shape: BackboneShape) -> None:
-        self.architecture, self.shape = architecture, shape
-        self.key = (architecture.family, architecture.sites, shape)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Outline) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-
-@lru_cache(maxsize=4096)
-def _refusal(text: str, key: _Outline) -> str | None:
-    return bridged.refusal(outline(key.architecture, key.shape), key.architecture, text)
+    key = (text, architecture.family, architecture.sites, shape)  # tables differ between models of a family by their sites alone
+    if key not in _refusals:
+        _refusals[key] = bridged.refusal(outline(architecture, shape), architecture, text)
+    return _refusals[key]

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from pelt_automl.backbones.loading import Backbone
@@ -25,10 +25,6 @@ class OwnCopy(HookedModule):
     def attach(self, backbone: Backbone, run: Run) -> Iterator[RemovableHandle]:  # noqa: ARG002 the interface's
         """Nothing to hook into: the pack runs this copy instead of the backbone."""
         return iter(())
-
-    def own(self, name: str, stacked: Tensor, row: int) -> Tensor:  # noqa: ARG002 the interface's
-        """The whole tensor: there is no trial dimension."""
-        return stacked
 
 
 class FullCopy(OwnCopy):

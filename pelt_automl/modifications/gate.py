@@ -12,23 +12,18 @@ from pelt_automl.modifications.stacked import StackedModule, normal, project, un
 def add_gate(module: StackedModule, gate: Gate, networks: int, wide_in: int, outputs: int) -> None:
     """Give a module the weights of `networks` gate networks; scores start near 0, so gates near 0.5 (or 1/M where M compete)."""
     w, n = gate.width, networks
-    if gate.network == "mlp":
-        _add_affine(module, "hidden", n, w, wide_in)
-    if gate.network == "gru":
-        _add_affine(module, "input", n, 3 * w, wide_in)
-        _add_affine(module, "state", n, 3 * w, w)
-    if gate.network == "transformer":
-        _add_affine(module, "hidden", n, w, wide_in)
-        for name in ("query", "key", "value", "output"):
-            _add_affine(module, name, n, w, w)
+    maps = {
+        "linear": [],
+        "mlp": [("hidden", w, wide_in)],
+        "gru": [("input", 3 * w, wide_in), ("state", 3 * w, w)],
+        "transformer": [("hidden", w, wide_in), ("query", w, w), ("key", w, w), ("value", w, w), ("output", w, w)],
+    }
+    for name, rows, columns in maps[gate.network]:
+        module.add_weights(f"gate_{name}", lambda _, g, rows=rows, columns=columns: uniform(n, rows, columns, fan_in=columns)(g))  # type: ignore[misc]
+        module.add_weights(f"gate_{name}_bias", lambda _, __, rows=rows: torch.zeros(n, rows))  # type: ignore[misc]
     read = wide_in if gate.network == "linear" else w
     module.add_weights("gate_weight", lambda _, g: normal(n, outputs, read)(g))
     module.add_weights("gate_bias", lambda _, __: torch.zeros(n, outputs))
-
-
-def _add_affine(module: StackedModule, name: str, networks: int, wide_out: int, wide_in: int) -> None:
-    module.add_weights(f"gate_{name}", lambda _, g: uniform(networks, wide_out, wide_in, fan_in=wide_in)(g))
-    module.add_weights(f"gate_{name}_bias", lambda _, __: torch.zeros(networks, wide_out))
 
 
 def gate_values(gate: Gate, weights: Mapping[str, Tensor], states: Tensor, mask: Tensor) -> Tensor:

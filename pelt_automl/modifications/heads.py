@@ -40,7 +40,12 @@ class Heads(LayerModule):
         self.head_width = shape.query_width // shape.heads
         self.mlp = m.reparameterization
         if self.mlp:
-            self._add_mlp(shape.hidden, self.mlp, 2 * count * self.width)
+            hidden, width, both = shape.hidden, self.mlp, 2 * count * self.width
+            self.add_weights("embedding", lambda length, g: normal(length, hidden, std=1.0)(g))
+            self.add_weights("mlp_in", lambda _, g: uniform(hidden, width, fan_in=hidden)(g))
+            self.add_weights("mlp_in_bias", lambda _, g: uniform(width, fan_in=hidden)(g))
+            self.add_weights("mlp_out", lambda _, g: uniform(width, both, fan_in=width)(g))
+            self.add_weights("mlp_out_bias", lambda _, g: uniform(both, fan_in=width)(g))
         else:
             self.add_weights("key", lambda length, g: normal(count, length, self.width)(g))
             starts_at_zero = m.initialization == "identity"
@@ -49,13 +54,6 @@ class Heads(LayerModule):
         lengths = torch.tensor([member.modification.size for member in members])
         self.visible: Tensor
         self.register_buffer("visible", torch.arange(self.size)[None, :] < lengths[:, None], persistent=False)
-
-    def _add_mlp(self, hidden: int, width: int, outputs: int) -> None:
-        self.add_weights("embedding", lambda length, g: normal(length, hidden, std=1.0)(g))
-        self.add_weights("mlp_in", lambda _, g: uniform(hidden, width, fan_in=hidden)(g))
-        self.add_weights("mlp_in_bias", lambda _, g: uniform(width, fan_in=hidden)(g))
-        self.add_weights("mlp_out", lambda _, g: uniform(width, outputs, fan_in=width)(g))
-        self.add_weights("mlp_out_bias", lambda _, g: uniform(outputs, fan_in=width)(g))
 
     def states(self, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Prefix keys and values of all layers, each ``(n, L, P, H)``, made by the MLP if there is one."""
@@ -81,7 +79,8 @@ class Heads(LayerModule):
         parameters = {name: parameter.to(backbone.dtype) for name, parameter in self.named_parameters()}
         keys, values = (states.unbind(1) for states in self.states(parameters))
         weights = {name: own.unbind(1) for name, own in parameters.items() if name.startswith("gate_")}
-        layers, visible = backbone.layers(), self._visible(run)
+        layers, seen = backbone.layers(), self.visible.new_zeros(run.trials, self.size).index_copy(0, self.slots, self.visible)
+        visible = seen.repeat_interleave(run.examples, dim=0)  # (N*B, P): which of the prefix each of the pack's examples sees
         for index, number in enumerate(self.layers):
             layer = layers[number]
 
@@ -92,8 +91,8 @@ class Heads(LayerModule):
                 prefix = self._in_pack(keys[index], values[index], opened, visible, run)
                 others = run.heads.get(attention, HeadChanges())  # other modules' changes of the same attention
                 look = None if run.contributions is None else self._look(index, run)
-                changed = others.with_prefix(prefix, look) if self.joins_softmax else others.with_added(self._added(prefix, look))
-                run.heads[attention] = changed
+                added = AddedHeads(prefix, self.modification.form.value, ACTIVATIONS[self.modification.activation], look)  # type: ignore[arg-type]
+                run.heads[attention] = others.with_prefix(prefix, look) if self.joins_softmax else others.with_added(added)
                 return (states, *inputs[1:])
 
             yield layer.projection(Site.ATTENTION_QUERY)[0].register_forward_pre_hook(hook)
@@ -105,16 +104,6 @@ class Heads(LayerModule):
             return self.rows().of(run.split(states.flatten(2)))
 
         return lambda change, without: self.measure(index, run, lambda: (own(change), own(without)))
-
-    def _added(self, states: PrefixStates, look: Look | None) -> AddedHeads:
-        m = self.modification
-        form = "softmax" if m.form is Form.SOFTMAX else "relu" if m.form is Form.RELU else "linear"
-        return AddedHeads(states, form, ACTIVATIONS[m.activation], look)  # type: ignore[arg-type]
-
-    def _visible(self, run: Run) -> Tensor:
-        """Shape ``(N*B, P)``: which of the prefix each of the pack's examples sees."""
-        visible = self.visible.new_zeros(run.trials, self.size).index_copy(0, self.slots, self.visible)
-        return visible.repeat_interleave(run.examples, dim=0)
 
     def _in_pack(self, key: Tensor, value: Tensor, opened: Tensor | None, visible: Tensor, run: Run) -> PrefixStates:
         """``(n, P, H)`` keys and values as one module's states for all ``N*B`` examples; trials without any don't see them."""

@@ -57,8 +57,10 @@ class LowerLayers:
         missing = {key: row for row, key in enumerate(keys) if key not in known}
         if missing:
             known |= zip(missing, self._computed(layers, list(missing.values()), inputs), strict=True)
-            for key in missing:
-                self._keep((layers, key), known[key])
+            self._states |= {(layers, key): known[key] for key in missing}
+            self.bytes += sum(known[key].nbytes for key in missing)
+            while self.bytes > self.most_bytes:
+                self.bytes -= self._states.popitem(last=False)[1].nbytes
         padded = pad_sequence([known[key] for key in keys], batch_first=True)
         return functional.pad(padded, (0, 0, 0, inputs["input_ids"].shape[1] - padded.shape[1]))
 
@@ -90,28 +92,17 @@ class LowerLayers:
             handle.remove()
         return [states[:length].clone() for states, length in zip(found[0], lengths, strict=True)]
 
-    def _keep(self, place: tuple[int, bytes], states: Tensor) -> None:
-        self._states[place] = states
-        self.bytes += states.nbytes
-        while self.bytes > self.most_bytes:
-            _, oldest = self._states.popitem(last=False)
-            self.bytes -= oldest.nbytes
-
 
 @contextmanager
 def _skipped(modules: Sequence[nn.Module]) -> Iterator[None]:
     """While active, layers pass their input on; hooks on them run as ever."""
     for module in modules:
-        module.forward = _passed_on
+        module.forward = lambda states, *_, **__: states
     try:
         yield
     finally:
         for module in modules:
             del module.forward
-
-
-def _passed_on(states: Tensor, *_: Any, **__: Any) -> Tensor:
-    return states
 
 
 @torch.no_grad()

@@ -132,7 +132,10 @@ class Pack(nn.Module):
         if not self.backbone.architecture.packs and input_ids.shape[1] == 1:
             return self._twice(input_ids, attention_mask, token_type_ids, without, measure)
         active = [module for module in self.hooked() if module.submodule not in without]
-        ids, mask, source = self._with_room(active, input_ids, attention_mask)
+        ids, mask, source = input_ids, attention_mask, torch.arange(input_ids.shape[2], device=input_ids.device).expand(input_ids.shape)
+        if lengths := {slot: length for module in active for slot, length in module.lengths.items()}:
+            pad = getattr(self.backbone.model.config, "pad_token_id", None) or 0
+            ids, mask, source = make_room([lengths.get(slot, 0) for slot in range(len(self.trials))], ids, mask, pad)
         masks = {part.shape[2]: part for part in (attention_mask, mask)}
         run = Run(input_ids.shape[0], input_ids.shape[1], masks, contributions=Observed() if measure else None)
         inputs = {"input_ids": ids.flatten(0, 1), "attention_mask": mask.flatten(0, 1)}
@@ -165,13 +168,6 @@ class Pack(nn.Module):
         )
         return PackOutput(both.logits[:, :1], both.pooled[:, :1], gates, contributions)
 
-    def _with_room(self, active: Sequence[HookedModule], ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        lengths = {slot: length for module in active for slot, length in module.lengths.items()}
-        if not lengths:
-            return ids, mask, torch.arange(ids.shape[2], device=ids.device).expand(ids.shape)
-        pad = getattr(self.backbone.model.config, "pad_token_id", None) or 0
-        return make_room([lengths.get(slot, 0) for slot in range(len(self.trials))], ids, mask, pad)
-
     @contextmanager
     def _attached(self, active: Sequence[HookedModule], run: Run) -> Iterator[nn.Module]:
         """The model to run, with everything in its place for one forward pass."""
@@ -202,16 +198,12 @@ class Pack(nn.Module):
 
     def trainable(self) -> list[tuple[Tensor, Tensor | None]]:
         """Every trained tensor with the slots of its rows; None for the slots where it has no trial dimension."""
-        found: list[tuple[Tensor, Tensor | None]] = []
-        for module in self.stacked():
-            slots = module.slots if module.stacked else None
-            found += [(parameter, slots) for parameter in module.parameters() if parameter.requires_grad]
-        return found
+        parameters = ((module, parameter) for module in self.stacked() for parameter in module.parameters() if parameter.requires_grad)
+        return [(parameter, module.slots if module.stacked else None) for module, parameter in parameters]
 
     def _rows(self, slot: int) -> Iterator[tuple[StackedModule, int]]:
         for module in self.stacked():
-            row = module.row_of(slot)
-            if row is not None:
+            if (row := module.row_of(slot)) is not None:
                 yield module, row
 
     def trained_weights(self, slot: int, beside: Mapping[Tensor, Tensor] | None = None) -> dict[str, Tensor]:
@@ -280,13 +272,8 @@ def _stacks(backbone: Backbone, trials: Sequence[PackTrial]) -> list[HookedModul
         for modification in trial.modifications:
             alike = replace(modification, size=0, scale=1.0)
             groups.setdefault(alike, []).append(Member(slot, modification, trial.seed))
-    return _shared_gates(backbone, trials) + [_module(backbone, groups[kind]) for kind in sorted(groups, key=str)]
-
-
-def _module(backbone: Backbone, members: Sequence[Member]) -> HookedModule:
-    m = members[0].modification
-    kind = WHOLE.get(m.form) or BY_LAYER[m.form, m.site]
-    return kind(f"{m.name}.{m.site}", members, backbone)
+    kinds = [(WHOLE.get(m.form) or BY_LAYER[m.form, m.site], m) for m in sorted(groups, key=str)]
+    return _shared_gates(backbone, trials) + [make(f"{m.name}.{m.site}", groups[m], backbone) for make, m in kinds]
 
 
 def _shared_gates(backbone: Backbone, trials: Sequence[PackTrial]) -> list[HookedModule]:

@@ -1,15 +1,17 @@
 """The two projections of the linear and the relu form: LoRA's and an adapter's change, without the place where it is added."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from pelt_automl.backbones.architectures import Part
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import Form, input_width
 from pelt_automl.modifications.by_layer import LayerModule, Weights
-from pelt_automl.modifications.stacked import Member, across, normal, project, uniform
+from pelt_automl.modifications.stacked import Member, Run, across, normal, project, uniform
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -73,6 +75,44 @@ class Projections(LayerModule):
             return gate
         scale = across(self.scale.to(states.dtype).unsqueeze(1), states)
         return scale if gate is None else scale * gate
+
+
+class Place:
+    """One place of a layer in one forward pass: its hooks read through the first projection, and write through the second."""
+
+    def __init__(self, module: Projections, weights: Weights, run: Run, index: int, part: Part | None = None) -> None:
+        """`weights`: as `Projections.prepared` gives them; `index`: of the layer among the module's."""
+        self.module, self.weights, self.run, self.index, self.part = module, weights, run, index, part
+        self.low: Tensor | None
+        self.seen: Tensor | None = None
+        """``(n, B, T, H)``: what the written states are added to before they count as hidden states."""
+
+    def take(self, own: Tensor) -> None:
+        """Put states ``(n, B, T, in)`` through the first projection.
+
+        Nothing comes of DeBERTa's relative positions, which go through the same map as tokens: they open no gate.
+        """
+        opened = self.module.opened(self.weights, self.index, own, self.run)
+        self.low = None if self.module.gate and opened is None else self.module.low(self.weights, self.index, own, opened)
+
+    def read(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Before a map: what it reads goes through the first projection."""
+        states, own = self.module.forked(inputs[0], self.run, owned=True)
+        self.take(own)
+        return (states, *inputs[1:])
+
+    def written(self, states: Tensor) -> Tensor:
+        """Fresh states, now with the change."""
+        if self.low is None:
+            return states
+        low, up = self.low, self.weights["up"][self.index]
+
+        def change() -> tuple[Tensor, Tensor]:
+            own = self.module.rows(self.part).of(self.run.split(states))
+            return project(low, up), own if self.seen is None else self.seen + own
+
+        self.module.measure(self.index, self.run, change)
+        return self.module.added_product(states, low, up, self.run, self.part)
 
 
 def _aligned(states: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class Prompt(HookedModule):
         """Put the prompts where `make_room` has left place for them."""
 
         def hook(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-            if output.shape[1] not in run.masks or not self._has_room(run, output.shape[1]):
+            if output.shape[1] != max(run.masks):
                 return output  # a decoder that shares its embeddings with the encoder
             prompts = [self.prompt_of(row).to(output.dtype) for row in range(len(self.members))]
             slots = [member.slot for member in self.members]
@@ -60,10 +60,6 @@ class Prompt(HookedModule):
             return whole.view_as(output)
 
         yield backbone.embeddings().register_forward_hook(hook)
-
-    @staticmethod
-    def _has_room(run: Run, tokens: int) -> bool:
-        return tokens == max(run.masks)
 
 
 class _Filled(Function):

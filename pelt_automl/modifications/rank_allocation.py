@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pelt_automl.errors import BackboneError
+from pelt_automl.modifications.bridged import ADAPTER
 
 AVERAGES = ("exp_avg_ipt", "exp_avg_unc")
 """peft's names of the smoothed sensitivities and uncertainties."""
@@ -21,9 +22,9 @@ SHORTEST_FALL = 2
 class RankAllocation:
     """The allocation of one model of peft's."""
 
-    def __init__(self, wrapped: Any, config: Any, shares: Mapping[str, float]) -> None:
-        """`wrapped`: peft's model, `config`: its configuration; `shares`: schedule fields as shares of the training."""
-        self.tuner, self.config, self.shares = wrapped.base_model, config, shares
+    def __init__(self, wrapped: Any, shares: Mapping[str, float]) -> None:
+        """`wrapped`: peft's model; `shares`: schedule fields as shares of the training."""
+        self.tuner, self.config, self.shares = wrapped.base_model, wrapped.peft_config[ADAPTER], shares
         self.gradients: dict[Tensor, Tensor | None] = {}
         for parameter in wrapped.parameters():
             if parameter.requires_grad:

@@ -95,18 +95,13 @@ class StackedModule(nn.Module):
 
     def add_weights(self, name: str, initialize: Initializer) -> None:
         """A trained tensor of shape ``(n, ...)``; each trial's own values depend on its seed and the tensor's name alone."""
-        own = [
-            self._pad(name, initialize(member.modification.size, generator_for(member.seed, f"{self.label}.{name}")))
-            for member in self.members
-        ]
+        own, dim = [], self.size_dims.get(name)
+        for member in self.members:
+            tensor = initialize(member.modification.size, generator_for(member.seed, f"{self.label}.{name}"))
+            if dim is not None:
+                tensor = functional.pad(tensor, [0, 0] * (tensor.dim() - 1 - dim) + [0, self.size - tensor.shape[dim]])
+            own.append(tensor)
         self.register_parameter(name, nn.Parameter(torch.stack(own)))
-
-    def _pad(self, name: str, tensor: Tensor) -> Tensor:
-        dim = self.size_dims.get(name)
-        if dim is None or tensor.shape[dim] == self.size:
-            return tensor
-        missing = self.size - tensor.shape[dim]
-        return functional.pad(tensor, [0, 0] * (tensor.dim() - 1 - dim) + [0, missing])
 
     def row_of(self, slot: int) -> int | None:
         """Where the trial in `slot` stands among the `n`; None if it has no part here."""
@@ -114,6 +109,8 @@ class StackedModule(nn.Module):
 
     def own(self, name: str, stacked: Tensor, row: int) -> Tensor:
         """The view of one trial's own, unpadded part of a tensor shaped like the weights `name`."""
+        if not self.stacked:
+            return stacked
         dim = self.size_dims.get(name)
         return stacked[row] if dim is None else stacked[row].narrow(dim, 0, self.members[row].modification.size)
 

@@ -23,20 +23,12 @@ def why_not(modification: Modification, architecture: Architecture, shape: Backb
     if m.gate and m.form in WHOLE_SITES:
         return f"a gate multiplies a change in a layer; the {m.form} form has none"
     if m.form is Form.PEFT:
-        return _why_not_peft(m, architecture, shape)
-    return _wrong_layers(m, shape)
+        from pelt_automl.modifications.counting import bridged_refusal  # torch, and peft
 
-
-def _wrong_layers(modification: Modification, shape: BackboneShape) -> str | None:
-    last = shape.layers_with(modification.site) - 1
-    wrong = [layer for layer in modification.layers or () if not 0 <= layer <= last]
-    return f"{modification.site} is at the layers 0 to {last}, not at {', '.join(map(str, wrong))}" if wrong else None
-
-
-def _why_not_peft(modification: Modification, architecture: Architecture, shape: BackboneShape) -> str | None:
-    from pelt_automl.modifications.counting import bridged_refusal  # torch, and peft
-
-    return bridged_refusal(modification.peft, architecture, shape)
+        return bridged_refusal(m.peft, architecture, shape)
+    last = shape.layers_with(m.site) - 1
+    wrong = [layer for layer in m.layers or () if not 0 <= layer <= last]
+    return f"{m.site} is at the layers 0 to {last}, not at {', '.join(map(str, wrong))}" if wrong else None
 
 
 def check_supported(modifications: Sequence[Modification], architecture: Architecture, shape: BackboneShape) -> None:

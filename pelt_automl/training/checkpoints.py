@@ -106,7 +106,7 @@ def save_trained(folder: Path, config: TrainedConfig, weights: Mapping[str, Tens
     """Write config, weights and tokenizer into `folder`; what peft has trained in peft's own format, the rest in ours."""
     rest = dict(weights)
     for modification in bridged_ones(config.modifications):
-        prefix = _prefix(modification)
+        prefix = f"{modification.name}.{modification.site}."
         own = {name.removeprefix(prefix): rest.pop(name) for name in weights if name.startswith(prefix)}
         save_tensors(folder / ADAPTER_WEIGHTS, own, {"format": "pt"})
         with filling(folder) as draft:
@@ -124,7 +124,7 @@ def load_trained(weights: Path, modifications: Sequence[Modification]) -> dict[s
     """
     tensors, _ = load_tensors(weights)
     for modification in bridged_ones(modifications):
-        prefix = _prefix(modification)
+        prefix = f"{modification.name}.{modification.site}."
         if not any(name.startswith(prefix) for name in tensors):
             own, _ = load_tensors(weights.with_name(ADAPTER_WEIGHTS))
             tensors |= {prefix + name: tensor for name, tensor in own.items()}
@@ -134,10 +134,6 @@ def load_trained(weights: Path, modifications: Sequence[Modification]) -> dict[s
 def bridged_ones(modifications: Sequence[Modification]) -> list[Modification]:
     """Those that peft carries out: one at most, since it works on a copy of the backbone."""
     return [modification for modification in modifications if modification.form is Form.PEFT]
-
-
-def _prefix(modification: Modification) -> str:
-    return f"{modification.name}.{modification.site}."
 
 
 def load_config(folder: Path) -> TrainedConfig:

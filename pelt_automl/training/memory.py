@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,7 +59,7 @@ def kept_pages() -> Iterator[None]:
 
 
 def _set_options(options: Mapping[int, int]) -> None:
-    set_option = getattr(_c_library(), "mallopt", None)
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None and sys.platform == "linux":
         for option, value in options.items():
             set_option(option, value)
@@ -71,23 +70,16 @@ def give_back() -> None:
 
     Does nothing where the C library isn't glibc.
     """
-    trim = getattr(_c_library(), "malloc_trim", None)
-    if trim is not None:
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
-
-
-def _c_library() -> Any:
-    return ctypes.CDLL(None)
 
 
 def usable_bytes(device: torch.device) -> float:
     """What a pack may take of the memory that is free now; infinite where the system doesn't tell."""
-    return USABLE.get(device.type, USABLE["cuda"]) * (_free_on_gpu(device) if device.type == "cuda" else free_on_host())
-
-
-def _free_on_gpu(device: torch.device) -> float:
+    if device.type != "cuda":
+        return USABLE.get(device.type, USABLE["cuda"]) * free_on_host()
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return float(torch.cuda.mem_get_info(device)[0] + cached)
+    return USABLE["cuda"] * float(torch.cuda.mem_get_info(device)[0] + cached)
 
 
 def free_on_host() -> float:
@@ -115,10 +107,24 @@ def peak_of(device: torch.device) -> Iterator[Peak]:
     Resident memory is read whenever a tensor is kept for the backward pass and whenever it is used there, which is where a step's memory is
     largest. It counts what the heap's pieces waste, which is up to as much again as the tensors themselves.
     """
+    peak = Peak()
     if device.type == "cuda":
-        yield from _peak_on_gpu(device)
-    else:
-        yield from _peak_on_host()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        allocated = torch.cuda.memory_allocated(device)
+        yield peak
+        peak.bytes = float(torch.cuda.max_memory_allocated(device) - allocated)
+        return
+    give_back()
+    before = _resident()
+
+    def looked_at(tensor: Tensor) -> Tensor:
+        peak.bytes = max(peak.bytes, _resident() - before)
+        return tensor.detach()  # a tensor that its own history holds would never be freed
+
+    with saved_tensors_hooks(looked_at, looked_at):
+        yield peak
+    peak.bytes = max(peak.bytes, _resident() - before)
 
 
 def held_bytes(device: torch.device, *, afresh: bool = False) -> float:
@@ -128,27 +134,6 @@ def held_bytes(device: torch.device, *, afresh: bool = False) -> float:
     if afresh:
         torch.cuda.reset_peak_memory_stats(device)
     return float(torch.cuda.max_memory_allocated(device))
-
-
-def _peak_on_gpu(device: torch.device) -> Iterator[Peak]:
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats(device)
-    before, peak = torch.cuda.memory_allocated(device), Peak()
-    yield peak
-    peak.bytes = float(torch.cuda.max_memory_allocated(device) - before)
-
-
-def _peak_on_host() -> Iterator[Peak]:
-    give_back()
-    before, peak = _resident(), Peak()
-
-    def looked_at(tensor: Tensor) -> Tensor:
-        peak.bytes = max(peak.bytes, _resident() - before)
-        return tensor.detach()  # a tensor that its own history holds would never be freed
-
-    with saved_tensors_hooks(looked_at, looked_at):
-        yield peak
-    peak.bytes = max(peak.bytes, _resident() - before)
 
 
 def _resident() -> float:

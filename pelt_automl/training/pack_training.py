@@ -16,7 +16,7 @@ from pelt_automl.timing.schedule import learning_rate_share
 from pelt_automl.training.evaluation import Evaluation, Predictions, evaluate, pad_id_of
 from pelt_automl.training.optimizer import PackedAdamW
 from pelt_automl.training.padding import by_length, passes
-from pelt_automl.training.tokens import Batch, Tokens, collate
+from pelt_automl.training.tokens import Tokens, collate
 from pelt_automl.training.trials import TrialRun
 from pelt_automl.training.work import Work
 
@@ -111,19 +111,15 @@ class PackTraining:
             (losses.sum() + penalty).backward()  # type: ignore[no-untyped-call]
             self.losses += losses.detach()
             penalty = 0.0  # once a step
-            self._count(own, batch)
+            for run, part in zip(self.runs, own, strict=True):
+                run.progress.tokens_computed += batch.inputs["input_ids"][0].numel()
+                run.progress.tokens_of_text += int(part.lengths.sum())
         shares = torch.tensor([learning_rate_share(step, self.plan) for step in steps], device=self.backbone.device)
         self.optimizer.step(self.peaks * shares, self.plan.clip)
         self.summed = [steps + 1 for steps in self.summed]
         self.taken += 1
         self.pack.after_step(self._step_of(0))
         self.work.on_step(len(self.runs))
-
-    def _count(self, parts: Sequence[Tokens], batch: Batch) -> None:
-        computed = batch.inputs["input_ids"][0].numel()
-        for run, part in zip(self.runs, parts, strict=True):
-            run.progress.tokens_computed += computed
-            run.progress.tokens_of_text += int(part.lengths.sum())
 
     def _evaluate(self, due: Sequence[int]) -> None:
         """Score the trials that are due; the others, in the middle of their way, get a single example each to look at."""

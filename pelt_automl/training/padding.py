@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pelt_automl.training.tokens import Tokens
 
@@ -21,21 +20,18 @@ def by_length(tokens: Tokens) -> Tokens:
 def passes(parts: Sequence[Tokens], device: str, most: int) -> list[slice]:
     """Where to cut the parts of a pack's trials, each with its shortest examples first, so that padding and passes cost least together.
 
-    A pass has the same positions of all parts, at most `most` of them. The result covers all positions, in order.
+    A pass has the same positions of all parts, at most `most` of them. The result covers all positions, in order. By dynamic programming
+    over the position of the last cut.
     """
     longest = np.zeros(max(len(part) for part in parts), dtype=np.int64)
     for part in parts:
         longest[: len(part)] = np.maximum(longest[: len(part)], part.lengths)
-    return _cheapest(np.maximum.accumulate(longest), len(parts), PASS_COST.get(device, PASS_COST["cuda"]), most)
-
-
-def _cheapest(longest: NDArray[np.int64], trials: int, pass_cost: int, most: int) -> list[slice]:
-    """By dynamic programming over the position of the last cut."""
-    count = len(longest)
+    longest = np.maximum.accumulate(longest)
+    count, pass_cost = len(longest), PASS_COST.get(device, PASS_COST["cuda"])
     least, last_cut = np.zeros(count + 1), np.zeros(count + 1, dtype=np.int64)
     for end in range(1, count + 1):
         starts = np.arange(max(0, end - most), end)
-        costs = least[starts] + trials * (end - starts) * longest[end - 1] + pass_cost
+        costs = least[starts] + len(parts) * (end - starts) * longest[end - 1] + pass_cost
         best = int(costs.argmin())
         least[end], last_cut[end] = costs[best], starts[best]
     found, end = list[slice](), count

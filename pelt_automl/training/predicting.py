@@ -108,7 +108,7 @@ class Predictor(ABC):
             parts = tuple(example) if isinstance(example, tuple | list) else (example,) * (wanted if is_blank(example) else 1)
             odd = [type(part).__name__ for part in parts if not isinstance(part, str) and not is_blank(part)]
             if len(parts) != wanted:
-                problems.append(f"{self.config.task} has {counted_texts(wanted)} an example; example {number} has {len(parts)}")
+                problems.append(f"{self.config.task} has {wanted} text{'s' * (wanted != 1)} an example; example {number} has {len(parts)}")
             elif odd:
                 problems.append(f"example {number} is {odd[0]}, where a string is expected")
             rows.append(None if any(map(is_blank, parts)) else tuple(map(str, parts)))
@@ -131,11 +131,6 @@ class TrainedPredictor(Predictor):
         backbone = self.pack.backbone
         tokens = tokenize(examples, backbone.tokenizer, self.config.max_length, backbone.shape.vocabulary)
         return evaluate(self.pack, [tokens])[0].logits, tokens.cut
-
-
-def counted_texts(count: int) -> str:
-    """``1 text``, ``2 texts``."""
-    return f"{count} text{'s' if count != 1 else ''}"
 
 
 def winner_of(path: Path) -> Path:
@@ -170,20 +165,6 @@ def backbone_of(
     """The pretrained model of a winner, with the tokenizer that lies in the winner's folder. Arguments and errors: see `load_predictor`."""
     from transformers import AutoTokenizer
 
-    backbone = _pretrained(config, folder, precision, device, model)
-    try:
-        own = AutoTokenizer.from_pretrained(str(folder / TOKENIZER), trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # a damaged file shows itself in many ways
-        raise SelectionError(f"the tokenizer in {folder / TOKENIZER} can't be read: {type(error).__name__}: {error}") from error
-    return replace(backbone, tokenizer=own)
-
-
-ELSEWHERE = "--model FOLDER (in Python: model=...)"
-
-
-def _pretrained(
-    config: TrainedConfig, folder: Path, precision: Precision | None, device: torch.device | None, model: str | Path | None
-) -> Backbone:
     trained_on = config.backbone
     name = str(model) if model is not None else trained_on["name"] if trained_on["name"] == "minilm" else trained_on["location"]
     try:
@@ -197,7 +178,14 @@ def _pretrained(
             f"{folder} was trained on {trained_on['name']} with the SHA-256 {trained_on['sha256']}; "
             f"what is at {backbone.location} now has {backbone.sha256}. Give it the same weights back, or say where they are: {ELSEWHERE}"
         )
-    return backbone
+    try:
+        own = AutoTokenizer.from_pretrained(str(folder / TOKENIZER), trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # a damaged file shows itself in many ways
+        raise SelectionError(f"the tokenizer in {folder / TOKENIZER} can't be read: {type(error).__name__}: {error}") from error
+    return replace(backbone, tokenizer=own)
+
+
+ELSEWHERE = "--model FOLDER (in Python: model=...)"
 
 
 def trained_pack(config: TrainedConfig, backbone: Backbone, weights: Path) -> Pack:

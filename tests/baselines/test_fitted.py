@@ -45,7 +45,7 @@ def test_a_contender_is_the_same_when_it_is_saved_and_loaded(name, kind, tmp_pat
     fitted.save(tmp_path)
     again = load_fitted(tmp_path, encoder_of(backbone_of()))
     np.testing.assert_array_equal(again.outputs(other), found)
-    assert (again.name, again.facts, again.parameters) == (name, fitted.facts, fitted.parameters)
+    assert (again.facts.name, again.facts, again.parameters) == (name, fitted.facts, fitted.parameters)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json"] * (2 if name == "bag-of-words" else 1) + [".safetensors"]
     if not kind.startswith("pairs"):  # the tiny model knows nothing of pairs
         assert correct(found, other) > (0.6 if name == "neighbors" else 0.8)
@@ -114,7 +114,7 @@ def test_the_probe_is_a_head_of_every_family(family, outputs):
     fitted = fit_baseline("probe", train, outputs, encoder_of(backbone))
     pack = Pack(backbone, [PackTrial((), seed=0, head=fitted.head())], outputs=outputs)
     logits = evaluate(pack, [tokenize(train, backbone.tokenizer, 32)])[0].logits
-    np.testing.assert_allclose(logits * fitted.scale.deviation + fitted.scale.mean, fitted.outputs(train), rtol=1e-4, atol=2e-3)
+    np.testing.assert_allclose(logits * fitted.facts.scale.deviation + fitted.facts.scale.mean, fitted.outputs(train), rtol=1e-4, atol=2e-3)
     assert fitted.parameters == sum(tensor.numel() for tensor in pack.kept_weights(0).values())
 
 

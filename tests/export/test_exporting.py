@@ -16,7 +16,7 @@ from pelt_automl.backbones.loading import load_backbone
 from pelt_automl.design_space import Form, Modification, Site
 from pelt_automl.errors import BackboneError, SelectionError, SettingsError
 from pelt_automl.export import exporting
-from pelt_automl.export.exporting import FORMATS, Exported, Format, export_winner
+from pelt_automl.export.exporting import FORMATS, Exported, export_winner
 from pelt_automl.methods import METHODS
 from pelt_automl.training.checkpoints import describe, save_trained
 from tests.export.winners import trained_config, trained_pack_of
@@ -165,7 +165,7 @@ def test_a_failure_while_writing_leaves_nothing(lora, tmp_path, monkeypatch):
         (folder / "half.txt").write_text("half")
         raise SelectionError("the exported model isn't the trained one")
 
-    monkeypatch.setitem(exporting.FORMATS, "merged", Format(lambda trained, backbone: [], fails))
+    monkeypatch.setitem(exporting.FORMATS, "merged", (lambda trained, backbone: [], fails))
     with pytest.raises(SelectionError, match="isn't the trained one"):
         export_winner(lora, tmp_path / "out", merged=True, peft=False)
     assert list(tmp_path.iterdir()) == []
@@ -216,7 +216,7 @@ def test_a_disk_that_is_full_under_an_export_is_one_error_and_leaves_nothing(lor
         (folder / "half.txt").write_text("half")
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setitem(exporting.FORMATS, "merged", Format(lambda trained, backbone: [], full))
+    monkeypatch.setitem(exporting.FORMATS, "merged", (lambda trained, backbone: [], full))
     with pytest.raises(SettingsError, match=r"can't be written to .*/out \(No space left on device\)"):
         export_winner(lora, tmp_path / "out", merged=True, peft=False)
     assert list(tmp_path.iterdir()) == []
