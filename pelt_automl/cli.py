@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,18 +78,13 @@ def main() -> None:
     except OSError as error:
         if "--verbose" in sys.argv:
             print(without_secrets(traceback.format_exc()), file=sys.stderr)
-        print(f"error: {full_disk(error) or without_secrets(_of_the_system(error))}", file=sys.stderr)
+        one_line = " ".join(str(error.strerror or error).split()) or type(error).__name__
+        said = f"{error.filename}: {error.strerror}" if error.filename is not None and error.strerror else one_line
+        print(f"error: {full_disk(error) or without_secrets(said)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:  # before a command has begun
         print("\nInterrupted.", file=sys.stderr)
         sys.exit(INTERRUPTED)
-
-
-def _of_the_system(error: OSError) -> str:
-    """One line with the path and what the operating system says."""
-    if error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error.strerror or error).split()) or type(error).__name__
 
 
 def _version(value: bool) -> None:
@@ -161,14 +157,10 @@ def _run_selection(options: dict[str, Any], output: Path | None) -> None:
     from pelt_automl.selection import Selection
 
     asked = settings_from(**options)
-    display = TerminalDisplay()
-    try:
-        with Selection.open(asked, output, display) as selection:
-            if selection.finished:
-                print("This selection has finished before; here is its verdict. For another one change --seed or --output.\n")
-            selection.run()
-    finally:
-        display.close()
+    with closing(TerminalDisplay()) as display, Selection.open(asked, output, display) as selection:
+        if selection.finished:
+            print("This selection has finished before; here is its verdict. For another one change --seed or --output.\n")
+        selection.run()
     _print_verdict(selection.folder)
 
 
@@ -177,14 +169,11 @@ def _run_curve(options: dict[str, Any], output: Path | None) -> None:
     from pelt_automl.display import TerminalDisplay
 
     asked = curve_settings(**options)
-    display = TerminalDisplay()
-    try:
+    with closing(TerminalDisplay()) as display:
         run = CurveRun.open(asked, output, display)
         if run.finished:
             print("This curve has finished before; here is its answer. For another one change --seed or --output.\n")
         curve = run.run()
-    finally:
-        display.close()
     _print_curve(curve)
 
 
@@ -265,7 +254,13 @@ def tasks(
 
     if name is None:
         known = [vars(info) for info in known_tasks()]
-        print(json.dumps(known, indent=2) if as_json else "\n".join(_task_line(info) for info in known))
+        print(
+            json.dumps(known, indent=2)
+            if as_json
+            else "\n".join(
+                f"{info['name']:<14} {info['kind']:<15} {info['metric']:<10} {info['description']} [{info['source']}]" for info in known
+            )
+        )
         return
     from pelt_automl.options import settings_from
 
@@ -289,10 +284,6 @@ def tasks(
         print(f"{baseline:<14} {score:.3f} {data.metric.name} on report, trained on train and select")
     for note in data.notes:
         print(f"note: {note}")
-
-
-def _task_line(info: dict[str, Any]) -> str:
-    return f"{info['name']:<14} {info['kind']:<15} {info['metric']:<10} {info['description']} [{info['source']}]"
 
 
 @app.command()

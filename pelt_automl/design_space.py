@@ -300,16 +300,12 @@ def lowest_layer(modifications: Iterable[Modification], shape: BackboneShape) ->
     The number of layers if it changes none of them (the head alone). 0 if it changes the embeddings, the biases or everything, if a gate
     of it averages over padding too, whose states aren't a text's own, and in an encoder-decoder, whose layers aren't one chain.
     """
-    if shape.cross_layers:
-        return 0
-    return min((_lowest(modification, shape) for modification in modifications), default=shape.layers)
-
-
-def _lowest(modification: Modification, shape: BackboneShape) -> int:
-    reads_padding = modification.gate is not None and modification.gate.token_mean == "paper"
-    if modification.form in WHOLE_SITES or reads_padding:
-        return 0
-    return min(changed_layers(modification, shape), default=shape.layers)
+    lowest = 0 if shape.cross_layers else shape.layers
+    for m in modifications:
+        if m.form in WHOLE_SITES or (m.gate is not None and m.gate.token_mean == "paper"):
+            return 0
+        lowest = min([lowest, *changed_layers(m, shape)])
+    return lowest
 
 
 def count(modification: Modification, shape: BackboneShape) -> ParameterCount:
@@ -329,16 +325,13 @@ def count(modification: Modification, shape: BackboneShape) -> ParameterCount:
     layers, mlp = len(changed_layers(modification, shape)), modification.reparameterization
     gate, gates = modification.gate, 0
     if gate and not gate.group:
-        gates = (1 if gate.across_layers else layers) * gate_parameters(gate, _gate_reads(modification, shape), 2 if gate.split else 1)
+        reads = shape.hidden if modification.site in (*SUBLAYERS, Site.HEADS) else input_width(modification, shape)
+        gates = (1 if gate.across_layers else layers) * gate_parameters(gate, reads, 2 if gate.split else 1)
     return ParameterCount(
         pelt=layers * _count_in_a_layer(modification, shape),
         gates=gates,
         training_only=(modification.size * shape.hidden + shape.hidden * mlp + mlp + (mlp + 1) * layers * 2 * shape.kv_width if mlp else 0),
     )
-
-
-def _gate_reads(modification: Modification, shape: BackboneShape) -> int:
-    return shape.hidden if modification.site in (*SUBLAYERS, Site.HEADS) else input_width(modification, shape)
 
 
 def submodules(modifications: Iterable[Modification]) -> tuple[str, ...]:

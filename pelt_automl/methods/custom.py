@@ -1,7 +1,7 @@
 """Any list of Modifications: a point of the design space, or several, without a name."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -47,11 +47,8 @@ def build(
 
 
 def _modification(entry: Mapping[str, Any], size: int, scale: float) -> Modification:
-    return modification_from_dict({**({"size": size} if _sized(entry) else {}), **({"scale": scale} if _scaled(entry) else {}), **entry})
-
-
-def _sized(entry: Mapping[str, Any]) -> bool:
-    return entry["form"] in FORMS["size"]
+    given = {"size": size} if entry["form"] in FORMS["size"] else {}
+    return modification_from_dict({**given, **({"scale": scale} if _scaled(entry) else {}), **entry})
 
 
 def _scaled(entry: Mapping[str, Any]) -> bool:
@@ -62,7 +59,12 @@ def _scaled(entry: Mapping[str, Any]) -> bool:
 
 def read_modifications(value: Any) -> str:
     """The canonical JSON text for a list of mappings, or for such a text. Raises `SettingsError` with everything that is wrong with it."""
-    entries = _parsed(value)
+    try:
+        entries = json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"modifications must be a list of mappings; the text {value!r} isn't JSON ({error})") from error
+    if not isinstance(entries, list | tuple) or not entries:
+        raise SettingsError(f"modifications must be a list with at least one mapping, found {entries!r}")
     problems = [problem for number, entry in enumerate(entries, start=1) for problem in _entry_problems(entry, f"number {number}")]
     if not problems:
         built = [_modification(entry, size=1, scale=1.0) for entry in entries]
@@ -72,16 +74,6 @@ def read_modifications(value: Any) -> str:
     if problems:
         raise SettingsError(all_problems("a list of modifications", problems))
     return json.dumps([{key: entry[key] for key in KINDS if key in entry} for entry in entries])
-
-
-def _parsed(value: Any) -> Sequence[Any]:
-    try:
-        entries = json.loads(value) if isinstance(value, str) else value
-    except json.JSONDecodeError as error:
-        raise SettingsError(f"modifications must be a list of mappings; the text {value!r} isn't JSON ({error})") from error
-    if not isinstance(entries, list | tuple) or not entries:
-        raise SettingsError(f"modifications must be a list with at least one mapping, found {entries!r}")
-    return entries
 
 
 def _entry_problems(entry: Any, label: str) -> list[str]:

@@ -19,7 +19,11 @@ def gate_problems(modifications: Sequence[Modification]) -> list[str]:
         for m, _ in gated
         if m.form in WHOLE_SITES
     ]
-    problems += [problem for m, gate in gated if gate.split and (problem := _wrong_split(m, gate))]
+    for m, gate in gated:
+        if gate.split and (m.form is not Form.SOFTMAX or m.composition != "gated"):
+            problems.append(f"{m.name}: only a prefix in the head's own softmax has a gate for its keys and one for its values (split)")
+        elif gate.split and gate.group:
+            problems.append(f"{m.name}: a shared or competing gate has one value for keys and values (split)")
     problems += [f"{m.name}: competing gates ({gate.squashing}) need a group" for m, gate in gated if gate.competing and not gate.group]
     for group in sorted({gate.group for _, gate in gated if gate.group}):
         members = [(m.name, gate) for m, gate in gated if gate.group == group]
@@ -31,11 +35,3 @@ def gate_problems(modifications: Sequence[Modification]) -> list[str]:
                 f"competing gates ({members[0][1].squashing}) add up to 1 over two submodules or more; there is {min(names)} alone"
             )
     return problems
-
-
-def _wrong_split(modification: Modification, gate: Gate) -> str | None:
-    if modification.form is not Form.SOFTMAX or modification.composition != "gated":
-        return f"{modification.name}: only a prefix in the head's own softmax has a gate for its keys and one for its values (split)"
-    if gate.group:
-        return f"{modification.name}: a shared or competing gate has one value for keys and values (split)"
-    return None

@@ -42,8 +42,9 @@ class PeltMethod:
     @property
     def defaults(self) -> dict[str, Any]:
         """The published configuration: every hyper-parameter by name, the learning rate included."""
-        structure = {name: _as_text(parameter.default) for name, parameter in inspect.signature(self.build).parameters.items()}
-        return {LEARNING_RATE: self.learning_rate} | structure
+        defaults = {name: parameter.default for name, parameter in inspect.signature(self.build).parameters.items()}
+        plain = {name: str(default) if isinstance(default, StrEnum) else default for name, default in defaults.items()}
+        return {LEARNING_RATE: self.learning_rate} | plain
 
     def unknown(self, names: Iterable[str]) -> list[str]:
         """What is wrong with names of hyper-parameters: a line for those that this method doesn't have."""
@@ -84,7 +85,3 @@ class PeltMethod:
         except SettingsError as error:
             return str(error)
         return None
-
-
-def _as_text(default: Any) -> Any:
-    return str(default) if isinstance(default, StrEnum) else default

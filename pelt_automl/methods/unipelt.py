@@ -44,7 +44,6 @@ GATE_SETTINGS = ("network", "gate_width", "squashing", "temperature", "across_la
 SIZES = ("bottleneck", "prefix_length", "reparameterization", "rank", "alpha", "scale")
 
 TokenMean = Literal["masked", "paper"]
-Parts = dict[str, tuple[Modification, ...]]
 
 
 def build(
@@ -72,7 +71,8 @@ def build(
     other than the default that would change nothing.
     """
     settings = dict(locals())
-    parts = _parts(submodules, settings)
+    sizes = {name: {size: settings[size] for size in TAKES[name] if size in settings} for name in submodules.split("+")}
+    parts = {name: SUBMODULES[name](**own) for name, own in sizes.items()}
     problems = [f"{name} is {settings[name]!r}, but {why}" for name, why in _idle(settings).items() if settings[name] != DEFAULTS[name]]
     gate = Gate(token_mean, network, gate_width, squashing, temperature, across_layers)
     if gates:
@@ -85,12 +85,6 @@ def build(
 
 
 DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(build).parameters.items()}
-
-
-def _parts(submodules: str, settings: Mapping[str, Any]) -> Parts:
-    """Each submodule's own Modifications, without gates."""
-    names = submodules.split("+")
-    return {name: SUBMODULES[name](**{size: settings[size] for size in TAKES[name] if size in settings}) for name in names}
 
 
 def _gated(name: str, part: tuple[Modification, ...], gate: Gate, lora_gates: int, *, split: bool) -> tuple[Modification, ...]:

@@ -11,7 +11,9 @@ def wrong_value(annotation: Any, value: Any) -> str | None:
 
     A whole number is a float too; true and false are no numbers.
     """
-    choices = get_args(annotation) if get_origin(annotation) is Literal else _members(annotation)
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        choices = tuple(annotation)
     if choices:
         same = any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in choices)
         return None if same else f"{value!r}; there are {', '.join(map(str, choices))}"
@@ -20,7 +22,3 @@ def wrong_value(annotation: Any, value: Any) -> str | None:
     allowed: tuple[type, ...] = (int, float) if annotation is float else (annotation,)
     fits = isinstance(value, allowed) and (annotation is bool or not isinstance(value, bool))
     return None if fits else f"{value!r}; it must be {NUMBERS[annotation]}"
-
-
-def _members(annotation: Any) -> tuple[str, ...]:
-    return tuple(annotation) if isinstance(annotation, type) and issubclass(annotation, StrEnum) else ()
