@@ -41,7 +41,10 @@ class PrefixStates:
         if self.slots & other.slots:
             key, value = (torch.cat(both, dim=2) for both in ((self.key, other.key), (self.value, other.value)))
             return PrefixStates(key, value, (torch.cat([self.seen(), other.seen()], dim=1),), slots)
-        key, value = (_overlaid(*both) for both in ((self.key, other.key), (self.value, other.value)))
+        # Where one has keys and values the other's are 0.
+        one, two = (self, other) if self.key.shape[2] >= other.key.shape[2] else (other, self)
+        room = (0, 0, 0, one.key.shape[2] - two.key.shape[2])
+        key, value = one.key + nn.functional.pad(two.key, room), one.value + nn.functional.pad(two.value, room)
         return PrefixStates(key, value, self.visible + other.visible, slots)
 
     def seen(self) -> Tensor:
@@ -58,12 +61,6 @@ class PrefixStates:
         if mask.dtype is not torch.bool:  # an additive mask
             seen = _additive(seen, mask.dtype)
         return torch.cat([seen, mask.expand(examples, 1, queries, -1)], dim=3)
-
-
-def _overlaid(one: Tensor, other: Tensor) -> Tensor:
-    """Keys or values of two prefixes in the same columns; where one has values the other is 0."""
-    longer, shorter = (one, other) if one.shape[2] >= other.shape[2] else (other, one)
-    return longer + nn.functional.pad(shorter, (0, 0, 0, longer.shape[2] - shorter.shape[2]))
 
 
 @dataclass(frozen=True)

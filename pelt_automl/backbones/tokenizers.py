@@ -32,7 +32,10 @@ def load_tokenizer(source: ModelSource, shape: BackboneShape, **where: Any) -> A
         reason = without_secrets((str(error).strip() or type(error).__name__).splitlines()[0])
         unreadable = f"the tokenizer of {source.name} can't be read from {source.location}: {reason}. Download or save its files again"
         raise BackboneError(_absent(source) or unreadable) from error
-    if source.is_local and not _has_vocabulary(Path(source.location), type(tokenizer)):
+    named = type(tokenizer).vocab_files_names  # by some kinds (of bytes) none
+    own = [name for part, name in named.items() if part != "tokenizer_file"]
+    there = [(Path(source.location) / name).is_file() for name in (*own, *FILES)]
+    if source.is_local and named and not (own and all(there[: len(own)])) and not any(there[len(own) :]):
         raise BackboneError(_absent(source))
     if problem := mismatch(tokenizer, shape.vocabulary):
         raise BackboneError(f"the tokenizer of {source.name} doesn't fit the model: {problem}")
@@ -62,13 +65,6 @@ def mismatch(tokenizer: Any, rows: int) -> str | None:
         f"{len(beyond):,} would have no embedding. If tokens were added, give the model rows for them "
         "(model.resize_token_embeddings(len(tokenizer)), then save_pretrained); else copy the tokenizer of this very model into its folder"
     )
-
-
-def _has_vocabulary(folder: Path, kind: type[Any]) -> bool:
-    """Whether its files are there; some kinds (of bytes) need none."""
-    own = [name for part, name in kind.vocab_files_names.items() if part != "tokenizer_file"]
-    whole = bool(own) and all((folder / name).is_file() for name in own)
-    return whole or not kind.vocab_files_names or any((folder / name).is_file() for name in FILES)
 
 
 def _absent(source: ModelSource) -> str:

@@ -31,20 +31,15 @@ def _count(
 ) -> ParameterCount:
     count = count_all([m for m in modifications if m.form is not Form.PEFT], shape, outputs)
     for text in [m.peft for m in modifications if m.form is Form.PEFT]:
-        more = _count_bridged(text, model(), architecture)
-        count = replace(count, pelt=count.pelt + more.pelt, training_only=count.training_only + more.training_only)
+        if bridged.read_config(text)[0] in bridged.PROMPT_TYPES:
+            config = bridged.peft_config(text, model(), architecture)
+            trained = sum(parameter.numel() for parameter in bridged.prompt_encoder(config, seed=0).parameters())
+            pelt, training_only = config.num_virtual_tokens * config.token_dim, 0 if config.inference_mode else trained
+        else:
+            changed = bridged.injected(model(), architecture, text, seed=0)
+            pelt, training_only = sum(parameter.numel() for parameter in changed.parameters() if parameter.requires_grad), 0
+        count = replace(count, pelt=count.pelt + pelt, training_only=count.training_only + training_only)
     return count
-
-
-def _count_bridged(text: str, model: nn.Module, architecture: Architecture) -> ParameterCount:
-    """Of one peft configuration on a model without weights, which is changed."""
-    if bridged.read_config(text)[0] in bridged.PROMPT_TYPES:
-        config = bridged.peft_config(text, model, architecture)
-        trained = sum(parameter.numel() for parameter in bridged.prompt_encoder(config, seed=0).parameters())
-        prompt = config.num_virtual_tokens * config.token_dim
-        return ParameterCount(pelt=prompt, training_only=0 if config.inference_mode else trained)
-    changed = bridged.injected(model, architecture, text, seed=0)
-    return ParameterCount(pelt=sum(parameter.numel() for parameter in changed.parameters() if parameter.requires_grad))
 
 
 _refusals: dict[tuple[object, ...], str | None] = {}

@@ -62,19 +62,13 @@ class Projections(LayerModule):
         Where `up` has a bias, `low` has scale and gate themselves in the bias's column. Multiplied here they cost `r` numbers a token
         and not a layer's width. A gated linear form has no scale: in UniPELT the gate takes its place (released code, lora_layers.py).
         """
-        low, strength = project(states, weights["down"][index]), self._strength(states, opened)
+        low, scale = project(states, weights["down"][index]), across(self.scale.to(states.dtype).unsqueeze(1), states)
+        gate = None if opened is None else opened.to(states.dtype)[:, :, :1, None]
         if self.modification.form is not Form.RELU:
-            return low * strength
+            return low * (scale if gate is None else gate)
+        strength = scale if gate is None else scale * gate  # (n, 1 or B, 1, 1)
         low = self.activation(low + across(weights["down_bias"][index], low))
         return _aligned(torch.cat([low * strength, strength.expand(*low.shape[:-1], 1)], dim=3))
-
-    def _strength(self, states: Tensor, opened: Tensor | None) -> Tensor:
-        """Scale and gate, ``(n, 1 or B, 1, 1)``."""
-        gate = None if opened is None else opened.to(states.dtype)[:, :, :1, None]
-        if gate is not None and self.modification.form is not Form.RELU:
-            return gate
-        scale = across(self.scale.to(states.dtype).unsqueeze(1), states)
-        return scale if gate is None else scale * gate
 
 
 class Place:

@@ -1,13 +1,14 @@
 """The scale form: (IA)3."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from pelt_automl.backbones.loading import Backbone, Layer
+from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import SUBLAYERS, Site, scaled_width
 from pelt_automl.modifications.by_layer import LayerModule, Weights
 from pelt_automl.modifications.rows import Rows, scale
@@ -32,26 +33,22 @@ class Scaling(LayerModule):
         """Scale each trial's part of what the site puts out."""
         weights, layers = self.weights(backbone.dtype), backbone.layers()
         for index, number in enumerate(self.layers):
-            yield self._hook(layers[number], weights, index, run)
+            layer, sublayer = layers[number], self.site in SUBLAYERS
+            module, part = (layer.at(layer.stack.output_of(self.site)), None) if sublayer else layer.projection(self.site)
+            scaled = partial(self._scaled, rows=self.rows(part), weights=weights, index=index, run=run)
 
-    def _hook(self, layer: Layer, weights: Weights, index: int, run: Run) -> RemovableHandle:
-        if self.site in SUBLAYERS:
-            module, part = layer.at(layer.stack.output_of(self.site)), None
-        else:
-            module, part = layer.projection(self.site)
-        rows = self.rows(part)
+            def before(_: nn.Module, inputs: tuple[Any, ...], scaled: Callable[..., Tensor] = scaled) -> tuple[Any, ...]:
+                # activations, which relu's backward pass needs as they are; their gradient is the map's own
+                return (scaled(inputs[0], is_output=False), *inputs[1:])
 
-        def before(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-            # activations, which relu's backward pass needs as they are; their gradient is the map's own
-            return (self._scaled(inputs[0], rows, weights, index, run, is_output=False), *inputs[1:])
+            def behind(_: nn.Module, __: tuple[Any, ...], output: Tensor, scaled: Callable[..., Tensor] = scaled) -> Tensor:
+                # fresh, but its gradient may be that of a residual sum's other side
+                return scaled(output, is_output=True)
 
-        def behind(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
-            # fresh, but its gradient may be that of a residual sum's other side
-            return self._scaled(output, rows, weights, index, run, is_output=True)
-
-        if self.site is Site.FFN_DOWN:  # first of all, so that what else changes this map reads the scaled input
-            return module.register_forward_pre_hook(before, prepend=True)
-        return module.register_forward_hook(behind)
+            if self.site is Site.FFN_DOWN:  # first of all, so that what else changes this map reads the scaled input
+                yield module.register_forward_pre_hook(before, prepend=True)
+            else:
+                yield module.register_forward_hook(behind)
 
     def _scaled(self, states: Tensor, rows: Rows, weights: Weights, index: int, run: Run, *, is_output: bool) -> Tensor:
         split, factor = run.split(states), across(weights["factor"][index], run.split(states))

@@ -70,10 +70,10 @@ def pack_order(modifications: Sequence[Modification]) -> tuple[str, ...]:
 
 def without_reparameterization(modifications: Sequence[Modification]) -> tuple[Modification, ...]:
     """The form in which trained modifications are kept: prefixes and prompts as such, without the network that made them."""
-    return tuple(replace(modification, reparameterization=0, peft=_without_network(modification.peft)) for modification in modifications)
-
-
-def _without_network(peft: str) -> str:
-    """A configuration of peft for what is kept of a trained prompt."""
-    given = json.loads(peft) if peft else {}
-    return json.dumps(given | {"inference_mode": True}, sort_keys=True) if given.get("peft_type") == "P_TUNING" else peft
+    kept = []
+    for modification in modifications:
+        given = json.loads(modification.peft or "{}")
+        is_made = given.get("peft_type") == "P_TUNING"
+        peft = json.dumps(given | {"inference_mode": True}, sort_keys=True) if is_made else modification.peft
+        kept.append(replace(modification, reparameterization=0, peft=peft))
+    return tuple(kept)

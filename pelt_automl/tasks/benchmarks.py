@@ -33,7 +33,7 @@ class Benchmark:
     validation: str = "validation"
     """Name of the validation split."""
     target: str | None = None
-    """Column with the word in question (WiC); it is put before the first text."""
+    """Column with the word in question (WiC); it is put before the first text: ``bank: He sat on the bank.``"""
 
     def read(self, settings: TaskSettings) -> RawTask:
         """From the local folder when there is one, else from the Hub.
@@ -50,7 +50,12 @@ class Benchmark:
             if folder
             else self._remote(columns.label, folders)
         )
-        tables = {split: _with_target(table, self.target, columns.text[0]) for split, table in tables.items()}
+        text = columns.text[0]
+        for split, table in tables.items() if self.target else ():
+            if self.target not in table.columns:
+                raise TaskError(f"{table.name}: there is no column {self.target!r}; its columns are: {', '.join(table.columns)}")
+            rows = [row | {text: f"{row[self.target]}: {row[text]}"} if row.get(text) else row for row in table.rows]
+            tables[split] = replace(table, rows=rows)
         source = str(folder) if folder else f"the Hub's {self.hub}"
         if "train" not in tables:
             raise TaskError(f"{self.info.name}: {source} has no split 'train'")
@@ -98,15 +103,6 @@ def local_folders(task: str, data_dir: Path | None) -> list[Path]:
     if not root.is_dir():
         raise TaskError(f"the data folder {root} ({'--data-dir' if data_dir else DATA_DIR}) is not a folder")
     return [root / task, root / "glue" / task, root / "super_glue" / task]
-
-
-def _with_target(table: Table, target: str | None, text: str) -> Table:
-    """``bank: He sat on the bank.`` An encoder has to know which word it is about."""
-    if target is None:
-        return table
-    if target not in table.columns:
-        raise TaskError(f"{table.name}: there is no column {target!r}; its columns are: {', '.join(table.columns)}")
-    return replace(table, rows=[row | {text: f"{row[target]}: {row[text]}"} if row.get(text) else row for row in table.rows])
 
 
 def _glue(name: str, description: str, text: tuple[str, ...], labels: tuple[str, ...], metric: str = "accuracy") -> Benchmark:

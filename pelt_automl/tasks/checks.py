@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pelt_automl.errors import TaskError, all_problems
-from pelt_automl.tasks.examples import Examples, Kind
+from pelt_automl.tasks.examples import Examples, Kind, RawTask
 from pelt_automl.tasks.label_columns import (
     amounts,
     as_integers,
@@ -87,28 +87,20 @@ class _Column:
         return [label for label in self.labels if label is not None]
 
 
-@dataclass(frozen=True)
-class Checked:
-    """Checked examples by split."""
-
-    kind: Kind
-    labels: tuple[str, ...]
-    splits: Mapping[str, Examples]
-    notes: tuple[str, ...] = ()
-
-
 def check_tables(
+    name: str,
     tables: Mapping[str, Table],
     columns: Columns,
     kind: Kind | None = None,
     labels: tuple[str, ...] = (),
     *,
     leave_out: bool = False,
-) -> Checked:
-    """Texts and labels of tables by split, of which ``train`` is one.
+) -> RawTask:
+    """The task in these tables.
 
     Args:
-        tables: by split: ``train``, and maybe ``validation`` and ``test``.
+        name: of the task.
+        tables: by split: ``train``, and maybe ``validation`` and ``report``.
         columns: where texts and labels stand.
         kind: None to tell from the labels.
         labels: the official class names, when they are known: then a label is one of them, or its index.
@@ -145,8 +137,9 @@ def check_tables(
         for column in read.values():
             _complain_of_odd_labels(column, kind)
         _raise_if(read.values())
-        return Checked(kind, (), _numbers(read), tuple(notes))
-    return _classes(read, labels, notes)
+    names, splits = _classes(read, labels, notes) if kind == "classification" else ((), _numbers(read))
+    report, validation = splits.get("report"), splits.get("validation")
+    return RawTask(name, kind, names, None, columns.text, splits["train"], report, validation=validation, notes=tuple(notes))
 
 
 def _settle(read: Mapping[str, "_Column"], kind: Kind | None, *, official: bool) -> list[str]:
@@ -248,7 +241,8 @@ def _numbers(read: Mapping[str, _Column]) -> dict[str, Examples]:
     return {split: Examples(tuple(column.texts), numbers[split]) for split, column in read.items()}
 
 
-def _classes(read: Mapping[str, _Column], official: tuple[str, ...], notes: list[str]) -> Checked:
+def _classes(read: Mapping[str, _Column], official: tuple[str, ...], notes: list[str]) -> tuple[tuple[str, ...], dict[str, Examples]]:
+    """Names of the classes, and the examples. What has to be said of the classes goes to `notes`."""
     train = read["train"]
     more: list[str] = []
     if official:
@@ -282,8 +276,7 @@ def _classes(read: Mapping[str, _Column], official: tuple[str, ...], notes: list
     _raise_if(read.values(), [f"{train.table.name}: {problem}" for problem in problems])
     if not official and len(names) > MANY_INTEGERS and all(map(is_number, names)):
         notes.append(f"the labels are {len(names)} different integers, taken as classes; set kind to 'regression' if they are amounts")
-    splits = {split: Examples(tuple(c.texts), tuple(i for i in found[split] if i is not None)) for split, c in read.items()}
-    return Checked("classification", names, splits, tuple(notes))
+    return names, {split: Examples(tuple(c.texts), tuple(i for i in found[split] if i is not None)) for split, c in read.items()}
 
 
 def _match(column: _Column, index: dict[str, int], names: tuple[str, ...], train: str) -> list[str]:

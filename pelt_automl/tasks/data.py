@@ -89,20 +89,17 @@ class TaskData:
         if self.validation is not None:
             return None, np.arange(len(self.validation), dtype=np.int32)
         if seed not in self._splits and self.protocol == "paper" and self.k is not None:
-            self._splits[seed] = self._as_unipelt(self.k, seed)
+            # The first K of the shuffled pool, and the next 1,000 that repeat none of them.
+            order = list(range(len(self.pool)))
+            stream("paper", seed).shuffle(order)
+            seen = {self.pool.texts[i] for i in order[: self.k]}
+            rest = [i for i in order[self.k :] if self.pool.texts[i] not in seen]
+            self._splits[seed] = np.array(order[: self.k], dtype=np.int32), np.array(rest[:SELECT_MOST], dtype=np.int32)
         elif seed not in self._splits:
             size = min(SELECT_MOST, max(1, round(SELECT_SHARE * len(self.pool))))
             pool = self.pool.exchanged() if self.exchanged else self.pool
             self._splits[seed] = None, np.array(carve(pool, self.kind, size, seed, "select")[1], dtype=np.int32)
         return self._splits[seed]
-
-    def _as_unipelt(self, k: int, seed: int) -> tuple[Indices, Indices]:
-        """The first K of the shuffled pool, and the next 1,000 that repeat none of them."""
-        order = list(range(len(self.pool)))
-        stream("paper", seed).shuffle(order)
-        seen = {self.pool.texts[i] for i in order[:k]}
-        rest = [i for i in order[k:] if self.pool.texts[i] not in seen]
-        return np.array(order[:k], dtype=np.int32), np.array(rest[:SELECT_MOST], dtype=np.int32)
 
     def sizes(self, seed: int) -> dict[str, int]:
         """Examples in ``train``, ``select`` and ``report``."""

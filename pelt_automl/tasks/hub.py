@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pelt_automl.errors import TaskError
@@ -73,19 +73,9 @@ def checked_task(
     `sources`: what to call each split that it may be reported on, the first with labels. `kind` and `labels`: as `check_tables` takes them.
     """
     source = next((split for split in sources if split in tables and _is_labeled(tables[split], columns.label)), None)
-    used = {"train": tables["train"]} | ({source: tables[source]} if source else {})
-    checked = check_tables(used, columns, kind, labels, leave_out=True)
-    return RawTask(
-        name=name,
-        kind=checked.kind,
-        labels=checked.labels,
-        metric=metric,
-        text_columns=columns.text,
-        train=checked.splits["train"],
-        report=checked.splits[source] if source else None,
-        report_source=sources[source] if source else "",
-        notes=checked.notes,
-    )
+    used = {"train": tables["train"]} | ({"report": tables[source]} if source else {})
+    checked = check_tables(name, used, columns, kind, labels, leave_out=True)
+    return replace(checked, metric=metric, report_source=sources[source] if source else "")
 
 
 def _is_labeled(table: Table, label_column: str) -> bool:
@@ -128,7 +118,14 @@ def _load(name: HubName) -> Any:
         except Exception as error:  # the library raises a dozen kinds
             if not online and (data := _from_snapshot(datasets, name)) is not None:
                 return data
-            raise TaskError(_explain(name, error, online=online)) from error
+            where = printable_uri(endpoint())
+            first = without_secrets(str(error).strip().partition("\n")[0])[:300]
+            raise TaskError(
+                f"the Hub's data set {name} can't be loaded: {type(error).__name__}: {first}"
+                if online
+                else f"{name} is not in the cache, and the Hub ({where}) can't be reached; set --data-dir (or PELT_AUTOML_DATA_DIR) "
+                "to a folder with the data, HF_HUB_CACHE (or HF_HOME) to a cache that has it, or HF_ENDPOINT to a mirror"
+            ) from error
 
 
 def _from_snapshot(datasets: Any, name: HubName) -> Any | None:
@@ -140,16 +137,6 @@ def _from_snapshot(datasets: Any, name: HubName) -> Any | None:
         return datasets.load_dataset(folder, name.config)
     except Exception:  # noqa: BLE001  # whatever is wrong with the cache, the Hub being away is the news
         return None
-
-
-def _explain(name: HubName, error: Exception, *, online: bool) -> str:
-    first = without_secrets(str(error).strip().splitlines()[0])[:300] if str(error).strip() else ""
-    if online:
-        return f"the Hub's data set {name} can't be loaded: {type(error).__name__}: {first}"
-    return (
-        f"{name} is not in the cache, and the Hub ({printable_uri(endpoint())}) can't be reached; set --data-dir (or PELT_AUTOML_DATA_DIR) "
-        "to a folder with the data, HF_HUB_CACHE (or HF_HOME) to a cache that has it, or HF_ENDPOINT to a mirror"
-    )
 
 
 @contextmanager

@@ -80,7 +80,11 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
     )
     removed = len(aside.train) - len(pool)
     left = f"{len(pool)} labeled training examples" + (f" ({removed} more repeat texts of report or validation)" if removed else "")
-    _check_sizes(whole, aside.train, left)
+    if len(pool) < SMALLEST_K or not len(report):
+        raise TaskError(f"{raw.name} has {left} and {len(report)} to report on; at least {SMALLEST_K} to train on are needed")
+    gone = set(aside.train.labels) - set(pool.labels) if whole.task_kind.keeps_strata else set()
+    if lost := [raw.labels[int(label)] for label in sorted(gone)]:
+        raise TaskError(f"{raw.name}: all training examples of {', '.join(map(repr, lost))} repeat texts of report or validation")
     found, problems = list[TaskData](), list[str]()
     for k in ks:
         try:
@@ -181,15 +185,6 @@ def _without_leaks(raw: RawTask, report: Examples) -> tuple[Examples, Examples |
     if len(report) < SMALL_REPORT:
         notes.append(f"report has only {len(report)} examples, so that scores on it are coarse")
     return pool, validation, notes
-
-
-def _check_sizes(whole: TaskData, trained: Examples, left: str) -> None:
-    """`trained`: the training examples before those were removed that repeat texts of report or validation."""
-    if len(whole.pool) < SMALLEST_K or not len(whole.report):
-        raise TaskError(f"{whole.name} has {left} and {len(whole.report)} to report on; at least {SMALLEST_K} to train on are needed")
-    gone = set(trained.labels) - set(whole.pool.labels) if whole.task_kind.keeps_strata else set()
-    if lost := [whole.labels[int(label)] for label in sorted(gone)]:
-        raise TaskError(f"{whole.name}: all training examples of {', '.join(map(repr, lost))} repeat texts of report or validation")
 
 
 def _protocol_notes(data: TaskData, available: int) -> list[str]:

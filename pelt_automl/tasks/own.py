@@ -1,7 +1,7 @@
 """The user's own labeled files."""
 
 import re
-from pathlib import Path
+from dataclasses import replace
 
 from pelt_automl.errors import TaskError, all_problems
 from pelt_automl.settings import TaskSettings
@@ -12,11 +12,12 @@ from pelt_automl.tasks.tables import Table
 
 
 def read_own(settings: TaskSettings) -> RawTask:
-    """The examples of the user's train, validation and test files; the task is named after the train file.
+    """The examples of the user's train, validation and test files; the task is named after the train file:
+    ``reviews`` for reviews.csv, ``reviews-train`` for reviews/train.csv.
 
     Raises `TaskError` with everything that is wrong in all of the files.
     """
-    given = {"train": settings.train, "validation": settings.validation, "test": settings.test}
+    given = {"train": settings.train, "validation": settings.validation, "report": settings.test}
     files = {role: path for role, path in given.items() if path is not None}
     columns = Columns(settings.text_columns, settings.label_column or "")
     reading = Reading(settings.encoding, settings.delimiter, (*columns.text, columns.label))
@@ -29,24 +30,8 @@ def read_own(settings: TaskSettings) -> RawTask:
             problems.append(str(error).replace("\n", "\n  "))
     if problems:
         raise TaskError(all_problems("the task's files", problems))
-    checked = check_tables(tables, columns, settings.kind)
-    return RawTask(
-        name=_name(files["train"]),
-        kind=checked.kind,
-        labels=checked.labels,
-        metric=None,
-        text_columns=columns.text,
-        train=checked.splits["train"],
-        report=checked.splits.get("test"),
-        report_source="the user's test file",
-        validation=checked.splits.get("validation"),
-        notes=checked.notes,
-    )
-
-
-def _name(train: Path) -> str:
-    """``reviews`` for reviews.csv; ``reviews-train`` for reviews/train.csv, since half of all files are called train."""
-    train = train.absolute()
+    # Half of all files are called train. The name becomes part of folder names and of names in MLflow.
+    train = files["train"].absolute()
     telling = train.stem.lower() not in ("train", "training", "data") or not train.parent.name
-    # It becomes part of folder names and of names in MLflow.
-    return re.sub(r"[^\w.-]+", "-", train.stem if telling else f"{train.parent.name}-{train.stem}").strip("-.") or "own"
+    name = re.sub(r"[^\w.-]+", "-", train.stem if telling else f"{train.parent.name}-{train.stem}").strip("-.") or "own"
+    return replace(check_tables(name, tables, columns, settings.kind), report_source="the user's test file")

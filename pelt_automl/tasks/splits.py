@@ -94,29 +94,16 @@ def carve(examples: Examples, kind: str, size: int, seed: int, purpose: str) -> 
         by_stratum[stratum[group[0]]].append(group)
     counts = {s: sum(map(len, members)) for s, members in by_stratum.items()}
     quota = shares(counts, size, kept=int(keeps))
-    rng = stream(purpose, seed)
-    carved: list[int] = []
-    left = Counter(stratum)
+    rng, carved, left = stream(purpose, seed), set[int](), Counter(stratum)
     for s, members in sorted(by_stratum.items()):
         rng.shuffle(members)
-        carved += _fill(members, quota[s], stratum, left if keeps else None)
-    chosen = set(carved)
-    return [i for i in range(len(examples)) if i not in chosen], sorted(carved)
-
-
-def _fill(groups: list[list[int]], quota: int, stratum: list[int], left: Counter[int] | None) -> list[int]:
-    """Whole groups up to `quota` examples; with `left`, none that would take the last example of a class."""
-    taken: list[int] = []
-    for group in groups:
-        if len(taken) + len(group) > quota:
-            continue
-        classes = Counter(stratum[i] for i in group)
-        if left is not None:
-            if any(left[c] <= n for c, n in classes.items()):
-                continue
-            left.subtract(classes)
-        taken += group
-    return taken
+        for group in members:
+            own = Counter(stratum[i] for i in group)
+            if len(group) <= quota[s] and not (keeps and any(left[c] <= n for c, n in own.items())):
+                quota[s] -= len(group)
+                left.subtract(own)
+                carved.update(group)
+    return [i for i in range(len(examples)) if i not in carved], sorted(carved)
 
 
 def without_texts(examples: Examples, others: Iterable[Examples]) -> tuple[Examples, int]:

@@ -93,27 +93,21 @@ def tokenize(examples: Examples, tokenizer: Any, max_length: int, rows: int = 0)
         if long := [i for i, row in enumerate(own) if len(row) > max_length]:
             parts = [[column[i] for i in long] for column in columns]
             cut = tokenizer(*parts, truncation=True, max_length=max_length, padding=False)
-            for place, i in enumerate(long):
-                own[i] = cut["input_ids"][place]
-                if own_types:
-                    own_types[i] = cut["token_type_ids"][place]
-        if rows:
-            _check(own, rows, columns, tokenizer)
+            for i, row in zip(long, cut["input_ids"], strict=True):
+                own[i] = row
+            for i, row in zip(long, cut["token_type_ids"], strict=True) if own_types else ():
+                own_types[i] = row
+        # A model may have fewer rows than its tokenizer has tokens, as long as no text has any of the others.
+        if (place := next((i for i, row in enumerate(own) if rows and max(row, default=0) >= rows), None)) is not None:
+            token, text = tokenizer.convert_ids_to_tokens(max(own[place])), " ".join(column[place] for column in columns)
+            raise TaskError(
+                f"a text ({text[:60]!r}) has {token!r}, token {max(own[place]):,} of the tokenizer, and the model embeds {rows:,} of them "
+                f"(0 to {rows - 1:,}); take it out of the text"
+            )
         ids += own
         types += own_types
     labels = np.asarray(examples.labels, dtype=np.float64)
     return Tokens(ids, types or None, labels, np.asarray(whole, dtype=np.int64))
-
-
-def _check(ids: Sequence[list[int]], rows: int, columns: Sequence[Sequence[str]], tokenizer: Any) -> None:
-    """A model may have fewer rows than its tokenizer has tokens, as long as no text has any of the others."""
-    for place, own in enumerate(ids):
-        if max(own, default=0) >= rows:
-            token, text = tokenizer.convert_ids_to_tokens(max(own)), " ".join(column[place] for column in columns)
-            raise TaskError(
-                f"a text ({text[:60]!r}) has {token!r}, token {max(own):,} of the tokenizer, and the model embeds {rows:,} of them "
-                f"(0 to {rows - 1:,}); take it out of the text"
-            )
 
 
 def whole_texts(examples: Examples, tokenizer: Any) -> Iterator[list[int]]:
@@ -175,14 +169,11 @@ class BatchOrder:
         """Indices of the examples of the optimizer step `step`, counted from 0."""
         epoch, position = divmod(step, self.batches_an_epoch)
         if epoch != self._epoch:
-            self._epoch, self._batches = epoch, self._shuffled(epoch)
+            own = np.random.default_rng((self.seed, epoch))
+            by_length = np.argsort(self.lengths * own.uniform(1 / LENGTH_NOISE, LENGTH_NOISE, len(self.lengths)), kind="stable")
+            buckets = np.array_split(by_length, self.batches_an_epoch)
+            self._epoch, self._batches = epoch, [buckets[i] for i in self._places(epoch)]
         return self._batches[position]
-
-    def _shuffled(self, epoch: int) -> list[Indices]:
-        own = np.random.default_rng((self.seed, epoch))
-        by_length = np.argsort(self.lengths * own.uniform(1 / LENGTH_NOISE, LENGTH_NOISE, len(self.lengths)), kind="stable")
-        buckets = np.array_split(by_length, self.batches_an_epoch)
-        return [buckets[i] for i in self._places(epoch)]
 
     def _places(self, epoch: int) -> Indices:
         """The place by length of each of an epoch's batches: that of multiples of the golden ratio, less their whole part.
