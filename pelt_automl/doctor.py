@@ -121,9 +121,9 @@ def _device() -> Iterator[Check]:
     if torch.cuda.is_available():
         free, whole = (size / 1e9 for size in torch.cuda.mem_get_info())
         yield Check("device", "ok", f"{torch.cuda.get_device_name()}, {free:.1f} of {whole:.1f} GB free, CUDA {torch.version.cuda}")
-        return
-    found = environment()
-    yield Check("device", "ok", f"{found['processor'] or found['machine']}, {found['cores']} cores; no GPU that torch can use")
+    else:
+        found = environment()
+        yield Check("device", "ok", f"{found['processor'] or found['machine']}, {found['cores']} cores; no GPU that torch can use")
 
 
 def _speed() -> Iterator[Check]:
@@ -158,11 +158,8 @@ def _memory() -> Iterator[Check]:
     from pelt_automl.training.memory import free_on_host
 
     free = free_on_host() / 1e9
-    if free == float("inf"):
-        yield Check("memory", "ok", "the system doesn't tell")
-        return
-    state = _short(free, MEMORY)
-    yield Check("memory", state, f"{free:.1f} GB free", "end other programs, or take a smaller model" if state != "ok" else "")
+    state, found = _short(free, MEMORY), "the system doesn't tell" if free == float("inf") else f"{free:.1f} GB free"
+    yield Check("memory", state, found, "end other programs, or take a smaller model" if state != "ok" else "")
 
 
 def _home() -> Iterator[Check]:
@@ -190,13 +187,11 @@ def _data() -> Iterator[Check]:
     given = os.environ.get(name)
     if not given:
         yield Check("data", "ok", f"{name} isn't set: embedded tasks, your own files and the Hub")
-        return
-    folder = expanded(given)
-    if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
+    elif (folder := expanded(given)).is_dir() and os.access(folder, os.R_OK | os.X_OK):
         yield Check("data", "ok", f"{folder}, {sum(path.is_dir() for path in folder.iterdir())} folders")
-        return
-    found = f"{name} is {given}, which isn't a folder that can be read"
-    yield Check("data", "problem", found, f"set {name} to a folder with DIR/TASK/train.jsonl, or unset it")
+    else:
+        found = f"{name} is {given}, which isn't a folder that can be read"
+        yield Check("data", "problem", found, f"set {name} to a folder with DIR/TASK/train.jsonl, or unset it")
 
 
 def _models() -> Iterator[Check]:
@@ -211,13 +206,13 @@ def _models() -> Iterator[Check]:
     where = printable_uri(hub.endpoint())
     if hub.is_reachable():
         yield Check("hub", "ok", f"{where} answers; {kept}")
-        return
-    lost = not embedded and not cached
-    remedy = (
-        "without it: --model FOLDER or minilm, and your own files or embedded tasks. With it: look at the network, HF_ENDPOINT, proxies"
-    )
-    offline = " (offline mode is on)" if hub.is_offline() else ""
-    yield Check("hub", "problem" if lost else "warning", f"{where} doesn't answer{offline}: cache only; {kept}", remedy)
+    else:
+        remedy = (
+            "without it: --model FOLDER or minilm, and your own files or embedded tasks. With it: look at the network, HF_ENDPOINT, proxies"
+        )
+        offline = " (offline mode is on)" if hub.is_offline() else ""
+        found = f"{where} doesn't answer{offline}: cache only; {kept}"
+        yield Check("hub", "warning" if embedded or cached else "problem", found, remedy)
 
 
 def _servers() -> Iterator[Check]:

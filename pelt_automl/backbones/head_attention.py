@@ -182,7 +182,12 @@ def _attended(
         attention_mask = active.once(lambda: prefix.widened(mask, queries, keys), mask, *prefix.visible)
         key, value = (torch.cat([own.to(text.dtype), text], dim=2) for own, text in ((prefix.key, key), (prefix.value, value)))
     if attention_mask is None or not _written_out_is_faster(query, key, value, options):
-        return _attend(module, query, key, value, attention_mask, options)
+        if options.get("softcap") is not None:  # Gemma 2; PyTorch's fused attention can't
+            return _capped(query, _repeated(key, query.shape[1]), _repeated(value, query.shape[1]), attention_mask, options)
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        fused: Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0]
+        return fused
     mask = attention_mask
     additive = mask if mask.dtype is not torch.bool else active.once(lambda: _additive(mask, query.dtype), mask)
     key, value = (_repeated(part.to(query.dtype), query.shape[1]) for part in (key, value))
@@ -194,16 +199,6 @@ def _attended(
 def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
     """0 where a boolean mask is true, else the lowest number."""
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, torch.finfo(dtype).min)
-
-
-def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]) -> Tensor:
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    if options.get("softcap") is not None:  # Gemma 2; PyTorch's fused attention can't
-        key, value = (_repeated(part, query.shape[1]) for part in (key, value))
-        return _capped(query, key, value, mask, options)
-    output, _ = sdpa_attention_forward(module, query, key, value, mask, **options)
-    return output
 
 
 def _repeated(states: Tensor, heads: int) -> Tensor:

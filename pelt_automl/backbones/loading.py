@@ -240,12 +240,10 @@ def _shape(source: ModelSource, config: Any, table: Architecture) -> BackboneSha
 
 def _where(source: ModelSource) -> dict[str, bool]:
     """Look in the Hub's cache only where that is all there is; otherwise its library tries for half a minute."""
-    return {"local_files_only": True} if not source.is_local and _hub_is_away() else {}
+    return {"local_files_only": True} if not source.is_local and not _hub_answers() else {}
 
 
-@functools.cache
-def _hub_is_away() -> bool:
-    return not is_reachable()
+_hub_answers = functools.cache(is_reachable)
 
 
 def _config(source: ModelSource) -> Any:

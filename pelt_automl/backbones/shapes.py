@@ -79,59 +79,28 @@ def _positions(model: Any) -> int | None:
     return min((table.num_embeddings - first for table, first in zip(tables, kept, strict=True)), default=None)
 
 
-def _encoder(family: str, layers: int, hidden: int, vocabulary: int, **other: Any) -> BackboneShape:
-    """A shape of BERT's kind, with its totals from the formula."""
-    sizes = {"ffn": 4 * hidden, "heads": hidden // 64, "positions": 512, "token_types": 2, "embedding": hidden, "pooler": False} | other
-    ffn, embedding, pooler = sizes["ffn"], sizes["embedding"], sizes["pooler"]
-    projection = embedding * hidden + hidden if embedding != hidden else 0
-    words = (vocabulary + sizes["positions"] + sizes["token_types"]) * embedding + 2 * embedding
-    layer = 4 * (hidden * hidden + hidden) + 2 * hidden * ffn + ffn + hidden + 4 * hidden
-    return BackboneShape(
-        family=family,
-        layers=layers,
-        hidden=hidden,
-        ffn=ffn,
-        heads=sizes["heads"],
-        query_width=hidden,
-        kv_width=hidden,
-        embedding=embedding,
-        parameters=words + projection + layers * layer + (hidden * hidden + hidden if pooler else 0),
-        biases=embedding + (hidden if projection else 0) + layers * (7 * hidden + ffn) + (hidden if pooler else 0),
-        positions=512,
-        pooler=pooler,
-        dense_head=family != "bert",
-    )
-
-
-def _base(family: str, layers: int, ffn: int, parameters: int, biases: int, **other: Any) -> BackboneShape:
-    """A model of width 768 with 12 heads."""
-    return BackboneShape(family, layers, 768, ffn, 12, 768, 768, parameters=parameters, biases=biases, **({"embedding": 768} | other))
-
-
-def _seq2seq(family: str, layers: int, hidden: int, ffn: int, heads: int, parameters: int, biases: int, **other: Any) -> BackboneShape:
-    """`layers` of the encoder, and as many of the decoder."""
-    return BackboneShape(
-        family, 2 * layers, hidden, ffn, heads, heads * 64, heads * 64, hidden, parameters, biases,
-        cross_layers=layers, dense_head=True, **other
-    )  # fmt: skip
+def _shape(family: str, layers: int, hidden: int, parameters: int, biases: int, **other: Any) -> BackboneShape:
+    """A model whose heads are as wide together as its hidden states; `other`: what isn't as in most models."""
+    usual = {"ffn": 4 * hidden, "heads": hidden // 64, "query_width": hidden, "kv_width": hidden, "embedding": hidden}
+    return BackboneShape(family=family, layers=layers, hidden=hidden, parameters=parameters, biases=biases, **(usual | other))
 
 
 SHAPES: dict[str, BackboneShape] = {
-    "bert-base": _encoder("bert", 12, 768, 30522, pooler=True),
-    "bert-large": _encoder("bert", 24, 1024, 30522, pooler=True),
-    "roberta-base": _encoder("roberta", 12, 768, 50265, positions=514, token_types=1),
-    "roberta-large": _encoder("roberta", 24, 1024, 50265, positions=514, token_types=1),
-    "electra-small": _encoder("electra", 12, 256, 30522, embedding=128, heads=4),
-    "electra-base": _encoder("electra", 12, 768, 30522),
-    "distilbert-base": _encoder("distilbert", 6, 768, 30522, token_types=0),
-    "xlm-roberta-base": _encoder("xlm-roberta", 12, 768, 250002, positions=514, token_types=1),
-    "albert-base": _base("albert", 1, 3072, parameters=11_683_584, biases=10_112, embedding=128, pooler=True, positions=512),
-    "deberta-v3-base": _base("deberta-v2", 12, 3072, parameters=183_831_552, biases=102_912, dense_head=True),
-    "modernbert-base": _base("modernbert", 22, 1152, parameters=149_014_272, biases=0, dense_head=True),
-    "mpnet-base": _base("mpnet", 12, 3072, parameters=108_895_872, biases=102_144, dense_head=True, positions=512),
-    "gpt2": _base("gpt2", 12, 3072, parameters=124_439_808, biases=102_144, head_bias=False, positions=1024),
-    "minilm": _encoder("bert", 6, 384, 30522, heads=12),
-    "bart-large": _seq2seq("bart", 12, 1024, 4096, 16, parameters=406_291_456, biases=333_824, positions=1024),
-    "t5-base": _seq2seq("t5", 12, 768, 3072, 12, parameters=222_903_552, biases=0),
+    "bert-base": _shape("bert", 12, 768, 109_482_240, 102_912, positions=512, pooler=True),
+    "bert-large": _shape("bert", 24, 1024, 335_141_888, 272_384, positions=512, pooler=True),
+    "roberta-base": _shape("roberta", 12, 768, 124_055_040, 102_144, positions=512, dense_head=True),
+    "roberta-large": _shape("roberta", 24, 1024, 354_310_144, 271_360, positions=512, dense_head=True),
+    "electra-small": _shape("electra", 12, 256, 13_483_008, 34_176, embedding=128, positions=512, dense_head=True),
+    "electra-base": _shape("electra", 12, 768, 108_891_648, 102_144, positions=512, dense_head=True),
+    "distilbert-base": _shape("distilbert", 6, 768, 66_362_880, 51_456, positions=512, dense_head=True),
+    "xlm-roberta-base": _shape("xlm-roberta", 12, 768, 277_453_056, 102_144, positions=512, dense_head=True),
+    "albert-base": _shape("albert", 1, 768, 11_683_584, 10_112, embedding=128, positions=512, pooler=True),
+    "deberta-v3-base": _shape("deberta-v2", 12, 768, 183_831_552, 102_912, dense_head=True),
+    "modernbert-base": _shape("modernbert", 22, 768, 149_014_272, 0, ffn=1152, dense_head=True),
+    "mpnet-base": _shape("mpnet", 12, 768, 108_895_872, 102_144, positions=512, dense_head=True),
+    "gpt2": _shape("gpt2", 12, 768, 124_439_808, 102_144, positions=1024, head_bias=False),
+    "minilm": _shape("bert", 6, 384, 22_565_376, 25_728, heads=12, positions=512),
+    "bart-large": _shape("bart", 24, 1024, 406_291_456, 333_824, positions=1024, cross_layers=12, dense_head=True),
+    "t5-base": _shape("t5", 24, 768, 222_903_552, 0, cross_layers=12, dense_head=True),
 }
-"""Shapes of well-known models by name, for parameter counts without loading anything."""
+"""Shapes of well-known models by name, for parameter counts without loading anything. `layers` has those of encoder and decoder."""

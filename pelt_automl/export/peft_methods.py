@@ -84,7 +84,6 @@ def _ia3(pack: Pack, model: Any) -> Adapter:
 
 
 def _prompt(pack: Pack, _: Any) -> Adapter:
-    """Prompt tuning."""
     prompt = pack.hooked()[0].kept(0)["prompt"]
     return _virtual("PromptTuningConfig", pack.backbone, prompt, pack.backbone.shape.embedding)
 

@@ -33,7 +33,12 @@ def gate_values(gate: Gate, weights: Mapping[str, Tensor], states: Tensor, mask:
     ``(n, B, T)``; `weights` of one network, ``(n, ...)`` each. Departs from the paper: padding is left out unless the gate's token
     mean is ``paper``.
     """
-    scores = (_affine(weights, "gate_weight", "gate_bias", _read(gate, weights, states, mask))).float()
+    if gate.network == "gru":
+        states = _recurrent(weights, states, mask)
+    elif gate.network != "linear":
+        states = torch.tanh(_affine(weights, "gate_hidden", "gate_hidden_bias", states))
+        states = _attended(weights, states, mask) if gate.network == "transformer" else states
+    scores = _affine(weights, "gate_weight", "gate_bias", states).float()
     if gate.squashing == "central":
         return torch.softmax(_mean(scores.relu(), mask, gate) / gate.temperature, dim=-1)
     scores = scores / gate.temperature
@@ -46,16 +51,6 @@ def _mean(values: Tensor, mask: Tensor, gate: Gate) -> Tensor:
         return values.mean(dim=2)
     counted = mask.to(values.dtype).unsqueeze(3)
     return (values * counted).sum(dim=2) / counted.sum(dim=2).clamp_min(1.0)
-
-
-def _read(gate: Gate, weights: Mapping[str, Tensor], states: Tensor, mask: Tensor) -> Tensor:
-    """What the last linear map of a gate network reads, ``(n, B, T, w)``."""
-    if gate.network == "linear":
-        return states
-    if gate.network == "gru":
-        return _recurrent(weights, states, mask)
-    hidden = torch.tanh(_affine(weights, "gate_hidden", "gate_hidden_bias", states))
-    return _attended(weights, hidden, mask) if gate.network == "transformer" else hidden
 
 
 def _affine(weights: Mapping[str, Tensor], weight: str, bias: str, states: Tensor) -> Tensor:

@@ -43,8 +43,22 @@ class LowerLayers:
         """Whether this backbone's lower layers can be shared: no dropout, and its layers are a chain."""
         architecture, config = self.backbone.architecture, self.backbone.model.config
         rates = [getattr(config, name, 0.0) for name in (*architecture.dropout_names, *architecture.layer_drop_names)]
-        alike = architecture.packs and not architecture.encoder_decoder and not any(rates)
-        return alike and _are_a_chain(self._modules, self.backbone)
+        if not architecture.packs or architecture.encoder_decoder or any(rates):
+            return False
+        # Whether a pass calls every layer once, in order, each with what the one before has put out, which is one tensor and no more. Else
+        # something other than hidden states goes from layer to layer, or weights are shared between layers (ALBERT).
+        called = list[tuple[nn.Module, Any, Any]]()
+        handles = [module.register_forward_hook(lambda own, given, out: called.append((own, given[:1], out))) for module in self._modules]
+        two_tokens = torch.ones(1, 2, dtype=torch.long, device=self.backbone.device)
+        try:
+            with torch.no_grad():
+                self.backbone.model(input_ids=two_tokens, attention_mask=two_tokens)
+        finally:
+            for handle in handles:
+                handle.remove()
+        if [own for own, _, _ in called] != self._modules or not all(isinstance(out, Tensor) and out.dim() == 3 for *_, out in called):
+            return False
+        return all(given and given[0] is before[2] for before, (_, given, _) in pairwise(called))
 
     def states(self, layers: int, keys: Sequence[bytes], inputs: Mapping[str, Tensor]) -> Tensor:
         """What the first `layers` layers put out, ``(N*B, T, H)``: 0 where there is padding, which stands on the right.
@@ -103,22 +117,3 @@ def _skipped(modules: Sequence[nn.Module]) -> Iterator[None]:
     finally:
         for module in modules:
             del module.forward
-
-
-@torch.no_grad()
-def _are_a_chain(modules: Sequence[nn.Module], backbone: Backbone) -> bool:
-    """Whether a pass calls every layer once, in order, each with what the one before has put out, which is one tensor and no more.
-
-    Else something other than hidden states goes from layer to layer, or weights are shared between layers (ALBERT).
-    """
-    called: list[tuple[nn.Module, Any, Any]] = []
-    handles = [module.register_forward_hook(lambda own, given, out: called.append((own, given[:1], out))) for module in modules]
-    two_tokens = torch.ones(1, 2, dtype=torch.long, device=backbone.device)
-    try:
-        backbone.model(input_ids=two_tokens, attention_mask=two_tokens)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if [own for own, _, _ in called] != list(modules) or not all(isinstance(out, Tensor) and out.dim() == 3 for *_, out in called):
-        return False
-    return all(given and given[0] is before[2] for before, (_, given, _) in pairwise(called))

@@ -145,19 +145,16 @@ class Pack(nn.Module):
             inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp_min(0)
         if self.backbone.architecture.encoder_decoder:
             inputs["decoder_input_ids"] = shifted_right(self.backbone.model, input_ids.flatten(0, 1), attention_mask.flatten(0, 1))
-        shared = self._shared(keys, inputs)  # computes what is missing, before anything is attached
+        shared: AbstractContextManager[None] = nullcontext()  # to leave out the layers that no trial changes
+        if self.lower is not None and keys is not None and self.unchanged and self.lower.possible:
+            # computes what is missing, before anything is attached
+            shared = self.lower.replaced(self.unchanged, self.lower.states(self.unchanged, keys, inputs))
         with self._attached(active, run) as model, shared:
             output = model(**inputs)
             pooled = self._pool(model, output.last_hidden_state, input_ids, attention_mask, mask)
         contributions = run.contributions.values if run.contributions else {}
         pooled = pooled.view(*input_ids.shape[:2], -1)
         return PackOutput(self.head(pooled), pooled, run.gates.values, contributions)
-
-    def _shared(self, keys: Sequence[bytes] | None, inputs: Mapping[str, Tensor]) -> AbstractContextManager[None]:
-        """What has to be active for the pass to leave out the layers that no trial changes; nothing where they can't be shared."""
-        if self.lower is None or keys is None or not self.unchanged or not self.lower.possible:
-            return nullcontext()
-        return self.lower.replaced(self.unchanged, self.lower.states(self.unchanged, keys, inputs))
 
     def _twice(self, ids: Tensor, mask: Tensor, types: Tensor | None, without: frozenset[str], measure: bool) -> PackOutput:
         """One example beside itself: DeBERTa's relative positions look like one example, so that they can't be mistaken for it."""

@@ -129,8 +129,7 @@ class TokenStore:
         """`tokenized` makes the tokens of those that are new."""
         self.examples, self._tokenized = examples, tokenized
         self._labels = np.asarray(examples.labels, dtype=np.float64)
-        self._ids: dict[int, list[int]] = {}
-        self._types: dict[int, list[int]] = {}
+        self._ids, self._types = dict[int, list[int]](), dict[int, list[int]]()
         self._whole = np.zeros(len(examples), dtype=np.int64)
 
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> Tokens:
