@@ -154,11 +154,6 @@ def _check(table: Table, columns: Sequence[str], wanted: int, new: Sequence[str]
         raise TaskError(f"{table.name}: {counted_rows(len(odd))} where {' or '.join(map(repr, columns))} is not text ({table.where(odd)})")
 
 
-def _form(table: Table, input_file: Path, output_file: Path) -> TextForm:
-    """As the input was written; between two kinds of files only the encoding is kept."""
-    return table.form if input_file.suffix.lower() == output_file.suffix.lower() else TextForm(table.form.encoding)
-
-
 def _write(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], form: TextForm) -> None:
     try:
         with replacing(path) as draft:

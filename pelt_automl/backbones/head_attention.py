@@ -105,10 +105,6 @@ class HeadChanges:
         others = [own for own, _ in self.watched if own is not prefix]
         return reduce(PrefixStates.beside, others) if others else None
 
-    def with_added(self, added: AddedHeads) -> "HeadChanges":
-        """These changes, and one more that is added to the heads' output."""
-        return replace(self, added=(*self.added, added))
-
 
 @dataclass(frozen=True)
 class _Pass:

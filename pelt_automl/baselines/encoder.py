@@ -16,18 +16,9 @@ class Encoder:
         """`tokenized`: as the trainings read texts, cut where they cut them."""
         self.features, self._tokenized = features, tokenized
 
-    @property
-    def made_for_pairs(self) -> bool:
-        """Whether two texts may be compared by their own vectors: a sentence encoder, as its sentence-transformers files declare."""
-        return self.features.backbone.sentences
-
     def joint(self, examples: Examples) -> Features:
         """``(n, H)``, pooled states: what a head reads, a pair encoded together."""
         return self.features.of(self._tokenized(examples))
-
-    def in_head(self, examples: Examples) -> Features:
-        """``(n, H)``: what the last map of a head reads, behind the hidden layer (see `HIDDEN_LAYER_SEED`) where the family has one."""
-        return self.features.inside_head(self.joint(examples), HIDDEN_LAYER_SEED)
 
     def apart(self, examples: Examples) -> Features:
         """``(n, 4 H)``: ``u, v, |u - v|, u * v`` of the two texts alone (InferSent, Conneau et al. 2017; Reimers and Gurevych 2019)."""

@@ -49,10 +49,10 @@ class HeadStarts:
 
         `train`: the split's train part; nothing else is looked at.
         """
-        key = (split, initialization if self.features.through_hidden_layer else None)
+        key = (split, initialization if self.features.backbone.shape.dense_head else None)
         if key not in self._heads:
             found = self.probe(split, train)
-            if self.features.through_hidden_layer:
+            if self.features.backbone.shape.dense_head:
                 train = train.at_most(self.most, split)
                 read = self.features.inside_head(self.features.of(train), initialization)
                 found = self._fit(read, train, found.strength)
@@ -62,5 +62,5 @@ class HeadStarts:
     def _fit(self, read: Features, train: Tokens, strength: float | None = None) -> Linear:
         scale = LabelScale.of(train.labels) if self.outputs == 1 else LabelScale()
         labels = (train.labels - scale.mean) / scale.deviation
-        bias = self.features.with_bias
+        bias = self.features.backbone.shape.head_bias
         return fit_linear(read, labels, self.outputs, text_groups(train), bias=bias, strength=strength)

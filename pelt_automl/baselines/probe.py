@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pelt_automl.baselines.contender import Facts, Fitted, Form, read_numbers
 from pelt_automl.baselines.cross_validation import LEAST_GAIN, standard_error
-from pelt_automl.baselines.encoder import Encoder
+from pelt_automl.baselines.encoder import HIDDEN_LAYER_SEED, Encoder
 from pelt_automl.baselines.linear import fit_linear
 from pelt_automl.tasks import Examples
 from pelt_automl.tasks.kinds import LabelScale
@@ -35,10 +35,9 @@ class Probe(Fitted):
     @property
     def parameters(self) -> int:
         """Weights, those of the head's hidden layer included."""
-        features, own = self.encoder.features, super().parameters
-        inside = features.through_hidden_layer and self.facts.form == "head"
         width = self._weights["weight"].shape[1]
-        return own + (width * width + width if inside else 0)
+        inside = self.encoder.features.backbone.shape.dense_head and self.facts.form == "head"
+        return super().parameters + (width * width + width if inside else 0)
 
     def outputs(self, examples: Examples) -> NDArray[np.float64]:
         """See `Fitted`."""
@@ -52,12 +51,12 @@ class Probe(Fitted):
 
 
 def read_by(form: Form, encoder: Encoder, examples: Examples) -> Features:
-    """What the map of this form reads."""
-    return encoder.apart(examples) if form == "apart" else encoder.in_head(examples)
+    """What the map of this form reads: of a head what its last map does, behind the hidden layer where the family has one."""
+    return encoder.apart(examples) if form == "apart" else encoder.features.inside_head(encoder.joint(examples), HIDDEN_LAYER_SEED)
 
 
 def fit_probe(train: Examples, outputs: int, encoder: Encoder) -> Probe:
-    """For pairs on an encoder that is made for it, the loss in cross-validation decides between the two kinds of features.
+    """For pairs on a sentence encoder the loss in cross-validation decides between the two kinds of features.
 
     Both see the same folds. Those of the two texts alone have to be better by more than one standard error of the difference and by
     `LEAST_GAIN`: a map of them is no head, and can't be exported.
@@ -65,10 +64,10 @@ def fit_probe(train: Examples, outputs: int, encoder: Encoder) -> Probe:
     labels, groups = np.asarray(train.labels, np.float64), encoder.groups(train)
     scale = LabelScale.of(labels) if outputs == 1 else LabelScale()
     standardized = (labels - scale.mean) / scale.deviation
-    bias = encoder.features.with_bias
+    backbone = encoder.features.backbone
     form: Form = "head"
-    found = fit_linear(read_by(form, encoder, train), standardized, outputs, groups, bias=bias)
-    if len(train.texts[0]) == 2 and encoder.made_for_pairs:
+    found = fit_linear(read_by(form, encoder, train), standardized, outputs, groups, bias=backbone.shape.head_bias)
+    if len(train.texts[0]) == 2 and backbone.sentences:
         apart = fit_linear(read_by("apart", encoder, train), standardized, outputs, groups)
         if apart.validation and apart.losses is not None and found.losses is not None:
             gain = found.losses - apart.losses
@@ -80,11 +79,10 @@ def fit_probe(train: Examples, outputs: int, encoder: Encoder) -> Probe:
 
 def load_probe(folder: Path, facts: Facts, encoder: Encoder) -> Probe:
     """Raises `SelectionError` for numbers that don't fit."""
-    features = encoder.features
-    shape = features.backbone.shape
+    shape = encoder.features.backbone.shape
     width = (shape.head_input or shape.hidden) * (4 if facts.form == "apart" else 1)
     sizes: dict[str, tuple[int | None, ...]] = {"weight": (facts.outputs, width)}
-    if features.with_bias or facts.form == "apart":
+    if shape.head_bias or facts.form == "apart":
         sizes["bias"] = (facts.outputs,)
     found = read_numbers(folder, **sizes)
     return Probe(facts, encoder, head_weights(found["weight"], found.get("bias")))

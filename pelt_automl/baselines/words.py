@@ -67,8 +67,7 @@ class Span:
 
     def coordinates(self, others: Any) -> Floats:
         """``(m, r)`` of other rows, r at most n - 1."""
-        found: Floats = self._products(others) @ self._onto
-        return found
+        return np.asarray(self._products(others) @ self._onto, np.float64)
 
     def weight(self, own: Floats) -> Floats:
         """Weights ``(C, r)`` of coordinates as weights ``(C, V)`` of rows."""

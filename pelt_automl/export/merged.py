@@ -36,17 +36,12 @@ def write_merged(pack: Pack, trained: TrainedConfig, config: Any, folder: Path) 
     from transformers import AutoModelForSequenceClassification
 
     config = classification_config(config, trained, pack.backbone)
-    merged_model(pack, trained, config).save_pretrained(str(folder))
-    save_tokenizer(pack.backbone.tokenizer, trained, config, str(folder))
-    again = AutoModelForSequenceClassification.from_pretrained(str(folder), trust_remote_code=False, use_safetensors=True)
-    return difference(pack, trained, again)
-
-
-def merged_model(pack: Pack, trained: TrainedConfig, config: Any) -> Any:
-    """`transformers`' classification model with the trained weights of a pack of one in it."""
     model = plain_model(pack.backbone, config)
     fold(pack, inside(model, pack.backbone))
     if any(m.form is Form.RELU for m in trained.modifications):
         set_width(model.config, inside(model, pack.backbone))
     set_head(model, head_tensors(pack, trained))
-    return model
+    model.save_pretrained(str(folder))
+    save_tokenizer(pack.backbone.tokenizer, trained, config, str(folder))
+    again = AutoModelForSequenceClassification.from_pretrained(str(folder), trust_remote_code=False, use_safetensors=True)
+    return difference(pack, trained, again)

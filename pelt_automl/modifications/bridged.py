@@ -272,8 +272,7 @@ def prompt_encoder(config: Any, seed: int) -> nn.Module:
 
 def adapter_tensors(wrapped: Any) -> dict[str, Tensor]:
     """Views of all that peft stores of the adapter, by peft's names."""
-    found: dict[str, Tensor] = peft_library().get_peft_model_state_dict(wrapped, adapter_name=ADAPTER, save_embedding_layers=False)
-    return found
+    return dict(peft_library().get_peft_model_state_dict(wrapped, adapter_name=ADAPTER, save_embedding_layers=False))
 
 
 def load_adapter_tensors(wrapped: Any, tensors: Mapping[str, Tensor]) -> None:

@@ -1,6 +1,7 @@
 """The forms at attention heads: prefix tuning, with and without its built-in gate, and the multi-head parallel adapter."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -92,7 +93,9 @@ class Heads(LayerModule):
                 others = run.heads.get(attention, HeadChanges())  # other modules' changes of the same attention
                 look = None if run.contributions is None else self._look(index, run)
                 added = AddedHeads(prefix, self.modification.form.value, ACTIVATIONS[self.modification.activation], look)  # type: ignore[arg-type]
-                run.heads[attention] = others.with_prefix(prefix, look) if self.joins_softmax else others.with_added(added)
+                run.heads[attention] = (
+                    others.with_prefix(prefix, look) if self.joins_softmax else replace(others, added=(*others.added, added))
+                )
                 return (states, *inputs[1:])
 
             yield layer.projection(Site.ATTENTION_QUERY)[0].register_forward_pre_hook(hook)

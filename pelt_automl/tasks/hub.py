@@ -91,9 +91,23 @@ def load_tables(name: HubName, label_column: str) -> dict[str, Table]:
     Raises `TaskError` when the Hub can't be reached and the cache hasn't got it, or when there is no such data set.
     """
     try:
-        data = _load(name)
+        import datasets
     except ImportError as error:
         raise TaskError(f"{name} needs the package 'datasets', which is not installed; install it, or use --data-dir") from error
+    online = is_reachable()
+    with _settled(datasets, online=online):
+        try:
+            # The prefix keeps a local folder that happens to have this name from being loaded instead.
+            data = datasets.load_dataset(f"hf://datasets/{name.repo}", name.config)
+        except Exception as error:  # the library raises a dozen kinds
+            if online or (data := _from_snapshot(datasets, name)) is None:
+                where, first = printable_uri(endpoint()), without_secrets(str(error).strip().partition("\n")[0])[:300]
+                raise TaskError(
+                    f"the Hub's data set {name} can't be loaded: {type(error).__name__}: {first}"
+                    if online
+                    else f"{name} is not in the cache, and the Hub ({where}) can't be reached; set --data-dir (or PELT_AUTOML_DATA_DIR) "
+                    "to a folder with the data, HF_HUB_CACHE (or HF_HOME) to a cache that has it, or HF_ENDPOINT to a mirror"
+                ) from error
     if not isinstance(data, Mapping):
         raise TaskError(f"{name} has no splits")
     return {split: _table(f"{name} {split}", part, label_column) for split, part in data.items()}
@@ -105,27 +119,6 @@ def _table(name: str, part: Any, label_column: str) -> Table:
         values[label_column] = [names[i] if i is not None and i >= 0 else None for i in values[label_column]]
     rows = [dict(zip(values, cells, strict=True)) for cells in zip(*values.values(), strict=True)]
     return Table(name, tuple(values), rows, range(1, len(rows) + 1), unit="row")
-
-
-def _load(name: HubName) -> Any:
-    import datasets
-
-    online = is_reachable()
-    with _settled(datasets, online=online):
-        try:
-            # The prefix keeps a local folder that happens to have this name from being loaded instead.
-            return datasets.load_dataset(f"hf://datasets/{name.repo}", name.config)
-        except Exception as error:  # the library raises a dozen kinds
-            if not online and (data := _from_snapshot(datasets, name)) is not None:
-                return data
-            where = printable_uri(endpoint())
-            first = without_secrets(str(error).strip().partition("\n")[0])[:300]
-            raise TaskError(
-                f"the Hub's data set {name} can't be loaded: {type(error).__name__}: {first}"
-                if online
-                else f"{name} is not in the cache, and the Hub ({where}) can't be reached; set --data-dir (or PELT_AUTOML_DATA_DIR) "
-                "to a folder with the data, HF_HUB_CACHE (or HF_HOME) to a cache that has it, or HF_ENDPOINT to a mirror"
-            ) from error
 
 
 def _from_snapshot(datasets: Any, name: HubName) -> Any | None:

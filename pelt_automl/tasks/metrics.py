@@ -78,8 +78,7 @@ class Metric:
 
 def _ratio(above: Floats, below: Floats) -> Floats:
     """``above / below``, 0 where `below` is 0: a metric without a defined value counts as no skill."""
-    result: Floats = np.divide(above, below, out=np.zeros(np.broadcast_shapes(above.shape, below.shape)), where=below > 0)
-    return result
+    return np.asarray(np.divide(above, below, out=np.zeros(np.broadcast_shapes(above.shape, below.shape)), where=below > 0), np.float64)
 
 
 def _mean(statistics: Floats, weights: Floats) -> Floats:
@@ -168,8 +167,7 @@ def _centered_ranks(values: Floats, weights: Floats) -> Floats:
     ranks -= weights.sum(axis=1, keepdims=True) / 2
     group = np.empty(len(values), dtype=np.int64)
     group[order] = is_new.cumsum() - 1
-    by_example: Floats = np.take(ranks, group, axis=1)
-    return by_example
+    return np.asarray(np.take(ranks, group, axis=1), np.float64)
 
 
 def _spearman(statistics: Floats, weights: Floats) -> Floats:

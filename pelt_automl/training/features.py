@@ -56,16 +56,6 @@ class FrozenFeatures:
         states = head.inner(torch.from_numpy(features).to(self.backbone.device)[None])[0]
         return np.asarray(states.cpu().numpy(), dtype=np.float32)
 
-    @property
-    def through_hidden_layer(self) -> bool:
-        """Whether `inside_head` depends on the seed."""
-        return self.backbone.shape.dense_head
-
-    @property
-    def with_bias(self) -> bool:
-        """Whether the head's last map has a bias."""
-        return self.backbone.shape.head_bias
-
 
 def _key(tokens: Tokens, i: int) -> bytes:
     types = tokens.token_type_ids[i] if tokens.token_type_ids else ()

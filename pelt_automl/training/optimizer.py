@@ -52,7 +52,13 @@ class PackedAdamW:
     @torch.no_grad()
     def step(self, learning_rates: Tensor, clip: float) -> Tensor:
         """One update; `learning_rates` and the result, the norm of each trial's gradient before clipping, have shape ``(N,)``."""
-        norms = self._gradient_norms()
+        squares = torch.zeros(len(self.rows), device=self.pack.backbone.device)
+        for weight, slots in self.weights:
+            if weight.grad is not None and slots is None:
+                squares += torch.linalg.vector_norm(weight.grad).square()
+            elif weight.grad is not None and slots is not None:
+                squares.index_add_(0, slots, torch.linalg.vector_norm(weight.grad.flatten(1), dim=1).square())
+        norms = squares.sqrt()
         divisors = ((norms + 1e-6) / clip).clamp_min(1.0)
         for slot, rows in enumerate(self.rows):
             for decayed in (True, False):
@@ -84,17 +90,6 @@ class PackedAdamW:
             eps=EPSILON,
             maximize=False,
         )
-
-    def _gradient_norms(self) -> Tensor:
-        squares = torch.zeros(len(self.rows), device=self.pack.backbone.device)
-        for weight, slots in self.weights:
-            if weight.grad is None:
-                continue
-            if slots is None:
-                squares += torch.linalg.vector_norm(weight.grad).square()
-            else:
-                squares.index_add_(0, slots, torch.linalg.vector_norm(weight.grad.flatten(1), dim=1).square())
-        return squares.sqrt()
 
     def moments_of(self, slot: int) -> dict[str, Tensor]:
         """Views of one trial's moments, under ``exp_avg/`` and ``exp_avg_sq/`` and the weights' names."""

@@ -45,7 +45,7 @@ def test_an_untouched_start_predicts_what_the_probe_says(family: str) -> None:
 def test_families_with_a_hidden_layer_get_a_map_for_each_initialization_and_others_one() -> None:
     train = learnable_tokens(24)
     plain, dense = starts_of("bert"), starts_of("roberta")
-    assert dense.features.through_hidden_layer
+    assert dense.features.backbone.shape.dense_head
     assert torch.equal(plain.of(0, 1, train)["weight"], plain.of(0, 2, train)["weight"])
     assert not torch.equal(dense.of(0, 1, train)["weight"], dense.of(0, 2, train)["weight"])
 
