@@ -111,7 +111,8 @@ def choose(outputs: Sequence[Floats], labels: NDArray[np.floating], classes: int
     constant = _constant(labels, classes, folds)
     chance = _losses(constant, labels, classes)
     scores = [
-        (own.argmax(axis=1) == labels).mean() if classes > 1 else 1 - _losses(own, labels, 1).mean() for own in (outputs[at], constant)
+        float((own.argmax(axis=1) == labels).mean() if classes > 1 else 1 - _losses(own, labels, 1).mean())
+        for own in (outputs[at], constant)
     ]
     validation = CrossValidation(float(losses[at].mean()), float(chance.mean()), standard_error(chance - losses[at]), *scores)
     return Chosen(at, validation, losses[at])

@@ -47,6 +47,7 @@ def test_classes_that_lie_apart_call_for_a_weak_penalty_and_are_above_chance() -
     found = fit_linear(*two_clouds(80, 3.0), 2, range(80))
     assert found.validation.above_chance
     assert found.validation.score > 0.95
+    assert {type(figure) for figure in vars(found.validation).values()} == {float}  # the log takes no others
     assert found.validation.chance_score <= 0.6
     assert found.strength <= 0.1
 
@@ -129,6 +130,7 @@ def test_numbers_get_a_ridge_regression() -> None:
     found = fit_linear(x, y, 1, range(100))
     assert found.validation.above_chance
     assert found.validation.score > 0.95
+    assert {type(figure) for figure in vars(found.validation).values()} == {float}  # the log takes no others
     assert np.corrcoef(found.outputs(x)[:, 0], y)[0, 1] > 0.99
 
 
