@@ -250,10 +250,10 @@ def tasks(
     as_json: Json = False,
 ) -> None:
     """List the tasks with a name, or show one with its splits and two simple baselines."""
-    from pelt_automl.tasks import baselines, known_tasks, load_task
+    from pelt_automl.tasks import TASKS, baselines, load_task
 
     if name is None:
-        known = [vars(info) for info in known_tasks()]
+        known = [vars(task.info) for task in TASKS.values()]
         print(
             json.dumps(known, indent=2)
             if as_json

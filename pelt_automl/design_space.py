@@ -6,7 +6,7 @@ hidden states that differ along few dimensions. A `Modification` is one such cha
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -376,13 +376,8 @@ def count_all(modifications: Iterable[Modification], shape: BackboneShape, outpu
     )
 
 
-def modification_to_dict(modification: Modification) -> dict[str, Any]:
-    """Plain values for JSON; `modification_from_dict` is the inverse."""
-    return asdict(modification)
-
-
 def modification_from_dict(data: Mapping[str, Any]) -> Modification:
-    """The modification that `modification_to_dict` wrote; what is left out takes its default.
+    """The inverse of `dataclasses.asdict`, for plain values from JSON; what is left out takes its default.
 
     Raises `KeyError`, `TypeError` or `ValueError` for anything else.
     """

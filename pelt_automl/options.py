@@ -60,7 +60,7 @@ def known_names(of: str) -> tuple[str, ...]:
     if of in ("metrics", "tasks"):
         from pelt_automl import tasks
 
-        return tuple(tasks.METRICS) if of == "metrics" else tuple(info["name"] for info in map(vars, tasks.known_tasks()))
+        return tuple(tasks.METRICS) if of == "metrics" else tuple(tasks.TASKS)
     return (*METHODS, ALL) if of == "methods" else tuple(BASELINES)
 
 

@@ -4,7 +4,7 @@ from pelt_automl.tasks.baselines import baselines
 from pelt_automl.tasks.benchmarks import BENCHMARKS
 from pelt_automl.tasks.data import TaskData
 from pelt_automl.tasks.examples import Examples, TaskInfo, TextTask
-from pelt_automl.tasks.loading import known_tasks, load_nested, load_task, name_and_hash
+from pelt_automl.tasks.loading import load_nested, load_task, name_and_hash
 from pelt_automl.tasks.metrics import METRICS, Metric
 from pelt_automl.tasks.pydoc_tasks import PYDOC_MATCH, PYDOC_TOPIC
 
@@ -24,7 +24,6 @@ __all__ = [
     "TaskInfo",
     "TextTask",
     "baselines",
-    "known_tasks",
     "load_nested",
     "load_task",
     "name_and_hash",

@@ -1,6 +1,7 @@
 """What a task gives away to programs that understand nothing: a constant, and a bag of words."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from statistics import median
 from typing import Any
 
@@ -50,19 +51,11 @@ def baselines(data: TaskData, seed: int = 0) -> dict[str, float]:
     fitted = Examples(train.texts + select.texts, train.labels + select.labels)
     predictions = {"majority": [_constant(data, fitted)] * len(data.report)}
     if data.task_kind.fitted_as:
-        predictions["bag of words"] = _bag_of_words(data, fitted) or predictions["majority"]
+        from sklearn.linear_model import LogisticRegression, Ridge
+        from sklearn.pipeline import make_pipeline
+
+        model: Any = LogisticRegression(C=10.0, max_iter=1000) if data.task_kind.fitted_as == "classes" else Ridge()
+        pipeline, predictions["bag of words"] = make_pipeline(word_weights(), model), predictions["majority"]
+        with suppress(ValueError):  # texts of punctuation only, or one class only
+            predictions["bag of words"] = pipeline.fit(joined(fitted), fitted.labels).predict(joined(data.report)).tolist()
     return {name: data.metric.value(predicted, data.report.labels) for name, predicted in predictions.items()}
-
-
-def _bag_of_words(data: TaskData, fitted: Examples) -> list[float]:
-    """Predictions on report; none where there is nothing to learn."""
-    from sklearn.linear_model import LogisticRegression, Ridge
-    from sklearn.pipeline import make_pipeline
-
-    model: Any = LogisticRegression(C=10.0, max_iter=1000) if data.task_kind.fitted_as == "classes" else Ridge()
-    pipeline = make_pipeline(word_weights(), model)
-    try:
-        pipeline.fit(joined(fitted), fitted.labels)
-    except ValueError:  # texts of punctuation only, or one class only
-        return []
-    return [float(x) for x in pipeline.predict(joined(data.report))]

@@ -166,9 +166,9 @@ def _settle(read: Mapping[str, "_Column"], kind: Kind | None, *, official: bool)
         read["train"].unreadable = True
     whole = as_integers({split: column.labels for split, column in read.items()})
     for split, column in read.items():
-        column.labels = whole[split]
+        column.labels, there = whole[split], set(before[split])
         for old, new in zip(before[split], column.labels, strict=True):
-            if old is not None and new is not None and new not in before[split]:
+            if old is not None and new is not None and new not in there:
                 column.was.setdefault(new, old)
     return notes
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pelt_automl.errors import SettingsError, TaskError, all_problems
 from pelt_automl.settings import SMALLEST_K, TaskSettings
 from pelt_automl.tasks.data import TaskData
-from pelt_automl.tasks.examples import Examples, RawTask, TaskInfo
+from pelt_automl.tasks.examples import Examples, RawTask
 from pelt_automl.tasks.hub import read_hub
 from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.tasks.metrics import metric_for
@@ -21,13 +21,6 @@ FEWEST_SELECT = 3
 """And what it has to have left where repeated texts or many classes allow less."""
 SMALL_REPORT = 100
 """With fewer examples in report, the verdict's resolution is worth a note."""
-
-
-def known_tasks() -> list[TaskInfo]:
-    """Every task that has a name, for lists."""
-    from pelt_automl.tasks import TASKS
-
-    return [task.info for task in TASKS.values()]
 
 
 def name_and_hash(settings: TaskSettings) -> tuple[str, str]:

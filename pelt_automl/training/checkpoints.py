@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.design_space import Form, Modification, modification_from_dict, modification_to_dict
+from pelt_automl.design_space import Form, Modification, modification_from_dict
 from pelt_automl.durable import filling, replacing, write_text
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.codec import checked
@@ -67,7 +67,7 @@ class TrainedConfig:
 
     def to_json(self) -> str:
         """The file's text."""
-        return json.dumps(asdict(self) | {"modifications": [modification_to_dict(m) for m in self.modifications]}, indent=2)
+        return json.dumps(asdict(self), indent=2)
 
     @staticmethod
     def from_json(text: str) -> "TrainedConfig":

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pelt_automl.design_space import modification_from_dict, modification_to_dict
+from pelt_automl.design_space import modification_from_dict
 from pelt_automl.methods import METHODS
 from pelt_automl.modifications import without_reparameterization
 from pelt_automl.training.checkpoints import TOKENIZER, TrainedConfig, load_config, load_progress
@@ -29,7 +29,7 @@ BYTES, SLACK = 4, 64 * 1024
 def test_modifications_and_configurations_come_back_from_json_as_they_were(method):
     for modifications in (METHODS[method].modifications({}), without_reparameterization(modifications_of(method))):
         for modification in modifications:
-            assert modification_from_dict(json.loads(json.dumps(modification_to_dict(modification)))) == modification
+            assert modification_from_dict(json.loads(json.dumps(asdict(modification)))) == modification
     config = config_of(method, {"name": "tiny", "location": "/nowhere", "sha256": "00"})
     assert TrainedConfig.from_json(config.to_json()) == config
 

@@ -1,12 +1,12 @@
 """Counts from Modifications alone, against the papers' tables."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from pelt_automl.backbones import ARCHITECTURES, SHAPES
-from pelt_automl.design_space import Form, Modification, Site, count_all, modification_from_dict, modification_to_dict
+from pelt_automl.design_space import Form, Modification, Site, count_all, modification_from_dict
 from pelt_automl.errors import SettingsError
 from pelt_automl.methods import FIXED_DEFAULTS, METHODS
 from pelt_automl.modifications import needs_own_pack
@@ -146,7 +146,7 @@ GATED = [{"squashing": "softmax", "network": "gru"}, {"prefix_gate": "split", "l
 )
 def test_modifications_survive_the_way_through_json(modifications):
     for modification in modifications:
-        assert modification_from_dict(json.loads(json.dumps(modification_to_dict(modification)))) == modification
+        assert modification_from_dict(json.loads(json.dumps(asdict(modification)))) == modification
 
 
 def test_unknown_hyper_parameters_are_refused_by_name():

@@ -5,13 +5,13 @@ Its start, gradients, training and saving: tests/conformance; padding: test_publ
 
 import functools
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
-from pelt_automl.design_space import modification_from_dict, modification_to_dict
+from pelt_automl.design_space import modification_from_dict
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.methods.bridged import BRIDGED
 from pelt_automl.modifications import Pack, PackTrial, count_of, count_on, kept_form, why_not
@@ -162,9 +162,9 @@ def test_kept_tensors_are_no_more_than_twice_what_is_trained(method):
 @every_method
 def test_a_configuration_is_the_same_after_a_round_trip_through_json(method):
     (modification,) = METHODS[method].modifications({})
-    assert modification_from_dict(json.loads(json.dumps(modification_to_dict(modification)))) == modification
+    assert modification_from_dict(json.loads(json.dumps(asdict(modification)))) == modification
     (kept,) = kept_form([modification], backbone_of("bert"))
-    assert modification_from_dict(json.loads(json.dumps(modification_to_dict(kept)))) == kept
+    assert modification_from_dict(json.loads(json.dumps(asdict(kept)))) == kept
     assert kept_form([kept], backbone_of("bert")) == (kept,)
 
 
