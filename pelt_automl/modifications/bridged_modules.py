@@ -12,7 +12,6 @@ from pelt_automl.design_space import Form, Modification
 from pelt_automl.modifications import bridged
 from pelt_automl.modifications.full import OwnCopy
 from pelt_automl.modifications.prompt import Prompt
-from pelt_automl.modifications.rank_allocation import RankAllocation
 from pelt_automl.modifications.stacked import HookedModule, Member
 from pelt_automl.modifications.support import without_reparameterization
 
@@ -27,6 +26,8 @@ def kept_form(modifications: Sequence[Modification], backbone: Backbone) -> tupl
 
 def bridged_module(label: str, members: Sequence[Member], backbone: Backbone) -> HookedModule:
     """The module for the one trial's configuration. Raises `BackboneError` where peft isn't installed or doesn't know it."""
+    from pelt_automl.modifications.rank_allocation import AdaLora
+
     peft_type, _, _ = bridged.read_config(members[0].modification.peft)
     if peft_type in bridged.PROMPT_TYPES:
         return BridgedPrompt(label, members, backbone)
@@ -61,45 +62,6 @@ class Bridged(OwnCopy):
             super().load(row, weights)
         else:
             bridged.load_adapter_tensors(self.model, weights)
-
-
-class AdaLora(Bridged):
-    """AdaLoRA (Zhang et al. 2023): ``W x + P E Q x`` with singular values ``E``, of which the least important are set to 0.
-
-    The budget falls from `init_r` to `target_r` singular values a map, on average (equation 12). All `init_r` are kept, those set to 0
-    too: how many are left to each map is then no part of the tensors' shapes.
-    """
-
-    def __init__(self, label: str, members: Sequence[Member], backbone: Backbone) -> None:
-        """See `RankAllocation` for the schedule."""
-        super().__init__(label, members, backbone)
-        _, _, shares = bridged.read_config(members[0].modification.peft)
-        self.allocation = RankAllocation(self.model, shares)
-
-    def begin(self, steps: int) -> None:
-        """Lay the budget's fall over the training."""
-        self.allocation.begin(steps)
-
-    def penalty(self) -> Tensor:
-        """What keeps ``P`` and ``Q`` near orthonormal."""
-        return self.allocation.penalty()
-
-    def after_step(self, step: int) -> None:
-        """Allocate the ranks anew."""
-        self.allocation.after_step(step)
-
-    def kept(self, row: int) -> dict[str, Tensor]:
-        """Tensors of full shape."""
-        with self.allocation.every_rank():
-            return super().kept(row)
-
-    def state(self, row: int) -> dict[str, Tensor]:  # noqa: ARG002 the one row
-        """The smoothed importances, and which singular values are left once that is settled."""
-        return self.allocation.state()
-
-    def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:  # noqa: ARG002 the one row
-        """Go on where `state` was taken."""
-        self.allocation.load_state(state, self.slots.device)
 
 
 class BridgedPrompt(Prompt):

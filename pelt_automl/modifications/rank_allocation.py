@@ -1,14 +1,16 @@
 """AdaLoRA's allocation of ranks (Zhang et al. 2023, section 3.2), which peft leaves to the training loop: schedule, steps, state."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pelt_automl.backbones.loading import Backbone
 from pelt_automl.errors import BackboneError
-from pelt_automl.modifications.bridged import ADAPTER
+from pelt_automl.modifications import bridged
+from pelt_automl.modifications.bridged_modules import Bridged
+from pelt_automl.modifications.stacked import Member
 
 AVERAGES = ("exp_avg_ipt", "exp_avg_unc")
 """peft's names of the smoothed sensitivities and uncertainties."""
@@ -19,16 +21,28 @@ SHORTEST_FALL = 2
 """Steps: one to find importances, one to allocate by them."""
 
 
-class RankAllocation:
-    """The allocation of one model of peft's."""
+class AdaLora(Bridged):
+    """AdaLoRA (Zhang et al. 2023): ``W x + P E Q x`` with singular values ``E``, of which the least important are set to 0.
 
-    def __init__(self, wrapped: Any, shares: Mapping[str, float]) -> None:
-        """`wrapped`: peft's model; `shares`: schedule fields as shares of the training."""
-        self.tuner, self.config, self.shares = wrapped.base_model, wrapped.peft_config[ADAPTER], shares
+    The budget falls from `init_r` to `target_r` singular values a map, on average (equation 12). All `init_r` are kept, those set to 0
+    too: how many are left to each map is then no part of the tensors' shapes.
+    """
+
+    def __init__(self, label: str, members: Sequence[Member], backbone: Backbone) -> None:
+        """The schedule's fields may be shares of the training."""
+        super().__init__(label, members, backbone)
+        _, _, self.shares = bridged.read_config(members[0].modification.peft)
+        wrapped: Any = self.model
+        self.config = wrapped.peft_config[bridged.ADAPTER]
         self.gradients: dict[Tensor, Tensor | None] = {}
         for parameter in wrapped.parameters():
             if parameter.requires_grad:
                 parameter.register_post_accumulate_grad_hook(self._hold)
+
+    @property
+    def tuner(self) -> Any:
+        """Peft's own part of the model."""
+        return self.model.base_model
 
     def _hold(self, parameter: Tensor) -> None:
         """Gradients are held on to until they have been read, after the optimizer's step."""
@@ -63,27 +77,26 @@ class RankAllocation:
                 distances.append(torch.linalg.matrix_norm(product - torch.eye(len(product), device=product.device)))
         return float(self.config.orth_reg_weight) * torch.stack(distances).mean()
 
-    @contextmanager
-    def every_rank(self) -> Iterator[None]:
-        """Inside, peft doesn't cut tensors to the ranks that are left."""
+    def kept(self, row: int) -> dict[str, Tensor]:
+        """Tensors of full shape: peft doesn't cut them to the ranks that are left."""
         pattern, self.config.rank_pattern = self.config.rank_pattern, None
         try:
-            yield
+            return super().kept(row)
         finally:
             self.config.rank_pattern = pattern
 
-    def state(self) -> dict[str, Tensor]:
-        """Importances by tensor, and the ranks that are left."""
+    def state(self, row: int) -> dict[str, Tensor]:  # noqa: ARG002 the one row
+        """The smoothed importances by tensor, and which singular values are left once that is settled."""
         averages = ((kind, getattr(self.tuner.rankallocator, kind)) for kind in AVERAGES)
         found = {f"{kind}/{name}": tensor for kind, tensors in averages for name, tensor in tensors.items()}
         return found | {f"{RANKS}/{name}": torch.tensor(left) for name, left in (self.config.rank_pattern or {}).items()}
 
-    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """The inverse of `state`."""
+    def load_state(self, row: int, state: Mapping[str, Tensor]) -> None:  # noqa: ARG002 the one row
+        """Go on where `state` was taken."""
         parts: dict[str, dict[str, Tensor]] = {kind: {} for kind in (*AVERAGES, RANKS)}
         for place, tensor in state.items():
             kind, _, name = place.partition("/")
-            parts[kind][name] = tensor.to(device)
+            parts[kind][name] = tensor.to(self.slots.device)
         allocator: Any = self.tuner.rankallocator
         for kind in AVERAGES:
             setattr(allocator, kind, parts[kind])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from pelt_automl.backbones.loading import Backbone, Layer
+from pelt_automl.backbones.loading import Backbone
 from pelt_automl.modifications.by_layer import LayerModule
 from pelt_automl.modifications.stacked import Member, Run, across, normal, project
 
@@ -57,7 +57,21 @@ class Subspace(LayerModule):
                 self.measure(index, run, lambda: (change, own))
                 return change
 
-            yield from self._hooks(layers[number], changed, run)
+            layer, seen = layers[number], dict[str, Tensor]()
+
+            def see(_: nn.Module, inputs: tuple[Any, ...], seen: dict[str, Tensor] = seen) -> tuple[Any, ...]:
+                states, seen["before"] = self.forked(inputs[0], run, owned=True)
+                return (states, *inputs[1:])
+
+            def behind(_: nn.Module, __: Any, output: Tensor, seen: dict[str, Tensor] = seen, changed: Any = changed) -> Tensor:
+                states, own = self.forked(output, run, copied=not seen)
+                return self.added(states, changed(seen["before"] + own if seen else own), run)
+
+            if layer.stack.norm_first:  # the change is added to what the sublayer puts out, before the residual connection
+                yield layer.norm(self.site).register_forward_pre_hook(see)
+                yield layer.at(layer.stack.output_of(self.site)).register_forward_hook(behind)
+            else:
+                yield layer.norm(self.site).register_forward_hook(behind)
 
     def _is_changed(self, states: Tensor, run: Run) -> Tensor:
         """1 for the first and the last tokens of each text, 0 for the others, ``(n, B, T, 1)``."""
@@ -68,24 +82,3 @@ class Subspace(LayerModule):
         mask = mask.index_select(0, self.slots)
         first, last = mask.cumsum(2) <= positions, mask.flip(2).cumsum(2).flip(2) <= positions
         return ((first | last) & mask.bool()).to(states.dtype).unsqueeze(3)
-
-    def _hooks(self, layer: Layer, changed: Any, run: Run) -> Iterator[RemovableHandle]:
-        norm, seen = layer.norm(self.site), dict[str, Tensor]()
-
-        def see(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-            states, seen["before"] = self.forked(inputs[0], run, owned=True)
-            return (states, *inputs[1:])
-
-        def behind_norm(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
-            states, own = self.forked(output, run, copied=True)
-            return self.added(states, changed(own), run)
-
-        def behind_sublayer(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
-            states, own = self.forked(output, run)
-            return self.added(states, changed(seen["before"] + own), run)
-
-        if layer.stack.norm_first:
-            yield norm.register_forward_pre_hook(see)
-            yield layer.at(layer.stack.output_of(self.site)).register_forward_hook(behind_sublayer)
-        else:
-            yield norm.register_forward_hook(behind_norm)

@@ -64,7 +64,7 @@ def test_ranks_that_are_gone_stay_gone_and_what_is_kept_has_its_full_shape():
 def test_the_schedule_follows_the_length_of_the_training():
     pack = Pack(tiny_backbone(), [PackTrial(modifications(), 0)], 2)
     pack.begin(0, 50, {})
-    config = pack.stacks[0].allocation.config
+    config = pack.stacks[0].config
     assert (config.total_step, config.tinit, config.tfinal) == (50, 5, 10)
     pack.begin(0, 2, {})
     assert (config.total_step, config.tinit, config.tfinal) == (2, 0, 0), "what little there is goes to the fall"
