@@ -24,16 +24,6 @@ def kept_form(modifications: Sequence[Modification], backbone: Backbone) -> tupl
     )
 
 
-def bridged_module(label: str, members: Sequence[Member], backbone: Backbone) -> HookedModule:
-    """The module for the one trial's configuration. Raises `BackboneError` where peft isn't installed or doesn't know it."""
-    from pelt_automl.modifications.rank_allocation import AdaLora
-
-    peft_type, _, _ = bridged.read_config(members[0].modification.peft)
-    if peft_type in bridged.PROMPT_TYPES:
-        return BridgedPrompt(label, members, backbone)
-    return (AdaLora if peft_type == "ADALORA" else Bridged)(label, members, backbone)
-
-
 class Bridged(OwnCopy):
     """A copy of the backbone with the layers of one peft method; its trained tensors have peft's own names.
 

@@ -21,9 +21,10 @@ from pelt_automl.design_space import (
     group_outputs,
     lowest_layer,
 )
+from pelt_automl.modifications import bridged
 from pelt_automl.modifications.bias import BiasShift
 from pelt_automl.modifications.bottleneck import Bottleneck
-from pelt_automl.modifications.bridged_modules import bridged_module
+from pelt_automl.modifications.bridged_modules import Bridged, BridgedPrompt
 from pelt_automl.modifications.by_layer import LayerModule, SharedGate
 from pelt_automl.modifications.full import FullCopy, copy_of
 from pelt_automl.modifications.head import Head, pool
@@ -32,6 +33,7 @@ from pelt_automl.modifications.low_rank import LowRank
 from pelt_automl.modifications.lower_layers import LowerLayers
 from pelt_automl.modifications.observed import Observed, Values
 from pelt_automl.modifications.prompt import Prompt, make_room
+from pelt_automl.modifications.rank_allocation import AdaLora
 from pelt_automl.modifications.scaling import Scaling
 from pelt_automl.modifications.stacked import HookedModule, Member, Run, StackedModule
 from pelt_automl.modifications.subspace import Subspace
@@ -45,6 +47,15 @@ BY_LAYER: dict[tuple[Form, Site], type[LayerModule]] = {
     **{(Form.SCALE, site): Scaling for site in (*PROJECTIONS, *SUBLAYERS)},
 }
 """Which module carries out a modification of single layers."""
+
+
+def bridged_module(label: str, members: Sequence[Member], backbone: Backbone) -> HookedModule:
+    """The module for the one trial's configuration. Raises `BackboneError` where peft isn't installed or doesn't know it."""
+    peft_type, _, _ = bridged.read_config(members[0].modification.peft)
+    if peft_type in bridged.PROMPT_TYPES:
+        return BridgedPrompt(label, members, backbone)
+    return (AdaLora if peft_type == "ADALORA" else Bridged)(label, members, backbone)
+
 
 WHOLE: dict[Form, Callable[[str, Sequence[Member], Backbone], HookedModule]] = {
     Form.BIAS: BiasShift,
