@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter, WorkerFilter
+from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import State, StateType
 from prefect.events.filters import EventFilter
 from prefect.exceptions import ObjectNotFound
 
 from flows.life_signs import forget, is_alive
+from flows.sqlite_workers import workers_of
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -35,6 +36,7 @@ SETTLING = timedelta(minutes=1)
 """Prefect writes a step's end down some seconds after it."""
 MOST = 200
 """What Prefect's server returns at once."""
+_UNFINISHED_STEPS = TaskRunFilter.model_validate({"state": {"type": {"any_": ["PENDING", "RUNNING"]}}})
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,9 @@ def start_again(client: "SyncPrefectClient") -> list[Again]:
 def other_workers(client: "SyncPrefectClient", own: str = f"{POOL}-1") -> list[str]:
     """The workers of the pool that are at work, but for `make up`'s."""
     try:
-        workers = client.read_workers_for_work_pool(POOL, WorkerFilter.model_validate({}))
+        return [name for name in workers_of(client, POOL) if name != own]
     except ObjectNotFound:
         return []
-    return [worker.name for worker in workers if worker.status == "ONLINE" and worker.name != own]
 
 
 def _all(page: "Callable[[int], list[FlowRun]]") -> "list[FlowRun]":
@@ -129,10 +130,12 @@ def close_run(client: "SyncPrefectClient", run: "FlowRun", *, stopped: bool, for
         state: State[None] = State(type=StateType.CANCELLED, name="Cancelled", message=why)
     else:
         to_be_continued = STOPPED if stopped else INTERRUPTED
-        state = State(type=StateType.CRASHED, name=to_be_continued if _flow_name(client, run) in RESUMABLE else "Crashed", message=why)
+        state = State(
+            type=StateType.CRASHED, name=to_be_continued if client.read_flow(run.flow_id).name in RESUMABLE else "Crashed", message=why
+        )
     client.set_flow_run_state(run.id, state, force=force)
     for step in client.read_task_runs(
-        flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [run.id]}}), task_run_filter=_unfinished_steps(), limit=MOST
+        flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [run.id]}}), task_run_filter=_UNFINISHED_STEPS, limit=MOST
     ):
         client.set_task_run_state(step.id, State(type=StateType.CRASHED, message=why), force=True)
     forget(str(run.id))
@@ -146,13 +149,9 @@ def _close_steps(client: "SyncPrefectClient") -> None:
             "end_time": {"before_": datetime.now(UTC) - SETTLING},
         }
     )
-    while steps := client.read_task_runs(flow_run_filter=ended, task_run_filter=_unfinished_steps(), limit=MOST):
+    while steps := client.read_task_runs(flow_run_filter=ended, task_run_filter=_UNFINISHED_STEPS, limit=MOST):
         for step in steps:
             client.set_task_run_state(step.id, State(type=StateType.CRASHED, message="its flow run has ended without it"), force=True)
-
-
-def _unfinished_steps() -> TaskRunFilter:
-    return TaskRunFilter.model_validate({"state": {"type": {"any_": ["PENDING", "RUNNING"]}}})
 
 
 def _start_again(client: "SyncPrefectClient", run: "FlowRun") -> Again:
@@ -183,7 +182,3 @@ def _new_run(client: "SyncPrefectClient", run: "FlowRun", times: int) -> Again:
     except ObjectNotFound:
         return Again(run, None, "its deployment is gone")
     return Again(run, started)
-
-
-def _flow_name(client: "SyncPrefectClient", run: "FlowRun") -> str:
-    return str(client.read_flow(run.flow_id).name)

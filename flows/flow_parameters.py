@@ -70,8 +70,8 @@ def parameter(knob: Knob) -> inspect.Parameter:
     bounds: dict[str, Any] = {"ge": knob.low, "gt": knob.above, "le": knob.high, "lt": knob.below}
     if given := {name: bound for name, bound in bounds.items() if bound is not None}:
         kind = Annotated[kind, Field(**given)]
-    if knob.nothing:
-        kind = kind | Literal[knob.nothing]
+    if knob.nothing:  # a pattern, since jsonschema's message on a constant names nothing but that
+        kind = kind | (Literal[knob.nothing] if names else Annotated[str, Field(pattern=rf"^({knob.nothing}|[0-9.]+)$")])
     if knob.many or knob.several:
         kind = list[kind] if knob.many else kind | list[kind]
     if knob.many or knob.optional:

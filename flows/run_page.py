@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -12,9 +11,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from pelt_automl.log.codec import read
-from pelt_automl.log.events import Standing, VerdictReached, of_kind
-from pelt_automl.log.folder import RECORDS, REPORT
+from pelt_automl.log.folder import REPORT, history_of
 from pelt_automl.recorders import sent_of
 from pelt_automl.settings import SearchSettings, SelectionSettings, TaskSettings
 
@@ -36,16 +33,13 @@ def name_for(parameters: Mapping[str, Any]) -> str:
     """Name of a ``select-pelt`` run with these parameters: ``select-qnli-k100-seed0``."""
     ks = parameters.get("k")
     k = ",".join(map(str, ks)) if isinstance(ks, list) else ks or "full"
-    return f"select-{_asked_task(parameters)}-k{k}-seed{parameters.get('seed', SearchSettings.seed)}"
+    task = parameters.get("task") or Path(str(parameters.get("train") or "task")).stem
+    return f"select-{task}-k{k}-seed{parameters.get('seed', SearchSettings.seed)}"
 
 
 def reproduction_name() -> str:
     """Name of a ``reproduce-unipelt`` run: ``reproduce-unipelt-minilm``."""
     return "-".join(["reproduce-unipelt", *filter(None, [flow_run.parameters.get("model")])])
-
-
-def _asked_task(parameters: Mapping[str, Any]) -> str:
-    return str(parameters.get("task") or Path(str(parameters.get("train") or "task")).stem)
 
 
 def run_tags(settings: SelectionSettings) -> list[str]:
@@ -96,8 +90,8 @@ def leave_curve_artifacts(folder: Path, task: str) -> None:
 def leave_links(folder: Path, key: str) -> None:
     """Links to the folder and, where an MLflow server has them, to its runs, reports and registered versions."""
     create_link_artifact(folder.as_uri(), str(folder), key=f"records-{key}", description=f"Everything that was written: {folder}")
-    for link in mlflow_links(folder):
-        create_link_artifact(link.address, link.text, key=_key(f"mlflow-{link.what}-{key}"), description=link.text)
+    for what, (address, text) in mlflow_links(folder).items():
+        create_link_artifact(address, text, key=_key(f"mlflow-{what}-{key}"), description=text)
 
 
 def _key(task: str) -> str:
@@ -106,56 +100,41 @@ def _key(task: str) -> str:
 
 def leaderboard(folder: Path) -> list[dict[str, Any]]:
     """The verdict's finalists as table rows; empty where there is no verdict."""
-    verdicts = of_kind(read(folder / RECORDS), VerdictReached)
-    return [_row(standing, verdicts[-1].report_metric) for standing in verdicts[-1].standings] if verdicts else []
+    if (verdict := history_of(folder).verdict) is None:
+        return []
+    return [
+        {
+            "method": row.method + (" (default)" if row.is_default else ""),
+            verdict.report_metric: f"{row.report_score:.4f}",
+            "95 %": f"{row.report_interval[0]:.4f} to {row.report_interval[1]:.4f}",
+            "P(best)": f"{row.p_best:.2f}",
+            "tied": "yes" if row.tied else "",
+            "parameters": f"{row.parameters:,}",
+            "latency ms": "" if row.served_latency_ms is None else f"{row.served_latency_ms:.2f}",
+            "memory GB": "" if row.memory_gb is None else f"{row.memory_gb:.2f}",
+            "seconds": f"{row.training_seconds:.1f}",
+            "candidate": row.candidate,
+        }
+        for row in verdict.standings
+    ]
 
 
-def _row(standing: Standing, metric: str) -> dict[str, Any]:
-    low, high = standing.report_interval
-    return {
-        "method": standing.method + (" (default)" if standing.is_default else ""),
-        metric: f"{standing.report_score:.4f}",
-        "95 %": f"{low:.4f} to {high:.4f}",
-        "P(best)": f"{standing.p_best:.2f}",
-        "tied": "yes" if standing.tied else "",
-        "parameters": f"{standing.parameters:,}",
-        "latency ms": _measured(standing.served_latency_ms),
-        "memory GB": _measured(standing.memory_gb),
-        "seconds": f"{standing.training_seconds:.1f}",
-        "candidate": standing.candidate,
-    }
-
-
-def _measured(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
-@dataclass(frozen=True)
-class Link:
-    """An address in MLflow's UI."""
-
-    what: str
-    """``run``, ``report`` or ``version``; of a curve with its folder: ``run-k-50``."""
-    address: str
-    text: str
-
-
-def mlflow_links(folder: Path) -> list[Link]:
-    """Where MLflow's server has this selection, or each selection of this curve; empty where it hasn't, or where there is only a file."""
-    links = []
+def mlflow_links(folder: Path) -> dict[str, tuple[str, str]]:
+    """Where MLflow's server has this selection, or each selection of this curve: address and text, by what they show (``run``, ``report``,
+    ``version``; of a curve with its folder: ``run-k-50``). Empty where it hasn't, or where there is only a file.
+    """
+    links = {}
     for place in [folder, *sorted(path.parent for path in folder.glob("*/mlflow.json"))]:
         sent, inside = sent_of(place), "" if place == folder else f"-{place.name}"
         if sent is None or not sent.run_page:
             continue
-        links += [
-            Link(f"run{inside}", sent.run_page, f"{place.name}: its run in MLflow"),
-            Link(f"report{inside}", f"{sent.run_page}/artifacts/report.html", f"{place.name}: its report in MLflow"),
-        ]
+        links[f"run{inside}"] = sent.run_page, f"{place.name}: its run in MLflow"
+        links[f"report{inside}"] = f"{sent.run_page}/artifacts/report.html", f"{place.name}: its report in MLflow"
         if sent.version_page:
-            links.append(Link(f"version{inside}", sent.version_page, f"{place.name}: its winner, {sent.model} version {sent.version}"))
+            links[f"version{inside}"] = sent.version_page, f"{place.name}: its winner, {sent.model} version {sent.version}"
     return links
 
 
 def where(folder: Path, report: str) -> str:
     """The last lines of a run's log: where everything is."""
-    return "\n".join([f"Report: {folder / report}", *(f"{link.text}: {link.address}" for link in mlflow_links(folder))])
+    return "\n".join([f"Report: {folder / report}", *(f"{text}: {address}" for address, text in mlflow_links(folder).values())])

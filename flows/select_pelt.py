@@ -1,24 +1,24 @@
-"""Flow "select-pelt": one text task from its name to its recommendation.
+"""Flow "select-pelt": one text task from its name to its recommendation, or for several K which method from which K on.
 
 prefect deployment run select-pelt/default --param task=qnli --watch
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, tags
 
 from flows.clear_failures import step
 from flows.conduct import concluded, conducted, run_log
-from flows.flow_parameters import checked_settings, with_parameters
-from flows.k_curve import select_at_each_k
+from flows.flow_parameters import checked, checked_settings, with_parameters
 from flows.run_display import LogDisplay
-from flows.run_page import leave_artifacts, run_tags, select_name, tag_this_run, task_name, where
-from pelt_automl.log.codec import read
-from pelt_automl.log.folder import RECORDS
-from pelt_automl.log.history import History
+from flows.run_page import leave_artifacts, leave_curve_artifacts, run_tags, select_name, tag_this_run, task_name, where
+from pelt_automl.log.folder import history_of
 from pelt_automl.report import Recommendation, verdict_text
 from pelt_automl.selection import Selection
 from pelt_automl.settings import is_curve, options
+
+if TYPE_CHECKING:
+    from pelt_automl.curve import CurveRun
 
 
 @step
@@ -77,9 +77,33 @@ def select_pelt(**parameters: Any) -> Any:  # a dictionary, or a state that has 
         explain(selection)
         recommendation = recommend(selection)
     leave_artifacts(recommendation.folder, task_name(settings.task))
-    verdict = verdict_text(History.of(read(recommendation.folder / RECORDS)))
+    verdict = verdict_text(history_of(recommendation.folder))
     verdict += f"\n\n{where(recommendation.folder, 'report.html')}"
     return concluded(verdict, recommendation.statement, summary(recommendation))
+
+
+@step
+def select_at(run: "CurveRun", k: int | None) -> None:
+    """The selection at K, all of its phases."""
+    with run.at(k) as selection:
+        selection.run()
+
+
+def select_at_each_k(**parameters: Any) -> Any:
+    """The curve, a step a K, with its report as an artifact. The answer has task, statement and folder."""
+    from pelt_automl.curve import CurveRun, curve_settings, curve_text
+
+    settings, _ = checked(curve_settings, **parameters)
+    names = sorted({name for k in settings.ks for name in run_tags(settings.at(k, None))})
+    tag_this_run(names)
+    with tags(*names):
+        run = CurveRun.open(settings, display=LogDisplay(run_log()))
+        for k in run.ks:
+            select_at(run, k)
+    curve = run.result()
+    leave_curve_artifacts(curve.folder, curve.task)
+    answer = {"task": curve.task, "statement": curve.statement, "folder": str(curve.folder)}
+    return concluded(f"{curve_text(curve)}\n\n{where(curve.folder, 'k-curve.html')}", curve.statement, answer)
 
 
 def summary(recommendation: Recommendation) -> dict[str, Any]:

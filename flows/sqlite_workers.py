@@ -24,11 +24,13 @@ def warning_of_workers(client: "SyncPrefectClient") -> str:
 
 def workers_at_work(client: "SyncPrefectClient") -> list[str]:
     """Names of the workers of all pools that sent a heartbeat in the last one and a half minutes."""
-    names: list[str] = []
-    for pool in client.read_work_pools():
-        workers = client.read_workers_for_work_pool(pool.name, WorkerFilter.model_validate({}))
-        names += [worker.name for worker in workers if worker.status == "ONLINE"]
-    return names
+    return [name for pool in client.read_work_pools() for name in workers_of(client, pool.name)]
+
+
+def workers_of(client: "SyncPrefectClient", pool: str) -> list[str]:
+    """Those of one pool. Raises `ObjectNotFound` when there is no such pool."""
+    workers = client.read_workers_for_work_pool(pool, WorkerFilter.model_validate({}))
+    return [worker.name for worker in workers if worker.status == "ONLINE"]
 
 
 def is_sqlite() -> bool:

@@ -17,7 +17,6 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
-from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import load_flow_arguments_from_entrypoint, load_flow_from_entrypoint
 
@@ -41,7 +40,8 @@ def missing(client: "SyncPrefectClient", file: str) -> Facts:
     follows it: where it lies, and which parameters a flow takes.
     """
     wanted = yaml.safe_load(Path("prefect.yaml").read_text(encoding="utf-8"))
-    absent, facts = [], _missing_pool(client)
+    absent: Facts = []
+    facts: Facts = [] if _pool(client) else [{"missing_pool": POOL}]
     for entry in wanted["deployments"]:
         name = f"{load_flow_arguments_from_entrypoint(entry['entrypoint'])['name']}/{entry['name']}"
         try:
@@ -53,12 +53,13 @@ def missing(client: "SyncPrefectClient", file: str) -> Facts:
     return facts + _stale(client, {fact["deployment"] for fact in facts if "deployment" in fact})
 
 
-def _missing_pool(client: "SyncPrefectClient") -> Facts:
+def _pool(client: "SyncPrefectClient") -> Facts:
+    """The fact about it; none when there isn't one."""
     try:
-        client.read_work_pool(POOL)
+        pool = client.read_work_pool(POOL)
     except ObjectNotFound:
-        return [{"missing_pool": POOL}]
-    return []
+        return []
+    return [{"pool": pool.name, "paused": pool.is_paused, "limit": pool.concurrency_limit}]
 
 
 def _follow_code(client: "SyncPrefectClient", there: "DeploymentResponse", entrypoint: str) -> None:
@@ -139,22 +140,10 @@ def status(client: "SyncPrefectClient") -> Facts:
             {"schedule": schedule.slug, "active": schedule.active and not deployment.paused, "cron": getattr(schedule.schedule, "cron", "")}
             for schedule in deployment.schedules
         ]
-    with suppress(ObjectNotFound):
-        facts += [_pool_fact(client.read_work_pool(POOL))]
-    return facts + [{"warning": text} for text in [warning_of_workers(client)] if text]
+    return facts + _pool(client) + [{"warning": text} for text in [warning_of_workers(client)] if text]
 
 
-def _pool_fact(pool: WorkPool) -> dict[str, Any]:
-    return {"pool": pool.name, "paused": pool.is_paused, "limit": pool.concurrency_limit}
-
-
-COMMANDS: dict[str, Callable[..., Facts]] = {
-    "missing": missing,
-    "recover": recover,
-    "close": close,
-    "running": running,
-    "status": status,
-}
+COMMANDS: dict[str, Callable[..., Facts]] = {own.__name__: own for own in (missing, recover, close, running, status)}
 
 
 def main() -> None:

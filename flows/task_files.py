@@ -11,9 +11,8 @@ import yaml
 from flows.flow_parameters import as_sent, checked_settings, data_roots, inside
 from pelt_automl.errors import PeltError, SettingsError, all_problems
 from pelt_automl.home import home
-from pelt_automl.log.codec import read
 from pelt_automl.log.events import SelectionStarted
-from pelt_automl.log.folder import RECORDS
+from pelt_automl.log.folder import history_of
 from pelt_automl.selection import Asked, asked_of
 
 ENDINGS = (".yaml", ".yml")
@@ -104,8 +103,8 @@ def _due(path: Path, verdicts: list[dict[str, Any]]) -> Due:
 def _differences(asked: Asked, verdict: dict[str, Any]) -> str:
     """How the verdict's selection was another one, in words."""
     try:
-        started = next(event for event in read(Path(verdict["folder"]) / RECORDS) if isinstance(event, SelectionStarted))
-    except (OSError, ValueError, TypeError, PeltError, StopIteration):  # its records are damaged or gone
+        started = history_of(Path(verdict["folder"])).of_kind(SelectionStarted)[0]
+    except (OSError, ValueError, TypeError, PeltError, IndexError):  # its records are damaged or gone
         return "other settings, or another version of the program"
     return "; ".join(asked.differences(started.settings)) or "another version of the program, or other search spaces"
 

@@ -190,13 +190,11 @@ def _print_curve(curve: "KCurve") -> None:
 
 
 def _print_verdict(folder: Path) -> None:
-    from pelt_automl.log.codec import read
-    from pelt_automl.log.folder import RECORDS
-    from pelt_automl.log.history import History
+    from pelt_automl.log.folder import history_of
     from pelt_automl.recorders import sent_of
     from pelt_automl.report import verdict_text
 
-    print(verdict_text(History.of(read(folder / RECORDS))))
+    print(verdict_text(history_of(folder)))
     print(f"\nReport:   {folder / 'report.html'}")
     print(
         f"Winner:   {folder / 'winner'}   (pelt_automl.load({str(folder)!r}), or: pelt-automl predict {folder} --input FILE --output FILE)"

@@ -14,6 +14,7 @@ import torch
 
 from pelt_automl.log.codec import read
 from pelt_automl.log.events import Event, Progress
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.settings import SearchSettings
 from tests.tiny import VOCABULARY, tiny_model
 
@@ -147,6 +148,12 @@ class Watcher:
 
 def records_of(folder: Path) -> list[Event]:
     return list(read(folder / "records.jsonl"))
+
+
+def outputs_of(folder: Path, event: Any) -> list[Any]:
+    """What a selection's event refers to."""
+    found = Outputs(folder / "outputs").get(event.outputs)
+    return found if isinstance(found, list) else found.tolist()
 
 
 def of(events: Sequence[Event], kind: type[Any]) -> list[Any]:

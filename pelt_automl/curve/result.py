@@ -20,9 +20,9 @@ from pelt_automl.curve.answer import (
 )
 from pelt_automl.curve.settings import in_words
 from pelt_automl.errors import SelectionError
-from pelt_automl.log.codec import checked, read
+from pelt_automl.log.codec import checked
 from pelt_automl.log.events import Outcome, SelectionStarted, Stage, Standing, State
-from pelt_automl.log.folder import RECORDS
+from pelt_automl.log.folder import RECORDS, history_of
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES
 from pelt_automl.report.schema import Recommendation, recommendation_from
@@ -201,7 +201,7 @@ def rebuilt_curve(folder: Path) -> KCurve:
 def history_at(folder: Path, k: int | None) -> History:
     """The records of the selection at K; none where it hasn't begun."""
     path = folder / folder_of(k) / RECORDS
-    return History.of(read(path) if path.is_file() else ())
+    return history_of(path.parent) if path.is_file() else History()
 
 
 def _point(k: int | None, history: History, found: Recommendation) -> PointAtK:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import dropwhile
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import Any, Literal, Unpack
 
 from pelt_automl.backbones.loading import Backbone, check_model, load_outline
 from pelt_automl.curve.report import write_curve_report
@@ -95,7 +95,8 @@ class CurveRun:
 
         When no trial of it completed, that is kept in `missing`, and the curve goes on with the next K.
         """
-        settings = self.settings.at(k, self.seconds_at(k), self._max_length_at(k))
+        begun = self._begun_with(k)
+        settings = self.settings.at(k, self.seconds_at(k), begun["training"]["max_length"] if begun else self.max_length)
         try:
             with Selection.open(settings, self.folder / folder_of(k), self.display, inherited=self._inherited(k)) as selection:
                 yield selection
@@ -123,18 +124,18 @@ class CurveRun:
         """The limit of the selection at K: the one it began with, else its share of what is left for it and the larger K."""
         if self.clock.limit is None:
             return None
-        if begun := history_at(self.folder, k).of_kind(SelectionStarted):
-            limit: float | None = begun[0].settings["search"]["seconds"]
+        if begun := self._begun_with(k):
+            limit: float | None = begun["search"]["seconds"]
             return limit
         to_come = [k, *(other for other in dropwhile(lambda other: other != k, self.ks) if other != k and not self._ended(other))]
         seed = self.settings.whole.search.seed
         costs = [expected_cost(self.data[other].sizes(seed), self.methods, self.settings.whole) for other in to_come]
         return next_share(self.clock.left, costs)
 
-    def _max_length_at(self, k: int | None) -> int | None:
-        """What the selection at K began with, else the curve's."""
-        begun = history_at(self.folder, k).of_kind(SelectionStarted)
-        return begun[0].settings["training"]["max_length"] if begun else self.max_length
+    def _begun_with(self, k: int | None) -> dict[str, Any]:
+        """The settings of the selection at K; empty where it hasn't begun."""
+        starts = history_at(self.folder, k).of_kind(SelectionStarted)
+        return starts[0].settings if starts else {}
 
     def _inherited(self, k: int | None) -> Inherited:
         """The data, the model if it is loaded, and the best configurations of the next smaller K that has any."""

@@ -240,10 +240,10 @@ class Recorded:
             if training.report_score is None:
                 raise SelectionError(f"no report score of {name} is recorded")
             if not self.history.opened and not any(isinstance(event, ReportOpened) for event in self._events):
-                self._events.append(ReportOpened(1, action.examples, len(training.report), []))
+                self._events.append(ReportOpened(1, action.examples, len(training.report), "[]"))
             score = self.pool.score(training.report[: action.examples]) if self.pool.score else training.report_score
             self.seconds += self.example * action.examples
-            self._events.append(FinalistScored(name, segment.candidate, segment.method, segment.number, score, []))
+            self._events.append(FinalistScored(name, segment.candidate, segment.method, segment.number, score, "[]"))
 
     def _end(self, own: _Trial, state: State, cause: str) -> None:
         self._events.append(self._ended(own, state, cause))
@@ -259,5 +259,5 @@ class Recorded:
             segment.trial, segment.candidate, segment.method, segment.stage, segment.number, state, segment.is_default,
             segment.hyper_parameters, segment.seeds, dict(training.parameters), curve,
             training.select_score if state == State.COMPLETED else score, own.step, own.seconds, cause=cause,
-            constant_predictions=len(set(said)) == 1, select_predictions=list(said),
+            constant_predictions=len(set(said)) == 1, outputs=self.history.outputs.put(said) if said else "",
         )  # fmt: skip

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.log.events import KINDS, Event, Reason, What
+from pelt_automl.log.events import KINDS, Event, Prediction, Reason, What
+from pelt_automl.log.outputs import Outputs
 
 T = TypeVar("T")
 
@@ -75,14 +76,23 @@ def _event_at(path: Path, number: int, line: bytes, kinds: Mapping[str, type[Eve
         ) from error
 
 
+_OUTPUTS = {"ReportOpened": "labels", "FinalistScored": "predictions", "TrialEnded": "select_predictions"}
+"""The lists that stood where the reference ``outputs`` stands now."""
+
 _MOVED = ("step_seconds", "example_seconds", "finalists", "seconds_enough", "pack_size")
 
 
 def upgraded(data: dict[str, Any]) -> dict[str, Any]:
     """A line as this version writes it, whichever has written it.
 
-    Version 0.1.0 kept a plan's figures in `Planned.numbers` and said what it decided in words.
+    Version 0.1.0 kept a plan's figures in `Planned.numbers`, and outputs as lists, and said what it decided in words.
     """
+    if (field := _OUTPUTS.get(data["event"], "")) in data:
+        try:
+            listed = checked(list[Prediction], data[field])
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from None
+        return data | {"outputs": Outputs().put(listed) if listed or field != "select_predictions" else ""}
     match data:
         case {"event": "Planned", "numbers": dict(numbers)} if "step_seconds" in numbers or "precision_bits" in numbers:
             moved = {name: numbers[name] for name in _MOVED if name in numbers}

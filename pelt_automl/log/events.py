@@ -77,7 +77,9 @@ HyperParameters = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened at `time`."""
+    """Something that happened."""
+
+    time: float = field(default_factory=clock.time, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,6 @@ class SelectionStarted(Event):
     """`pelt_automl.BEHAVIOUR` of the program that wrote it."""
     seconds_before: float = 0.0
     """Wall time of this start before its record: reading the data, mostly. 0 in old records."""
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,6 @@ class DataDescribed(Event):
     ``unknown`` in per cent."""
     cut: dict[str, dict[str, int]] = field(default_factory=dict)
     """What that cuts of ``train`` and ``select``: ``texts``, of these ``cut``; ``tokens``, of these ``lost``."""
-    time: float = field(default_factory=clock.time)
 
     @property
     def sign(self) -> int:
@@ -194,7 +194,6 @@ class Planned(Event):
     figures: Literal["measured", "remembered", "estimated", ""] = ""
     """Where seconds and memory come from: a pack that was measured for this plan, earlier trainings on this machine, or sizes alone; empty
     in old records, whose were measured."""
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -269,7 +268,6 @@ class Released(Event):
     because: Because
     numbers: dict[str, float] = field(default_factory=dict)
     """What the decision rests on: ``score`` at the rung, ``places`` and ``compared`` for a quota, ``seconds_left``, ..."""
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -279,7 +277,6 @@ class Stopped(Event):
     trial: str
     because: Because
     numbers: dict[str, float] = field(default_factory=dict)
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -297,7 +294,6 @@ class SegmentEnded(Event):
     state: str
     """Reference of the file (see `pelt_automl.log.files`) from which the next segment can go on."""
     device: str = ""
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -308,7 +304,6 @@ class StateLost(Event):
     attempt: int
     """The one that can't be gone on with; the next has the next number."""
     cause: str
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -341,11 +336,11 @@ class TrialEnded(Event):
     """Why it stopped early, a `Because`; or why it failed: exception type and text, ``loss is not finite``, ..."""
     traceback: str = ""
     """Of the exception that it failed with, as text; empty where none was raised, and in old records."""
-    select_predictions: list[Prediction] = field(default_factory=list)
-    """Those on select that `select_score` is the score of, for trials of the search that were trained in full."""
+    outputs: str = ""
+    """Reference (see `pelt_automl.log.outputs`) of what it predicts on select, which `select_score` is the score of; empty but for trials
+    of the search that were trained in full."""
     tokens: dict[str, int] = field(default_factory=dict)
     """Tokens in its training's batches: ``computed`` (padding included) and ``text``; empty in old records."""
-    time: float = field(default_factory=clock.time)
 
     @property
     def out_of_time(self) -> bool:
@@ -411,7 +406,6 @@ class Decision(Event):
     why: str
     """For people: nothing is decided by it."""
     numbers: dict[str, float] = field(default_factory=dict)
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -424,11 +418,10 @@ class ReportOpened(Event):
     """Examples scored."""
     of: int
     """Examples that the report split has."""
-    labels: list[Prediction]
-    """The true labels of the examples scored (a class index, a number, or a list of such), in the order of all predictions."""
+    outputs: str
+    """Reference of the true labels of the examples scored (a class index, a number, or a list of such), in the order of all predictions."""
     cut: dict[str, int] = field(default_factory=dict)
     """What of the examples scored is cut, as in `DataDescribed`."""
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -440,9 +433,16 @@ class FinalistScored(Event):
     method: str
     seed_index: int
     report_score: float
-    predictions: list[Prediction]
-    """Class index or number for each example scored."""
-    time: float = field(default_factory=clock.time)
+    outputs: str
+    """Reference of what it predicts of each example scored."""
+
+
+@dataclass(frozen=True)
+class OutputsLost(Event):
+    """A file that `ReportOpened` or `FinalistScored` refers to is missing or damaged: what it held is scored again."""
+
+    outputs: str
+    """The reference."""
 
 
 @dataclass(frozen=True)
@@ -461,7 +461,6 @@ class GateMeasured(Event):
     """Standard deviation over examples."""
     start: float
     """Mean of the same gate before training (about 0.5); the drift is ``mean - start``."""
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -478,7 +477,6 @@ class ContributionMeasured(Event):
     """Over examples and tokens of ``|gate x change| / |hidden state|``; for a prefix of the attention's output against that without it."""
     spread: float
     """Standard deviation over examples."""
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -491,7 +489,6 @@ class KnockedOut(Event):
     submodule: str
     score: float
     score_without: float
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -508,7 +505,6 @@ class UnionPruned(Event):
     """By submodule: what its knock-out cost on select, mean over seeds in the metric's unit; positive is worse."""
     region: float
     """Of practical equivalence, in the same unit: all of them cost less."""
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -545,7 +541,6 @@ class CostMeasured(Event):
     """The finalist's runs."""
     exportable: bool = False
     """Whether `pelt-automl export --merged` can write it, so that it can be served merged."""
-    time: float = field(default_factory=clock.time)
 
     def latency(self, batch: int, *, merged: bool = False) -> float | None:
         """Milliseconds; None where they weren't measured."""
@@ -663,7 +658,6 @@ class VerdictReached(Event):
     """How far the answer carries; see `Outcome`."""
     so_far: bool = False
     """Whether it rests on one seed, or for lack of time on a single tuned finalist or none: the best so far."""
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
@@ -675,21 +669,18 @@ class SelectionEnded(Event):
     """Wall time of the whole selection, earlier starts included."""
     bill: dict[str, float]
     """Seconds by phase: ``data``, ``model``, ``baselines``, ``search``, ``finalists``, ``evidence``, ``costs``, ``other``."""
-    time: float = field(default_factory=clock.time)
 
 
 @dataclass(frozen=True)
 class Published(Event):
     """The last event: the report is written, every recorder has had the selection's folder, and what only the work needed is cleared."""
 
-    time: float = field(default_factory=clock.time)
-
 
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         SelectionStarted, DataDescribed, Planned, Released, Stopped, SegmentEnded, StateLost, TrialEnded, Decision, ReportOpened,
-        FinalistScored, GateMeasured, ContributionMeasured,
+        FinalistScored, OutputsLost, GateMeasured, ContributionMeasured,
         KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded, Published,
     )
 }  # fmt: skip

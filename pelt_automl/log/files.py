@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from pelt_automl.durable import sync
+from pelt_automl.durable import full_disk_as_os_error, sync
 from pelt_automl.errors import SelectionError
 
 
@@ -12,7 +12,8 @@ def put(folder: Path, write: Callable[[Path], object], suffix: str = "") -> str:
     """Store what `write` writes to the path that it is given, and return its reference: the file's name in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".writing{suffix}"
-    write(draft)
+    with full_disk_as_os_error(draft):
+        write(draft)
     sync(draft)
     reference = _digest(draft) + suffix
     draft.replace(folder / reference)

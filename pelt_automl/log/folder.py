@@ -18,8 +18,10 @@ from filelock import FileLock, Timeout
 
 from pelt_automl.durable import is_draft, sync, write_text
 from pelt_automl.errors import SelectionError
-from pelt_automl.log.codec import to_json
+from pelt_automl.log.codec import read, to_json
 from pelt_automl.log.events import Ephemeral, Event
+from pelt_automl.log.history import History
+from pelt_automl.log.outputs import Outputs
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,8 @@ Kind = Literal["selection", "curve", "reproduction"]
 
 RECORDS, LOCK, CURVE, PROTOCOL = "records.jsonl", "selection.lock", "k-curve.json", "protocol.json"
 RECOMMENDATION, REPORT, PAGE = "recommendation.json", "report.md", "report.html"
+OUTPUTS = "outputs"
+"""Folder of the files that the records refer to, inside a selection's."""
 WINNER = "winner"
 """Folder of the trained weights, inside a selection's."""
 WORK, MARKER = "work", "MADE_BY_PELT_AUTOML.txt"
@@ -119,10 +123,10 @@ def make_output(folder: Path) -> None:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[bool]:
+def exclusive(path: Path, otherwise: str = "") -> Iterator[bool]:
     """Hold the lock file `path` while inside; False when another process has it. Released by the system when the holder dies.
 
-    Raises `SelectionError` when the file system can't lock it, or doesn't let it be written.
+    Raises `SelectionError` when the file system can't lock it, or doesn't let it be written; `otherwise`: what can be done about it.
     """
     lock = FileLock(path, thread_local=False, fallback_to_soft=False)  # a soft one would outlive a kill
     try:
@@ -132,10 +136,10 @@ def exclusive(path: Path) -> Iterator[bool]:
         return
     except OSError as error:
         if error.filename is None:  # of the lock, not of the file
-            raise SelectionError(
-                f"{path} can't be locked ({error.strerror}), as on some network folders; choose an --output on a local disk"
-            ) from error
-        raise SelectionError(f"the folder {path.parent} can't be written ({error.strerror}); choose another --output") from error
+            advice = otherwise or "choose an --output on a local disk"
+            raise SelectionError(f"{path} can't be locked ({error.strerror}), as on some network folders; {advice}") from error
+        advice = otherwise or "choose another --output"
+        raise SelectionError(f"the folder {path.parent} can't be written ({error.strerror}); {advice}") from error
     try:
         yield True
     finally:
@@ -143,6 +147,11 @@ def exclusive(path: Path) -> Iterator[bool]:
 
 
 # -------------------------------------------------------------------- the log's file
+
+
+def history_of(folder: Path) -> History:
+    """The fold of a selection's records, which lie in `folder`. Raises `SelectionError` for records that can't be read."""
+    return History.of(read(folder / RECORDS), Outputs(folder / OUTPUTS))
 
 
 class JsonlRecorder:
@@ -178,21 +187,12 @@ class JsonlRecorder:
 
 
 def _cut_off_partial_line(path: Path) -> None:
-    """Shorten the file to the end of its last whole line, reading backwards in blocks."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        size = end = file.seek(0, os.SEEK_END)
-        while end > 0:
-            start = max(0, end - 65_536)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        if end < size:
-            file.truncate(end)
+    """Shorten the file to the end of its last whole line."""
+    if path.exists():
+        with path.open("r+b") as file:
+            content = file.read()
+            if (end := content.rfind(b"\n") + 1) < len(content):
+                file.truncate(end)
 
 
 # -------------------------------------------------------------------- what only the work needs

@@ -13,6 +13,7 @@ from pelt_automl.log.events import (
     Decision,
     Event,
     FinalistScored,
+    OutputsLost,
     Planned,
     Published,
     Released,
@@ -29,6 +30,7 @@ from pelt_automl.log.events import (
     VerdictReached,
     What,
 )  # fmt: skip
+from pelt_automl.log.outputs import Outputs
 
 E = TypeVar("E", bound=Event)
 
@@ -87,13 +89,15 @@ class History:
     events: list[Event] = field(default_factory=list)
     trials: dict[str, Trial] = field(default_factory=dict)
     """By name, in the order of their release."""
+    outputs: Outputs = field(default_factory=Outputs, compare=False)
+    """What the events refer to."""
     _of_kind: dict[type[Event], list[Any]] = field(default_factory=dict, repr=False)
     _decided: dict[What, dict[str, Decision]] = field(default_factory=dict, repr=False)
 
     @staticmethod
-    def of(events: Iterable[Event]) -> "History":
-        """The fold of a whole log."""
-        history = History()
+    def of(events: Iterable[Event], outputs: Outputs | None = None) -> "History":
+        """The fold of a whole log, with what it refers to; None: it refers to no files."""
+        history = History(outputs=outputs or Outputs())
         for event in events:
             history.apply(event)
         return history
@@ -102,7 +106,7 @@ class History:
         """One that goes on by itself."""
         kinds = {kind: list(events) for kind, events in self._of_kind.items()}
         decided = {what: dict(made) for what, made in self._decided.items()}
-        return History(list(self.events), {name: copy(trial) for name, trial in self.trials.items()}, kinds, decided)
+        return History(list(self.events), {name: copy(trial) for name, trial in self.trials.items()}, self.outputs, kinds, decided)
 
     def apply(self, event: Event) -> None:
         """Take one event."""
@@ -176,8 +180,26 @@ class History:
 
     @property
     def scored(self) -> list[FinalistScored]:
-        """Finalists' runs on the report split."""
-        return self.of_kind(FinalistScored)
+        """Finalists' runs on the report split, but those whose outputs were lost; of one that was scored again the later."""
+        lost, opened = self._lost(), self.opened
+        if opened and opened.outputs in lost:
+            return []
+        return [run for run in {run.trial: run for run in self.of_kind(FinalistScored)}.values() if run.outputs not in lost]
+
+    def _lost(self) -> set[str]:
+        """References of outputs that are gone, and weren't written again since."""
+        lost: set[str] = set()
+        for event in self.events if OutputsLost in self._of_kind else ():
+            if isinstance(event, OutputsLost):
+                lost.add(event.outputs)
+            elif isinstance(event, FinalistScored | ReportOpened):
+                lost.discard(event.outputs)
+        return lost
+
+    def unreadable(self) -> list[str]:
+        """References of the report split's labels and of the finalists' predictions whose files are missing or damaged."""
+        refer = [*([self.opened.outputs] if self.opened else []), *(run.outputs for run in self.scored)]
+        return [reference for reference in dict.fromkeys(refer) if not self.outputs.holds(reference)]
 
     @property
     def costs(self) -> list[CostMeasured]:

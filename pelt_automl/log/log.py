@@ -4,14 +4,21 @@ from collections.abc import Iterable, Sequence
 
 from pelt_automl.log.events import Decision, Event, Phase, Progress, Recorder
 from pelt_automl.log.history import History
+from pelt_automl.log.outputs import Outputs
 
 
 class Log:
     """Every event goes through here. Without recorders it is kept in memory alone."""
 
-    def __init__(self, events: Iterable[Event] = (), recorders: Sequence[Recorder] = (), display: Recorder | None = None) -> None:
-        """`events`: those of earlier starts; `display` is told of progress, too."""
-        self.history, self.recorders, self.display = History.of(events), recorders, display
+    def __init__(
+        self,
+        events: Iterable[Event] = (),
+        recorders: Sequence[Recorder] = (),
+        display: Recorder | None = None,
+        outputs: Outputs | None = None,
+    ) -> None:
+        """`events`: those of earlier starts; `display` is told of progress, too; `outputs`: what events refer to, None without files."""
+        self.history, self.recorders, self.display = History.of(events, outputs), recorders, display
 
     def append(self, event: Event) -> None:
         """Write an event to every recorder, the file first, and fold it."""

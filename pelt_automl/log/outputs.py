@@ -1,7 +1,8 @@
-"""Outputs of examples as files that are named by the SHA-256 of their content: what a log refers to instead of holding it.
+"""Outputs of examples by reference: what a log refers to instead of holding it.
 
-Outputs are one value per example: class indices, numbers, rows of numbers (logits, several labels, spans), or texts. Numbers become a
-safetensors file with the one tensor ``outputs``, ``(n, ...)``; texts, and whatever else isn't an array of numbers, a JSON list.
+Outputs are one value per example: class indices, numbers, rows of numbers (logits, several labels, spans), or texts. They are a file whose
+name is the SHA-256 of its content: numbers a safetensors file with the one tensor ``outputs``, ``(n, ...)``; texts, and whatever else isn't
+an array of numbers, a JSON list. Where there is no folder, the reference is that list itself; so is what an old log held inline.
 """
 
 import json
@@ -19,22 +20,62 @@ NAME = "outputs"
 """Of the tensor."""
 NUMBERS, TEXTS = ".safetensors", ".json"
 
-Outputs = NDArray[Any] | list[Any]
+Values = NDArray[Any] | list[Any]
 """``(n, ...)`` numbers, or n other values."""
 
 
-def put(folder: Path, outputs: Sequence[Any] | NDArray[Any]) -> str:
-    """Write outputs into `folder`, which is made if need be, and return their reference: the same for the same outputs.
+class Outputs:
+    """The outputs that a log refers to, each read and checked once, and where new ones go: files in `folder`, made if need be."""
 
-    Raises `OSError` when the disk is full, and `TypeError` for values that neither a tensor nor JSON can hold.
-    """
-    from safetensors.numpy import save_file
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder, self._read = folder, dict[str, Values]()
 
-    array = _numbers(outputs)
-    if array is None:
-        text = json.dumps(list(outputs), ensure_ascii=False)
-        return files.put(folder, lambda path: path.write_text(text, encoding="utf-8"), TEXTS)
-    return files.put(folder, lambda path: save_file({NAME: np.ascontiguousarray(array)}, path), NUMBERS)
+    def put(self, outputs: Sequence[Any] | NDArray[Any]) -> str:
+        """Keep outputs, and return their reference: the same for the same outputs.
+
+        Raises `OSError` when the disk is full, and `TypeError` for values that neither a tensor nor JSON can hold.
+        """
+        from safetensors.numpy import save_file
+
+        array = _numbers(outputs)
+        if self.folder is not None and array is not None:
+            return files.put(self.folder, lambda path: save_file({NAME: np.ascontiguousarray(array)}, path), NUMBERS)
+        text = json.dumps(list(outputs) if array is None else array.tolist(), ensure_ascii=False)
+        return text if self.folder is None else files.put(self.folder, lambda path: path.write_text(text, encoding="utf-8"), TEXTS)
+
+    def get(self, reference: str) -> Values:
+        """The outputs of a reference, of the type and shape that they were written with.
+
+        Raises `SelectionError` when the file is missing, was changed, or isn't one that `put` has written.
+        """
+        if reference not in self._read:
+            self._read[reference] = self._load(reference)
+        return self._read[reference]
+
+    def holds(self, reference: str) -> bool:
+        """Whether they can be read."""
+        try:
+            self.get(reference)
+        except SelectionError:
+            return False
+        return True
+
+    def _load(self, reference: str) -> Values:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        if listed := reference.startswith("["):
+            place, content = f"the list {reference[:40]}", reference.encode()
+        elif self.folder is None:
+            raise SelectionError(f"the outputs {reference!r} are a file in a selection's folder, and none was named")
+        else:
+            place, content = str(self.folder / reference), files.get(self.folder, reference).read_bytes()
+        try:
+            found: Values = json.loads(content) if listed or reference.endswith(TEXTS) else load(content)[NAME]
+        except (ValueError, KeyError, SafetensorError, RecursionError) as error:
+            raise SelectionError(f"{place} holds no outputs that this version has written: {error}") from error
+        array = _numbers(found) if listed else None
+        return found if array is None else array
 
 
 def _numbers(outputs: Sequence[Any] | NDArray[Any]) -> NDArray[Any] | None:
@@ -44,19 +85,3 @@ def _numbers(outputs: Sequence[Any] | NDArray[Any]) -> NDArray[Any] | None:
     except ValueError:
         return None
     return array if array.dtype.kind in "biuf" else None
-
-
-def get(folder: Path, reference: str) -> Outputs:
-    """The outputs of a reference, of the type and shape that they were written with.
-
-    Raises `SelectionError` when the file is missing, was changed, or isn't one that `put` has written.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    content = files.get(folder, reference).read_bytes()
-    try:
-        found: Outputs = json.loads(content) if reference.endswith(TEXTS) else load(content)[NAME]
-    except (ValueError, KeyError, SafetensorError, RecursionError) as error:
-        raise SelectionError(f"{folder / reference} holds no outputs that this version has written: {error}") from error
-    return found

@@ -1,7 +1,10 @@
 """Which version of a registered model is the champion: the rule, apart from MLflow."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+
+import msgspec
 
 NOTHING_LEARNED = "nothing-learned"
 ERRORS = ("mae", "rmse")
@@ -19,9 +22,9 @@ class Claim:
     report: str
     metric: str
     greater_is_better: bool
-    score: float | None
+    score: float | None = None
     """On the report split."""
-    k: int | None
+    k: int | None = None
     """Labeled examples; None for all."""
 
     def tags(self) -> dict[str, str]:
@@ -47,50 +50,29 @@ class Claim:
 def claim_from(version: str, tags: Mapping[str, str]) -> Claim | None:
     """What a version's tags say; None when this program hasn't written them."""
     own = {key.removeprefix("pelt."): value for key, value in tags.items() if key.startswith("pelt.")}
+    own = {key: value for key, value in own.items() if value or key not in ("score", "k")}  # they are empty where there is none
     try:
-        return Claim(
-            version,
-            own["outcome"],
-            own["data"],
-            own["report"],
-            own["metric"],
-            own["greater_is_better"] == "True",
-            float(own["score"]) if own["score"] else None,
-            int(own["k"]) if own["k"] else None,
-        )
-    except (KeyError, ValueError):
+        return msgspec.convert(own | {"version": version}, Claim, strict=False)
+    except msgspec.ValidationError:
         return None
 
 
-@dataclass(frozen=True)
-class Ruling:
-    """Whether the new version becomes the champion, and what is said."""
-
-    moves: bool
-    said: str
-
-
-def rule(new: Claim, holder: Claim | None) -> Ruling:
-    """Whether `new` takes the alias from `holder`; None: nobody has it.
+def rule(new: Claim, holder: Claim | None) -> tuple[bool, str]:
+    """Whether `new` takes the alias from `holder` (None: nobody has it), and what is said.
 
     It does when it is better on the same report split, or when the task's data have changed; never when it has learned nothing, has no
     score, or had fewer labeled examples of the same data.
     """
-    if reason := _unfit(new):
+    reason = "learned nothing" if new.outcome == NOTHING_LEARNED else "has no score on the report split" if new.score is None else ""
+    if reason:
         stays = f"champion stays with version {holder.version} ({holder.shown})" if holder else "there is still no champion"
-        return Ruling(False, f"{stays}: version {new.version} {reason}")
+        return False, f"{stays}: version {new.version} {reason}"
     if holder is None:
-        return Ruling(True, f"version {new.version} is the champion ({new.shown})")
+        return True, f"version {new.version} is the champion ({new.shown})"
     if reason := _in_favor_of(holder, new):
-        return Ruling(False, f"champion stays with version {holder.version} ({holder.shown}), {reason}")
+        return False, f"champion stays with version {holder.version} ({holder.shown}), {reason}"
     why = "the data have changed" if holder.data != new.data else f"better than version {holder.version} ({holder.number})"
-    return Ruling(True, f"version {new.version} is the champion now ({new.shown}): {why}")
-
-
-def _unfit(new: Claim) -> str:
-    if new.outcome == NOTHING_LEARNED:
-        return "learned nothing"
-    return "has no score on the report split" if new.score is None else ""
+    return True, f"version {new.version} is the champion now ({new.shown}): {why}"
 
 
 def _in_favor_of(holder: Claim, new: Claim) -> str:
@@ -101,13 +83,9 @@ def _in_favor_of(holder: Claim, new: Claim) -> str:
         return f"which was measured on other examples than version {new.version} ({new.shown})"
     if holder.metric != new.metric:
         return f"which was chosen by another metric than version {new.version} ({new.shown})"
-    if _examples(new) < _examples(holder):
+    if (new.k or math.inf) < (holder.k or math.inf):
         return f"which had more labeled examples than version {new.version} ({new.shown} with {new.k})"
     assert new.score is not None
     if holder.score is None or (new.score > holder.score if new.greater_is_better else new.score < holder.score):
         return ""
     return f"which is {'as good as' if new.score == holder.score else 'better than'} version {new.version} ({new.number})"
-
-
-def _examples(claim: Claim) -> float:
-    return float("inf") if claim.k is None else claim.k

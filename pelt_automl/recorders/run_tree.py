@@ -23,8 +23,8 @@ from pelt_automl.log.events import (
     Stage,
     TrialEnded,
     VerdictReached,
-    of_kind,
-)
+)  # fmt: skip
+from pelt_automl.log.history import History
 from pelt_automl.printable import without_secrets
 
 STATUS = {"completed": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
@@ -75,54 +75,53 @@ class RunContent:
 
 @dataclass(frozen=True)
 class RunTree:
-    """A selection's runs."""
+    """A selection and its runs."""
 
-    selection: SelectionStarted
-    """Its first start."""
-    starts: frozenset[str]
-    """When it was started, by ``repr`` of the time. Tells two selections of one key apart."""
-    data: DataDescribed | None
-    verdict: VerdictReached | None
-    ended: bool
-    outcome: str
-    """``recommended``, ``tentative``, ``nothing-learned``; empty where there is no verdict."""
+    history: History
     parent: RunContent
     children: dict[str, RunContent]
     """By trial."""
 
+    @property
+    def starts(self) -> list[SelectionStarted]:
+        """The first and each resumption."""
+        return self.history.of_kind(SelectionStarted)
 
-def run_tree(events: Sequence[Event]) -> RunTree:
+    @property
+    def selection(self) -> SelectionStarted:
+        """Its first start."""
+        return self.starts[0]
+
+    @property
+    def data(self) -> DataDescribed | None:
+        """None where it was killed before they were described."""
+        return next(reversed(self.history.of_kind(DataDescribed)), None)
+
+
+def run_tree(history: History) -> RunTree:
     """The runs of a selection with these records. Raises `SelectionError` when they don't say which selection it is."""
-    starts = of_kind(events, SelectionStarted)
+    starts = history.of_kind(SelectionStarted)
     if not starts:
         raise SelectionError("the records don't say which selection it is; is this a selection's folder?")
-    started, data, verdicts = starts[0], of_kind(events, DataDescribed), of_kind(events, VerdictReached)
-    ended = bool(of_kind(events, SelectionEnded))
-    return RunTree(
-        started,
-        frozenset(repr(start.time) for start in starts),
-        data[-1] if data else None,
-        verdicts[-1] if verdicts else None,
-        ended,
-        verdicts[-1].outcome if verdicts else "",
-        _parent(events, started, ended=ended),
-        _children(events, started),
-    )
+    return RunTree(history, _parent(history, starts[0]), _children(history, starts[0]))
 
 
 # ---------------------------------------------------------------- the selection's run
 
 
-def _parent(events: Sequence[Event], selection: SelectionStarted, *, ended: bool) -> RunContent:
-    last = max((event.time for event in events if isinstance(event, (TrialEnded, SelectionEnded))), default=selection.time)
-    run = RunContent(selection.selection, selection.time, last, "FINISHED" if ended else "KILLED")
+def _parent(history: History, selection: SelectionStarted) -> RunContent:
+    last = max((event.time for event in history.events if isinstance(event, TrialEnded | SelectionEnded)), default=selection.time)
+    run = RunContent(selection.selection, selection.time, last, "FINISHED" if history.end else "KILLED")
     run.params = texts(flat(selection.settings))
     run.tags = texts(flat(selection.environment, "environment.") | selection_tags(selection) | {"stage": "selection"})
-    for event in events:
+    for event in history.events:
         match event:
             case DataDescribed():
                 run.add(event.time, {f"examples/{name}": size for name, size in event.sizes.items()})
-                run.tags |= texts(_data_tags(event))
+                tags = {"kind": event.kind, "metric": event.metric, "k": k_text(event.k), "protocol": event.protocol}
+                hashes = {f"hash.{name}": value for name, value in event.hashes.items()}
+                notes = {f"note.{index}": note for index, note in enumerate(event.notes)}
+                run.tags |= texts(tags | hashes | notes | {"positive_class": event.positive_class or None})
             case Planned():
                 final = event.final_steps or event.steps
                 run.add(event.time, {"plan/steps": event.steps, "plan/rung_steps": event.rung_steps, "plan/final_steps": final})
@@ -130,7 +129,7 @@ def _parent(events: Sequence[Event], selection: SelectionStarted, *, ended: bool
             case ReportOpened():
                 run.add(event.time, {"report_openings": event.openings, "report_examples": event.examples})
             case VerdictReached():
-                _add_verdict(run, event, of_kind(events, TrialEnded))
+                _add_verdict(run, event, history.ended())
             case SelectionEnded():
                 run.add(event.time, {"seconds": event.seconds} | {f"bill/{phase}": seconds for phase, seconds in event.bill.items()})
                 run.tags |= texts({"ended": event.reason})
@@ -154,13 +153,6 @@ def selection_tags(selection: SelectionStarted) -> dict[str, object]:
     }
 
 
-def _data_tags(event: DataDescribed) -> dict[str, object]:
-    tags: dict[str, object] = {"kind": event.kind, "metric": event.metric, "k": k_text(event.k), "protocol": event.protocol}
-    tags["positive_class"] = event.positive_class or None
-    hashes = {f"hash.{name}": value for name, value in event.hashes.items()}
-    return tags | hashes | {f"note.{index}": note for index, note in enumerate(event.notes)}
-
-
 def _add_verdict(run: RunContent, event: VerdictReached, trials: Sequence[TrialEnded]) -> None:
     """The winner's score, and its method and hyper-parameters under the names that they have in the trainings' runs."""
     run.add(event.time, {"report_score": event.report_score, "p_best": event.p_best})
@@ -181,18 +173,17 @@ def _add_verdict(run: RunContent, event: VerdictReached, trials: Sequence[TrialE
 # ---------------------------------------------------------------- the trainings' runs
 
 
-def _children(events: Sequence[Event], selection: SelectionStarted) -> dict[str, RunContent]:
+def _children(history: History, selection: SelectionStarted) -> dict[str, RunContent]:
     """A training that went on after it had been stopped is the one that it became."""
     shared = {key: value for key, value in selection_tags(selection).items() if key != "methods"}
-    data, plans = of_kind(events, DataDescribed), of_kind(events, Planned)
-    if data:
-        shared |= {"k": k_text(data[-1].k), "protocol": data[-1].protocol}
-    rungs = (plans[-1].rungs or [plans[-1].rung_steps]) if plans else None
-    runs = {event.trial: _training(event, shared, rungs) for event in of_kind(events, TrialEnded)}
-    for event in events:
+    for data in history.of_kind(DataDescribed):
+        shared |= {"k": k_text(data.k), "protocol": data.protocol}
+    rungs = (history.plan.rungs or [history.plan.rung_steps]) if history.plan else None
+    runs = {event.trial: _training(event, shared, rungs) for event in history.ended()}
+    for event in history.events:
         for trial, values, step in _evidence(event):
             if trial in runs:
-                runs[trial].add(event.time, values, step)  # type: ignore[attr-defined]  # all of these have a time
+                runs[trial].add(event.time, values, step)
     return runs
 
 

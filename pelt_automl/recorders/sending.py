@@ -6,11 +6,10 @@ A process, since MLflow reads its time-outs from the environment, keeps global s
 import json
 import logging
 import os
-import queue
+import select
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -104,90 +103,59 @@ def send_folder(folder: Path, most: float = MOST_SECONDS) -> Sent:
 
     `most`: seconds at most, large files apart; a server that doesn't answer is given up after `SILENT_SECONDS`.
     """
-    uri = default_tracking_uri()
-    answer = _Child(folder).answer(most)
-    sent = Sent(printable_uri(uri), **answer)
+    uri, paths = default_tracking_uri(), [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = ENVIRONMENT | os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+        child = subprocess.Popen(  # noqa: S603
+            [*COMMAND, str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+            start_new_session=True,
+        )
+        assert child.stdout is not None
+        try:
+            answer = _answer(child.stdout, most)
+        finally:
+            child.kill()
+            child.wait()
+            child.stdout.close()
+        if answer is None:
+            errors.seek(0)
+            lines = errors.read().strip().splitlines() or ["its process ended without a word"]
+            answer = {"problem": without_secrets(lines[-1])[:240]}
+    sent = Sent(**answer | {"uri": printable_uri(uri)})
     write_text(folder / SENT, json.dumps(asdict(sent), ensure_ascii=False, indent=2) + "\n")
     return sent
 
 
-class _Child:
-    """``python -m pelt_automl.recorders FOLDER``: writes JSON lines, each with the seconds until the next or, at last, with the answer."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def answer(self, most: float) -> dict[str, Any]:
-        """Fields of `Sent`."""
-        with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
-            child = subprocess.Popen(  # noqa: S603
-                [*COMMAND, str(self._folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=_environment(),
-                start_new_session=True,
-            )
-            assert child.stdout is not None
-            threading.Thread(target=self._read, args=(child.stdout,), name="pelt-automl-mlflow", daemon=True).start()
+def _answer(lines: IO[bytes], most: float) -> dict[str, Any] | None:
+    """The answer among a child's lines of JSON, each of which says how many seconds the next may take, or what went wrong; None when it
+    has ended without any.
+    """
+    allowed, deadline, rest = START_SECONDS, float("inf"), b""
+    while True:
+        left = deadline - time.monotonic()
+        if not select.select([lines], [], [], max(0.0, min(allowed, left)))[0]:
+            return {"problem": f"it didn't answer for {allowed:.0f} s" if allowed <= left else f"it took longer than {most:.0f} s"}
+        if not (read := os.read(lines.fileno(), 65_536)):
+            return None
+        *whole, rest = (rest + read).split(b"\n")
+        for line in whole:
             try:
-                return self._wait(most) or {"problem": _last_line(errors)}
-            finally:
-                child.kill()
-                child.wait()
-
-    def _read(self, lines: IO[str]) -> None:
-        with lines:
-            for line in lines:
-                self._lines.put(line)
-        self._lines.put(None)
-
-    def _wait(self, most: float) -> dict[str, Any] | None:
-        """The answer, or what went wrong; None when the process ended without any."""
-        allowed, deadline = START_SECONDS, float("inf")
-        while True:
-            left = deadline - time.monotonic()
-            try:
-                line = self._lines.get(timeout=max(0.0, min(allowed, left)))
-            except queue.Empty:
-                return {"problem": f"it didn't answer for {allowed:.0f} s" if allowed <= left else f"it took longer than {most:.0f} s"}
-            if line is None:
-                return None
-            said = _json(line)
-            if said is None:  # a library's own print
+                said = json.loads(line)
+            except ValueError:  # a library's own print
                 continue
-            if "seconds" not in said:
-                return dict(said)
-            allowed = float(said["seconds"])
-            if deadline == float("inf"):
-                deadline = time.monotonic() + most
-            deadline += max(0.0, allowed - SILENT_SECONDS)  # a large file
-
-
-def _json(line: str) -> dict[str, Any] | None:
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return None
-    return said if isinstance(said, dict) else None
-
-
-def _environment() -> dict[str, str]:
-    """The user's, MLflow's where the user has set nothing else, and where this package is."""
-    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    return ENVIRONMENT | os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-
-
-def _last_line(errors: IO[str]) -> str:
-    errors.seek(0)
-    lines = errors.read().strip().splitlines() or ["its process ended without a word"]
-    return without_secrets(lines[-1])[:240]
+            if isinstance(said, dict) and "seconds" not in said:
+                return said
+            if isinstance(said, dict):
+                allowed = float(said["seconds"])
+                deadline = min(deadline, time.monotonic() + most) + max(0.0, allowed - SILENT_SECONDS)  # more for a large file
 
 
 class MlflowRecorder:
-    """Sends a selection's folder to MLflow once it has ended. Nothing is sent before: `pelt-automl sync` can do it at any time."""
+    """Syncs a selection's folder to MLflow once it has ended; `pelt-automl sync` does the same at any time."""
 
     def record(self, event: Event) -> None:
         """Nothing to do: the folder has every event."""

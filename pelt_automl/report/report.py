@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pelt_automl.durable import write_text
 from pelt_automl.errors import SelectionError
-from pelt_automl.log.codec import read
 from pelt_automl.log.events import UnionPruned
-from pelt_automl.log.folder import PAGE, RECOMMENDATION, RECORDS, REPORT
-from pelt_automl.log.history import History
+from pelt_automl.log.folder import PAGE, RECOMMENDATION, RECORDS, REPORT, history_of
 from pelt_automl.methods import BASELINES
 from pelt_automl.report.plots import expected_best_plot, front_plot, learning_curves, submodule_heat_map
 from pelt_automl.report.summary import Summary, flat, summarize
@@ -36,7 +34,7 @@ def write_report(folder: Path) -> list[Path]:
     """
     if not (folder / RECORDS).is_file():
         raise SelectionError(f"{folder} isn't a selection: a folder with {RECORDS} is expected, as `pelt-automl select` writes it")
-    summary = summarize(History.of(read(folder / RECORDS)), folder)
+    summary = summarize(history_of(folder), folder)
     plots = draw(summary)
     texts = {
         RECOMMENDATION: summary.recommendation.to_json(),

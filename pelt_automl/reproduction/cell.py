@@ -4,21 +4,27 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import pelt_automl
 from pelt_automl.backbones.loading import Backbone
-from pelt_automl.log.events import Seeds
+from pelt_automl.execution.packs import Packs
+from pelt_automl.log.events import Seeds, Segment, Stage, State, TrialEnded
+from pelt_automl.log.log import Log
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.modifications import count_on
 from pelt_automl.reproduction.folder import FinishedRun
 from pelt_automl.reproduction.protocol import Cell, PaperMethod, Protocol
+from pelt_automl.scheduling.actions import Budget
+from pelt_automl.scheduling.drive import drive
+from pelt_automl.scheduling.grid import Grid
 from pelt_automl.selection.field import longest_text
 from pelt_automl.settings import PAPER_LENGTH
 from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.failures import Failure
 from pelt_automl.training.pack_training import predict_best
-from pelt_automl.training.packing import trained
 from pelt_automl.training.tokens import Tokens, drawn, tokenize
 from pelt_automl.training.trials import TrialRun, begin
 from pelt_automl.training.work import Work
@@ -39,31 +45,35 @@ class CellTraining:
     backbone: Backbone
     protocol: Protocol
     record: Callable[[FinishedRun], None]
-    expired: Callable[[], bool]
+    budget: Callable[[], Budget]
     say: Callable[[str], None]
-    methods: dict[str, PaperMethod] = field(default_factory=dict)
     recorded: int = 0
 
     def train(self, methods: Sequence[PaperMethod]) -> int:
         """Train them, in full or until the time is up; how many were recorded. One that the time cut short isn't: it is done again."""
         train, select = (self._tokens(part) for part in self.data.split(self.cell.seed))
-        select = select.at_most(self.protocol.select_most, self.cell.seed)
-        plan = self.protocol.plan(len(train))
-        seeds = Seeds(self.cell.seed, self.protocol.training_seed, self.protocol.training_seed)
-        runs = []
-        for method in methods:
-            self.methods[method.name] = method
-            modifications = METHODS[method.method].modifications(method.hyper_parameters)
-            rate = method.hyper_parameters[LEARNING_RATE]
-            runs.append(begin(method.name, modifications, rate, seeds, (train, select), plan, kind=self.data.task_kind))
-        progress = _Progress(str(self.cell), len(methods) * plan.steps, self.say)
-        self.work = Work(self.backbone, plan, self.data.metric, self.data.outputs, self.expired, progress.on_step)
-        for run in trained(self.work, runs, self.protocol.training.pack_size or AT_ONCE.get(self.backbone.device.type, AT_ONCE["cuda"])):
-            self._ended(run)
+        self._splits = train, select.at_most(self.protocol.select_most, self.cell.seed)
+        self._plan, seed = self.protocol.plan(len(train)), self.protocol.training_seed
+        steps, seeds = self._plan.steps, Seeds(self.cell.seed, seed, seed)
+        segments = [
+            Segment(own.name, own.name, own.method, own.hyper_parameters, Stage.SEARCH, 0, False, seeds, steps, 0, steps) for own in methods
+        ]
+        progress = _Progress(str(self.cell), len(methods) * steps, self.say)
+        self.work = Work(self.backbone, self._plan, self.data.metric, self.data.outputs, on_step=progress.on_step)
+        at_once = self.protocol.training.pack_size or AT_ONCE.get(self.backbone.device.type, AT_ONCE["cuda"])
+        log, states = Log(), Path()  # nothing is stopped on its way, so that there are no states
+        packs = Packs(
+            self.work, log.history, lambda _: self._plan, self._begin, self._ended, lambda *_: None, states, str(self.cell), at_once
+        )  # fmt: skip
+        drive(Grid(segments, least=0.0), packs, log, self.budget)
         return self.recorded
 
-    def _ended(self, run: TrialRun) -> None:
-        """Score its best checkpoint on the report split, and hand on what became of it."""
+    def _begin(self, segment: Segment) -> TrialRun:
+        modifications, rate = METHODS[segment.method].modifications(segment.hyper_parameters), segment.hyper_parameters[LEARNING_RATE]
+        return begin(segment.trial, modifications, rate, segment.seeds, self._splits, self._plan, kind=self.data.task_kind)
+
+    def _ended(self, segment: Segment, run: TrialRun) -> TrialEnded:
+        """Score its best checkpoint on the report split, and hand on what became of it, unless the time cut it short."""
         score, constant = None, False
         if run.progress.state == "completed":
             try:
@@ -71,12 +81,17 @@ class CellTraining:
             except Exception as error:  # noqa: BLE001 as in its training: a failure must not lose the others
                 failure = Failure.of(error)
                 run.end("failed", failure.cause, failure.traceback)
-        finished = self._finished(run, score, constant=constant)
-        self.record(finished)
-        self.recorded += 1
-        run.progress.best_weights = {}  # of fine-tuning, a whole model
-        told = f"{finished.metric} {score:.4f}{', constant' if constant else ''}" if score is not None else f"failed: {finished.cause}"
-        self.say(f"{self.cell}: {run.name}: {told} ({finished.steps} steps, {finished.seconds:.0f} s)")
+        progress = run.progress
+        if progress.state != "stopped":
+            finished = self._finished(run, segment.hyper_parameters, score, constant=constant)
+            self.record(finished)
+            self.recorded += 1
+            told = f"{finished.metric} {score:.4f}{', constant' if constant else ''}" if score is not None else f"failed: {finished.cause}"
+            self.say(f"{self.cell}: {run.name}: {told} ({finished.steps} steps, {finished.seconds:.0f} s)")
+        return TrialEnded(
+            run.name, run.name, segment.method, segment.stage, 0, State(progress.state), False, segment.hyper_parameters, run.seeds, {},
+            list(progress.curve), progress.best_score, progress.step, progress.seconds, cause=progress.cause,
+        )  # fmt: skip
 
     def _reported(self, run: TrialRun) -> tuple[float, bool]:
         predictions = predict_best(self.work, run, self._report)
@@ -92,7 +107,7 @@ class CellTraining:
             examples, self.backbone.tokenizer, longest_text(self.protocol.training.max_length or PAPER_LENGTH, self.backbone.shape)
         )
 
-    def _finished(self, run: TrialRun, score: float | None, *, constant: bool) -> FinishedRun:
+    def _finished(self, run: TrialRun, hyper_parameters: dict[str, Any], score: float | None, *, constant: bool) -> FinishedRun:
         backbone, progress = self.backbone, run.progress
         return FinishedRun(
             task=self.cell.task,
@@ -106,7 +121,7 @@ class CellTraining:
             constant=constant,
             cause=progress.cause,
             traceback=progress.traceback,
-            hyper_parameters=self.methods[run.name].hyper_parameters,
+            hyper_parameters=hyper_parameters,
             parameters=count_on(run.modifications, backbone, self.data.outputs).kept,
             steps=progress.step,
             seconds=progress.seconds,

@@ -7,9 +7,8 @@ process that trains the cell; the system releases it when that dies. Tables are 
 import json
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from time import time as now
 from typing import Any, Literal
 
 from pelt_automl.durable import creating, write_text
@@ -54,7 +53,6 @@ class FinishedRun(Event):
     """Of this program."""
     traceback: str = ""
     """Of the exception that it failed with, as text; empty where none was raised, and in old files."""
-    time: float = field(default_factory=now)
 
     @property
     def cell(self) -> Cell:

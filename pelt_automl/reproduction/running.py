@@ -18,6 +18,7 @@ from pelt_automl.reproduction.folder import ReproductionFolder
 from pelt_automl.reproduction.protocol import Cell, K, PaperMethod, Protocol, k_name
 from pelt_automl.reproduction.rendering import as_json, markdown
 from pelt_automl.reproduction.table import Table, build_table
+from pelt_automl.scheduling.actions import Budget
 from pelt_automl.selection.environment import environment
 from pelt_automl.selection.field import longest_text, refusals
 from pelt_automl.selection.process import process_restored
@@ -38,7 +39,7 @@ class Reproduction:
     refused: dict[str, str]
     """Methods that the model doesn't support, with the reason."""
     data_dir: Path | None = None
-    deadline: float = float("inf")
+    deadline: float | None = None
     """On `time.monotonic`'s clock."""
     say: Callable[[str], None] = lambda _: None
     """Told in a line what has happened."""
@@ -64,7 +65,7 @@ class Reproduction:
         """
         if seconds is not None and not 0 < seconds < float("inf"):
             raise SettingsError(f"seconds is {seconds}; it must be above 0, and finite")
-        deadline = time.monotonic() + seconds if seconds is not None else float("inf")
+        deadline = time.monotonic() + seconds if seconds is not None else None
         refused = _refused(protocol, model)
         path = expanded(output or home() / "reproductions" / model.strip("/").replace("/", "--")).absolute()
         folder = ReproductionFolder(path, protocol, model)
@@ -92,9 +93,9 @@ class Reproduction:
         self.folder.replace("table.json", as_json(table))
         return table
 
-    def expired(self) -> bool:
-        """Whether the time is up."""
-        return time.monotonic() >= self.deadline
+    def budget(self) -> Budget:
+        """The time as it is now."""
+        return Budget(self.deadline, time.monotonic())
 
     def _missing(self, cell: Cell) -> list[PaperMethod]:
         done = {run.method for run in self.folder.finished([cell]) if (cell, run.method) not in self.again}
@@ -114,7 +115,7 @@ class Reproduction:
 
     def _work_on(self, cell: Cell) -> int:
         """Train what is missing of a cell, if nobody else does; how many runs were recorded."""
-        if self.expired() or (cell.task, cell.k) in self.unavailable or not self._missing(cell):
+        if self.budget().left <= 0 or (cell.task, cell.k) in self.unavailable or not self._missing(cell):
             return 0
         with self.folder.claim(cell) as mine:
             missing = self._missing(cell) if mine else []  # anew: another process may just have ended it
@@ -130,7 +131,7 @@ class Reproduction:
         recorder = self.folder.recorder(cell)
         try:
             data = load(self._settings(cell.task, cell.k))
-            return CellTraining(cell, data, self._backbone, self.protocol, recorder.record, self.expired, self.say).train(methods)
+            return CellTraining(cell, data, self._backbone, self.protocol, recorder.record, self.budget, self.say).train(methods)
         finally:
             recorder.close()
 

@@ -287,9 +287,9 @@ class _Turn:
         over = set(self.history.decided(What.DEFAULT_OVER))
         slow = {method for method in self.fixed.methods if METHODS[method].slow_starter}
         stopping = [trial.segment.method for trial in self._trials() if trial.stopped and not trial.ended]
-        metric = self.fixed.metric
+        labels, metric, outputs = self.fixed.labels, self.fixed.metric, self.history.outputs
         for decision in leaving(
-            trials, self.fixed.labels, metric.name, self._out(), slow, over, stopping, greater_is_better=metric.greater_is_better
+            trials, outputs, labels, metric.name, self._out(), slow, over, stopping, greater_is_better=metric.greater_is_better
         ):
             if decision.subject not in undecided:
                 self._do(Note(decision))

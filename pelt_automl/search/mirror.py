@@ -9,8 +9,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.log.codec import read
 from pelt_automl.log.events import DataDescribed, SelectionStarted, TrialEnded
+from pelt_automl.log.folder import history_of
 from pelt_automl.log.history import History
 from pelt_automl.search.proposer import Proposer, quiet_optuna
 from pelt_automl.search.spaces import load_spaces
@@ -23,7 +23,7 @@ def mirror(records: Path, target: Path) -> list[str]:
 
     Raises `SelectionError` for records that can't be read, or that are of a selection that hasn't begun to search.
     """
-    history = History.of(read(records))
+    history = history_of(records.parent)
     started, described = history.of_kind(SelectionStarted), history.of_kind(DataDescribed)
     if not started or not described:
         raise SelectionError(f"{records} has nothing to show yet: the selection hasn't begun to search")

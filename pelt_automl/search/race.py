@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelt_automl.log.events import Decision, Stage, State, TrialEnded, What, sign_of
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.verdict.statistics import paired_bootstrap, point, smallest_error
 
 STANDARD_ERRORS = 2.33
@@ -22,6 +23,7 @@ GRACE, LONG_GRACE = 3, 6
 
 def leaving(
     trials: Sequence[TrialEnded],
+    outputs: Outputs,
     labels: NDArray[np.float64],
     metric: str,
     out: Collection[str],
@@ -34,19 +36,21 @@ def leaving(
     """Methods that leave now: their best trial is behind the leader's by more than `STANDARD_ERRORS` standard errors of the difference.
 
     The difference is taken on the same examples of select (`labels`, the split of the search), so that what makes an example hard for
-    all cancels. Its variance is a paired bootstrap's over examples, and what other seeds would change in two trials, by `SEED_POINTS`.
-    Nobody leaves before its published default has been trained in full (but `defaultless`, whose defaults may not be trained) and `GRACE`
-    (`slow`: `LONG_GRACE`) of its trials have ended, with those that are told to end: `stopping`, their methods.
+    all cancels; a trial whose `outputs` are lost takes no part. Its variance is a paired bootstrap's over examples, and what other seeds
+    would change in two trials, by `SEED_POINTS`. Nobody leaves before its published default has been trained in full (but `defaultless`,
+    whose defaults may not be trained) and `GRACE` (`slow`: `LONG_GRACE`) of its trials have ended, with those that are told to end:
+    `stopping`, their methods.
     """
     sign = sign_of(greater_is_better)
     searched = [trial for trial in trials if trial.stage == Stage.SEARCH]
-    usable = [trial for trial in searched if trial.state == State.COMPLETED and len(trial.select_predictions) == len(labels)]
+    said = {trial.trial: outputs.get(trial.outputs) for trial in searched if trial.outputs and outputs.holds(trial.outputs)}
+    usable = [trial for trial in searched if trial.state == State.COMPLETED and len(said.get(trial.trial, ())) == len(labels)]
     best = {t.method: t for t in sorted(usable, key=lambda t: sign * (t.select_score or 0.0)) if t.method not in out}
     leader = max(best.values(), key=lambda t: sign * (t.select_score or 0.0), default=None)
     behind = [trial for method, trial in best.items() if trial is not leader and _may_leave(method, searched, slow, defaultless, stopping)]
     if leader is None or not behind:
         return []
-    predictions = np.array([trial.select_predictions for trial in (leader, *behind)], dtype=np.float64)
+    predictions = np.array([said[trial.trial] for trial in (leader, *behind)], dtype=np.float64)
     draws = paired_bootstrap(labels, predictions[:, None], metric)
     by_examples = np.maximum((draws[:, :1] - draws[:, 1:]).std(axis=0, ddof=1), smallest_error(len(labels), metric))
     errors = np.hypot(by_examples, math.sqrt(2) * SEED_POINTS * point(metric, labels))

@@ -10,6 +10,7 @@ import numpy as np
 from pelt_automl.baselines import Fitted, fit_baseline, load_fitted
 from pelt_automl.log.events import CurvePoint, Decision, FinalistScored, Phase, Seeds, Stage, State, TrialEnded, What
 from pelt_automl.log.log import Log
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.methods import BASELINES
 from pelt_automl.search.finalists import has_score
 from pelt_automl.selection.costs import LIMIT_PASSES, baseline_passes
@@ -38,7 +39,7 @@ def fit_baselines(question: Question, machine: Machine, log: Log) -> None:
         if f"{name}-0000" in history.trials or name in history.decided(What.METHOD_OVER):
             continue
         log.progress(Phase.BASELINES, done, len(wanted), name)
-        found = fit(machine, name, Seeds(seed, seed, seed), question.most_probed)
+        found = fit(machine, history.outputs, name, Seeds(seed, seed, seed), question.most_probed)
         reason = _over_a_limit(question.search, machine, found) if has_score(found) else None
         log.append(Decision(What.METHOD_OVER, name, reason) if reason else found)
 
@@ -48,10 +49,11 @@ def score_baselines(machine: Machine, log: Log, runs: Sequence[TrialEnded], exam
     for run in runs:
         predictions = _predictions(machine.data, load_fitted(kept_at(machine.folder, run), machine.encoder), examples)
         score = machine.data.metric.value(predictions, examples.labels)
-        log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, predictions.tolist()))
+        outputs = log.history.outputs.put(predictions)
+        log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, outputs))
 
 
-def fit(machine: Machine, method: str, seeds: Seeds, most: int, index: int | None = None) -> TrialEnded:
+def fit(machine: Machine, outputs: Outputs, method: str, seeds: Seeds, most: int, index: int | None = None) -> TrialEnded:
     """Fit one on at most so many examples of a split, write it, and score it on the split's select, which has no part in what is fitted.
 
     Of the seeds the split's is read alone. `index`: of a finalist's seed triple; None for the search.
@@ -90,7 +92,7 @@ def fit(machine: Machine, method: str, seeds: Seeds, most: int, index: int | Non
         curve=[CurvePoint(0, None, score, 0.0, seconds)],
         select_score=score,
         constant_predictions=data.task_kind.is_constant(predictions),
-        select_predictions=predictions.tolist() if index is None else [],
+        outputs=outputs.put(predictions) if index is None else "",
         seconds=seconds,
     )
 

@@ -34,7 +34,7 @@ def confirm(question: Question, machine: Machine, log: Log, clock: Clock) -> Non
 
     def aside(action: Fit | Score) -> None:
         if isinstance(action, Fit):
-            log.append(fit(machine, action.method, action.seeds, question.most_probed, action.index))
+            log.append(fit(machine, log.history.outputs, action.method, action.seeds, question.most_probed, action.index))
         else:
             _score(question, machine, log, action)
 
@@ -69,7 +69,7 @@ def _score(question: Question, machine: Machine, log: Log, action: Score) -> Non
         drawn = np.random.default_rng(question.search.seed).permutation(size)[: action.examples]
         tokens, _ = machine.splits.open_report(np.sort(drawn).tolist())
         openings = len(log.history.of_kind(ReportOpened)) + 1
-        log.append(ReportOpened(openings, len(drawn), size, tokens.labels.tolist(), tokens.cut))
+        log.append(ReportOpened(openings, len(drawn), size, log.history.outputs.put(tokens.labels), tokens.cut))
     tokens, examples = machine.splits.report or machine.splits.open_report([])
     runs = [run for run in log.history.finals() if run.trial in action.trials]
     packs = packs_of(machine, [run for run in runs if run.method not in BASELINES], plans_of(question, log.history).pack_size)
@@ -78,5 +78,6 @@ def _score(question: Question, machine: Machine, log: Log, action: Score) -> Non
         for run, evaluation in zip(pack, evaluate(trained_pack(machine, pack), [tokens] * len(pack)), strict=True):
             said = predictions_of(machine, run, evaluation)
             score = question.data.metric.value(said, tokens.labels)
-            log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, said.tolist()))
+            outputs = log.history.outputs.put(said)
+            log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, outputs))
     score_baselines(machine, log, [run for run in runs if run.method in BASELINES], examples)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pelt_automl.execution.packs import Packs, trains_only
 from pelt_automl.log.events import Decision, HyperParameters, Phase, Seeds, Segment, Stage, State, TrialEnded, What
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
 from pelt_automl.scheduling.actions import Fit, Score
@@ -128,7 +130,7 @@ class Machine:
             log.history,
             plan=plans.of,
             begin=lambda s: self.run(s.trial, s.method, s.hyper_parameters, s.seeds, plans.of(s.steps), probed=probed),
-            ended=self.ended,
+            ended=partial(self.ended, log.history.outputs),
             keep=keep,
             states=working(self.folder, "checkpoints"),
             owner=question.hash,
@@ -137,8 +139,8 @@ class Machine:
         )
         return packs
 
-    def ended(self, segment: Segment, run: TrialRun) -> TrialEnded:
-        """The record of a training that has ended, with the last of its segments."""
+    def ended(self, outputs: Outputs, segment: Segment, run: TrialRun) -> TrialEnded:
+        """The record of a training that has ended, with the last of its segments. What it predicts goes to `outputs`."""
         progress = run.progress
         count = count_on(run.modifications, self.backbone, self.data.outputs)
         state: Any = progress.state
@@ -162,7 +164,7 @@ class Machine:
             constant_predictions=progress.best_constant,
             cause=progress.cause,
             traceback=progress.traceback,
-            select_predictions=list(progress.best_predictions) if segment.stage == Stage.SEARCH and state == State.COMPLETED else [],
+            outputs=outputs.put(progress.best_predictions) if segment.stage == Stage.SEARCH and state == State.COMPLETED else "",
             tokens={"computed": progress.tokens_computed, "text": progress.tokens_of_text},
         )
 

@@ -15,10 +15,11 @@ from pelt_automl.backbones.loading import Backbone, Precision, check_model, load
 from pelt_automl.errors import SelectionError, SettingsError
 from pelt_automl.home import expanded, home
 from pelt_automl.log.codec import read
-from pelt_automl.log.events import DataDescribed, Decision, Event, Phase, Planned, Recorder, SelectionStarted, What
-from pelt_automl.log.folder import LOCK, RECOMMENDATION, RECORDS, check_output, exclusive, make_output, make_work_folder
+from pelt_automl.log.events import DataDescribed, Decision, Event, OutputsLost, Phase, Planned, Recorder, SelectionStarted, What
+from pelt_automl.log.folder import LOCK, OUTPUTS, RECOMMENDATION, RECORDS, check_output, exclusive, make_output, make_work_folder
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.option_types import Options
 from pelt_automl.options import settings_from
 from pelt_automl.recorders import RECORDERS
@@ -126,7 +127,7 @@ class Selection:
                 raise SelectionError(f"another process is working on this selection in {folder}; wait for it, or choose another --output")
             events = _earlier_events(folder, key)
             clock = Clock(settings.search.seconds, used=seconds_used(events), started=started)
-            log = Log(events, _recorders(folder, held), display)
+            log = Log(events, _recorders(folder, held), display, Outputs(folder / OUTPUTS))
             selection = Selection(folder, key, question, log, clock, inherited, bill, held)
             if not selection.finished:
                 make_work_folder(folder)
@@ -134,6 +135,8 @@ class Selection:
                 if not events:
                     for method, reasons in left_out.items():
                         log.append(Decision(What.METHOD_IMPOSSIBLE, method, f"not possible on {settings.model}: {'; '.join(reasons)}"))
+                for reference in log.history.unreadable():
+                    log.append(OutputsLost(reference))
                 leave_out(over, log)
                 for trial in log.history.open():
                     if trial.reached and not trial.stopped:

@@ -29,17 +29,19 @@ def decision_of(event: Event) -> Decision | None:
         case Decision():
             return event
         case Stopped():
-            return Decision(What.STOPPED, event.trial, str(event.because), event.numbers, event.time)
+            return Decision(What.STOPPED, event.trial, str(event.because), event.numbers, time=event.time)
         case Released(because=Because.REPEATED):
             why = "what it was to go on from is lost or damaged"
-            return Decision(What.STARTED_OVER, event.segment.trial, why, event.numbers, event.time)
+            return Decision(What.STARTED_OVER, event.segment.trial, why, event.numbers, time=event.time)
         case Released() if event.segment.start or event.because == Because.NEAR_END:
             share, compared = event.numbers.get("share", 0.0), event.numbers.get("compared", 0.0)
             reasons = {
                 Because.DEFAULT: "the published default is always trained in full",
                 Because.QUOTA: f"among the best {share:.0%} of {compared:.0f} of {event.segment.method} at step {event.segment.start}",
             }
-            return Decision(What.PROMOTED, event.segment.trial, reasons.get(event.because, str(event.because)), event.numbers, event.time)
+            return Decision(
+                What.PROMOTED, event.segment.trial, reasons.get(event.because, str(event.because)), event.numbers, time=event.time
+            )
         case _:
             return None
 

@@ -54,20 +54,24 @@ def _is_constant(values: Sequence[Any] | NDArray[Any]) -> bool:
 
 
 def report_labels(history: History) -> list[Any]:
-    """The true labels of the report examples that were scored; empty when the split was never opened."""
-    return history.opened.labels if history.opened else []
+    """The true labels of the report examples that were scored; empty when the split was never opened.
+
+    Raises `SelectionError` when their file is missing or damaged.
+    """
+    return list(history.outputs.get(history.opened.outputs)) if history.opened else []
 
 
 def finalists(history: History) -> list[Finalist]:
     """The finalists with at least one scored run, in the order of the records; of a run that was scored twice the later counts.
 
     Raises `SelectionError` when the records contradict themselves: predictions that don't match the report labels, or a scored
-    finalist without a record of its training.
+    finalist without a record of its training; and when a file of predictions is missing or damaged.
     """
     labels, runs, trained = report_labels(history), defaultdict[str, dict[int, Run]](dict), defaultdict[str, list[TrialEnded]](list)
     for scored in history.scored:
-        if math.isfinite(scored.report_score) and np.isfinite(scored.predictions).all():
-            runs[scored.candidate][scored.seed_index] = Run(scored.trial, scored.report_score, scored.predictions)
+        predictions = history.outputs.get(scored.outputs)
+        if math.isfinite(scored.report_score) and np.isfinite(predictions).all():
+            runs[scored.candidate][scored.seed_index] = Run(scored.trial, scored.report_score, predictions)
     for trial in history.ended():
         if trial.select_score is not None:
             trained[trial.candidate].append(trial)

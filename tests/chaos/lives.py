@@ -102,7 +102,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     done = Counter(_name(event) for event in events)
     return {
         "trials": {name: [t.state, t.steps, t.cause, [p.select_score for p in t.curve]] for name, t in sorted(trials.items())},
-        "scored": {name: [one.report_score, one.predictions] for name, one in sorted(scored.items())},
+        "scored": {name: [one.report_score, one.outputs] for name, one in sorted(scored.items())},
         "verdict": [verdict.candidate, verdict.outcome, verdict.report_score, [row.candidate for row in verdict.standings]],
         "twice": sorted(name for name, count in done.items() if name and count > 1),
         "left": sorted(path.name for path in folder.iterdir() if path.name == "work"),

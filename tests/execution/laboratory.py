@@ -11,6 +11,7 @@ import torch
 from pelt_automl.execution.packs import Packs
 from pelt_automl.log.events import Because, Released, Seeds, Segment, SegmentEnded, Stopped, TrialEnded
 from pelt_automl.log.history import History
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.methods import METHODS
 from pelt_automl.scheduling.actions import Stop, Train
 from pelt_automl.timing.schedule import TrainingPlan
@@ -56,7 +57,7 @@ def ended(segment: Segment, run: TrialRun) -> TrialEnded:
     return TrialEnded(
         run.name, run.name, segment.method, "search", segment.number, progress.state, False, {}, run.seeds, {}, list(progress.curve),
         progress.best_score, progress.step, progress.seconds, progress.best_constant, progress.cause, progress.traceback,
-        list(progress.best_predictions), {"computed": progress.tokens_computed, "text": progress.tokens_of_text},
+        Outputs().put(progress.best_predictions), {"computed": progress.tokens_computed, "text": progress.tokens_of_text},
     )  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def test_the_end_is_scored_on_all_where_evaluations_look_at_a_part(laboratory):
     own = laboratory(plan=lambda steps: replace(plan_of(steps), select_most=5))
     own.release(segment("adapter-0", 0, 12), segment("adapter-1", 0, 12))
     for event in own.wait():
-        assert len(event.select_predictions) == 16
+        assert len(own.history.outputs.get(event.outputs)) == 16
         assert event.state == "completed"
 
 

@@ -77,7 +77,7 @@ def test_a_training_is_replayed_to_its_end_with_its_curve_scores_and_seconds():
     assert isinstance(ended, TrialEnded)
     assert (ended.state, ended.select_score, ended.steps, ended.seconds) == ("completed", 0.7, STEPS, 8.0)
     assert [(point.step, point.select_score) for point in ended.curve] == [(2, 0.5), (4, 0.6), (6, 0.7), (8, 0.65)]
-    assert (ended.select_predictions, ended.constant_predictions, ended.parameters) == ([1.0, 1.0], True, {"kept": 3})
+    assert (ended.outputs, ended.constant_predictions, ended.parameters) == ("[1.0, 1.0]", True, {"kept": 3})
     assert driven.executor.seconds == 8.0
     assert driven.wait() == []
     assert list(driven.executor.running()) == []
@@ -104,7 +104,7 @@ def test_a_trial_that_is_not_released_leaves_its_place_and_can_go_on_or_be_stopp
     driven.start(Stop("lora-0000", Because.NOT_PROMOTED))
     (stopped,) = driven.wait()
     assert (stopped.state, stopped.cause, stopped.steps, stopped.select_score) == ("stopped", "not promoted from its rung", 4, 0.6)
-    assert (stopped.select_predictions, stopped.seconds) == ([0.0, 1.0], 4.0)
+    assert (stopped.outputs, stopped.seconds) == ("[0.0, 1.0]", 4.0)
     driven.train(segment("lora-0001", rate=1e-2, start=4))
     assert {event.trial for _ in range(2) for event in driven.wait()} == {"lora-0001", "lora-0002"}
     assert driven.executor.seconds == 4.0 + 4.0 + 4.0 + 8.0

@@ -144,7 +144,9 @@ def test_the_flow_has_a_parameter_for_every_option_with_its_type_default_bounds_
         ({"methods": ["lorra"]}, False),
         ({"k": "full"}, True),
         ({"k": [50, 100, "full"]}, True),
+        ({"k": "100"}, True),
         ({"k": 3}, False),
+        ({"k": "many"}, False),
         ({"rungs": ["none"], "baselines": ["none"], "seconds": None}, True),
         ({"rungs": [1.5]}, False),
         ({"race": "no"}, False),
@@ -155,6 +157,11 @@ def test_prefects_server_takes_what_the_settings_take_and_refuses_what_they_refu
     assert jsonschema.Draft202012Validator(select_pelt.parameters.model_dump()).is_valid(given) == fits
     with nullcontext() if fits and not is_curve(given.get("k")) else pytest.raises(SettingsError):
         checked_settings(task="qnli", **given)
+
+
+def test_prefects_server_says_what_a_wrong_k_could_be():
+    with pytest.raises(jsonschema.ValidationError, match=re.escape("'many' does not match '^(full|[0-9.]+)$'")):
+        jsonschema.validate({"k": "many"}, select_pelt.parameters.model_dump(), jsonschema.Draft202012Validator)
 
 
 @pytest.mark.parametrize("name", ["task", "model", "data_dir", "methods", "output", "k"])

@@ -27,7 +27,7 @@ def failed_trial():
         (Progress("search", 1, 2), []),
         (failed_trial(), ["lora-0001                    failed    no score, 7 steps, 1.2 s (out of memory)"]),
         (Decision("left the race", "lora", "far behind"), ["left the race: lora (far behind)"]),
-        (ReportOpened(1, 500, 1000, []), ["report split opened: 500 of 1000 examples"]),
+        (ReportOpened(1, 500, 1000, "[]"), ["report split opened: 500 of 1000 examples"]),
         (SelectionEnded("done", 61.4, {}), ["ended after 61 s: done"]),
         (verdict(), ["verdict: Recommended: LoRA, 81.2 accuracy"]),
     ],
@@ -90,7 +90,7 @@ def write_sent(folder, **more):
 
 def test_links_lead_to_this_run_its_report_and_its_version(tmp_path):
     write_sent(tmp_path)
-    assert [(link.what, link.address) for link in mlflow_links(tmp_path)] == [
+    assert [(what, address) for what, (address, _) in mlflow_links(tmp_path).items()] == [
         ("run", "http://127.0.0.1:5000/#/experiments/7/runs/abc"),
         ("report", "http://127.0.0.1:5000/#/experiments/7/runs/abc/artifacts/report.html"),
         ("version", "http://127.0.0.1:5000/#/models/pelt-toy/versions/2"),
@@ -102,11 +102,11 @@ def test_links_lead_to_this_run_its_report_and_its_version(tmp_path):
 @pytest.mark.parametrize("more", [{"uri": "sqlite:///x.db"}, {"run": "", "version": "", "problem": "it is away"}])
 def test_there_is_no_link_to_a_server_that_has_nothing(tmp_path, more):
     write_sent(tmp_path, **more)
-    assert mlflow_links(tmp_path) == []
-    assert mlflow_links(tmp_path / "nowhere") == []
+    assert mlflow_links(tmp_path) == {}
+    assert mlflow_links(tmp_path / "nowhere") == {}
 
 
 def test_a_curves_links_lead_to_each_of_its_selections(tmp_path):
     write_sent(tmp_path / "k-50", run="fifty")
     write_sent(tmp_path / "k-full", run="full", version="")
-    assert [link.what for link in mlflow_links(tmp_path)] == ["run-k-50", "report-k-50", "version-k-50", "run-k-full", "report-k-full"]
+    assert list(mlflow_links(tmp_path)) == ["run-k-50", "report-k-50", "version-k-50", "run-k-full", "report-k-full"]

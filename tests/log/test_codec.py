@@ -9,6 +9,7 @@ import pytest
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.codec import checked, from_json, read, to_json
 from pelt_automl.log.events import LACK_OF_TIME, CurvePoint, Decision, Planned, Reason, SelectionEnded, State, TrialEnded, What
+from pelt_automl.log.history import History
 
 OLD_PLAN = (
     '{"event": "Planned", "steps": 20, "rung_steps": 7, "evaluations": 2, "seconds_a_training": 1.5, "message": "as it was", "numbers": '
@@ -64,6 +65,26 @@ def test_other_words_of_old_records():
     assert from_json(json.dumps(line | {"what": "stopped"})).what is What.STOPPED
     ended = {"event": "SelectionEnded", "reason": "time limit reached during the search", "seconds": 1.0, "bill": {}, "time": 1.0}
     assert from_json(json.dumps(ended)) == SelectionEnded(Reason.TIME, 1.0, {}, time=1.0)
+
+
+@pytest.mark.parametrize("listed", [[1.0, 0.0, 2.0], [[1, 0], [0, 1]], ["a", "b"], [0.1, 1e30]])
+def test_outputs_that_old_records_held_are_found_by_their_reference(listed):
+    scored = {"event": "FinalistScored", "trial": "x", "candidate": "x", "method": "lora", "seed_index": 0, "report_score": 0.5}
+    opened = {"event": "ReportOpened", "openings": 1, "examples": 2, "of": 2, "time": 1.0}
+    for line in (scored | {"predictions": listed}, opened | {"labels": listed}, json.loads(OLD_TRIAL) | {"select_predictions": listed}):
+        found = from_json(json.dumps(line))
+        values = History.of([found]).outputs.get(found.outputs)
+        assert (values if isinstance(values, list) else values.tolist()) == listed
+        assert from_json(to_json(found)) == found
+    assert from_json(json.dumps(json.loads(OLD_TRIAL) | {"select_predictions": []})).outputs == ""
+    assert from_json(OLD_TRIAL.replace("NaN", "1.0")).outputs == ""
+
+
+@pytest.mark.parametrize("value", ["none", None, [None], [{}], 3])
+def test_outputs_of_old_records_that_are_none_are_a_clear_error(value):
+    line = {"event": "ReportOpened", "openings": 1, "examples": 2, "of": 2, "labels": value, "time": 1.0}
+    with pytest.raises(ValueError, match=r"^ReportOpened: labels"):
+        from_json(json.dumps(line))
 
 
 def test_a_loss_that_is_no_number_survives():

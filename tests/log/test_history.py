@@ -12,6 +12,7 @@ from pelt_automl.log.events import (
     DataDescribed,
     Decision,
     FinalistScored,
+    OutputsLost,
     Planned,
     Published,
     Reason,
@@ -30,6 +31,7 @@ from pelt_automl.log.events import (
 )  # fmt: skip
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
+from pelt_automl.log.outputs import Outputs
 
 DATA = DataDescribed("t", "regression", "mae", False, [], 10, "strict", {}, {}, time=0.0)
 
@@ -49,7 +51,7 @@ def test_of_several_the_last_counts_and_what_is_not_there_yet_is_said():
     assert (history.plan, history.opened, history.verdict, history.end, history.published) == (None, None, None, None, False)
     with pytest.raises(SelectionError, match="lack the description of the data"):
         _ = history.data
-    plans, openings = [Planned(10, 3, 2, 1.0), Planned(20, 7, 2, 1.0)], [ReportOpened(1, 5, 9, []), ReportOpened(2, 9, 9, [])]
+    plans, openings = [Planned(10, 3, 2, 1.0), Planned(20, 7, 2, 1.0)], [ReportOpened(1, 5, 9, "[]"), ReportOpened(2, 9, 9, "[]")]
     for event in (DATA, *plans, *openings, SelectionEnded(Reason.DONE, 1.0, {}), Published()):
         history.apply(event)
     assert (history.data.sign, history.plan, history.opened) == (-1, plans[1], openings[1])
@@ -70,7 +72,7 @@ def test_decisions_are_found_by_what_and_subject_and_the_first_of_them_counts():
 def test_trainings_are_told_apart_by_what_they_are_for_and_how_they_ended():
     search, failed = ended("lora-0001"), ended("lora-0002", state=State.FAILED, cause=Because.TIME)
     final, spoilt = ended("final-lora-0001-seed0", stage=Stage.FINALIST), ended("final-b", stage=Stage.FINALIST, state=State.FAILED)
-    score = FinalistScored(final.trial, "lora-0001", "lora", 0, 0.5, [])
+    score = FinalistScored(final.trial, "lora-0001", "lora", 0, 0.5, "[]")
     history = History.of([search, failed, final, spoilt, score])
     assert history.ended() == [search, failed, final, spoilt]
     assert (history.ended(Stage.SEARCH), history.finals()) == ([search, failed], [final])
@@ -115,3 +117,23 @@ def test_what_is_said_of_a_training_whose_release_was_lost_changes_nothing():
     assert history.trials == {}
     assert history.open() == []
     assert history.events == lost
+
+
+def test_outputs_that_are_lost_are_scored_again_and_count_when_they_are_there(tmp_path):
+    outputs = Outputs(tmp_path)
+    labels, one, other = outputs.put([0.0, 1.0]), outputs.put([1.0, 1.0]), outputs.put([0.0, 0.0])
+    opened = ReportOpened(1, 2, 2, labels)
+    runs = [FinalistScored("a", "lora-0001", "lora", 0, 0.5, one), FinalistScored("b", "lora-0001", "lora", 1, 0.5, other)]
+    history = History.of([opened, *runs], Outputs(tmp_path))
+    assert (history.scored, history.unreadable()) == (runs, [])
+    (tmp_path / one).write_bytes(b"spoilt")
+    history = History.of(history.events, Outputs(tmp_path))
+    assert history.unreadable() == [one]
+    history.apply(OutputsLost(one))
+    assert (history.scored, history.unreadable()) == (runs[1:], [])
+    history.apply(runs[0])
+    assert [run.trial for run in history.scored] == ["a", "b"]
+    history.apply(OutputsLost(labels))
+    assert history.scored == [], "without the labels nothing of it can be used"
+    history.apply(opened)
+    assert len(history.scored) == 2

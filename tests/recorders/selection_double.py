@@ -71,13 +71,13 @@ def events() -> list[Event]:
         trial("adapter-0000", "failed", score=None, method="adapter", candidate="adapter-0000", curve=[], cause=CAUSE),
         Decision("finalist", "lora-0000", "best of its method", time=1030.0),
         trial("final-lora-0000-seed0", stage="finalist", time=1040.0),
-        FinalistScored("final-lora-0000-seed0", "lora-0000", "lora", 0, 0.8, [1.0, 0.0], 1041.0),
-        GateMeasured("final-lora-0000-seed0", "lora-0000", 0, "lora", "attention.query", 3, 0.62, 0.1, 0.5, 1042.0),
-        KnockedOut("final-lora-0000-seed0", "lora-0000", 0, "lora", 0.75, 0.6, 1043.0),
+        FinalistScored("final-lora-0000-seed0", "lora-0000", "lora", 0, 0.8, "[1.0, 0.0]", time=1041.0),
+        GateMeasured("final-lora-0000-seed0", "lora-0000", 0, "lora", "attention.query", 3, 0.62, 0.1, 0.5, time=1042.0),
+        KnockedOut("final-lora-0000-seed0", "lora-0000", 0, "lora", 0.75, 0.6, time=1043.0),
         VerdictReached(
             "lora", "lora-0000", [], "accuracy", 0.8, 0.7, "LoRA, by a little.", {"lora-0000": 0.0}, ["one seed only"], time=1044.0
         ),
-        SelectionEnded("done", 45.0, {"search": 20.0}, 1045.0),
+        SelectionEnded("done", 45.0, {"search": 20.0}, time=1045.0),
     ]  # fmt: skip
 
 

@@ -46,23 +46,19 @@ def new(**changes):
     ],
 )
 def test_the_champion_moves_only_to_what_is_better_or_when_the_data_have_changed(changes, moves, said):
-    ruling = rule(new(**changes), HOLDER)
-    assert (ruling.moves, ruling.said) == (moves, said)
+    assert rule(new(**changes), HOLDER) == (moves, said)
 
 
 def test_of_errors_the_smaller_is_better():
     holder = dataclasses.replace(HOLDER, metric="rmse", greater_is_better=False, score=0.4567)
     better, worse = (dataclasses.replace(holder, version="4", score=score) for score in (0.4, 0.5))
-    assert rule(better, holder).moves
-    ruling = rule(worse, holder)
-    assert not ruling.moves
-    assert ruling.said == "champion stays with version 3 (rmse 0.457), which is better than version 4 (0.5)"
+    assert rule(better, holder)[0]
+    assert rule(worse, holder) == (False, "champion stays with version 3 (rmse 0.457), which is better than version 4 (0.5)")
 
 
 def test_the_first_is_the_champion_unless_it_learned_nothing():
-    assert rule(new(), None).said == "version 4 is the champion (accuracy 81.2)"
-    ruling = rule(new(outcome="nothing-learned"), None)
-    assert (ruling.moves, ruling.said) == (False, "there is still no champion: version 4 learned nothing")
+    assert rule(new(), None) == (True, "version 4 is the champion (accuracy 81.2)")
+    assert rule(new(outcome="nothing-learned"), None) == (False, "there is still no champion: version 4 learned nothing")
 
 
 @pytest.mark.parametrize("claim", [HOLDER, dataclasses.replace(HOLDER, k=None, score=None, greater_is_better=False)])

@@ -9,7 +9,7 @@ from pelt_automl.log.events import Decision
 from pelt_automl.recorders import default_tracking_uri
 from pelt_automl.recorders.mlflow_registry import requirements
 from pelt_automl.recorders.mlflow_server import artifact_location, make_client, slug
-from pelt_automl.recorders.mlflow_sync import send
+from pelt_automl.recorders.mlflow_sync import sync
 from tests.recorders.selection_double import STARTED, another, events, trial, write_folder
 
 FINAL = "final-lora-0000-seed0"
@@ -65,7 +65,7 @@ def cut_after(calls):
 
 
 def test_a_selection_is_one_parent_run_and_a_child_a_training(uri, folder):
-    receipt = send(folder, uri)
+    receipt = sync(folder, uri)
     found = runs(uri)
     parent = found.pop(STARTED.selection)
     assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {parent.info.run_id} == {receipt.run}
@@ -85,7 +85,7 @@ def test_a_selection_is_one_parent_run_and_a_child_a_training(uri, folder):
 
 
 def test_the_column_dataset_has_the_datas_name_hash_sizes_and_columns_and_no_text(uri, folder):
-    send(folder, uri)
+    sync(folder, uri)
     for run in runs(uri).values():
         ((data, context),) = [(entry.dataset, entry.tags[0].value) for entry in run.inputs.dataset_inputs]
         assert (data.name, data.digest, context) == ("toy-task", "d" * 36, "selection")
@@ -95,9 +95,9 @@ def test_the_column_dataset_has_the_datas_name_hash_sizes_and_columns_and_no_tex
 
 
 def test_sending_twice_changes_nothing(uri, folder):
-    first = send(folder, uri)
+    first = sync(folder, uri)
     before, ids = everything(uri), {name: run.info.run_id for name, run in runs(uri).items()}
-    assert send(folder, uri) == first
+    assert sync(folder, uri) == first
     assert everything(uri) == before
     assert {name: run.info.run_id for name, run in runs(uri).items()} == ids
 
@@ -105,15 +105,15 @@ def test_sending_twice_changes_nothing(uri, folder):
 @pytest.mark.parametrize("calls", [3, 5, 14, 22])
 def test_what_was_cut_off_anywhere_is_completed_and_nothing_is_there_twice(uri, folder, calls, tmp_path, empty_database):
     with pytest.raises(CutError):
-        send(folder, uri, cut_after(calls))
-    send(folder, uri)
+        sync(folder, uri, cut_after(calls))
+    sync(folder, uri)
     found = everything(uri)
     assert set(found[0]) == NAMES
     assert {run[0] for run in found[0].values()} == {"FINISHED", "FAILED"}
     (tmp_path / "other").mkdir()
     shutil.copy(empty_database, tmp_path / "other" / "mlflow.db")
     whole = f"sqlite:///{tmp_path / 'other' / 'mlflow.db'}"
-    send(folder, whole)
+    sync(folder, whole)
     assert found == everything(whole)
 
 
@@ -126,25 +126,25 @@ def test_cut_off_while_the_model_is_sent_it_is_sent_again_and_registered_once(ur
             raise CutError
 
     with pytest.raises(CutError):
-        send(folder, uri, sending=sending)
+        sync(folder, uri, sending=sending)
     assert versions(uri) == []
     assert runs(uri)[STARTED.selection].info.status == "KILLED"
-    send(folder, uri)
+    sync(folder, uri)
     assert [version.version for version in versions(uri)] == [champion(uri).version]
     assert runs(uri)[STARTED.selection].info.status == "FINISHED"
 
 
 def test_a_selection_that_was_killed_is_shown_as_killed_and_goes_on_in_the_same_runs(uri, tmp_path):
     folder = write_folder(tmp_path / "selection", events()[:6])
-    receipt = send(folder, uri)
+    receipt = sync(folder, uri)
     assert not receipt.complete
-    assert receipt.registered is None
+    assert receipt.version == ""
     before = runs(uri)
     assert {run.info.status for run in before.values()} == {"KILLED", "FINISHED"}
     assert before[STARTED.selection].info.status == "KILLED"
     taken_up = dataclasses.replace(STARTED, resumed=True, time=1500.0, settings={"search": {"seconds": 60.0}})
     write_folder(folder, [*events()[:6], taken_up, trial("lora-0000", time=1025.0, score=0.76), *events()[6:]])
-    send(folder, uri)
+    sync(folder, uri)
     after = runs(uri)
     assert set(after) == NAMES
     assert {name: run.info.run_id for name, run in before.items()}.items() <= {name: run.info.run_id for name, run in after.items()}.items()
@@ -160,7 +160,7 @@ def test_runs_that_a_killed_program_left_running_are_taken_up_and_closed(uri, fo
     own = {"mlflow.parentRunId": parent.info.run_id}
     for name in ("lora-0000", "lora-0009"):
         client.create_run(experiment, 0, own | {"pelt.key": f"{STARTED.key}/{name}"}, name)
-    send(folder, uri)
+    sync(folder, uri)
     found = runs(uri)
     assert set(found) == NAMES | {"lora-0009"}
     assert found[STARTED.selection].info.run_id == parent.info.run_id
@@ -170,9 +170,9 @@ def test_runs_that_a_killed_program_left_running_are_taken_up_and_closed(uri, fo
 
 
 def test_a_selection_of_the_same_key_that_started_afresh_has_runs_of_its_own(uri, folder, tmp_path):
-    send(folder, uri)
+    sync(folder, uri)
     afresh = [dataclasses.replace(event, selection="again", time=9000.0) if event is STARTED else event for event in events()]
-    receipt = send(write_folder(tmp_path / "again", afresh), uri)
+    receipt = sync(write_folder(tmp_path / "again", afresh), uri)
     client = make_client(uri)
     assert len(client.search_runs([receipt.experiment], f"tags.`mlflow.parentRunId` = '{receipt.run}'")) == 4
     assert len(client.search_runs([receipt.experiment])) == 10
@@ -181,13 +181,13 @@ def test_a_selection_of_the_same_key_that_started_afresh_has_runs_of_its_own(uri
 def test_an_experiment_in_the_trash_is_restored(uri, folder):
     client = make_client(uri)
     client.delete_experiment(client.create_experiment("toy-task"))
-    send(folder, uri)
+    sync(folder, uri)
     assert set(runs(uri)) == NAMES
 
 
 def test_more_metrics_parameters_and_tags_than_one_call_takes_all_arrive(uri, tmp_path):
     many = trial("lora-0000", hyper_parameters={f"p{number}": number for number in range(130)}, parameters={f"m{n}": n for n in range(900)})
-    send(write_folder(tmp_path / "selection", [STARTED, many]), uri)
+    sync(write_folder(tmp_path / "selection", [STARTED, many]), uri)
     data = runs(uri)["lora-0000"].data
     assert len(data.params) == 131
     assert len([name for name in data.metrics if name.startswith("parameters/")]) == 900
@@ -196,9 +196,9 @@ def test_more_metrics_parameters_and_tags_than_one_call_takes_all_arrive(uri, tm
 def test_a_file_store_takes_a_selection_too(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri = (tmp_path / "mlruns").as_uri()
-    send(folder, uri)
+    sync(folder, uri)
     before = everything(uri)
-    send(folder, uri)
+    sync(folder, uri)
     assert everything(uri) == before
     assert set(before[0]) == NAMES
     assert champion(uri).version == 1
@@ -206,7 +206,7 @@ def test_a_file_store_takes_a_selection_too(folder, tmp_path, monkeypatch):
 
 def test_a_folder_without_a_selection_is_a_clear_error(uri, tmp_path):
     with pytest.raises(SelectionError, match="is this a selection's folder"):
-        send(write_folder(tmp_path / "selection", [Decision("promoted", "x", "y")]), uri)
+        sync(write_folder(tmp_path / "selection", [Decision("promoted", "x", "y")]), uri)
 
 
 # ---------------------------------------------------------------- the winner in the registry
@@ -215,7 +215,7 @@ def test_a_folder_without_a_selection_is_a_clear_error(uri, tmp_path):
 def test_the_winner_is_a_version_with_a_signature_an_example_and_requirements(uri, folder):
     from mlflow.models import Model
 
-    send(folder, uri)
+    sync(folder, uri)
     (version,) = versions(uri)
     client, parent = make_client(uri), runs(uri)[STARTED.selection]
     assert version.run_id == parent.info.run_id
@@ -234,7 +234,7 @@ def test_the_winner_is_a_version_with_a_signature_an_example_and_requirements(ur
 
 
 def test_a_model_holds_no_pickle(uri, folder):
-    send(folder, uri)
+    sync(folder, uri)
     built = folder.parent / "mlartifacts" / "toy-task" / runs(uri)[STARTED.selection].info.run_id / "artifacts" / "model"
     kinds = {path.suffix for path in built.rglob("*") if path.is_file()}
     assert kinds <= {"", ".json", ".py", ".txt", ".yaml"}
@@ -242,20 +242,20 @@ def test_a_model_holds_no_pickle(uri, folder):
 
 
 def test_a_worse_selection_is_a_version_and_no_champion_and_a_better_one_is(uri, folder, tmp_path):
-    send(folder, uri)
-    worse = send(write_folder(tmp_path / "worse", another("worse", score=0.7)), uri).registered
-    assert (worse.version, worse.said) == ("2", "champion stays with version 1 (accuracy 80.0), which is better than version 2 (70.0)")
+    sync(folder, uri)
+    worse = sync(write_folder(tmp_path / "worse", another("worse", score=0.7)), uri)
+    assert (worse.version, worse.champion) == ("2", "champion stays with version 1 (accuracy 80.0), which is better than version 2 (70.0)")
     assert champion(uri).version == 1
-    better = send(write_folder(tmp_path / "better", another("better", score=0.9)), uri).registered
-    assert better.said == "version 3 is the champion now (accuracy 90.0): better than version 1 (80.0)"
+    better = sync(write_folder(tmp_path / "better", another("better", score=0.9)), uri)
+    assert better.champion == "version 3 is the champion now (accuracy 90.0): better than version 1 (80.0)"
     assert champion(uri).version == 3
-    assert send(tmp_path / "worse", uri).registered == worse
+    assert sync(tmp_path / "worse", uri) == worse
     assert champion(uri).version == 3
 
 
 def test_smaller_k_of_a_curve_are_no_champions_whenever_they_are_sent(uri, tmp_path):
     for k, score in ((100, 0.7), (200, 0.8), (50, 0.85)):
-        send(write_folder(tmp_path / str(k), another(f"k{k}", score=score, k=k)), uri)
+        sync(write_folder(tmp_path / str(k), another(f"k{k}", score=score, k=k)), uri)
     assert [version.tags["k"] for version in versions(uri)] == ["100", "200", "50"]
     assert champion(uri).tags["k"] == "200"
 
@@ -263,37 +263,37 @@ def test_smaller_k_of_a_curve_are_no_champions_whenever_they_are_sent(uri, tmp_p
 def test_a_selection_that_learned_nothing_is_a_version_and_never_the_champion(uri, tmp_path):
     from mlflow.exceptions import MlflowException
 
-    said = send(write_folder(tmp_path / "one", another("one", score=0.5, outcome="nothing-learned")), uri).registered.said
+    said = sync(write_folder(tmp_path / "one", another("one", score=0.5, outcome="nothing-learned")), uri).champion
     assert said == "there is still no champion: version 1 learned nothing"
     with pytest.raises(MlflowException, match="champion"):
         champion(uri)
-    send(write_folder(tmp_path / "two", another("two", score=0.6, outcome="tentative")), uri)
+    sync(write_folder(tmp_path / "two", another("two", score=0.6, outcome="tentative")), uri)
     assert champion(uri).tags["outcome"] == "tentative"
     other = another("three", score=0.9, data="e" * 64, outcome="nothing-learned")
-    assert "learned nothing" in send(write_folder(tmp_path / "three", other), uri).registered.said
+    assert "learned nothing" in sync(write_folder(tmp_path / "three", other), uri).champion
     assert champion(uri).version == 2
 
 
 def test_when_the_data_have_changed_the_newer_is_the_champion(uri, folder, tmp_path):
-    send(folder, uri)
-    send(write_folder(tmp_path / "new", another("new", score=0.5, data="e" * 64, report="f" * 64)), uri)
+    sync(folder, uri)
+    sync(write_folder(tmp_path / "new", another("new", score=0.5, data="e" * 64, report="f" * 64)), uri)
     assert champion(uri).version == 2
 
 
 def test_a_champion_that_somebody_chose_is_not_taken_back_by_sending_again(uri, folder, tmp_path):
-    send(folder, uri)
-    send(write_folder(tmp_path / "worse", another("worse", score=0.7)), uri)
+    sync(folder, uri)
+    sync(write_folder(tmp_path / "worse", another("worse", score=0.7)), uri)
     make_client(uri).set_registered_model_alias("pelt-toy-task", "champion", "2")
-    send(folder, uri)
+    sync(folder, uri)
     assert champion(uri).version == 2
 
 
 def test_an_alias_that_somebody_took_away_is_not_given_back_by_sending_again(uri, folder):
     from mlflow.exceptions import MlflowException
 
-    sent = send(folder, uri)
+    sent = sync(folder, uri)
     make_client(uri).delete_registered_model_alias("pelt-toy-task", "champion")
-    assert send(folder, uri) == sent
+    assert sync(folder, uri) == sent
     with pytest.raises(MlflowException, match="champion not found"):
         champion(uri)
 
@@ -307,15 +307,15 @@ def test_an_mlflow_that_cant_say_who_is_champion_makes_no_champion(uri, folder, 
     def locked(self, name, alias):
         raise MlflowException("database is locked", ErrorCode.Value(code))
 
-    send(folder, uri)
+    sync(folder, uri)
     worse = write_folder(tmp_path / "worse", another("worse", score=0.7))
     with monkeypatch.context() as broken:
         broken.setattr(MlflowClient, "get_model_version_by_alias", locked)
         with pytest.raises(MlflowException, match="database is locked"):
-            send(worse, uri)
+            sync(worse, uri)
     assert champion(uri).version == 1
     assert "champion.ruled" not in versions(uri)[1].tags
-    assert "champion stays with version 1" in send(worse, uri).registered.said
+    assert "champion stays with version 1" in sync(worse, uri).champion
     assert champion(uri).version == 1
 
 
@@ -324,11 +324,11 @@ def test_a_version_of_another_program_keeps_the_alias_and_one_of_an_earlier_vers
     client.create_registered_model("pelt-toy-task")
     client.create_model_version("pelt-toy-task", "s3://elsewhere/model")
     client.set_registered_model_alias("pelt-toy-task", "champion", "1")
-    said = send(folder, uri).registered.said
+    said = sync(folder, uri).champion
     assert said == "champion stays with version 1, which this program didn't register"
     client.create_model_version("pelt-toy-task", "s3://elsewhere/winner", tags={"candidate": "lora-0000", "report_score": "0.9"})
     client.set_registered_model_alias("pelt-toy-task", "champion", "3")
-    send(write_folder(tmp_path / "new", another("new")), uri)
+    sync(write_folder(tmp_path / "new", another("new")), uri)
     assert champion(uri).version == 4
 
 

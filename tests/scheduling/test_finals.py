@@ -101,10 +101,10 @@ class Laboratory:
                     self.log.append(TrialEnded(**{**vars(ended), **more, "seeds": action.seeds}))
                 case Score():
                     if self.log.history.opened is None:
-                        self.log.append(ReportOpened(1, action.examples, 1000, []))
+                        self.log.append(ReportOpened(1, action.examples, 1000, "[]"))
                     for name in action.trials:
                         run = self.log.history.trials[name].ended
-                        self.log.append(FinalistScored(name, run.candidate, run.method, run.number, 0.5, []))
+                        self.log.append(FinalistScored(name, run.candidate, run.method, run.number, 0.5, "[]"))
 
     def wait(self, expired):
         ended, self.stopped = self.stopped, []
@@ -387,14 +387,14 @@ def test_finals_use_what_is_left_however_slow_scoring_is():
     runs = policy._segments(THREE[:1], [0])
     budget = Budget(1000.0, 900.0)
     assert policy.reserve(log.history, budget, runs) == 50.0
-    log.append(ReportOpened(1, 60, 60, []))
+    log.append(ReportOpened(1, 60, 60, "[]"))
     assert policy.reserve(log.history, budget, runs) > 600, "what is opened has to be scored whole"
-    log.append(ReportOpened(2, 5, 60, []))
+    log.append(ReportOpened(2, 5, 60, "[]"))
     assert 50 < policy.reserve(log.history, budget, runs) < 100, "and no more than that"
 
 
 def test_the_examples_of_an_earlier_opening_are_those_of_all():
-    policy, history = finals(), History.of([ReportOpened(1, 70, 1000, [])])
+    policy, history = finals(), History.of([ReportOpened(1, 70, 1000, "[]")])
     assert policy.examples(history, Budget(), 3) == 70
     assert policy.examples(History(), Budget(), 3) == 1000
     assert policy.examples(History(), Budget(100.0, 30.0), 4) == int(0.8 * 50 / 0.04)

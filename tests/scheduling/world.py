@@ -8,6 +8,7 @@ import numpy as np
 
 from pelt_automl.log.events import Because, CurvePoint, Released, Seeds, Segment, SegmentEnded, Stopped, TrialEnded
 from pelt_automl.log.history import History
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.scheduling.actions import Budget, Finish, Note, Room, Stop, Train
 from pelt_automl.scheduling.search import ALONE, SearchScheduler
 from pelt_automl.search.proposer import Asked
@@ -112,7 +113,7 @@ def ended(method, number, score, steps=STEPS, state="completed", cause=""):
     predictions = [float(example >= wrong) for example in range(len(LABELS))] if state == "completed" else []
     return TrialEnded(
         name, name, method, "search", number, state, number == 0, {"learning_rate": number * RATE}, SEEDS, {}, curve, score, steps,
-        float(steps), cause=cause, select_predictions=predictions, time=0.0,
+        float(steps), cause=cause, outputs=Outputs().put(predictions) if predictions else "", time=0.0,
     )  # fmt: skip
 
 

@@ -1,13 +1,17 @@
 """Who leaves the race between methods, by tables checked by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pelt_automl.log.events import Seeds, TrialEnded, What
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.search.race import leaving
 from pelt_automl.verdict.statistics import smallest_error
 
 LABELS = np.ones(100)
+OUTPUTS = Outputs()
 SLOW = ("prompt",)
 
 
@@ -17,7 +21,7 @@ def a_trial(name, wrong, *, state="completed"):
     predictions = [float(example not in wrong) for example in range(100)] if state == "completed" else []
     return TrialEnded(
         name, name, method, "search", int(number), state, number == "0", {}, Seeds(0, 0, 0), {}, [], 1 - len(wrong) / 100, 10, 1.0,
-        select_predictions=predictions,
+        outputs=Outputs().put(predictions) if predictions else "",
     )  # fmt: skip
 
 
@@ -57,15 +61,15 @@ TABLE = {
 @pytest.mark.parametrize("name", TABLE)
 def test_a_method_leaves_when_it_is_clearly_behind_the_leader(name):
     others, out, expected = TABLE[name]
-    decisions = leaving([*LEADER, *others], LABELS, "accuracy", out, SLOW, greater_is_better=True)
+    decisions = leaving([*LEADER, *others], OUTPUTS, LABELS, "accuracy", out, SLOW, greater_is_better=True)
     assert [decision.subject for decision in decisions] == expected
     assert all(decision.what == What.LEFT_RACE for decision in decisions)
 
 
 def test_a_method_whose_default_is_over_a_limit_leaves_without_it():
     others = trials("head", range(40), range(40), range(25), range(40))[1:]
-    assert leaving([*LEADER, *others], LABELS, "accuracy", (), SLOW, greater_is_better=True) == []
-    (decision,) = leaving([*LEADER, *others], LABELS, "accuracy", (), SLOW, ("head",), greater_is_better=True)
+    assert leaving([*LEADER, *others], OUTPUTS, LABELS, "accuracy", (), SLOW, greater_is_better=True) == []
+    (decision,) = leaving([*LEADER, *others], OUTPUTS, LABELS, "accuracy", (), SLOW, ("head",), greater_is_better=True)
     assert decision.subject == "head"
 
 
@@ -74,15 +78,16 @@ def test_where_smaller_is_better_the_greater_error_leaves():
 
     def three(method, error):
         made = trials(method, range(1), range(1), range(1))
-        shifted = (labels + np.where(np.arange(100) % 2, error, error / 2)).tolist()
-        return [TrialEnded(**(vars(trial) | {"select_score": error * 0.75, "select_predictions": shifted})) for trial in made]
+        shifted = labels + np.where(np.arange(100) % 2, error, error / 2)
+        return [TrialEnded(**(vars(trial) | {"select_score": error * 0.75, "outputs": Outputs().put(shifted)})) for trial in made]
 
-    decisions = leaving([*three("lora", 0.1), *three("head", 0.4)], labels, "mae", (), SLOW, greater_is_better=False)
+    decisions = leaving([*three("lora", 0.1), *three("head", 0.4)], OUTPUTS, labels, "mae", (), SLOW, greater_is_better=False)
     assert [decision.subject for decision in decisions] == ["head"]
 
 
 def test_the_decision_names_the_numbers_it_was_made_on():
-    (decision,) = leaving([*LEADER, *trials("head", range(40), range(25), range(40))], LABELS, "accuracy", (), (), greater_is_better=True)
+    trials_ended = [*LEADER, *trials("head", range(40), range(25), range(40))]
+    (decision,) = leaving(trials_ended, OUTPUTS, LABELS, "accuracy", (), (), greater_is_better=True)
     assert decision.numbers["best"] == pytest.approx(0.75)
     assert decision.numbers["leader"] == pytest.approx(0.90)
     assert decision.numbers["standard_error"] == pytest.approx((0.0357**2 + SEEDS**2) ** 0.5, rel=0.08)
@@ -92,7 +97,7 @@ def test_the_decision_names_the_numbers_it_was_made_on():
 
 def test_a_method_that_has_left_leads_nobody_out():
     both = [*trials("lora", *[range(5)] * 3), *trials("head", *[range(40)] * 3)]
-    assert leaving(both, LABELS, "accuracy", ("lora",), (), greater_is_better=True) == []
+    assert leaving(both, OUTPUTS, LABELS, "accuracy", ("lora",), (), greater_is_better=True) == []
 
 
 def test_equally_good_methods_rarely_part():
@@ -100,10 +105,26 @@ def test_equally_good_methods_rarely_part():
     rng, left = np.random.default_rng(0), 0
     for _ in range(300):
         both = [trials(method, *[np.flatnonzero(rng.random(100) > 0.8).tolist()] * 3) for method in ("a", "b")]
-        left += bool(leaving([*both[0], *both[1]], LABELS, "accuracy", (), (), greater_is_better=True))
+        left += bool(leaving([*both[0], *both[1]], OUTPUTS, LABELS, "accuracy", (), (), greater_is_better=True))
     assert left / 300 < 0.03
 
 
 def test_no_mistake_among_few_examples_is_not_certainty():
     assert smallest_error(20, "accuracy") == pytest.approx((2 * 22 / 24**3) ** 0.5)
     assert smallest_error(20, "mae") == 0.0
+
+
+def test_a_trial_whose_outputs_are_lost_neither_leads_nor_leaves(tmp_path):
+    others, outputs = trials("head", range(40), range(25), range(40)), Outputs(tmp_path)
+
+    def kept(trial):
+        return replace(trial, outputs=outputs.put(Outputs().get(trial.outputs)))
+
+    ended = [kept(trial) for trial in (*LEADER, *others)]
+    assert [decision.subject for decision in leaving(ended, outputs, LABELS, "accuracy", (), SLOW, greater_is_better=True)] == ["head"]
+    (tmp_path / ended[4].outputs).unlink()  # its best: the others are 0.30 behind
+    (decision,) = leaving(ended, Outputs(tmp_path), LABELS, "accuracy", (), SLOW, greater_is_better=True)
+    assert decision.numbers["best"] == pytest.approx(0.60)
+    for trial in ended[:3]:
+        (tmp_path / trial.outputs).unlink(missing_ok=True)
+    assert leaving(ended, Outputs(tmp_path), LABELS, "accuracy", (), SLOW, greater_is_better=True) == []

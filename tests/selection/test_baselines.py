@@ -32,7 +32,7 @@ from pelt_automl.selection import Selection, baseline_phase, costs, search_phase
 from pelt_automl.selection.baseline_phase import fit, fit_baselines
 from pelt_automl.selection.machine import costs_of
 from pelt_automl.selection.question import Question
-from tests.tiny_world import CLASSES, Killed, Watcher, counted, of, records_of, sentences, write_csv
+from tests.tiny_world import CLASSES, Killed, Watcher, counted, of, outputs_of, records_of, sentences, write_csv
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
 
@@ -95,7 +95,7 @@ def test_no_name_is_a_baseline_and_a_method():
 
 
 def test_each_is_fitted_once_on_the_searchs_split_before_any_trial(whole):
-    _, _, events = whole
+    folder, _, events = whole
     search = [trial for trial in of(events, TrialEnded) if trial.stage == "search"]
     assert [trial.trial for trial in search[:3]] == ["probe-0000", "bag-of-words-0000", "neighbors-0000"]
     assert {trial.method for trial in search[3:]} == {"lora", "head"}
@@ -106,7 +106,7 @@ def test_each_is_fitted_once_on_the_searchs_split_before_any_trial(whole):
         (point,) = trial.curve
         assert (point.step, point.train_loss, point.select_score) == (0, None, trial.select_score)
         assert trial.select_score > 0.7
-        assert len(trial.select_predictions) == 18
+        assert len(outputs_of(folder, trial)) == 18
         assert trial.seconds < 10
     kept = {trial.method: trial.parameters["kept"] for trial in search[:3]}
     assert kept["probe"] == 2 * (16 + 1) == next(t for t in search if t.method == "head").parameters["kept"]
@@ -123,13 +123,13 @@ def test_nothing_of_select_has_a_part_in_what_they_predict(world, tmp_path):
         file = write_csv(tmp_path / f"{name}.csv", ["text", "label"], own)
         _, events = run(world, tmp_path / name, validation=file, methods=["head"], finalist_seeds=1)
         searched = {trial.method: trial for trial in of(events, TrialEnded) if trial.stage == "search" and trial.method in BASELINES}
-        scored = {run.method: run.predictions for run in of(events, FinalistScored) if run.method in BASELINES}
+        scored = {run.method: run.outputs for run in of(events, FinalistScored) if run.method in BASELINES}
         found.append((searched, scored))
     (right, on_report), (wrong, on_report_turned) = found
     assert set(on_report) == set(right) == set(ALL)
     assert on_report == on_report_turned
     for name in ALL:
-        assert right[name].select_predictions == wrong[name].select_predictions
+        assert right[name].outputs == wrong[name].outputs
         assert right[name].select_score == pytest.approx(1 - wrong[name].select_score)
 
 
@@ -215,7 +215,7 @@ def test_they_take_no_trials_and_change_nothing_of_what_the_search_does(world, t
 
 
 def test_they_are_fitted_on_each_fresh_split_and_scored_on_the_same_examples(whole):
-    _, found, events = whole
+    folder, found, events = whole
     (opened,) = of(events, ReportOpened)
     tuned = {trial.number: trial.seeds for trial in of(events, TrialEnded) if trial.stage == "finalist" and trial.method == "lora"}
     for name in ALL:
@@ -225,7 +225,7 @@ def test_they_are_fitted_on_each_fresh_split_and_scored_on_the_same_examples(who
         scored = [event for event in of(events, FinalistScored) if event.method == name]
         assert len(scored) == len(tuned)
         for event in scored:
-            assert event.report_score == np.mean(np.array(event.predictions) == np.array(opened.labels))
+            assert event.report_score == np.mean(np.array(outputs_of(folder, event)) == np.array(outputs_of(folder, opened)))
     assert {row.candidate for row in found.leaderboard} >= {"probe-0000", "bag-of-words-0000", "neighbors-0000", "lora-0000", "head-0000"}
     assert not {d.subject for d in of(events, Decision) if d.what == "finalist"} & {f"{name}-0000" for name in ALL}
 
@@ -274,7 +274,7 @@ def test_killed_anywhere_it_goes_on_and_fits_nothing_twice(world, tmp_path, whol
     assert len(of(events, SelectionStarted)) > 5
     assert counted([trial.trial for trial in of(events, TrialEnded)]) == {}
     assert counted([scored.trial for scored in of(events, FinalistScored)]) == {}
-    ours, theirs = ({s.trial: s.predictions for s in of(e, FinalistScored) if s.method in BASELINES} for e in (events, there))
+    ours, theirs = ({s.trial: s.outputs for s in of(e, FinalistScored) if s.method in BASELINES} for e in (events, there))
     assert ours == theirs
     assert {row.candidate for row in again.leaderboard} == {row.candidate for row in found.leaderboard}
 
@@ -305,7 +305,7 @@ def test_time_is_kept_for_the_seeds_that_they_still_lack_and_for_no_other(world,
         kept = [costs_of(question, machine, log.history).baselines(log.history)]
         for index in range(2):
             for name in ALL:
-                log.append(fit(machine, name, finalist_seeds("question", index), question.most_probed, index))
+                log.append(fit(machine, log.history.outputs, name, finalist_seeds("question", index), question.most_probed, index))
             kept.append(costs_of(question, machine, log.history).baselines(log.history))
     assert kept == [pytest.approx(2 * once), pytest.approx(once), 0.0]
 
@@ -361,14 +361,14 @@ def test_a_recommended_baseline_is_handed_over_like_any_winner(world, tmp_path, 
     predictor = pelt_automl.load(tmp_path / "out")
     texts = [text for text, _ in sentences(180)[120:]]
     names = predictor.config.labels
-    assert predictor.predict(texts) == [names[int(index)] for index in scored.predictions]
+    assert predictor.predict(texts) == [names[int(index)] for index in outputs_of(tmp_path / "out", scored)]
     assert predictor.probabilities(texts).sum(axis=1) == pytest.approx(1, abs=1e-5)
     predict_file(tmp_path / "out", world.test, tmp_path / "predicted.csv")
     assert f"Recommended: {method}, " in found.statement
     assert "It trains no backbone, and has accuracy" in found.statement
     assert found.statement.count("published default is enough") == 0
     assert found.hyper_parameters == {}
-    tree = run_tree(events)
+    tree = run_tree(History.of(events))
     assert tree.parent.tags["verdict.method"] == method
     assert tree.children[f"{method}-0000"].status == "FINISHED"
 
@@ -383,8 +383,9 @@ def test_numbers_have_baselines_in_their_own_unit(world, tmp_path):
     found, events = recommended(world, tmp_path / "out", "probe", **options)
     assert found.report_score < 150, "the mean alone is 200 off"
     (scored,) = [event for event in of(events, FinalistScored) if event.method == "probe"]
-    assert np.mean(scored.predictions) == pytest.approx(1200, abs=100)
-    assert pelt_automl.load(tmp_path / "out").predict([text for text, _ in rows[90:]]) == pytest.approx(scored.predictions, abs=0.01)
+    assert np.mean(outputs_of(tmp_path / "out", scored)) == pytest.approx(1200, abs=100)
+    predicted = pelt_automl.load(tmp_path / "out").predict([text for text, _ in rows[90:]])
+    assert predicted == pytest.approx(outputs_of(tmp_path / "out", scored), abs=0.01)
 
 
 @pytest.mark.slow
@@ -414,7 +415,7 @@ def test_report_terminal_and_json_have_them(whole):
     assert {row.candidate for row in verdict.standings} == {row.candidate for row in found.leaderboard}
     (planned,) = of(events, Planned)
     assert planned.finalists == 3, "lora, head, and a fixed default: baselines take no one's place"
-    tree = run_tree(events)
+    tree = run_tree(History.of(events))
     assert tree.children["final-probe-0000-seed0"].tags["method"] == "probe"
     (ended,) = of(events, SelectionEnded)
     assert ended.bill["baselines"] > 0

@@ -30,7 +30,7 @@ from pelt_automl.selection import Selection, settings_from
 from pelt_automl.tasks import load_task
 from pelt_automl.tasks.files import read_table
 from pelt_automl.timing.clock import seconds_used
-from tests.tiny_world import CLASSES, Watcher, counted, of, records_of
+from tests.tiny_world import CLASSES, Watcher, counted, of, outputs_of, records_of
 
 METHODS = ("lora", "unipelt-apl", "head")
 
@@ -117,13 +117,14 @@ def test_the_report_split_is_opened_once_after_all_trainings_and_read_by_nobody_
     assert read_at == [last_training + 1], "read once, after the last training was recorded and before anything else"
 
 
-def test_every_finalists_run_is_scored_on_the_same_examples(events):
+def test_every_finalists_run_is_scored_on_the_same_examples(finished, events):
     (opened,) = of(events, ReportOpened)
     scored = of(events, FinalistScored)
     assert sorted(event.trial for event in scored) == sorted(trial.trial for trial in trials(events, "finalist"))
     for event in scored:
-        assert len(event.predictions) == len(opened.labels)
-        right = np.mean(np.array(event.predictions) == np.array(opened.labels))
+        predictions, labels = (outputs_of(finished.folder, one) for one in (event, opened))
+        assert len(predictions) == len(labels)
+        right = np.mean(np.array(predictions) == np.array(labels))
         assert event.report_score == pytest.approx(right)
 
 
@@ -215,7 +216,7 @@ def test_the_loaded_winner_predicts_what_it_predicted_on_the_report_split(finish
     (scored,) = [event for event in of(events, FinalistScored) if event.trial == best.trial]
     labels = first.config.labels
     assert sorted(labels) == sorted(CLASSES[:2])
-    assert first.predict(texts) == [labels[int(index)] for index in scored.predictions]
+    assert first.predict(texts) == [labels[int(index)] for index in outputs_of(finished.folder, scored)]
     np.testing.assert_array_equal(first.logits(texts), second.logits(texts))
     assert first.probabilities(texts).sum(axis=1) == pytest.approx(np.ones(len(texts)))
 

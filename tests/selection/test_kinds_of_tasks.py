@@ -8,7 +8,7 @@ import pytest
 import pelt_automl
 from pelt_automl.log.events import DataDescribed, FinalistScored, KnockedOut, ReportOpened, Seeds, TrialEnded
 from pelt_automl.training.checkpoints import load_config
-from tests.tiny_world import CLASSES, SIGNALS, of, records_of, sentences, write_csv
+from tests.tiny_world import CLASSES, SIGNALS, of, outputs_of, records_of, sentences, write_csv
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
 
@@ -32,12 +32,12 @@ def test_numbers_are_learned_on_a_scale_of_their_own_and_predicted_in_their_unit
     assert found.report_score < 150, "the mean alone is 200 off"
     assert found.leaderboard[0].report_score == min(row.report_score for row in found.leaderboard)
     (opened,) = of(events, ReportOpened)
-    assert opened.labels == [label for _, label in rows[90:]]
+    assert outputs_of(tmp_path / "out", opened) == [label for _, label in rows[90:]]
     predictions = pelt_automl.load(tmp_path / "out").predict([text for text, _ in rows[90:]])
     runs = [trial for trial in of(events, TrialEnded) if trial.stage == "finalist" and trial.candidate == found.candidate]
     best = min(runs, key=lambda trial: trial.select_score)
     (scored,) = [event for event in of(events, FinalistScored) if event.trial == best.trial]
-    assert predictions == pytest.approx(scored.predictions, abs=0.01)
+    assert predictions == pytest.approx(outputs_of(tmp_path / "out", scored), abs=0.01)
     assert np.mean(predictions) == pytest.approx(1200, abs=100)
 
 
@@ -88,7 +88,7 @@ def test_full_fine_tuning_takes_part_and_its_whole_model_can_be_kept(world, tmp_
     best = max(runs, key=lambda trial: trial.select_score)
     (scored,) = [event for event in of(events, FinalistScored) if event.trial == best.trial]
     predictor = pelt_automl.load(tmp_path / "out")
-    assert predictor.predict(texts) == [predictor.config.labels[int(index)] for index in scored.predictions]
+    assert predictor.predict(texts) == [predictor.config.labels[int(index)] for index in outputs_of(tmp_path / "out", scored)]
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ def test_the_papers_protocol_on_a_local_benchmark_reports_on_the_official_valida
     assert (found.task, found.protocol, found.k) == ("sst2", "paper", 32)
     assert data.sizes == {"train": 32, "select": 58, "report": 30}
     assert data.labels == ["negative", "positive"]
-    assert of(events, ReportOpened)[0].labels == [float(label) for _, label in sentences(120, seed=8)[90:]]
+    assert outputs_of(tmp_path / "out", of(events, ReportOpened)[0]) == [float(label) for _, label in sentences(120, seed=8)[90:]]
     assert load_config(tmp_path / "out" / "winner").text_columns == ["sentence"]
 
 

@@ -17,7 +17,7 @@ def finalist(candidate, method, losses=None, **hyper_parameters):
     """One run, and what it lost without each submodule."""
     name, given = f"final-{candidate}-seed0", DEFAULT | hyper_parameters
     yield TrialEnded(name, candidate, method, "finalist", 0, "completed", False, given, Seeds(1, 2, 3), {"kept": 9}, [], 0.8, 10, 1.0)
-    yield FinalistScored(name, candidate, method, 0, 0.8, [1.0])
+    yield FinalistScored(name, candidate, method, 0, 0.8, "[1.0]")
     for submodule, loss in (losses or {}).items():
         yield KnockedOut(name, candidate, 0, submodule, 0.8, 0.8 - loss)
 
@@ -26,7 +26,7 @@ class Selection:
     """What pruning is handed, as far as it uses it; `confirmed`: the unions that the finals were told of, call by call."""
 
     def __init__(self, monkeypatch, *events):
-        self.log = Log([ReportOpened(1, 1, 1, [1.0]), *events])
+        self.log = Log([ReportOpened(1, 1, 1, "[1.0]"), *events])
         self.question = SimpleNamespace(data=SimpleNamespace(metric=METRICS["accuracy"]), search=SimpleNamespace(equivalence=1.0))
         self.confirmed = []
         monkeypatch.setattr(pruning_phase, "confirm", lambda *_: self.confirmed.append([union.candidate for union in self.pruned]))

@@ -54,7 +54,7 @@ def assert_each_thing_was_done_once(events, methods, trials, seeds, baselines=()
     assert finalists == {f"final-{name}-seed{index}" for name in chosen for index in range(seeds)}
     assert sorted(event.trial for event in of(events, FinalistScored)) == sorted(finalists)
     assert [event.openings for event in of(events, ReportOpened)] == list(range(1, len(of(events, ReportOpened)) + 1))
-    assert len({(event.examples, tuple(event.labels)) for event in of(events, ReportOpened)}) == 1
+    assert len({(event.examples, event.outputs) for event in of(events, ReportOpened)}) == 1
     assert counted([(e.trial, e.submodule, e.site, e.layer) for e in of(events, GateMeasured)]) == {}
     assert counted([(e.trial, e.submodule, e.site, e.layer) for e in of(events, ContributionMeasured)]) == {}
     assert counted([(e.trial, e.submodule) for e in of(events, KnockedOut)]) == {}

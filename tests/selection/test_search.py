@@ -18,10 +18,10 @@ def searched(events, method):
 def test_a_method_that_leaves_the_race_gets_no_finalist_and_its_trials_go_to_those_left(world, tmp_path, monkeypatch):
     seen = []
 
-    def leaving(trials, labels, metric, out, slow, over, stopping, *, greater_is_better):
+    def leaving(trials, outputs, labels, metric, out, slow, over, stopping, *, greater_is_better):
         seen.append((len(labels), metric, greater_is_better))
         ended = [trial for trial in trials if trial.method == "head" and trial.state == "completed"]
-        assert all(len(trial.select_predictions) == len(labels) for trial in ended), "what the race is judged by"
+        assert all(len(outputs.get(trial.outputs)) == len(labels) for trial in ended), "what the race is judged by"
         return [Decision(What.LEFT_RACE, "head", "as told")] if ended and "head" not in out else []
 
     monkeypatch.setattr(policy, "leaving", leaving)
@@ -38,7 +38,7 @@ def test_a_method_that_leaves_the_race_gets_no_finalist_and_its_trials_go_to_tho
 def test_trials_under_way_of_a_method_that_leaves_end_at_their_next_rung(world, tmp_path, monkeypatch):
     told = []
 
-    def leaving(trials, labels, metric, out, slow, over, stopping, *, greater_is_better):
+    def leaving(trials, outputs, labels, metric, out, slow, over, stopping, *, greater_is_better):
         return [Decision(What.LEFT_RACE, "lora", "as told")] if trials and not told and not told.append(1) else []
 
     monkeypatch.setattr(policy, "leaving", leaving)

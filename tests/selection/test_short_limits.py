@@ -7,6 +7,7 @@ import pytest
 
 import pelt_automl
 from pelt_automl.log.events import LACK_OF_TIME, Because, CurvePoint, Decision, FinalistScored, Segment, Stage
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.methods import METHODS as DEFAULTS
 from pelt_automl.scheduling import search as policy
 from pelt_automl.scheduling.finals import Finals, finalist_seeds
@@ -84,9 +85,9 @@ def test_a_training_that_got_no_further_than_its_untouched_start_has_no_score(pr
     run = opened.machine.run("lora-0000", "lora", DEFAULTS["lora"].defaults, segment.seeds, plans.search)
     run.progress.curve, run.progress.best_score = (CurvePoint(0, None, 0.9, 0.0, 0.0),), 0.9
     run.end("stopped", Because.TIME)
-    ended = opened.machine.ended(segment, run)
+    ended = opened.machine.ended(Outputs(), segment, run)
     assert (ended.state, ended.cause, ended.select_score) == ("stopped", "time limit", None)
-    final = opened.machine.ended(replace(segment, stage=Stage.FINALIST), run)
+    final = opened.machine.ended(Outputs(), replace(segment, stage=Stage.FINALIST), run)
     assert (final.state, final.cause) == ("failed", "time limit")
     opened.log.append(ended)
     assert set(never_compared(opened.log.history)) == {"head", "lora"}

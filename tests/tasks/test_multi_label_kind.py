@@ -10,7 +10,7 @@ from pelt_automl.log.events import DataDescribed, FinalistScored, ReportOpened, 
 from pelt_automl.tasks import METRICS, TASKS, Examples, Metric, TaskInfo
 from pelt_automl.tasks.examples import RawTask
 from pelt_automl.tasks.kinds import KINDS, TaskKind
-from tests.tiny_world import FILLERS, Killed, Watcher, of, records_of
+from tests.tiny_world import FILLERS, Killed, Watcher, of, outputs_of, records_of
 
 
 class MultiLabel(TaskKind):
@@ -80,8 +80,8 @@ def call(world, **more):
 
 def of_whole(events):
     """What a selection has found, without the times."""
-    trials = [(t.trial, t.state, t.select_score, t.select_predictions) for t in of(events, TrialEnded)]
-    scored = [(s.trial, s.report_score, s.predictions) for s in of(events, FinalistScored)]
+    trials = [(t.trial, t.state, t.select_score, t.outputs) for t in of(events, TrialEnded)]
+    scored = [(s.trial, s.report_score, s.outputs) for s in of(events, FinalistScored)]
     (verdict,) = of(events, VerdictReached)
     return sorted(trials), sorted(scored), verdict.candidate, verdict.report_score, verdict.outcome, verdict.p_best
 
@@ -93,9 +93,11 @@ def test_several_labels_go_through_a_selection_from_search_to_prediction(world, 
     (data,) = of(events, DataDescribed)
     assert (data.kind, data.metric, data.labels) == ("multi-label", "micro_f1", ["good", "bad"])
     (opened,) = of(events, ReportOpened)
-    assert {tuple(label) for label in opened.labels} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert {tuple(label) for label in outputs_of(tmp_path / "out", opened)} == {(0, 0), (0, 1), (1, 0), (1, 1)}
     for run in of(events, FinalistScored):
-        assert run.report_score == pytest.approx(f1_score(opened.labels, run.predictions, average="micro"), abs=1e-12)
+        assert run.report_score == pytest.approx(
+            f1_score(*(outputs_of(tmp_path / "out", event) for event in (opened, run)), average="micro"), abs=1e-12
+        )
     assert found.report_score > 0.7, "half of the labels are there: always saying both scores 0.67"
     assert {row.method for row in found.leaderboard} >= {"lora", "unipelt-ap"}
     assert "micro f1" in (tmp_path / "out" / "report.md").read_text()

@@ -22,6 +22,7 @@ from pelt_automl.log.events import (
     TrialEnded,
 )
 from pelt_automl.log.history import History
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.verdict.decision import decide
 
 EXAMPLES = 800
@@ -94,7 +95,7 @@ def search(rng):
 def finals(rng):
     labels = [float(rng.random() < 0.5) for _ in range(EXAMPLES)]
     difficulty = [rng.gauss(0, 0.08) for _ in labels]
-    yield ReportOpened(1, EXAMPLES, EXAMPLES, labels, time=1_790_000_200.0)
+    yield ReportOpened(1, EXAMPLES, EXAMPLES, Outputs().put(labels), time=1_790_000_200.0)
     for seed in range(3):
         for candidate in FINALISTS:
             method = candidate.rsplit("-", 1)[0]
@@ -106,7 +107,7 @@ def finals(rng):
             skill = METHODS[method][0] + TUNED * (not candidate.endswith("-0000")) + rng.gauss(0, 0.006)
             right = [rng.random() < skill + hard for hard in difficulty]
             predictions = [label if ok else 1 - label for label, ok in zip(labels, right, strict=True)]
-            yield FinalistScored(name, candidate, method, seed, sum(right) / EXAMPLES, predictions, time=1_790_000_210.0)
+            yield FinalistScored(name, candidate, method, seed, sum(right) / EXAMPLES, Outputs().put(predictions), time=1_790_000_210.0)
 
 
 def evidence(rng):

@@ -8,6 +8,7 @@ from pelt_automl.errors import NoTrialCompletedError, SelectionError
 from pelt_automl.log.codec import to_json
 from pelt_automl.log.events import CurvePoint, DataDescribed, FinalistScored, ReportOpened, Seeds, TrialEnded, UnionPruned
 from pelt_automl.log.history import History
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.verdict.decision import decide
 from pelt_automl.verdict.statistics import point
 
@@ -30,7 +31,7 @@ def trial(name, candidate, stage="finalist", state="completed", kept=100, second
 
 
 def opened(labels=None):
-    return ReportOpened(1, N, N, labels or LABELS)
+    return ReportOpened(1, N, N, Outputs().put(labels or LABELS))
 
 
 def finalist(candidate, points, kept=100, seconds=1.0, select=0.8):
@@ -43,7 +44,12 @@ def finalist(candidate, points, kept=100, seconds=1.0, select=0.8):
         name = f"final-{candidate}-seed{seed}"
         yield trial(name, candidate, kept=kept, seconds=seconds, select=select)
         yield FinalistScored(
-            name, candidate, candidate.rsplit("-", 1)[0], seed, right / N, [1 - x for x in LABELS[: N - right]] + LABELS[N - right :]
+            name,
+            candidate,
+            candidate.rsplit("-", 1)[0],
+            seed,
+            right / N,
+            Outputs().put([1 - x for x in LABELS[: N - right]] + LABELS[N - right :]),
         )
 
 
@@ -89,7 +95,8 @@ def errors(candidate, error, kept):
     """Half of the examples are predicted too high by `error`, half too low: mae = rmse = error."""
     name = f"final-{candidate}"
     predictions = [label + (error if i % 4 < 2 else -error) for i, label in enumerate(ERROR_LABELS)]
-    return [trial(name, candidate, kept=kept, select=0.3), FinalistScored(name, candidate, candidate[0], 0, error, predictions)]
+    outputs = Outputs().put(predictions)
+    return [trial(name, candidate, kept=kept, select=0.3), FinalistScored(name, candidate, candidate[0], 0, error, outputs)]
 
 
 ERROR_LABELS = [float(2 * (i % 2)) for i in range(N)]
@@ -231,8 +238,8 @@ def test_with_three_seeds_and_a_thousand_examples_there_is_nothing_to_warn_of():
 
 
 def test_constant_predictions_and_a_partly_scored_report_split_are_warned_of():
-    events = [data(), ReportOpened(2, 4, 9, [0.0, 1.0, 1.0, 1.0]), trial("x", "a-0001")]
-    events.append(FinalistScored("x", "a-0001", "a", 0, 0.75, [1.0] * 4))
+    events = [data(), ReportOpened(2, 4, 9, Outputs().put([0.0, 1.0, 1.0, 1.0])), trial("x", "a-0001")]
+    events.append(FinalistScored("x", "a-0001", "a", 0, 0.75, Outputs().put([1.0] * 4)))
     warnings = " ".join(decide(History.of(events), 1.0, "params").warnings)
     for words in (
         "Constant predictions",

@@ -5,6 +5,7 @@ import pytest
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import CurvePoint, FinalistScored, ReportOpened, Seeds, TrialEnded
 from pelt_automl.log.history import History
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.verdict.finalists import finalists
 
 
@@ -16,10 +17,10 @@ def trained(trial, candidate="lora-0001", stage="finalist", seconds=2.0, select=
 
 
 def scored(trial, seed, score=0.5, predictions=(0.0, 1.0)):
-    return FinalistScored(trial, "lora-0001", "lora", seed, score, list(predictions))
+    return FinalistScored(trial, "lora-0001", "lora", seed, score, Outputs().put(list(predictions)))
 
 
-OPENED = ReportOpened(1, 2, 2, [0.0, 0.0])
+OPENED = ReportOpened(1, 2, 2, Outputs().put([0.0, 0.0]))
 
 
 def test_costs_and_select_scores_are_means_over_the_finalists_own_runs():

@@ -17,6 +17,7 @@ from pelt_automl.log.events import (
     of_kind,
 )
 from pelt_automl.log.history import History
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.report.summary import summarize
 from pelt_automl.verdict.decision import decide
 from pelt_automl.verdict.finalists import Finalist, Run
@@ -81,12 +82,12 @@ def with_skill(events, skill):
     found = []
     for number, event in enumerate(events):
         if isinstance(event, ReportOpened):
-            found.append(replace(event, labels=labels))
+            found.append(replace(event, outputs=Outputs().put(labels)))
         elif isinstance(event, FinalistScored):
             shift = 7 * number % 97
             right = [(i * 61 + shift) % 100 < 100 * skill for i in range(len(labels))]
             predictions = [label if ok else 1 - label for label, ok in zip(labels, right, strict=True)]
-            found.append(replace(event, predictions=predictions, report_score=sum(right) / len(labels)))
+            found.append(replace(event, outputs=Outputs().put(predictions), report_score=sum(right) / len(labels)))
         elif not isinstance(event, VerdictReached):
             found.append(event)
     return found

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 from pelt_automl.log.events import FinalistScored, ReportOpened, Standing
 from pelt_automl.log.history import History
+from pelt_automl.log.outputs import Outputs
 from pelt_automl.verdict.finalists import finalists, with_failures
 from tests.verdict.test_decision import finalist, search, selection
 
@@ -16,7 +17,7 @@ def reliability(events):
 
 
 def scored(name, score, predictions):
-    return FinalistScored(name, "lora-0001", "lora", 0, score, predictions)
+    return FinalistScored(name, "lora-0001", "lora", 0, score, Outputs().put(predictions))
 
 
 def test_failed_and_constant_trainings_of_search_and_finals_are_counted_by_method():
@@ -37,7 +38,7 @@ def test_what_the_time_limit_cut_off_says_nothing_about_its_method():
 
 
 def test_report_scores_that_are_not_finite_and_constant_report_predictions_count():
-    labels = ReportOpened(1, 2, 2, [0.0, 1.0])
+    labels = ReportOpened(1, 2, 2, Outputs().put([0.0, 1.0]))
     trials = [replace(search(f"lora-000{i}", 0.7), trial=f"run{i}", stage="finalist") for i in range(3)]
     events = [labels, *trials, scored("run0", math.nan, [0.0, 1.0]), scored("run1", 0.5, [1.0, 1.0]), scored("run2", 0.5, [1.0, 0.0])]
     # of a candidate's runs on one seed the later counts, so each needs its own seed
