@@ -95,7 +95,7 @@ class SchedulerCalled(Event):
     """Of the trial that `next` gave, where it is a new one."""
     about: dict[str, Any] = field(default_factory=dict)
     """What doesn't change: with ``start``."""
-    time: float = 0.0
+    time: float = field(default=0.0, kw_only=True)
 
 
 def read(path: Path) -> list[Event]:
