@@ -196,9 +196,9 @@ def _print_verdict(folder: Path) -> None:
 
     print(verdict_text(history_of(folder)))
     print(f"\nReport:   {folder / 'report.html'}")
-    print(
-        f"Winner:   {folder / 'winner'}   (pelt_automl.load({str(folder)!r}), or: pelt-automl predict {folder} --input FILE --output FILE)"
-    )
+    if (folder / "winner").is_dir():
+        ways = f"pelt_automl.load({str(folder)!r}), or: pelt-automl predict {folder} --input FILE --output FILE"
+        print(f"Winner:   {folder / 'winner'}   ({ways})")
     if sent := sent_of(folder):
         print(_sent_text(sent, folder))
 

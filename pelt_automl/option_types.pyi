@@ -73,7 +73,7 @@ class CurveOptions(TypedDict, total=False):
     rungs: Sequence[float] | str | None
     """Shares of a training after which only the better trials go on; none for none."""
     promoted: float | None
-    """Share of a method's trials that go on from a rung. The published default always does."""
+    """Share of a method's trials that go on from a rung, rounded; one at least. The published default always does."""
     sampler: Literal["tpe", "gp", "cmaes", "random"] | None
     """Optuna's sampler: multivariate TPE, Gaussian processes, CMA-ES, or random search."""
     portfolio: bool | None

@@ -410,7 +410,7 @@ class SearchSettings(Checked):
     )
     promoted: float = knob(
         0.34,
-        "Share of a method's trials that go on from a rung. The published default always does.",
+        "Share of a method's trials that go on from a rung, rounded; one at least. The published default always does.",
         SEARCH,
         unit="of the trials",
         above=0,
