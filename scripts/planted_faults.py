@@ -58,7 +58,7 @@ def failed(root: Path, tests: list[str], workers: str) -> str:
     if ended.returncode in (0, 5):  # 5: no test is left to run
         return ""
     named = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", ended.stdout, re.MULTILINE)
-    if ended.returncode != 1 or not named:
+    if ended.returncode not in (1, 2) or not named:  # 2: xdist was interrupted by more failures than one
         raise SystemExit(f"pytest can't run below {root}:\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}")
     return named[1]
 
