@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pelt_automl.log.folder import OUTPUTS, PAGE, RECOMMENDATION, RECORDS, REPORT, WINNER, history_of
-from pelt_automl.recorders.mlflow_registry import register_winner, size_of
+from pelt_automl.recorders.mlflow_registry import register_winner
 from pelt_automl.recorders.mlflow_server import Client, artifact_location, found_or_made, make_client
 from pelt_automl.recorders.run_tree import RunContent, RunTree, run_tree
 from pelt_automl.recorders.sending import Sent
@@ -62,9 +62,9 @@ def sync(folder: Path, uri: str, alive: Callable[[], None] = lambda: None, sendi
         for path in [folder / name for name in FILES if (folder / name).is_file()]:
             sending(path.stat().st_size)
             client.log_artifact(run_id, str(path))
-        if (folder / OUTPUTS).is_dir():
-            sending(size_of(folder / OUTPUTS))
-            client.log_artifacts(run_id, str(folder / OUTPUTS), OUTPUTS)
+        for path in (folder / OUTPUTS).glob("[!.]*"):  # a killed process may have left a draft, whose name begins with a dot
+            sending(path.stat().st_size)
+            client.log_artifact(run_id, str(path), OUTPUTS)
         client.set_tag(run_id, FILES_SENT, digest)
     ended = tree.history.end is not None
     winner = ended and tree.history.verdict and (folder / WINNER).is_dir()

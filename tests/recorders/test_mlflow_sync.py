@@ -64,6 +64,16 @@ def cut_after(calls):
 # ---------------------------------------------------------------- runs
 
 
+def test_outputs_go_along_but_no_draft_of_a_killed_process(uri, folder):
+    (folder / "outputs").mkdir(exist_ok=True)
+    (folder / "outputs" / "0a.safetensors").write_bytes(b"outputs")
+    (folder / "outputs" / ".writing.safetensors").write_bytes(b"half of them")
+    sync(folder, uri)
+    sent = {file.path for file in make_client(uri).list_artifacts(runs(uri)[STARTED.selection].info.run_id, "outputs")}
+    assert "outputs/0a.safetensors" in sent
+    assert "outputs/.writing.safetensors" not in sent
+
+
 def test_a_selection_is_one_parent_run_and_a_child_a_training(uri, folder):
     receipt = sync(folder, uri)
     found = runs(uri)
