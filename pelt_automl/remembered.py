@@ -12,8 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from pelt_automl.durable import write_text
 from pelt_automl.home import home
 
@@ -28,6 +26,10 @@ def recall(what: str, of: Mapping[str, object], kind: type[T]) -> T | None:
     `what`: a word for it, part of the file's name. `of`: all that it depends on, as plain values. `kind`: a dataclass, whose fields' types
     are checked, and whose ``__post_init__`` may raise `ValueError`.
     """
+    try:
+        import msgspec
+    except ImportError:  # the training core and its studies run without it, and remember nothing
+        return None
     path = _file(what, of)
     try:
         known = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
@@ -45,7 +47,9 @@ def recall(what: str, of: Mapping[str, object], kind: type[T]) -> T | None:
 
 def remember(what: str, of: Mapping[str, object], shown: object) -> None:
     """Keep a dataclass in place of what was remembered of the same. A home that can't be written to is no error."""
-    with suppress(OSError):
+    with suppress(OSError, ImportError):
+        import msgspec
+
         write_text(_file(what, of), f'{{"shown": {msgspec.json.encode(shown).decode()},\n"of": {_text(of)}}}\n')
 
 

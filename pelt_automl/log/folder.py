@@ -136,10 +136,10 @@ def exclusive(path: Path, otherwise: str = "") -> Iterator[bool]:
         return
     except OSError as error:
         if error.filename is None:  # of the lock, not of the file
-            advice = otherwise or "choose an --output on a local disk"
-            raise SelectionError(f"{path} can't be locked ({error.strerror}), as on some network folders; {advice}") from error
-        advice = otherwise or "choose another --output"
-        raise SelectionError(f"the folder {path.parent} can't be written ({error.strerror}); {advice}") from error
+            says = f"{path} can't be locked ({error.strerror}), as on some network folders; choose an --output on a local disk"
+        else:
+            says = f"the folder {path.parent} can't be written ({error.strerror}); choose another --output"
+        raise SelectionError(f"{says.rpartition('; ')[0]}; {otherwise}" if otherwise else says) from error
     try:
         yield True
     finally:

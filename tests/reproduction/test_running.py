@@ -10,6 +10,7 @@ from pelt_automl.errors import SelectionError, SettingsError, TaskError
 from pelt_automl.reproduction import cell as cell_module
 from pelt_automl.reproduction import running
 from pelt_automl.reproduction.protocol import Cell
+from pelt_automl.scheduling.actions import Budget
 from tests.reproduction.tiny_glue import QUICK, opened, write_glue
 from tests.tiny_world import Killed
 
@@ -153,7 +154,7 @@ def test_runs_that_predict_one_class_throughout_are_counted(run, tmp_path, monke
 def test_when_the_time_is_up_no_half_trained_run_is_recorded(world, glue, tmp_path):
     reproduction = opened(world, glue, tmp_path / "out", seeds="0,1", seconds=60)
     steps = iter([False] * 3)
-    reproduction.expired = lambda: next(steps, True)  # up after the first step
+    reproduction.budget = lambda: Budget(1.0, float(next(steps, True)))  # up after the first step
     table = reproduction.run()
     assert (table.finished, table.wanted) == (0, 4)
     assert "| LoRA, here | - | - |" in (tmp_path / "out" / "table.md").read_text()

@@ -92,8 +92,8 @@ def test_imbalanced_classes_call_for_macro_f1_with_a_note_that_says_why():
     assert CLASSES.default_metric([0] * 6 + [1] * 2, ("ok", "fraud")) == ("accuracy", "")
 
 
-READS_FILES = {"tasks/labels.py", "tasks/checks.py", "tasks/benchmarks.py", "tasks/pydoc_tasks.py", "recorders/mlflow_registry.py"}
-"""They say what kind a source of examples is; the last one is below the kinds."""
+READS_FILES = {"tasks/labels.py", "tasks/checks.py", "tasks/benchmarks.py", "tasks/pydoc_tasks.py"}
+"""They say what kind a source of examples is."""
 
 
 def test_nothing_but_the_reading_of_files_asks_for_a_kind_by_its_name():
