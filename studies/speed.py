@@ -156,7 +156,7 @@ class Packing:
                 self.stage(f"{what}, pack of {count}", count, self.pack, what, count)
 
     def memory(self, what: str) -> None:
-        """Memory of packs of several sizes, predicted from probes as a selection does, and measured."""
+        """Memory of packs of several sizes, predicted from probes, and measured."""
         methods = self.asked.methods if what == MIXED else [what]
         probed = self.steps.Probed(**self.of_memory("probe", self.steps.configurations(methods, len(methods))))
         for count in self.asked.packs if self.asked.memory is None else self.asked.memory:
