@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import Event, Segment, SegmentEnded, StateLost, TrialEnded
-from pelt_automl.log.files import get, put
+from pelt_automl.log.files import get, is_reference, put
 from pelt_automl.log.history import History
 from pelt_automl.scheduling.actions import Fit, Room, Score, Stop, Task
 from pelt_automl.timing.schedule import TrainingPlan
@@ -193,5 +193,5 @@ class Packs:
         self._trials = {name: trial for name, trial in self._trials.items() if trial.run in self._packing.until}
         needed = {trial.state for trial in self.history.trials.values() if trial.ended is None}
         for path in self.states.glob(f"*{SUFFIX}"):
-            if path.name not in needed:
+            if is_reference(path.name) and path.name not in needed:  # what else lies there isn't ours
                 path.unlink(missing_ok=True)

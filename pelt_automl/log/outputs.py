@@ -64,16 +64,23 @@ class Outputs:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
+        content: str | bytes
         if listed := reference.startswith("["):
-            place, content = f"the list {reference[:40]}", reference.encode()
+            place, content = f"the list {reference[:40]!r}", reference
         elif self.folder is None:
             raise SelectionError(f"the outputs {reference!r} are a file in a selection's folder, and none was named")
         else:
-            place, content = str(self.folder / reference), files.get(self.folder, reference).read_bytes()
+            try:
+                path = files.get(self.folder, reference)
+            except SelectionError as error:
+                raise SelectionError(f"{error}. Put back a copy of it, or begin again with another --output") from error
+            place, content = str(path), path.read_bytes()
         try:
-            found: Values = json.loads(content) if listed or reference.endswith(TEXTS) else load(content)[NAME]
+            found: Values = json.loads(content) if isinstance(content, str) or reference.endswith(TEXTS) else load(content)[NAME]
         except (ValueError, KeyError, SafetensorError, RecursionError) as error:
             raise SelectionError(f"{place} holds no outputs that this version has written: {error}") from error
+        if not isinstance(found, list) and np.ndim(found) == 0:
+            raise SelectionError(f"{place} holds no outputs: a value for each example is expected, not {found!r:.40}")
         array = _numbers(found) if listed else None
         return found if array is None else array
 

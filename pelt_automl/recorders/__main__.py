@@ -3,11 +3,12 @@
 Writes JSON lines: the seconds until the next one, and at last the answer (fields of `sending.Sent`).
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import sys
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,15 +53,30 @@ def main(folder: Path) -> None:
 def _sent(folder: Path, sending: Any) -> dict[str, Any]:
     from pelt_automl.recorders.mlflow_sync import sync
 
-    lock = home() / "sending" / f"{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.lock"
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(lock, "set PELT_AUTOML_HOME to a folder on a local disk") as mine:  # two at once would make its runs twice
+        with _locked(folder) as mine:  # two at once would make its runs twice
             return asdict(sync(folder, default_tracking_uri(), sending, sending)) if mine else {"problem": BUSY}
     except PeltError as error:
         return {"problem": str(error)}
     except Exception as error:  # noqa: BLE001  # whatever it is, the selection is done and its folder complete
         return {"problem": _in_short(error)}
+
+
+def _locked(folder: Path) -> AbstractContextManager[bool]:
+    """The selection's folder, until this process ends; False where another process has it.
+
+    A file in the home stands in where the folder itself can't be locked: NFS locks only what is opened for writing.
+    """
+    try:
+        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return nullcontext(enter_result=False)
+    except OSError:
+        lock = home() / "sending" / f"{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.lock"
+        with suppress(OSError):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+        return exclusive(lock, "set PELT_AUTOML_HOME to a folder on a local disk")
+    return nullcontext(enter_result=True)
 
 
 def _in_short(error: Exception) -> str:

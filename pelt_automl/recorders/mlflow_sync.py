@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pelt_automl.log.files import is_reference
 from pelt_automl.log.folder import OUTPUTS, PAGE, RECOMMENDATION, RECORDS, REPORT, WINNER, history_of
 from pelt_automl.recorders.mlflow_registry import register_winner
 from pelt_automl.recorders.mlflow_server import Client, artifact_location, found_or_made, make_client
@@ -62,7 +63,7 @@ def sync(folder: Path, uri: str, alive: Callable[[], None] = lambda: None, sendi
         for path in [folder / name for name in FILES if (folder / name).is_file()]:
             sending(path.stat().st_size)
             client.log_artifact(run_id, str(path))
-        for path in (folder / OUTPUTS).glob("[!.]*"):  # a killed process may have left a draft, whose name begins with a dot
+        for path in _outputs(folder):
             sending(path.stat().st_size)
             client.log_artifact(run_id, str(path), OUTPUTS)
         client.set_tag(run_id, FILES_SENT, digest)
@@ -144,9 +145,14 @@ def _milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
 
 
+def _outputs(folder: Path) -> list[Path]:
+    """The files of outputs; no draft of a killed process, and nothing that somebody else has put or linked there."""
+    return sorted(path for path in (folder / OUTPUTS).glob("*") if is_reference(path.name) and path.is_file() and not path.is_symlink())
+
+
 def _digest(folder: Path) -> str:
-    """The same for the same report and records, which say what is in the outputs: 16 hex digits."""
-    whole = hashlib.sha256()
+    """The same for the same files, outputs by their names, which are hashes of what is in them: 16 hex digits."""
+    whole = hashlib.sha256("".join(path.name for path in _outputs(folder)).encode())
     for path in [folder / name for name in FILES if (folder / name).is_file()]:
         whole.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()[:16]

@@ -118,10 +118,11 @@ def _parent(history: History, selection: SelectionStarted) -> RunContent:
         match event:
             case DataDescribed():
                 run.add(event.time, {f"examples/{name}": size for name, size in event.sizes.items()})
-                tags = {"kind": event.kind, "metric": event.metric, "k": k_text(event.k), "protocol": event.protocol}
+                tags: dict[str, object] = {"kind": event.kind, "metric": event.metric, "k": k_text(event.k), "protocol": event.protocol}
+                tags["positive_class"] = event.positive_class or None
                 hashes = {f"hash.{name}": value for name, value in event.hashes.items()}
                 notes = {f"note.{index}": note for index, note in enumerate(event.notes)}
-                run.tags |= texts(tags | hashes | notes | {"positive_class": event.positive_class or None})
+                run.tags |= texts(tags | hashes | notes)
             case Planned():
                 final = event.final_steps or event.steps
                 run.add(event.time, {"plan/steps": event.steps, "plan/rung_steps": event.rung_steps, "plan/final_steps": final})

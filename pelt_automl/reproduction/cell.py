@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pelt_automl
@@ -61,11 +62,13 @@ class CellTraining:
         progress = _Progress(str(self.cell), len(methods) * steps, self.say)
         self.work = Work(self.backbone, self._plan, self.data.metric, self.data.outputs, on_step=progress.on_step)
         at_once = self.protocol.training.pack_size or AT_ONCE.get(self.backbone.device.type, AT_ONCE["cuda"])
-        log, states = Log(), Path()  # nothing is stopped on its way, so that there are no states
-        packs = Packs(
-            self.work, log.history, lambda _: self._plan, self._begin, self._ended, lambda *_: None, states, str(self.cell), at_once
-        )  # fmt: skip
-        drive(Grid(segments, least=0.0), packs, log, self.budget)
+        log = Log()
+        with TemporaryDirectory() as states:  # nothing goes on from them: what the time cuts short is done again
+            packs = Packs(
+                self.work, log.history, lambda _: self._plan, self._begin, self._ended, lambda *_: None, Path(states),
+                str(self.cell), at_once,
+            )  # fmt: skip
+            drive(Grid(segments, least=0.0), packs, log, self.budget)
         return self.recorded
 
     def _begin(self, segment: Segment) -> TrialRun:

@@ -100,7 +100,7 @@ class Finals:
         for trial in waiting if scored and not unscored else ():
             runs = self._segments([trial], indices)
             if self._time_for(history, budget, runs) >= 1:
-                return [Note(found.decision(trial)), *self._round(history, budget, runs)]
+                return [*self._round(history, budget, runs), Note(found.decision(trial))]  # a kill between them loses no training
         return (
             self._least_seeds(history, budget, finalists)
             or (self._scored(history, budget) if unscored else [])

@@ -38,10 +38,15 @@ def confirm(question: Question, machine: Machine, log: Log, clock: Clock) -> Non
         else:
             _score(question, machine, log, action)
 
-    decides, ended = finals_of(question, machine, log.history), len(log.history.ended(Stage.FINALIST))
+    def trainings() -> int:
+        segments = [trial.segment for trial in log.history.trials.values()]
+        return sum(segment.stage == Stage.FINALIST and segment.method not in BASELINES for segment in segments)
+
+    decides = finals_of(question, machine, log.history)
+    ended = sum(trial.method not in BASELINES for trial in log.history.ended(Stage.FINALIST))
 
     def total_steps() -> float:
-        return decides.steps * (sum(trial.segment.stage == Stage.FINALIST for trial in log.history.trials.values()) - ended)
+        return decides.steps * (trainings() - ended)
 
     executor = machine.executor(question, log, Phase.FINALISTS, total_steps, keep, aside)
     drive(decides, executor, log, lambda: Budget(clock.limit, clock.elapsed), Stage.FINALIST)

@@ -37,7 +37,7 @@ from pelt_automl.training.work import Work
 
 @dataclass
 class Machine:
-    """Made once, after the model is loaded. Decides nothing, and knows nothing of log and clock."""
+    """Made once, after the model is loaded. Holds neither log nor clock; of its own it chooses only the number of threads."""
 
     backbone: Backbone
     """Frozen."""
@@ -108,6 +108,7 @@ class Machine:
             run = packs.training()[0]
             kind = self.kind(run.modifications, log.history.trials[run.name].segment.method)
             self.watch.step((kind, self.threads.number), trials, held_bytes(self.backbone.device) - held)
+            held_bytes(self.backbone.device, afresh=True)  # the next step's memory is its own pack's
             if self.threads.look():
                 why = f"measured again, since the machine's load has changed: {self.threads} threads"
                 log.append(Decision(What.THREADS, "machine", why, {"threads": float(self.threads.number)}))

@@ -1,5 +1,6 @@
 """How fast this machine trains this selection's packs: as it has shown before, else a few throwaway steps, else by sizes alone."""
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -77,8 +78,11 @@ def pack_speed(question: Question, machine: Machine, history: History, clock: Cl
     if not ends:
         return guess, "estimated"
     (trials, end), before = ends[-1], ends[-2][1] if len(ends) > 1 else begin
-    free = usable_bytes(backbone.device) / (trials * batch_tokens(question, machine.splits))
-    return from_step(trials, end - before, batch, guess.token_bytes if trials == size else max(guess.token_bytes, free)), "measured"
+    token_bytes, free = guess.token_bytes, usable_bytes(backbone.device)
+    of_memory = trials < size and all(run.progress.state != "failed" for run in runs)  # else one is at fault, and its neighbors aren't
+    if of_memory and math.isfinite(free):  # between what fits and twice as many, so that neither is a matter of a byte
+        token_bytes = max(token_bytes, free / (1.5 * trials * batch_tokens(question, machine.splits)))
+    return from_step(trials, end - before, batch, token_bytes), "measured"
 
 
 def _estimated(question: Question, machine: Machine) -> PackSpeed:

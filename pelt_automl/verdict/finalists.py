@@ -70,6 +70,8 @@ def finalists(history: History) -> list[Finalist]:
     labels, runs, trained = report_labels(history), defaultdict[str, dict[int, Run]](dict), defaultdict[str, list[TrialEnded]](list)
     for scored in history.scored:
         predictions = history.outputs.get(scored.outputs)
+        if not isinstance(predictions, np.ndarray):
+            raise SelectionError(f"the selection's records: {scored.trial} has predictions that aren't numbers")
         if math.isfinite(scored.report_score) and np.isfinite(predictions).all():
             runs[scored.candidate][scored.seed_index] = Run(scored.trial, scored.report_score, predictions)
     for trial in history.ended():

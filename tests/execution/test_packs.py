@@ -347,17 +347,18 @@ def test_only_states_that_a_trial_can_go_on_from_are_kept(laboratory):
     own = laboratory(at_once=2)
     own.release(segment("adapter-0"), segment("adapter-1"))
     own.wait()
-    (own.folder / "states" / "0123.safetensors").write_bytes(b"of a kill between state and log")
+    (own.folder / "states" / f"{'01' * 32}.safetensors").write_bytes(b"of a kill between state and log")
+    (own.folder / "states" / "mine.safetensors").write_bytes(b"a user's")
     own.release(segment("adapter-0", 3, 6), segment("adapter-1", 3, 12))
     own.wait()
     own.release(segment("adapter-0", 6, 12))
     own.wait()
     needed = {own.history.trials["adapter-0"].state, own.history.trials["adapter-1"].state} - {""}
     own.wait()
-    assert {path.name for path in (own.folder / "states").iterdir()} <= needed
+    assert {path.name for path in (own.folder / "states").iterdir()} - needed == {"mine.safetensors"}
     own.to_the_end()
     own.wait()
-    assert list((own.folder / "states").iterdir()) == []
+    assert [path.name for path in (own.folder / "states").iterdir()] == ["mine.safetensors"]
 
 
 # ------------------------------------------------------------ failures

@@ -44,6 +44,7 @@ IN_FLOW = {
     ),
     f"{UNUSABLE}, or begin again with another --output": UNUSABLE,
     f"{UNKNOWN}, or begin again with another --output": UNKNOWN,
+    "{}. Put back a copy of it, or begin again with another --output": "{}. Put back a copy of it",
 }
 """Every text of the program that names --output, and what a flow says. {} is what differs."""
 VALUES = ("it", "/data/my work, or other; v1. New")

@@ -77,7 +77,7 @@ def test_a_foreign_file_under_the_right_hash_is_refused(suffix, tmp_path):
         Outputs(tmp_path).get(path.name)
 
 
-@pytest.mark.parametrize("reference", ["../secret.json", "/etc/passwd", "", "."])
+@pytest.mark.parametrize("reference", ["a\0b", "\ud800", "a" * 300, "../secret.json", "/etc/passwd", "", "."])
 def test_a_reference_to_elsewhere_is_refused(reference, tmp_path):
     (tmp_path / "secret.json").write_text("[1]")
     (tmp_path / "outputs").mkdir()
@@ -107,3 +107,27 @@ def test_without_a_folder_texts_are_in_the_reference_too(tmp_path):
 def test_without_a_folder_what_is_no_list_is_one_clear_error(reference):
     with pytest.raises(SelectionError):
         Outputs().get(reference)
+
+
+@pytest.mark.parametrize("content", ["5", '{"a": 1}', '"abc"', "null"])
+def test_what_isnt_a_value_for_each_example_is_refused(content, tmp_path):
+    path = tmp_path / f"{hashlib.sha256(content.encode()).hexdigest()}.json"
+    path.write_text(content)
+    with pytest.raises(SelectionError, match="a value for each example is expected"):
+        Outputs(tmp_path).get(path.name)
+
+
+def test_a_single_number_is_refused(tmp_path):
+    from safetensors.numpy import save
+
+    content = save({"outputs": np.array(5.0)})
+    path = tmp_path / f"{hashlib.sha256(content).hexdigest()}.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(SelectionError, match="a value for each example is expected"):
+        Outputs(tmp_path).get(path.name)
+
+
+def test_a_list_that_no_file_could_hold_is_one_error_and_what_is_lost_says_what_to_do(tmp_path):
+    assert Outputs().get('["\\ud800"]') == ["\ud800"]
+    with pytest.raises(SelectionError, match=r"can't be read: .*\. Put back a copy of it, or begin again with another --output"):
+        Outputs(tmp_path).get(f"{'0' * 64}.json")

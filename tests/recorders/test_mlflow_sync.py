@@ -64,14 +64,23 @@ def cut_after(calls):
 # ---------------------------------------------------------------- runs
 
 
-def test_outputs_go_along_but_no_draft_of_a_killed_process(uri, folder):
+def test_outputs_go_along_also_those_that_come_later_and_nothing_that_isnt_ours(uri, folder):
+    own, later, secret = f"{'0a' * 32}.safetensors", f"{'1b' * 32}.json", folder.parent / "secret.json"
+    secret.write_text("secret")
     (folder / "outputs").mkdir(exist_ok=True)
-    (folder / "outputs" / "0a.safetensors").write_bytes(b"outputs")
+    (folder / "outputs" / own).write_bytes(b"outputs")
     (folder / "outputs" / ".writing.safetensors").write_bytes(b"half of them")
-    sync(folder, uri)
-    sent = {file.path for file in make_client(uri).list_artifacts(runs(uri)[STARTED.selection].info.run_id, "outputs")}
-    assert "outputs/0a.safetensors" in sent
-    assert "outputs/.writing.safetensors" not in sent
+    (folder / "outputs" / f"{'2c' * 32}.json").symlink_to(secret)
+    (folder / "outputs" / f"{'3d' * 32}.json").symlink_to(folder / "nowhere")
+    (folder / "outputs" / "more").mkdir()
+
+    def sent():
+        sync(folder, uri)
+        return {file.path for file in make_client(uri).list_artifacts(runs(uri)[STARTED.selection].info.run_id, "outputs")}
+
+    assert sent() == {f"outputs/{own}"}
+    (folder / "outputs" / later).write_text("[]")
+    assert sent() == {f"outputs/{own}", f"outputs/{later}"}
 
 
 def test_a_selection_is_one_parent_run_and_a_child_a_training(uri, folder):

@@ -1,5 +1,6 @@
 """The process that sends to MLflow, and that it never holds anything up."""
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -141,13 +142,40 @@ def test_the_users_environment_comes_first_and_stays_as_it_is(folder, monkeypatc
 
 
 def test_two_processes_do_not_send_one_selection_at_the_same_time_however_it_is_named(folder, monkeypatch):
+    opened = os.open(folder, os.O_RDONLY)
+    fcntl.flock(opened, fcntl.LOCK_EX)
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setenv("PELT_AUTOML_HOME", str(folder.parent / "another home"))
+    for other in (folder, Path(folder.name)):
+        assert send_folder(other).problem == "another process is sending this selection right now"
+    os.close(opened)
+    assert not (folder.parent / "another home" / "sending").exists()
+
+
+def test_where_the_folder_cannot_be_locked_a_file_in_the_home_is(folder, monkeypatch):
+    child(monkeypatch, FOLDERS_WITHOUT_LOCKS)
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     (home() / "sending").mkdir(parents=True)
     with exclusive(home() / "sending" / f"{name}.lock") as mine:
         assert mine
-        monkeypatch.chdir(folder.parent)
-        for other in (folder, Path(folder.name)):
-            assert send_folder(other).problem == "another process is sending this selection right now"
+        assert send_folder(folder).problem == "another process is sending this selection right now"
+
+
+FOLDERS_WITHOUT_LOCKS = """
+import errno, fcntl, os, stat, sys
+from pathlib import Path
+from pelt_automl.recorders.__main__ import main
+
+real = fcntl.flock
+
+def flock(file, how):
+    if stat.S_ISDIR(os.fstat(file).st_mode):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    real(file, how)
+
+fcntl.flock = flock
+main(Path(sys.argv[1]))
+"""
 
 
 WITHOUT_LOCKS = """

@@ -59,6 +59,17 @@ def test_every_method_is_trained_on_every_task_and_seed_and_scored_on_the_offici
     assert by_method["lora"]["entries"]["cola"]["here"]["mean"] == pytest.approx(50 * sum(scores))
 
 
+def test_nothing_of_the_users_in_the_folder_where_the_command_is_typed_is_touched(run, tmp_path, monkeypatch):
+    own, names = tmp_path / "own", ("model.safetensors", f"{'0' * 64}.safetensors", "notes.txt")
+    own.mkdir()
+    for name in names:
+        (own / name).write_text("mine")
+    monkeypatch.chdir(own)
+    table, _ = run(tasks="cola", methods="lora")
+    assert table.finished == 1
+    assert {path.name: path.read_text() for path in own.iterdir()} == dict.fromkeys(names, "mine")
+
+
 def test_what_is_finished_isnt_done_again_and_the_table_needs_no_model(run, tmp_path, monkeypatch):
     run()
     before = (tmp_path / "out" / "runs" / "cola-k16-seed0.jsonl").read_bytes()

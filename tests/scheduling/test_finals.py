@@ -293,11 +293,25 @@ def test_whatever_happens(limit, training, failing, enough, behind, least, basel
             begun = seconds_of(whole.events[:place], training)
             assert limit - begun > _kept_of(whole, event.trial), "nothing begins in the time that is kept"
     kept = len(start) + round(share * (len(whole.events) - len(start)))
-    while limit is not None and kept < len(whole.events) and isinstance(whole.events[kept], Released):
+    while (
+        limit is not None and kept < len(whole.events) and all(isinstance(event, Released) for event in whole.events[kept - 1 : kept + 1])
+    ):
         kept += 1  # what of a round isn't released before a kill is decided again, in the time that is left then
     cut = whole.events[:kept]
     again = run(policy, cut, limit, training=training, failing=frozenset(failing), now=seconds_of(cut, training))
     assert sorted(story(again)) == sorted(story(whole))
+
+
+@pytest.mark.parametrize(("limit", "least", "training"), [(39, 3, 1.0), (35, 2, 1.0), (35, 2, 10.0)])
+def test_a_kill_while_one_joins_changes_nothing(limit, least, training):
+    """Between its decision and the release of its training, too."""
+    policy = finals(least=least, most=4)
+    whole = run(policy, limit=limit, training=training)
+    for kept in range(len(THREE), len(whole.events)):
+        if isinstance(whole.events[kept], Released) and isinstance(whole.events[kept - 1], Released):
+            continue  # what of a round isn't released before a kill is decided again, in the time that is left then
+        cut = whole.events[:kept]
+        assert sorted(story(run(policy, cut, limit, training=training, now=seconds_of(cut, training)))) == sorted(story(whole)), kept
 
 
 def _kept_of(history, trial):

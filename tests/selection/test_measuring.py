@@ -17,6 +17,7 @@ from pelt_automl.selection.measuring import longest_batch, pack_speed, remember_
 from pelt_automl.selection.question import plans_of
 from pelt_automl.selection.selection import Selection
 from pelt_automl.timing.pack_speed import PackSpeed, Watch
+from pelt_automl.timing.policy import POLICY
 from pelt_automl.training import packing
 from tests.tiny_world import Killed, Watcher, of, records_of
 
@@ -99,6 +100,36 @@ def test_a_pack_that_does_not_fit_is_tried_with_half_as_many_and_no_larger_one_i
     planned = selection.log.history.plan
     assert (planned.figures, planned.pack_size) == ("measured", 1)
     assert "pack_seconds_1" in planned.numbers
+
+
+@pytest.fixture
+def packs_of_four(monkeypatch):
+    """Packs of four are measured, as packs of eight on a GPU."""
+    devices = {"cuda": POLICY.device("cuda"), "cpu": replace(POLICY.device("cpu"), measured_pack=4)}
+    monkeypatch.setattr(measuring, "POLICY", replace(POLICY, devices=devices))
+
+
+@pytest.mark.parametrize(("free", "later", "planned"), [(8e9, 8e9 - 2**20, 2), (8e9, 10e9, 2), (math.inf, math.inf, 4)])
+def test_what_fits_is_planned_whatever_else_is_free_a_moment_later(free, later, planned, opened, monkeypatch, packs_of_four):
+    """Where the system doesn't tell what is free, the search finds out."""
+    selection = opened(methods=["lora", "adapter", "head"], seconds=1000)
+    failing(monkeypatch, lambda runs: len(runs) > 2)
+    monkeypatch.setattr(measuring, "usable_bytes", lambda _: free)
+    monkeypatch.setattr("pelt_automl.selection.selection.usable_bytes", lambda _: later)
+    selection.prepare()
+    assert selection.log.history.plan.pack_size == planned
+
+
+def test_one_that_fails_by_itself_makes_no_pack_smaller(opened, monkeypatch, packs_of_four):
+    def fails(trainer, runs, real=packing.PackTraining):
+        if any(run.name == "speed-adapter" for run in runs):
+            raise ArithmeticError("made to fail")
+        return real(trainer, runs)
+
+    selection = opened(methods=["lora", "adapter"], seconds=1000)
+    monkeypatch.setattr(packing, "PackTraining", fails)
+    selection.prepare()
+    assert selection.log.history.plan.pack_size == 4
 
 
 def test_where_nothing_can_be_trained_sizes_have_to_do(opened, monkeypatch):
@@ -200,7 +231,7 @@ def a_trial(steps, seconds):
     )  # fmt: skip
 
 
-def test_a_resumed_selection_has_its_plan_in_the_log_and_neither_measures_nor_remembers(world, tmp_path, stepped, monkeypatch):
+def test_a_resumed_selection_has_its_plan_in_the_log_and_measures_nothing(world, tmp_path, stepped, monkeypatch):
     options = world.options(**SHORT | {"seconds": 1000})
     with pytest.raises(Killed):
         pelt_automl.select(output=tmp_path / "out", display=Watcher(kill=lambda own: bool(of(own.events, Planned))), **options)
