@@ -1,5 +1,6 @@
 """Who leaves the race between methods, by tables checked by hand."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -128,3 +129,11 @@ def test_a_trial_whose_outputs_are_lost_neither_leads_nor_leaves(tmp_path):
     for trial in ended[:3]:
         (tmp_path / trial.outputs).unlink(missing_ok=True)
     assert leaving(ended, Outputs(tmp_path), LABELS, "accuracy", (), SLOW, greater_is_better=True) == []
+
+
+@pytest.mark.parametrize("damaged", [["yes"] * 100, [[1.0]] * 100, [[1.0], *range(99)]])
+def test_a_trial_whose_outputs_are_no_number_for_each_label_takes_no_part(damaged):
+    lora, head = trials("lora", range(30), range(10), range(20)), trials("head", range(40), range(25), range(40))
+    head[1] = replace(head[1], outputs=json.dumps(damaged))
+    (decision,) = leaving([*lora, *head], OUTPUTS, LABELS, "accuracy", (), SLOW, greater_is_better=True)
+    assert decision.numbers["best"] == pytest.approx(0.60)
