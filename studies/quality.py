@@ -207,8 +207,8 @@ def train_on_truth(kept: str, key: Mapping[str, Any], options: Mapping[str, Any]
                 start, progress = time.perf_counter(), run.progress
                 if progress.state != "failed" and progress.best_weights:
                     said = kind.predictions(of_best_weights(task, {"": run}, task.report)[""].logits, run.scale)
-                else:  # a training that fails predicts the most frequent class, or the mean
-                    said = np.full(len(task.report), kind.constant(run.train.labels.tolist())[0], dtype=np.float64)
+                else:  # a training that fails predicts the most frequent class, or the mean or median
+                    said = np.full(len(task.report), kind.constant(run.train.labels.tolist(), data.metric)[0], dtype=np.float64)
                 progress.best_weights = {}
                 seconds, score = wall + time.perf_counter() - start, data.metric.value(said, task.report.labels)
                 row = {"state": progress.state, "cause": progress.cause, "score": score, "wall": seconds,

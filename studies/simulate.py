@@ -141,7 +141,7 @@ class World:
             self.metric.greater_is_better,
             lambda said: self.metric.value(np.asarray(said), self.labels[: len(said)]),
         )
-        constant, _ = KINDS[full["kind"]].constant(self.labels.tolist())  # what a failed training is taken to say
+        constant, _ = KINDS[full["kind"]].constant(self.labels.tolist(), self.metric)  # what a failed training is taken to say
         self.said = {(row["key"], row["seed"]): np.full(len(self.labels), constant) if row["report"] is None else
                      row["report"].astype(np.float64) for row in rows}  # fmt: skip
         self.scores = {key: [self.metric.value(self.said[key, seed], self.labels) for seed in self.seeds] for key, _ in self.said}

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from statistics import median
 from typing import Any
 
 from pelt_automl.tasks.data import TaskData
@@ -24,7 +23,7 @@ def best_constant(metric: Metric, names: Sequence[str], fitted: Sequence[Any], l
         labels: the labels that it is scored on.
     """
     one_class = [(label, repr(names[int(label)])) for label in sorted({*fitted, 1})] if metric.binary else []
-    constants = one_class or [KINDS[metric.kind].constant(fitted)]
+    constants = one_class or [KINDS[metric.kind].constant(fitted, metric)]
     scored = [(metric.value([constant] * len(labels), labels), constant, name) for constant, name in constants]
     return max(scored, key=lambda found: found[0])
 
@@ -32,13 +31,7 @@ def best_constant(metric: Metric, names: Sequence[str], fitted: Sequence[Any], l
 def constant_on_select(data: TaskData, seed: int) -> float:
     """What the best constant that train knows scores on select, in the metric's unit; of equally frequent classes the first one."""
     train, select = data.split(seed)
-    if data.metric.name == "mae":
-        return data.metric.value([_constant(data, train)] * len(select), select.labels)
     return best_constant(data.metric, data.labels, sorted(train.labels), select.labels)[0]
-
-
-def _constant(data: TaskData, fitted: Examples) -> Any:
-    return median(fitted.labels) if data.metric.name == "mae" else data.task_kind.constant(sorted(fitted.labels))[0]
 
 
 def baselines(data: TaskData, seed: int = 0) -> dict[str, float]:
@@ -49,7 +42,8 @@ def baselines(data: TaskData, seed: int = 0) -> dict[str, float]:
     """
     train, select = data.split(seed)
     fitted = Examples(train.texts + select.texts, train.labels + select.labels)
-    predictions = {"majority": [_constant(data, fitted)] * len(data.report)}
+    constant, _ = data.task_kind.constant(sorted(fitted.labels), data.metric)
+    predictions = {"majority": [constant] * len(data.report)}
     if data.task_kind.fitted_as:
         from sklearn.linear_model import LogisticRegression, Ridge
         from sklearn.pipeline import make_pipeline

@@ -8,13 +8,13 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pelt_automl.tasks.metrics import Floats
+from pelt_automl.tasks.metrics import Floats, Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +93,7 @@ class TaskKind(ABC):
         known = {key: number for number, key in enumerate(sorted(set(keys)))}
         return [known[key] for key in keys]
 
-    def constant(self, labels: Sequence[Any]) -> tuple[Any, str]:
+    def constant(self, labels: Sequence[Any], metric: Metric) -> tuple[Any, str]:  # noqa: ARG002 numbers' depends on it
         """The prediction for all examples that a method has to beat, and what it is called; of equally frequent labels the first."""
         return Counter(map(_key, labels)).most_common(1)[0][0], "the most frequent answer"
 
@@ -155,9 +155,9 @@ class Classification(TaskKind):
         """The classes."""
         return [int(label) for label in labels]
 
-    def constant(self, labels: Sequence[Any]) -> tuple[Any, str]:
+    def constant(self, labels: Sequence[Any], metric: Metric) -> tuple[Any, str]:
         """The most frequent class."""
-        return super().constant(labels)[0], "the most frequent class"
+        return super().constant(labels, metric)[0], "the most frequent class"
 
 
 class Regression(TaskKind):
@@ -200,9 +200,9 @@ class Regression(TaskKind):
             result[i] = rank * bins // len(labels)
         return result
 
-    def constant(self, labels: Sequence[Any]) -> tuple[Any, str]:
-        """The mean."""
-        return fmean(labels), "the mean"
+    def constant(self, labels: Sequence[Any], metric: Metric) -> tuple[Any, str]:
+        """The median for the mean absolute error, else the mean: the number that has the smallest error."""
+        return (median(labels), "the median") if metric.name == "mae" else (fmean(labels), "the mean")
 
 
 KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (Classification(), Regression())}

@@ -1,8 +1,8 @@
 """How far the answer carries: is the recommended configuration better than a prediction that never changes?
 
 Choosing between methods that learned nothing is choosing by luck, however sure the comparison looks. So each verdict is first held
-against a constant: the most frequent class of the report examples, or their mean. Ties, P(best) and defaults are only worth reading
-where that comparison is won.
+against a constant: the most frequent class of the report examples, or their mean (for the mean absolute error their median). Ties, P(best)
+and defaults are only worth reading where that comparison is won.
 """
 
 from collections.abc import Sequence

@@ -68,8 +68,10 @@ def test_only_classes_have_probabilities():
 
 
 def test_the_constant_to_beat_is_the_most_frequent_class_or_the_mean():
-    assert CLASSES.constant([2, 1, 1, 2, 0]) == (2, "the most frequent class"), "of equals the first"
-    assert NUMBERS.constant([1.0, 2.0, 9.0]) == (4.0, "the mean")
+    assert CLASSES.constant([2, 1, 1, 2, 0], METRICS["accuracy"]) == (2, "the most frequent class"), "of equals the first"
+    for name in ("spearman", "pearson", "pearson_spearman", "r2", "rmse"):
+        assert NUMBERS.constant([1.0, 2.0, 9.0], METRICS[name]) == (4.0, "the mean")
+    assert NUMBERS.constant([1.0, 2.0, 9.0], METRICS["mae"]) == (2.0, "the median")
 
 
 def test_numbers_have_ten_strata_at_most_and_four_examples_in_each():

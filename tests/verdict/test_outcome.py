@@ -24,7 +24,7 @@ from pelt_automl.verdict.finalists import Finalist, Run
 from pelt_automl.verdict.outcome import guess_of, never_compared, outcome_of
 from pelt_automl.verdict.standings import Comparison, Difference
 
-LABELS = [0.0, 0.0, 0.0, 1.0]  # always class 0: accuracy 0.75; mean 0.25: mae (3 * 0.25 + 0.75) / 4 = 0.375
+LABELS = [0.0, 0.0, 0.0, 1.0]  # always class 0: accuracy 0.75; median 0: mae 1 / 4; mean 0.25: rmse sqrt(3 / 16)
 
 
 def described(metric="accuracy", kind="classification", greater=True):
@@ -56,11 +56,12 @@ def test_without_anything_to_compare_with_the_answer_is_tentative():
     ("metric", "kind", "greater", "words"),
     [
         ("accuracy", "classification", True, "always predicting the most frequent class (75.0)"),
-        ("mae", "regression", False, "always predicting the mean (0.375)"),
+        ("mae", "regression", False, "always predicting the median (0.25)"),
+        ("rmse", "regression", False, "always predicting the mean (0.433)"),
         ("spearman", "regression", True, "always predicting the mean (0.0)"),
     ],
 )
-def test_the_constant_prediction_is_the_most_frequent_class_or_the_mean(metric, kind, greater, words):
+def test_the_constant_prediction_is_the_one_with_the_best_score(metric, kind, greater, words):
     assert guess_of(described(metric, kind, greater), LABELS)[1] == words
 
 
