@@ -2,7 +2,7 @@
 
 The same contender is driven over the table of trainings (`pelt_automl.execution.recorded`, in milliseconds) and over packs of a real model
 (`studies.trainings.packs`). Without finals its answer is the completed trial with the best select score, as someone chooses who runs
-Optuna alone.
+Optuna alone; where the time was too short for any, the best that was stopped.
 """
 
 import copy
@@ -69,6 +69,8 @@ class Setting:
     """Of a full training, by method: what the program would have measured."""
     kept: float
     """Share of a limit that the program's search leaves to its finals."""
+    draws: int
+    """Seed of what a contender draws: repeats that share their trainings' seed draw differently."""
 
     def segment(self, configuration: Configuration, number: int, end: int) -> Segment:
         """The first one of a trial."""
@@ -172,7 +174,7 @@ def in_order(configurations: Sequence[Configuration]) -> Next:
 def shuffled(setting: Setting) -> Next:
     """The random draws of all methods, mixed: what is known to be good is the program's own."""
     every = [(method, values) for method in setting.methods for values in setting.drawn[method]]
-    random.Random(setting.seed).shuffle(every)
+    random.Random(setting.draws).shuffle(every)
     return in_order(every)
 
 
@@ -259,7 +261,7 @@ def by_tpe(setting: Setting, nearest: "Nearest") -> Next:
 
     What `nearest` has nothing for is drawn again, `DRAWS` times at most. The study is told of ends in the order of the trials' release.
     """
-    joint = JointStudy(load_spaces(None, tuple(setting.methods)), setting.seed, greater_is_better=setting.metric.greater_is_better)
+    joint = JointStudy(load_spaces(None, tuple(setting.methods)), setting.draws, greater_is_better=setting.metric.greater_is_better)
     asked = dict[str, Any]()
 
     def next_one(history: History) -> Configuration | None:
@@ -279,10 +281,6 @@ def by_tpe(setting: Setting, nearest: "Nearest") -> Next:
         return None
 
     return next_one
-
-
-DRAWS = 50
-"""Configurations in a row of which nothing is recorded any more."""
 
 
 # -------------------------------------------------------------------- all of them
@@ -310,6 +308,9 @@ CONTENDERS: Mapping[str, Callable[[Setting, Nearest], Scheduler]] = {
 
 
 def answer(ended: Iterable[TrialEnded], metric: Metric) -> TrialEnded | None:
-    """The completed trial with the best select score, of equals the first; None without any."""
-    done = [trial for trial in ended if trial.state == State.COMPLETED and trial.select_score is not None]
-    return max(done, key=lambda trial: metric.sign * (trial.select_score or 0.0), default=None)
+    """The completed trial with the best select score, of equals the first; without any, the best of those that were stopped.
+
+    None where nothing was evaluated.
+    """
+    scored = [trial for trial in ended if trial.state != State.FAILED and trial.select_score is not None]
+    return max(scored, key=lambda trial: (trial.state == State.COMPLETED, metric.sign * (trial.select_score or 0.0)), default=None)

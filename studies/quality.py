@@ -165,7 +165,9 @@ def drive_in_place(selection: pelt_automl.Selection) -> None:
     question, machine, log, clock = selection.question, selection.machine, selection.log, selection.clock
     methods, plan, search = question.left(log.history), plans_of(question, log.history).search, question.search
     known = {method: [question.spaces[method].configuration(question.spaces[method].default())] for method in methods}
-    setting = Setting(methods, known, {}, plan, question.data.metric, machine.splits.search[1].labels, search.seed, search.trials, {}, 0.0)
+    setting = Setting(
+        methods, known, {}, plan, question.data.metric, machine.splits.search[1].labels, search.seed, search.trials, {}, 0.0, search.seed
+    )
     steps = search.trials * len(methods) * plan.steps
     executor = machine.executor(question, log, Phase.SEARCH, lambda: steps, lambda _event, _weights: None)
     limit = None if clock.limit is None else (1 - FOR_WRITING) * clock.limit

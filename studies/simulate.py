@@ -44,6 +44,7 @@ from studies.calibration import comparison
 from studies.contenders import CONTENDERS, OURS, Nearest, Setting, answer, frozen, one_kind, ours
 from studies.harness import Report, Row, add_options, names, parser, shares, spoken
 from studies.quality import judged
+from studies.sources.standing import committed
 from studies.table_costs import Costs, load_costs
 from studies.table_files import load_table
 from studies.table_grid import PROBE
@@ -102,7 +103,7 @@ def seconds_of(row: Mapping[Any, Any], costs: Costs) -> float:
 
 @dataclass(frozen=True)
 class Roles:
-    """Seeds of one simulated selection: disjoint where there are three or more."""
+    """Seeds of one simulated selection: disjoint."""
 
     search: int
     finals: Sequence[int]
@@ -110,26 +111,37 @@ class Roles:
 
     @staticmethod
     def of(seeds: Sequence[int], number: int, most: int) -> "Roles":
-        """Rotated by the simulation's number: one to search with, half of the others (at most `most`) for finals, the rest for truth."""
+        """Rotated by the simulation's number: one to search with, half of the others (at most `most`) for finals, the rest for truth.
+
+        `seeds`: `FEWEST_SEEDS` at least.
+        """
         turned = [seeds[(number + place) % len(seeds)] for place in range(len(seeds))]
         last = 1 + min(most, (len(turned) - 1) // 2)
-        return Roles(turned[0], turned[1:last], turned[last:] or turned)
+        return Roles(turned[0], turned[1:last], turned[last:])
 
 
 class World:
     """All recorded trainings of one task at one K from one start of the heads, and its baselines."""
 
     def __init__(self, table: pd.DataFrame, costs: Costs) -> None:
-        """`table`: their rows, of which those on the seeds of all defaults count. Raises `SettingsError` where that is too little."""
+        """`table`: their rows, of which those on the seeds of all defaults count, failed trainings among them.
+
+        Methods whose default is recorded on fewer than `FEWEST_SEEDS` take no part. Raises `SettingsError` where too little is left.
+        """
         table = table.assign(key=pd.Series(map(key_of, table["method"], table["hyper_parameters"]), table.index, dtype=object))
-        defaults = table[(table["configuration"] == "default") & (table["failure"] == "")].groupby("method")["seed"].agg(set)
-        self.methods = [method for method in METHODS if method in defaults.index]
-        if len(self.methods) < 2:
-            raise SettingsError("fewer than two methods have a recorded default")
-        self.seeds = sorted(set.intersection(*defaults[self.methods]))
-        table = table[table["seed"].isin(self.seeds)]
+        defaults = table[table["configuration"] == "default"].groupby("method")["seed"].agg(set)
+        self.methods = [method for method in METHODS if len(defaults.get(method, ())) >= FEWEST_SEEDS]
+        self.seeds = sorted(set.intersection(*defaults[self.methods])) if self.methods else []
+        if len(self.methods) < 2 or len(self.seeds) < FEWEST_SEEDS:
+            raise SettingsError(
+                f"fewer than two methods have a default recorded on {FEWEST_SEEDS} seeds, and search, finals and truth need one each of "
+                "their own; record more: python -m studies.table record"
+            )
+        table = table[table["seed"].isin(self.seeds) & table["method"].isin([*self.methods, *BASELINES])]
         rows = table[table.groupby("key")["seed"].transform("nunique") == len(self.seeds)].to_dict("records")
-        full = next(row for row in rows if row["method"] in self.methods and not row["failure"])
+        full = next((row for row in rows if row["method"] in self.methods and not row["failure"]), None)
+        if full is None:
+            raise SettingsError("no training has come to its end")
         self.metric, self.labels, planned = METRICS[full["metric"]], full["report_labels"].astype(np.float64), int(full["curve_step"][-1])
         self.plan = TrainingPlan(planned, tuple(map(int, full["rungs"])), tuple(int(step) for step in full["curve_step"] if step), BATCH,
                                  warmup=0.1, clip=1.0, weight_decay=0.0, patience=planned)  # fmt: skip
@@ -142,6 +154,7 @@ class World:
             lambda said: self.metric.value(np.asarray(said), self.labels[: len(said)]),
         )
         constant, _ = KINDS[full["kind"]].constant(self.labels.tolist(), self.metric)  # what a failed training is taken to say
+        self.constant = self.metric.value(np.full(len(self.labels), constant), self.labels)
         self.said = {(row["key"], row["seed"]): np.full(len(self.labels), constant) if row["report"] is None else
                      row["report"].astype(np.float64) for row in rows}  # fmt: skip
         self.scores = {key: [self.metric.value(self.said[key, seed], self.labels) for seed in self.seeds] for key, _ in self.said}
@@ -150,12 +163,15 @@ class World:
         self.cost = float(self.rows["seconds"].sum()) / len(self.seeds)
         own, text = costs.methods[full["method"]], full["tokens_of_text"] / full["steps"] / BATCH
         self.example = float(own.example + own.evaluated_token * text)
+        self.start = costs.probe if any(row["head_start"] == "probe" for row in rows) else 0.0
+        """Seconds of the probe that heads start from."""
         self.seconds: dict[str, float] = dict(self.rows.groupby("method")["seconds"].mean())
 
-    def regret(self, key: Key, truth: Sequence[int]) -> float:
-        """Points behind the oracle on the truth's seeds; may be negative."""
+    def regret(self, key: Key | None, truth: Sequence[int]) -> float:
+        """Points behind the oracle on the truth's seeds; may be negative. No answer: of what a failed training is taken to say."""
+        scores = self.scores[key] if key else [self.constant] * len(self.seeds)
         at = [self.seeds.index(seed) for seed in truth]
-        return float(np.mean([self.metric.sign * (self.oracle[i] - self.scores[key][i]) for i in at])) / self.point
+        return float(np.mean([self.metric.sign * (self.oracle[i] - scores[i]) for i in at])) / self.point
 
     def setting(self, seed: int, number: int, trials: int, reserve: float) -> Setting:
         """What a contender is told of a search on this seed; drawn configurations in an order that the number decides."""
@@ -168,7 +184,7 @@ class World:
             draw.shuffle(drawn[method])
         labels = here.dropna(subset=["select_labels"])["select_labels"].iloc[0].astype(np.float64)
         return Setting(self.methods, known, drawn, self.plan, self.metric, labels, seed, trials,
-                       self.seconds, reserve)  # fmt: skip
+                       self.seconds, reserve, number)  # fmt: skip
 
     def nearest(self, method: str, values: Mapping[str, Any], without: Collection[str]) -> Mapping[str, Any] | None:
         """The recorded configuration most like these; None where all of the method are tried."""
@@ -178,7 +194,10 @@ class World:
             return None
 
     def select(self, contender: str, policy: Policy | None, number: int, asked: argparse.Namespace, limit: float | None) -> Row:
-        """The selection of this number: its answer, regret and seconds. `limit`: in seconds; `policy`: None for the probe alone."""
+        """The selection of this number: its answer, regret and seconds, the start of its heads among them.
+
+        `limit`: in seconds; `policy`: None for the probe alone.
+        """
         roles, start, log, took = Roles.of(self.seeds, number, asked.most_seeds), time.perf_counter(), Log(), 0.0
         executor, alone = Recorded(self.pool, log.history, asked.at_once, kind=one_kind, example=self.example), key_of(PROBE, {})
         best = recommended = alone if alone in self.scores else None
@@ -192,7 +211,9 @@ class World:
             with_finals = contender in WITH_FINALS and bool(roles.finals)
             setting = self.setting(roles.search, number, asked.trials, asked.reserve if with_finals else 0.0)
             seeds = Seeds(roles.search, roles.search, roles.search)
-            for method in [key[0] for key in self.scores if with_finals and key[0] in BASELINES]:
+            baselines = [key[0] for key in self.scores if with_finals and key[0] in BASELINES]
+            executor.seconds = 0.0 if PROBE in baselines else self.start  # all contenders' heads start from it
+            for method in baselines:
                 log.append(executor.fitted(f"{method}-0000", method, Stage.SEARCH, 0, seeds))
             drive(policy(setting, self.nearest), executor, log, clock, Stage.SEARCH)
             took = time.perf_counter() - start
@@ -201,7 +222,7 @@ class World:
             if with_finals and log.history.ended():
                 best, recommended = self._finals(log, executor, roles, clock) or (best, best)
         trainings = Counter(trial.stage for trial in log.history.ended() if trial.method not in BASELINES)
-        regrets = {name: self.regret(key, roles.truth) if key else None for name, key in (("regret", best), ("recommended", recommended))}
+        regrets = {name: self.regret(key, roles.truth) for name, key in (("regret", best), ("recommended", recommended))}
         return regrets | {
             "method": recommended[0] if recommended else None, "seconds": executor.seconds, "trials": trainings[Stage.SEARCH],
             "finals": trainings[Stage.FINALIST], "ms": 1000 * took,
@@ -280,17 +301,28 @@ def options() -> argparse.ArgumentParser:
     return made
 
 
+def competing(asked: argparse.Namespace) -> dict[str, Policy | None]:
+    """By name. Raises `SettingsError` for a commit whose policy can't be run."""
+    policies: dict[str, Policy | None] = {name: CONTENDERS.get(name) for name in asked.contenders}
+    if asked.frozen:
+        then = frozen(asked.frozen)
+        policies[FROZEN] = lambda setting, _: ours(setting, then)
+    return policies
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Simulate every task, print, write."""
     made = options()
     asked = made.parse_args(arguments)
     if unknown := sorted(set(asked.contenders) - {*CONTENDERS, PROBE_ALONE}):
         made.error(f"there is no contender {', '.join(unknown)}; there are {', '.join([*CONTENDERS, PROBE_ALONE])}")
-    report, table, costs = Report("simulate", asked), load_table(model=asked.model, include_sealed=asked.include_sealed), load_costs()
-    policies: dict[str, Policy | None] = {name: CONTENDERS.get(name) for name in asked.contenders}
-    if asked.frozen:
-        then = frozen(asked.frozen)
-        policies[FROZEN] = lambda setting, _: ours(setting, then)
+    if min(asked.simulations, asked.at_once, asked.trials) < 1 or asked.most_seeds < 0 or not 0 <= asked.reserve < 1:
+        made.error("--simulations, --at-once and --trials are 1 or more, --most-seeds is 0 or more, --reserve from 0 to below 1")
+    report = Report("simulate", asked)
+    try:
+        policies, table, costs = competing(asked), load_table(model=asked.model, include_sealed=asked.include_sealed), load_costs()
+    except PeltError as error:
+        made.error(str(error))
     table = table[(table["k"] == asked.k) & table["head_start"].isin([asked.head_start, "none"])]
     if unknown := sorted(set(asked.tasks) - set(table["task"])):
         made.error(f"nothing is recorded of {', '.join(unknown)} at K = {asked.k}; there are {', '.join(sorted(set(table['task'])))}")
@@ -303,10 +335,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except PeltError as error:
             report.leave_out(str(task), error)
             continue
-        if len(world.seeds) < FEWEST_SEEDS:
-            report.notes.append(
-                f"{task}: {len(world.seeds)} recorded seeds of all; search, finals and truth need {FEWEST_SEEDS} of their own"
-            )
         can = {name: policy for name, policy in policies.items() if name.removeprefix("always-") in (name, PROBE, *world.methods)}
         report.left_out += [f"{task}, {name}: its default isn't recorded" for name in policies.keys() - can.keys()]
         for share, (name, policy), number in product(asked.share, can.items(), range(asked.simulations)):
@@ -315,12 +343,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
                           "methods": len(world.methods), "seeds": len(world.seeds), "oracle seconds": world.cost,
                           **world.select(name, policy, number, asked, limit)})  # fmt: skip
     if found:
-        tabulate(report, pd.DataFrame(found))
+        tabulate(report, pd.DataFrame(found), committed().sealed if asked.include_sealed else ())
     report.write()
 
 
-def tabulate(report: Report, found: pd.DataFrame) -> None:
-    """A line a task, contender and budget, and over the sources."""
+def tabulate(report: Report, found: pd.DataFrame, sealed: Collection[str] = ()) -> None:
+    """A line a task, contender and budget, and over the sources: all, and where there are any the `sealed` ones alone."""
     same = ["source", "task", "contender", "share", "methods", "seeds"]
     for at, own in found.groupby(same, sort=False, dropna=False):
         line = own[["regret", "recommended", "trials", "finals", "seconds", "oracle seconds", "ms"]].astype(float).mean()
@@ -328,6 +356,13 @@ def tabulate(report: Report, found: pd.DataFrame) -> None:
             "regret, points": line["regret"], "largest": own["regret"].astype(float).max(), "of what is recommended": line["recommended"],
             "no answer": int(own["method"].isna().sum()), "most often": next(iter(own["method"].mode()), None), **line[2:],
         })  # fmt: skip
+    over_sources(report, "Over sources (95 % t intervals)", found)
+    if (alone := found[found["source"].isin(list(sealed))]).size:
+        over_sources(report, "Over the sealed sources alone (95 % t intervals)", alone)
+
+
+def over_sources(report: Report, title: str, found: pd.DataFrame) -> None:
+    """Means over the tasks and simulations of each source, and over the sources."""
     for share, own in found.fillna({"share": math.inf}).groupby("share", sort=False):
         means = (
             own.astype({"regret": float, "recommended": float})
@@ -336,11 +371,12 @@ def tabulate(report: Report, found: pd.DataFrame) -> None:
             .unstack()
         )
         for name in own["contender"].unique():
-            behind = means["regret"][name] - means["regret"].get(OURS, math.nan)
+            behind = {what: spoken(means[what][name] - means[what].get(OURS, math.nan)) for what in ("regret", "recommended")}
             limit = None if share == math.inf else share
-            report.add("Over sources (95 % t intervals)", share=limit, contender=name, sources=len(means), **{
+            report.add(title, share=limit, contender=name, sources=int(means["regret"][name].count()), **{
                 "regret, points": spoken(means["regret"][name]), "of what is recommended": spoken(means["recommended"][name]),
-                "behind ours": spoken(behind), "seconds": means["seconds"][name].mean(),
+                "behind ours": behind["regret"], "behind ours, recommended": behind["recommended"],
+                "seconds": means["seconds"][name].mean(),
             })  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from studies.table_files import load_table, write_table
 from tests.studies.test_table_files import made
 
 CONFIGURATIONS = {"default": 1e-4, "known-1": 1e-3, "random-1": 2e-3, "random-2": 5e-3}
-COSTS = Costs("", "", "", "", 1, 1.0, {name: MethodCosts(0.0, 10 / 96, 0.0, 0.0, 0.0) for name in ("lora", "bitfit")})
+COSTS = Costs("", "", "", "", 1, 1.0, {name: MethodCosts(0.0, 10 / 96, 0.0, 1e-9, 0.0) for name in ("lora", "bitfit")})
 """A training takes 10 seconds, the probe's fit one."""
 LABELS = [i % 2 for i in range(100)]
 
@@ -45,7 +45,8 @@ def rows(quality, seeds=range(5), **more):
                     seed, key=f"minilm.a.{method}.{name}.{seed}", method=method, configuration=name, chosen=name.partition("-")[0],
                     hyper_parameters=values, select_score=at, report_score=at, report=said(at), report_labels=LABELS,
                     curve={"step": [0, 24, 48, 96], "score": [0.1, at - 0.02, at - 0.01, at], "train_loss": [None, 3.0, 2.0, 1.0]},
-                    tokens_computed=960, tokens_of_text=960, select_size=3, parameters={"lora": 300, "bitfit": 100, "probe": 10}[method],
+                    tokens_computed=960, tokens_of_text=960, select_size=3,
+                    parameters={"lora": 300, "bitfit": 100, "probe": 10}.get(method, 50),
                     **more,
                 ))  # fmt: skip
                 if method == "probe":
@@ -94,8 +95,49 @@ def test_search_finals_and_truth_have_disjoint_seeds_that_rotate():
         assert sorted([roles.search, *roles.finals, *roles.truth]) == list(range(7))
     assert sorted(roles.search for roles in every) == list(range(7))
     assert Roles.of(range(24), 5, 10) == Roles(5, list(range(6, 16)), [*range(16, 24), *range(5)])
-    assert Roles.of([3, 4], 0, 10) == Roles(3, [], [4])
-    assert Roles.of([3], 0, 10) == Roles(3, [], [3])
+    assert Roles.of([3, 4, 7], 1, 10) == Roles(4, [7], [3])
+
+
+def test_what_is_recorded_on_fewer_than_three_seeds_takes_no_part(tmp_path):
+    few = [*rows({"head": {"default": 0.9}}, seeds=range(2)), *rows({"head": {"known-1": 0.9}})]
+    write_table([*rows(QUALITY), *few], (), tmp_path / "one")
+    world = World(load_table(folder=tmp_path / "one", sealed=()), COSTS)
+    assert (sorted(world.methods), world.seeds) == (["bitfit", "lora"], [0, 1, 2, 3, 4])
+    assert "head" not in {method for method, _ in world.scores}
+    write_table(rows(QUALITY, seeds=range(2)), (), tmp_path / "all")
+    with pytest.raises(SettingsError, match="default recorded on 3 seeds"):
+        World(load_table(folder=tmp_path / "all", sealed=()), COSTS)
+
+
+def test_a_seed_on_which_a_default_has_failed_counts(tmp_path):
+    broken = [own | {"report": None, "report_score": None, "select_score": None, "select_best": None, "failure": "a loss is not finite"}
+              for own in rows({"lora": {"default": 0.6}}, seeds=[2])]  # fmt: skip
+    write_table([*[own for own in rows(QUALITY) if own["key"] != broken[0]["key"]], *broken], (), tmp_path)
+    world = World(load_table(folder=tmp_path, sealed=()), COSTS)
+    assert world.seeds == [0, 1, 2, 3, 4]
+    assert world.scores[key_of("lora", {"learning_rate": 1e-4})] == pytest.approx([0.60, 0.61, 0.50, 0.63, 0.64])
+    failed = selected(world, "always-lora", 2)  # it searches on seed 2
+    assert (failed["method"], failed["regret"]) == (None, pytest.approx(100 * (0.80 - 0.50) + 0.5, abs=2)), "no answer isn't free"
+
+
+def test_without_a_completed_trial_the_best_that_was_stopped_is_the_answer_and_without_any_the_constant(world):
+    short = selected(world, "random", limit=6.0)
+    assert short["method"] in ("lora", "bitfit"), "it was evaluated after a quarter"
+    nothing = selected(world, "random", limit=1.0)  # the probe alone takes as long
+    roles = Roles.of(world.seeds, 0, 10)
+    expected = 100 * float(np.mean([world.oracle[seed] - 0.5 for seed in roles.truth]))
+    assert (nothing["method"], nothing["regret"], nothing["recommended"]) == (None, pytest.approx(expected), pytest.approx(expected))
+
+
+def test_repeats_on_the_same_seed_draw_differently(world):
+    def drawn(name, number):
+        log, setting = Log(), world.setting(0, number, 4, 0.0)
+        executor = Recorded(world.pool, log.history, kind=one_kind)
+        drive(CONTENDERS[name](setting, world.nearest), executor, log, lambda: Budget(None, executor.seconds))
+        return [(trial.segment.method, str(trial.segment.hyper_parameters)) for trial in log.history.trials.values()]
+
+    for name in ("random", "tpe+median"):
+        assert len({str(drawn(name, 5 * repeat)) for repeat in range(6)}) > 1
 
 
 def test_the_oracle_is_judged_on_seeds_that_its_choice_has_not_seen(tmp_path):
@@ -150,7 +192,9 @@ def test_plain_contenders_try_everything_they_may_and_end_in_time(world, name):
 
 def test_a_contender_without_a_search_costs_what_it_trains(world):
     lora, probe = selected(world, "always-lora"), selected(world, "always-probe")
-    assert (lora["method"], lora["regret"], lora["seconds"], lora["trials"]) == ("lora", pytest.approx(20.0), pytest.approx(10.0), 1)
+    assert (lora["method"], lora["regret"], lora["seconds"], lora["trials"]) == ("lora", pytest.approx(20.0), pytest.approx(11.0), 1), (
+        "its head starts from the probe"
+    )
     assert (probe["method"], probe["regret"], probe["seconds"], probe["trials"]) == ("probe", pytest.approx(30.0), 1.0, 0)
 
 
@@ -203,24 +247,31 @@ def test_the_study_names_what_is_recorded_too_little_of(tmp_path, monkeypatch, c
     write_table(rows(QUALITY), (), tmp_path / "table")
     table = load_table(folder=tmp_path / "table", sealed=())
     alone, few = table[table["method"] == "lora"].assign(task="b"), table[table["seed"] == 0].assign(task="c", source="c")
-    monkeypatch.setattr(simulate, "load_table", lambda **_: pd.concat([table, alone, few]))
-    typed = ["--simulations", "2", "--share", "0.5,1", "--contenders", "ours,random,always-adapter", "--frozen", "HEAD"]
+    without = table[table["method"] != "lora"]
+    without = pd.concat([without, without[without["method"] == "bitfit"].assign(method="adapter")]).assign(task="d", source="d")
+    monkeypatch.setattr(simulate, "load_table", lambda **_: pd.concat([table, alone, few, without]))
+    monkeypatch.setattr(simulate, "load_costs", lambda: replace(COSTS, methods={**COSTS.methods, "adapter": COSTS.methods["lora"]}))
+    monkeypatch.setattr(simulate, "committed", lambda: argparse.Namespace(sealed=("d",)))
+    typed = ["--simulations", "2", "--share", "0.5,1", "--contenders", "ours,random,always-adapter", "--frozen", "HEAD", "--include-sealed"]
     simulate.main([*typed, "--output", str(tmp_path)])
     written = json.loads((tmp_path / "simulate.json").read_text())
     lines = written["tables"]["Simulated selections"]
     assert {(row["task"], row["contender"], row["share"]) for row in lines} == {
-        (task, name, share) for task in "ac" for name in ("ours", "random", "frozen") for share in (0.5, 1.0)
-    }
+        (task, name, share) for task in "ad" for name in ("ours", "random", "frozen") for share in (0.5, 1.0)
+    } | {("d", "always-adapter", share) for share in (0.5, 1.0)}
     assert all(row["seconds"] <= 1.05 * row["share"] * row["oracle seconds"] + 6 for row in lines)
-    assert {row["contender"]: row["sources"] for row in written["tables"]["Over sources (95 % t intervals)"]} == dict.fromkeys(
-        ("ours", "random", "frozen"), 2
-    )
-    assert "b: fewer than two methods have a recorded default" in written["left_out"]
+    assert {row["contender"]: row["sources"] for row in written["tables"]["Over sources (95 % t intervals)"]} == {
+        **dict.fromkeys(("ours", "random", "frozen"), 2), "always-adapter": 1,
+    }  # fmt: skip
+    sealed = written["tables"]["Over the sealed sources alone (95 % t intervals)"]
+    assert {row["contender"]: row["sources"] for row in sealed} == dict.fromkeys(("ours", "random", "always-adapter", "frozen"), 1)
+    assert all({"behind ours", "behind ours, recommended"} <= row.keys() for row in sealed)
+    for name in "bc":
+        assert any(line.startswith(f"{name}: fewer than two methods have a default recorded on 3 seeds") for line in written["left_out"])
     assert "a, always-adapter: its default isn't recorded" in written["left_out"]
-    assert written["notes"] == ["c: 1 recorded seeds of all; search, finals and truth need 3 of their own"]
-    for wrong in (["--tasks", "nowhere"], ["--contenders", "his"]):
+    for wrong in (["--tasks", "nowhere"], ["--contenders", "his"], ["--frozen", "no-such-commit"], ["--at-once", "0"], ["--reserve", "1"]):
         with pytest.raises(SystemExit, match="2"):
             simulate.main(wrong)
     said = capsys.readouterr().err
-    assert "nothing is recorded of nowhere at K = 100; there are a, b, c" in said
+    assert "nothing is recorded of nowhere at K = 100; there are a, b, c, d" in said
     assert "there is no contender his; there are ours, " in said
