@@ -6,11 +6,13 @@ Each task is ``NAME:K`` with the methods to compare, if not the standard ones. A
 was recommended, or when the finals have shown something better; and when it has learned nothing, it has to say so.
 """
 
+import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pelt_automl.errors import PeltError
 from studies.answers import history_of
 from studies.data_sets import find
 from studies.harness import ProcessError, Report, Row, add_options, fresh_process, numbers, parser, say
@@ -38,10 +40,19 @@ def limited(folder: str, options: Mapping[str, Any]) -> Row:
     }  # fmt: skip
 
 
+def a_task(text: str) -> tuple[str, str, str]:
+    """``NAME:K`` or ``NAME:K:METHOD+METHOD``: the name, K, and the methods separated by commas."""
+    name, _, rest = text.partition(":")
+    k, _, methods = rest.partition(":")
+    if not name or not (k.isdigit() or k == "all"):
+        raise argparse.ArgumentTypeError(f"expected NAME:K or NAME:K:METHOD+METHOD such as sst2:100, not {text!r}")
+    return name, k, methods.replace("+", ",")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run every task with every limit, one after the other."""
     made = parser("short_limits", __doc__)
-    made.add_argument("tasks", nargs="+", help="NAME:K or NAME:K:METHOD+METHOD")
+    made.add_argument("tasks", nargs="+", type=a_task, help="NAME:K or NAME:K:METHOD+METHOD")
     made.add_argument("--data-dir", type=Path, action="append", required=True, help="folders with data sets")
     add_options(made, {
         "limits": (numbers, [30, 40, 50, 60, 75, 90, 105, 120, 150, 180], "seconds"),
@@ -49,11 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     })  # fmt: skip
     asked = made.parse_args(arguments)
     report = Report("short_limits", asked)
-    for task in asked.tasks:
-        name, k, *methods = task.split(":")
-        options = find(asked.data_dir, [name])[0][name]
+    try:
+        data_sets, _ = find(asked.data_dir, [name for name, _, _ in asked.tasks])
+    except PeltError as error:
+        made.error(str(error))
+    for name, k, methods in asked.tasks:
+        task, options = ":".join(filter(None, (name, k, methods))), data_sets[name]
         for seconds in asked.limits:
-            own = {"k": k, "seconds": seconds, "model": asked.model} | ({"methods": methods[0].replace("+", ",")} if methods else {})
+            own = {"k": k, "seconds": seconds, "model": asked.model} | ({"methods": methods} if methods else {})
             say(f"{task}, {seconds} s")
             with tempfile.TemporaryDirectory() as home:
                 given = {"folder": f"{home}/selection", "options": {**options, **own}}
