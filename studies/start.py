@@ -211,7 +211,7 @@ def _of_ranks(frame: pd.DataFrame) -> list[str]:
             group,
             own["source"].nunique(),
             f"{own['trainings'].sum():,}",
-            *(shown(by_source(own, f"{a} with {b}", ["task"]), ".2f") for a, b in RANKED),
+            *(shown(by_source(own, f"{a} with {b}", ["task"]), ".2f", -1.0, 1.0) for a, b in RANKED),
         ]
         for group, own in groups.items()
     ]

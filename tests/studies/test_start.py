@@ -1,6 +1,7 @@
 """What is computed of a made-up table whose answers are known."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -109,6 +110,17 @@ def test_ranks_are_compared_inside_a_task_and_seed_and_start():
     (random,) = rank_correlations(frame, "random start, defaults").to_dict("records")
     assert math.isnan(random["25 with 100"]), "all are alike"
     assert random["50 with report"] == pytest.approx(1)
+
+
+def test_the_interval_of_a_correlation_stays_within_one():
+    final = [0.1, 0.2, 0.3, 0.4, 0.5]
+    early = {"a": final, "b": final, "c": [0.2, 0.1, 0.5, 0.4, 0.3]}
+    frame = table(
+        *(row(source, f"m{i}", 0, "probe", [score, 0.5, final[i]], final[i]) for source in early for i, score in enumerate(early[source]))
+    )
+    said = "".join(start._of_ranks(frame))
+    assert ", 1.00] |" in said
+    assert not re.search(r", 1\.[0-9]*[1-9]", said)
 
 
 # ------------------------------------------------------------ the page
