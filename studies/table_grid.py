@@ -1,7 +1,8 @@
 """What the table of trainings holds: which configurations of which methods, on how many seeds, and in which order they are recorded.
 
-The order is breadth first, so that any prefix of it is of use: first every source and method once with either start, then more seeds and
-configurations. What is to be cut if time is short comes last: K = 300, before it the random starts of further seeds.
+The order is breadth first, so that any prefix of it is of use: first every source and method once with either start, then every
+configuration, then seed by seed: from three seeds on, selections can be simulated. What is to be cut if time is short comes last: K = 300,
+before it the random starts of further seeds.
 """
 
 import hashlib
@@ -85,13 +86,12 @@ def committed_configurations(path: Path = GRID) -> Configurations:
 
 ROUNDS: Mapping[str, tuple[Sequence[str], Sequence[int], Sequence[HeadStart]]] = {
     "defaults, seed 0": ([DEFAULT], [0], ["probe", "random"]),
-    "defaults, seed 1": ([DEFAULT], [1], ["probe", "random"]),
-    "known, seed 0": (CONFIGURATIONS[1:3], [0], ["probe"]),
-    "random draws, seed 0": (CONFIGURATIONS[3:], [0], ["probe"]),
+    "configurations, seed 0": (CONFIGURATIONS[1:], [0], ["probe"]),
+    "seed 1": (CONFIGURATIONS, [1], ["probe"]),
+    "seed 2": (CONFIGURATIONS, [2], ["probe"]),
     "deep slice": (["known-1"], range(24), ["probe"]),
-    "configurations, seed 1": (CONFIGURATIONS[1:], [1], ["probe"]),
-    "seeds 2 to 4, probe": (CONFIGURATIONS, range(2, 5), ["probe"]),
-    "defaults, seeds 2 to 4, random": ([DEFAULT], range(2, 5), ["random"]),
+    "seeds 3 and 4": (CONFIGURATIONS, range(3, 5), ["probe"]),
+    "random starts, seeds 1 to 4": ([DEFAULT], range(1, 5), ["random"]),
     "K=300": (CONFIGURATIONS[:3], range(3), ["probe"]),
 }
 """Names of configurations, seeds and starts of what is recorded together: all tasks of the first seed, method and start, then the next."""
