@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,13 +162,14 @@ def work(asked: argparse.Namespace) -> int:
     from pelt_automl.backbones.loading import load_backbone
     from studies.sources import usual_places
     from studies.table_files import done_keys
-    from studies.table_training import TableTrainings
+    from studies.table_training import SETTINGS, TableTrainings
 
     torch.set_num_threads(1)
-    places, backbone, parent = usual_places(), load_backbone(asked.model, precision="fp32"), os.getppid()
+    places, backbone, parent = usual_places(), load_backbone(asked.model, precision=asked.precision), os.getppid()
+    settings = replace(SETTINGS, precision=asked.precision)
     deadline = time.monotonic() + 3600 * (math.inf if asked.hours is None else asked.hours)
     _, refused = record_missing(
-        _wanted(tasks), tasks, folder, lambda task, k: TableTrainings(task.load(places, k), backbone), name_of(asked.model),
+        _wanted(tasks), tasks, folder, lambda task, k: TableTrainings(task.load(places, k), backbone, settings), name_of(asked.model),
         done=done_keys(), expired=lambda: time.monotonic() >= deadline or os.getppid() != parent,  # nobody is left to tell
         about={"machine": machine(), "device": backbone.device.type, "versions": versions(), "commit": commit(), "behaviour": BEHAVIOUR},
     )  # fmt: skip
@@ -253,7 +254,7 @@ def _wanted(tasks: Tasks) -> list[Training]:
 def _record(asked: argparse.Namespace) -> int:
     if not _tasks(asked):
         raise SettingsError("there is no source to record; see python -m studies.sources")
-    own = ["--folder", str(_folder(asked).make().path), "--sources", asked.sources, "--model", asked.model]
+    own = ["--folder", str(_folder(asked).make().path), "--sources", asked.sources, "--model", asked.model, "--precision", asked.precision]
     return start(asked.processes, own if asked.hours is None else [*own, "--hours", str(asked.hours)])
 
 
@@ -330,15 +331,18 @@ def commands() -> Mapping[str, argparse.ArgumentParser]:
 def _programs() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
     found = argparse.ArgumentParser(prog="python -m studies.table", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     made = found.add_subparsers(required=True, metavar="COMMAND")
-    common, timed, table, model = (argparse.ArgumentParser(add_help=False) for _ in range(4))
+    common, timed, table, model, kept = (argparse.ArgumentParser(add_help=False) for _ in range(5))
     common.add_argument("--folder", type=Path, default=None, help="working folder (default: pelt-home/table)")
     common.add_argument("--sources", default="", help="only these sources, separated by commas (default: all)")
     model.add_argument("--model", default="minilm", help="alias, folder or Hub name of the encoder (default: minilm)")
     timed.add_argument("--hours", type=_positive, default=None, help="begin no training after so many hours (default: no limit)")
+    kept.add_argument(
+        "--precision", choices=("fp32", "bf16"), default="fp32", help="of the frozen weights; bf16 where the processor is faster by it"
+    )
     table.add_argument("--table", type=Path, default=None, help="folder with the Parquet files (default: studies/table)")
     for name, command, parents, what in (
-        ("record", _record, [common, model, timed], "train what is missing"),
-        (WORKER, work, [common, model, timed], "one process of `record`, on its own"),
+        ("record", _record, [common, model, timed, kept], "train what is missing"),
+        (WORKER, work, [common, model, timed, kept], "one process of `record`, on its own"),
         ("status", _status, [common, model, table], "say how much is recorded, and how long the rest takes"),
         ("write", _write, [common, model, table], "put what is recorded into the Parquet files of the repository"),
         ("costs", _costs, [model], "measure what a training costs, on a quiet machine"),

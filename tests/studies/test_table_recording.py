@@ -18,7 +18,7 @@ from studies import table
 from studies.table import TableFolder, chosen_tasks
 from studies.table_files import load_table, write_table
 from studies.table_grid import Configuration, Training
-from tests.studies.table_world import MadeUp, few, record_here
+from tests.studies.table_world import QUICK, MadeUp, few, record_here
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -233,9 +233,23 @@ def test_record_starts_its_processes_on_one_thread_each_and_ends_as_the_worst_of
     pretended.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(pretended))
     folder = tmp_path / "table"
-    assert table.main(["record", "--processes", "3", "--folder", str(folder), "--sources", "sst2", "--hours", "1.5"]) == 2
+    assert (
+        table.main(["record", "--processes", "3", "--folder", str(folder), "--sources", "sst2", "--hours", "1.5", "--precision", "bf16"])
+        == 2
+    )
     started = [path.read_text() for path in tmp_path.glob("started-*")]
-    assert started == [f"1 -u -m studies.table worker --folder {folder} --sources sst2 --model minilm --hours 1.5\n"] * 3
+    assert started == [f"1 -u -m studies.table worker --folder {folder} --sources sst2 --model minilm --precision bf16 --hours 1.5\n"] * 3
+
+
+def test_a_worker_trains_in_the_precision_that_was_asked_for_and_says_so_in_the_record(world, tmp_path, monkeypatch):
+    monkeypatch.setattr("studies.table._tasks", lambda _: {"reviews": MadeUp(world.folder)})
+    monkeypatch.setattr("studies.table._wanted", lambda _: few(2))
+    monkeypatch.setattr("studies.table_training.SETTINGS", QUICK)
+    monkeypatch.setattr("studies.table.os.nice", lambda _: 0)
+    asked = ["worker", "--folder", str(tmp_path), "--model", str(world.folder / "model"), "--precision", "bf16"]
+    assert table.main(asked) == 0
+    assert {own["precision"] for own in recorded(tmp_path).values()} == {"bf16"}
+    assert len(recorded(tmp_path)) == 2
 
 
 def test_a_folder_that_cannot_be_made_is_said_without_a_traceback(tmp_path, capsys):
