@@ -152,12 +152,13 @@ def _be_verbose(verbose: bool) -> None:
 
 
 def _run_selection(options: dict[str, Any], output: Path | None) -> None:
+    started = time.monotonic()  # the time limit counts the imports, too
     from pelt_automl.display import TerminalDisplay
     from pelt_automl.options import settings_from
     from pelt_automl.selection import Selection
 
     asked = settings_from(**options)
-    with closing(TerminalDisplay()) as display, Selection.open(asked, output, display) as selection:
+    with closing(TerminalDisplay()) as display, Selection.open(asked, output, display, started=started) as selection:
         if selection.finished:
             print("This selection has finished before; here is its verdict. For another one change --seed or --output.\n")
         selection.run()

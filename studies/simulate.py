@@ -35,6 +35,7 @@ from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.tasks.metrics import Floats
+from pelt_automl.timing.policy import POLICY
 from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.verdict.another_seed import outlook
 from pelt_automl.verdict.costs import cheapest
@@ -261,6 +262,7 @@ class FinalsCosts:
     """What things take in the finals (see `pelt_automl.scheduling.finals.Costs`)."""
 
     world: World
+    writing: float = POLICY.writing
 
     @property
     def least_scored(self) -> int:

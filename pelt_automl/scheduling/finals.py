@@ -27,6 +27,10 @@ class Costs(Protocol):
     def least_scored(self) -> int:
         """Examples of the report split that time is kept for."""
 
+    @property
+    def writing(self) -> float:
+        """The verdict and the report."""
+
     def finalist(self, history: History, method: str) -> float:
         """A finalist's training."""
 
@@ -138,7 +142,7 @@ class Finals:
         seeds = self.settings.finalist_seeds
         fitting = sum(seeds * (seconds + count * scoring) <= left for count, seconds in enumerate(accumulate(training), 1))
         least = sum(training[:1]) + POLICY.second * sum(training[1:2]) + 2 * POLICY.fewest_scored * example
-        return fitting if fitting >= 2 else 2 if least <= budget.left - POLICY.writing else 1
+        return fitting if fitting >= 2 else 2 if least <= budget.left - self.costs.writing else 1
 
     # -------------------------------------------------------------------- rounds
 
@@ -271,7 +275,7 @@ class Finals:
         for index in range(self.settings.finalist_seeds):
             if not (fits := self._fits(history, [index])):
                 continue
-            if not index or budget.left > POLICY.writing:
+            if not index or budget.left > self.costs.writing:
                 return fits
             return [] if history.decided(What.NO_TIME_FOR_SEED) else [_no_time(index, {"seconds_left": budget.left})]
         return []

@@ -27,7 +27,6 @@ from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.working_folders import kept_at
 from pelt_automl.tasks import Examples
 from pelt_automl.timing.clock import Clock
-from pelt_automl.timing.policy import POLICY
 from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.training.evaluation import pad_id_of
 from pelt_automl.training.features import FrozenFeatures
@@ -185,8 +184,8 @@ def measure_costs(question: Question, machine: Machine, log: Log, clock: Clock) 
             finalists.setdefault(run.candidate, []).append(run)
     if not finalists:
         return
-    end, plans = time.perf_counter() + clock.left - POLICY.writing, plans_of(question, log.history)
-    example = costs_of(question, machine, log.history).example(log.history)
+    costs, plans = costs_of(question, machine, log.history), plans_of(question, log.history)
+    end, example = time.perf_counter() + clock.left - costs.writing, costs.example(log.history)
     log.progress(Phase.COSTS, 0, 1, "measuring latency and memory")
     shapes = {name: _shapes(machine, runs[0]) for name, runs in finalists.items()}
     different = list(dict.fromkeys(shape for own in shapes.values() for shape in own))

@@ -30,7 +30,8 @@ def explain(question: Question, machine: Machine, log: Log, clock: Clock) -> Non
     for done, (candidate, runs) in enumerate(todo.items()):
         evaluations = 2 + len(_submodules(runs[0]))  # at its start, whole, and without each submodule
         examples = len(runs) * evaluations * len(_examples(machine, runs[0]))
-        if clock.left - POLICY.writing < examples * costs_of(question, machine, log.history).example(log.history):
+        costs = costs_of(question, machine, log.history)
+        if clock.left - costs.writing < examples * costs.example(log.history):
             numbers = {"seconds_left": clock.left}
             log.once(Decision(What.NO_TIME_FOR_EVIDENCE, candidate, "the time left is too short to take it apart", numbers))
             continue

@@ -23,9 +23,11 @@ from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.splits import Splits
 from pelt_automl.selection.threads import Threads
 from pelt_automl.selection.working_folders import working
+from pelt_automl.selection.writing import WRITING, writing_shown
 from pelt_automl.tasks import Examples, TaskData
 from pelt_automl.timing.costs import Costs, Sizes
 from pelt_automl.timing.pack_speed import Watch
+from pelt_automl.timing.policy import POLICY
 from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.features import FrozenFeatures
@@ -175,4 +177,5 @@ def costs_of(question: Question, machine: Machine, history: History) -> Costs:
     methods, sizes = question.left(history), question.sizes
     shared = [method for method in methods if machine.shares_packs(method)]
     examples = Sizes(sizes["train"], sizes["select"], sizes["report"], len(question.data.pool), question.most_probed)
-    return Costs(methods, shared, question.search, question.settings.training, examples)
+    writing = history.plan.numbers.get(WRITING) if history.plan else writing_shown(question)
+    return Costs(methods, shared, question.search, question.settings.training, examples, POLICY.writing if writing is None else writing)

@@ -11,7 +11,7 @@ from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import kept_form
-from pelt_automl.report import Recommendation, load_recommendation, write_report
+from pelt_automl.report import Recommendation, load_recommendation
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.question import Question
 from pelt_automl.selection.search_phase import weights_of_method
@@ -32,11 +32,10 @@ def recommend(question: Question, machine: Machine, log: Log, clock: Clock, bill
 
 
 def publish(folder: Path, log: Log) -> Recommendation:
-    """Write the report of a selection that has ended, hand its folder to the recorders, and clear away what only the work needed.
+    """Hand the folder of a selection whose report is written to the recorders, and clear away what only the work needed.
 
     `Published` is recorded last: where a kill kept it out, the same command does all of this again, which changes nothing that is done.
     """
-    write_report(folder)
     for recorder in log.recorders:
         recorder.publish(folder)
     clear_work_folder(folder, PARTS)

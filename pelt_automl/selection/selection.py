@@ -23,7 +23,7 @@ from pelt_automl.log.outputs import Outputs
 from pelt_automl.option_types import Options
 from pelt_automl.options import settings_from
 from pelt_automl.recorders import RECORDERS
-from pelt_automl.report import Recommendation, load_recommendation
+from pelt_automl.report import Recommendation, load_recommendation, write_report
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.selection.baseline_phase import fit_baselines
 from pelt_automl.selection.costs import measure_costs
@@ -52,6 +52,7 @@ from pelt_automl.selection.search_phase import search
 from pelt_automl.selection.splits import Splits
 from pelt_automl.selection.text_length import length_note, recorded_length, text_length
 from pelt_automl.selection.threads import choose_threads
+from pelt_automl.selection.writing import WRITING, remember_writing, writing_shown
 from pelt_automl.settings import SelectionSettings
 from pelt_automl.tasks import load_task
 from pelt_automl.tasks.baselines import constant_on_select
@@ -93,15 +94,17 @@ class Selection:
         display: Recorder | None = None,
         *,
         inherited: Inherited | None = None,
+        started: float | None = None,
     ) -> "Selection":
         """Check settings, search spaces and data, and start a selection, or take it up where an earlier start left it.
 
         `folder`: None for one in the program's home. `display` is told of every event, progress included.
-        `inherited`: what an earlier selection hands on.
+        `inherited`: what an earlier selection hands on. `started`: when, on the monotonic clock, what the time limit counts began; None
+        for now.
         Raises `TaskError`, `SettingsError`, `BackboneError`, `SearchSpaceError` for what can't be used, and `SelectionError` when the
         folder holds another selection or another process works in it. All of this happens before a model is loaded.
         """
-        started = time.monotonic()
+        started = time.monotonic() if started is None else started
         if folder:
             check_output(expanded(folder).absolute(), "selection")
         table, shape = load_outline(settings.model)
@@ -232,9 +235,13 @@ class Selection:
 
     def recommend(self) -> Recommendation:
         """The verdict with report and weights; the earlier one when the selection has finished before."""
-        if not self.finished:
+        started, ends_now = time.monotonic(), not self.finished
+        if ends_now:
             recommend(self.question, self.machine, self.log, self.clock, self.bill)
         if not self.log.history.published or not (self.folder / RECOMMENDATION).is_file():
+            write_report(self.folder)
+            if ends_now:
+                remember_writing(self.question, time.monotonic() - started)
             return publish(self.folder, self.log)
         for recorder in self.log.recorders:
             recorder.publish(self.folder)  # what a server that was away hasn't got
@@ -343,6 +350,8 @@ def _planned(question: Question, machine: Machine, history: History, clock: Cloc
     source = IN_WORDS[figures].format(*packs.steps)
     in_packs = f"trials in a pack: {size}, {1000 * step:.0f} ms a trial's step, {taken / 1e9:.2g} GB, {source}"
     numbers = {f"pack_seconds_{trials}": seconds for trials, seconds in packs.steps.items()} | {"pack_bytes": taken}
+    if writing_shown(question) is not None:
+        numbers[WRITING] = costs.writing
     return Planned(
         plan.steps,
         schedule.rungs[0] if schedule.rungs else plan.steps,

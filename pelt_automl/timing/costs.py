@@ -63,6 +63,8 @@ class Costs:
     search: SearchSettings
     training_settings: TrainingSettings
     sizes: Sizes
+    writing: float = POLICY.writing
+    """Of the verdict and the report at the very end."""
 
     # ---------------------------------------------------------------- of a plan
 
@@ -137,7 +139,7 @@ class Costs:
         """
         scoring = runs * report_examples * self.example(history)
         measuring = min(POLICY.cost_seconds * _planned(history).finalists, POLICY.cost_share * (limit or 0.0))
-        return scoring + self.baselines(history) + measuring + self.evidence(history) + POLICY.writing
+        return scoring + self.baselines(history) + measuring + self.evidence(history) + self.writing
 
     def baselines(self, history: History) -> float:
         """Fitting the baselines on the finals' least seeds, as far as that isn't done, and scoring them.

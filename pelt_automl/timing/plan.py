@@ -62,7 +62,7 @@ def choose(costs: Costs, left: float, speed: Speed) -> Plan:
     """
     if math.isinf(left):
         return everything(costs)
-    for_finals = max(left * costs.search.finalist_share - POLICY.writing, 1.0)
+    for_finals = max(left * costs.search.finalist_share - costs.writing, 1.0)
     for_search, least = (1 - POLICY.search_reserve) * (left - for_finals), (lengths(costs)[-1], 1)
     plans = ladder(costs, lambda plan: costs.finals(plan, speed) <= for_finals)
     return next(plan for plan in plans if (plan.steps, plan.trials) == least or costs.searching(plan, speed) <= for_search)
@@ -75,7 +75,7 @@ def seconds_enough(costs: Costs, used: float, speed: Speed) -> float:
     """
     steps = everything(costs).steps
     plan = Plan(steps, 1, steps, POLICY.few_finalists, POLICY.fewest_seeds)
-    return used + costs.searching(plan, speed) / (1 - POLICY.search_reserve) + costs.finals(plan, speed) + POLICY.writing
+    return used + costs.searching(plan, speed) / (1 - POLICY.search_reserve) + costs.finals(plan, speed) + costs.writing
 
 
 def in_words(plan: Plan, costs: Costs, left: float) -> str:

@@ -77,7 +77,7 @@ class Policy:
     cost_share: float = 0.03
     """Share of the time limit that those of all finalists are of at most."""
     writing: float = 4.0
-    """Seconds kept for the verdict, the report and the recorders at the very end."""
+    """Seconds kept for the verdict and the report at the very end, where this machine hasn't shown what they take."""
     # ---------------------------------------------------------------- before the first training
     measured_steps: int = 2
     """Steps of the pack that is measured: the first one builds it and warms up thread pools, kernels and caches, and doesn't count."""

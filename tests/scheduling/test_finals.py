@@ -40,6 +40,7 @@ class FakeCosts:
     training: float = TRAINING
     rest: float = CLOSING
     least_scored: int = 100
+    writing: float = 4.0
 
     def finalist(self, history, method):
         return self.training
