@@ -1,5 +1,6 @@
 """What the end of a selection takes: its verdict, its winner and its report, as this machine has shown after the same time limit."""
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -21,8 +22,8 @@ class Writing:
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for what no machine shows."""
-        if self.seconds < 0:
-            raise ValueError("writing takes no less than nothing")
+        if not 0 <= self.seconds < math.inf:
+            raise ValueError("writing takes a number of seconds that is 0 or more")
 
 
 def writing_shown(question: Question) -> float | None:
