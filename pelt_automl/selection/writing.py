@@ -9,9 +9,12 @@ import torch
 from pelt_automl.backbones.layer_speed import machine as machine_name
 from pelt_automl.remembered import recall, remember
 from pelt_automl.selection.question import Question
+from pelt_automl.timing.policy import POLICY
 
 WRITING = "writing"
 """The number of `Planned` that says how many seconds are kept for it, where they are remembered."""
+MOST = 2 * POLICY.writing
+"""Seconds kept at most: a report that took long once doesn't cost the next selection its finals."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,9 @@ class Writing:
 
 
 def writing_shown(question: Question) -> float | None:
-    """Seconds; None where nothing is remembered, or without a limit."""
+    """Seconds, at most `MOST`; None where nothing is remembered, or without a limit."""
     known = recall(WRITING, _about(question), Writing) if question.search.seconds is not None else None
-    return None if known is None else known.seconds
+    return None if known is None else min(known.seconds, MOST)
 
 
 def remember_writing(question: Question, seconds: float) -> None:

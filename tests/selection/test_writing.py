@@ -11,7 +11,7 @@ from pelt_automl.options import settings_from
 from pelt_automl.selection import selection as selections
 from pelt_automl.selection.machine import costs_of
 from pelt_automl.selection.selection import Selection
-from pelt_automl.selection.writing import WRITING, remember_writing
+from pelt_automl.selection.writing import MOST, WRITING, remember_writing
 from pelt_automl.timing.policy import POLICY
 from tests.tiny_world import of, records_of
 
@@ -37,7 +37,7 @@ def test_what_a_report_took_is_kept_for_the_next_one_with_the_same_limit(world, 
     assert WRITING not in of(records_of(tmp_path / "first"), Planned)[0].numbers
     with opened(world, tmp_path / "second", seconds=60, seed=1) as selection:
         selection.prepare()
-        assert 0.5 <= kept(selection) < POLICY.writing
+        assert 0.5 <= kept(selection) <= MOST
     assert of(records_of(tmp_path / "second"), Planned)[0].numbers[WRITING] == kept(selection)
     with opened(world, tmp_path / "longer", seconds=61) as selection:
         assert kept(selection) == POLICY.writing
@@ -49,12 +49,18 @@ def test_a_selection_without_a_limit_remembers_nothing_and_is_told_nothing(world
         assert kept(selection) == POLICY.writing
 
 
+def test_one_report_that_took_long_does_not_take_the_next_finals_their_time(world, tmp_path):
+    with opened(world, tmp_path / "out", seconds=60) as selection:
+        remember_writing(selection.question, 40.0)
+        assert kept(selection) == MOST < 40.0
+
+
 def test_what_was_planned_with_stays_whatever_is_remembered_since(world, tmp_path):
     with opened(world, tmp_path / "out", seconds=60) as selection:
         remember_writing(selection.question, 1.5)
         selection.prepare()
     with opened(world, tmp_path / "out", seconds=60) as selection:
-        remember_writing(selection.question, 9.0)
+        remember_writing(selection.question, 2.5)
         assert kept(selection) == 1.5
         assert selection.log.history.plan.numbers[WRITING] == 1.5
 
