@@ -32,7 +32,7 @@ from pelt_automl.log.events import (
 )
 from pelt_automl.log.folder import RECORDS, JsonlRecorder
 from pelt_automl.recorders import RECORDERS
-from pelt_automl.selection import result_phase
+from pelt_automl.selection import result_phase, selection
 from pelt_automl.training.pack_training import PackTraining
 from tests.forking import killed
 from tests.tiny_world import World, make_world
@@ -71,8 +71,8 @@ def live(world: World, folder: Path, kill: tuple[str, int] | None) -> Counter[st
         return put(where, lambda draft: (write(draft), at("in a rung's writing")), suffix)
 
     PackTraining._one_step, JsonlRecorder.record, packs.put = watched_step, watched_record, watched_put
-    for name in ("save_winner", "write_report", "clear_work_folder"):
-        setattr(result_phase, name, _around(getattr(result_phase, name), at))
+    for module, name in ((result_phase, "save_winner"), (selection, "write_report"), (result_phase, "clear_work_folder")):
+        setattr(module, name, _around(getattr(module, name), at))
     options = {"methods": ["lora", "unipelt-apl"], "baselines": ["probe"], "trials": 4, "finalist_seeds": 2, "pack_size": 1, "epochs": 6}
     pelt_automl.select(output=folder, **world.options(**options, patience=100))
     return seen
