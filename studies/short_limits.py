@@ -41,10 +41,10 @@ def limited(folder: str, options: Mapping[str, Any]) -> Row:
 
 
 def a_task(text: str) -> tuple[str, str, str]:
-    """``NAME:K`` or ``NAME:K:METHOD+METHOD``: the name, K, and the methods separated by commas."""
+    """``NAME:K`` or ``NAME:K:METHOD+METHOD``: the name, K (or ``full``), and the methods separated by commas."""
     name, _, rest = text.partition(":")
     k, _, methods = rest.partition(":")
-    if not name or not (k.isdigit() or k == "all"):
+    if not name or not (k.isdigit() or k == "full"):
         raise argparse.ArgumentTypeError(f"expected NAME:K or NAME:K:METHOD+METHOD such as sst2:100, not {text!r}")
     return name, k, methods.replace("+", ",")
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except PeltError as error:
         made.error(str(error))
     for name, k, methods in asked.tasks:
-        task, options = ":".join(filter(None, (name, k, methods))), data_sets[name]
+        task, options = ":".join(filter(None, (name, k, methods.replace(",", "+")))), data_sets[name]
         for seconds in asked.limits:
             own = {"k": k, "seconds": seconds, "model": asked.model} | ({"methods": methods} if methods else {})
             say(f"{task}, {seconds} s")

@@ -99,8 +99,8 @@ class Selection:
         """Check settings, search spaces and data, and start a selection, or take it up where an earlier start left it.
 
         `folder`: None for one in the program's home. `display` is told of every event, progress included.
-        `inherited`: what an earlier selection hands on. `started`: when, on the monotonic clock, what the time limit counts began; None
-        for now.
+        `inherited`: what an earlier selection hands on. `started`: where the time limit begins to count, on the monotonic
+        clock; None: with this call.
         Raises `TaskError`, `SettingsError`, `BackboneError`, `SearchSpaceError` for what can't be used, and `SelectionError` when the
         folder holds another selection or another process works in it. All of this happens before a model is loaded.
         """

@@ -24,15 +24,15 @@ def test_each_limit_is_a_selection_of_its_own_and_one_that_fails_is_left_out(dat
         return Ended(1.5, 0, {"outcome": "recommended"})
 
     monkeypatch.setattr(short_limits, "fresh_process", made_up)
-    short_limits.main(["reviews:60:lora+bitfit", "reviews:all", "--data-dir", str(data), "--limits", "10,30", "--output", str(data)])
+    short_limits.main(["reviews:60:lora+bitfit", "reviews:full", "--data-dir", str(data), "--limits", "10,30", "--output", str(data)])
     written = json.loads((data / "short_limits.json").read_text())
     assert [(own["k"], own["seconds"], own.get("methods")) for own in asked] == [
-        ("60", 10, "lora,bitfit"), ("60", 30, "lora,bitfit"), ("all", 10, None), ("all", 30, None),
+        ("60", 10, "lora,bitfit"), ("60", 30, "lora,bitfit"), ("full", 10, None), ("full", 30, None),
     ]  # fmt: skip
     assert {own["train"] for own in asked} == {str(data / "reviews.csv")}
-    assert written["left_out"] == ["reviews:60:lora,bitfit, 10 s: too short", "reviews:all, 10 s: too short"]
+    assert written["left_out"] == ["reviews:60:lora+bitfit, 10 s: too short", "reviews:full, 10 s: too short"]
     assert [(row["task"], row["limit"], row["outcome"]) for row in written["tables"]["Answers"]] == [
-        ("reviews:60:lora,bitfit", 30, "recommended"), ("reviews:all", 30, "recommended"),
+        ("reviews:60:lora+bitfit", 30, "recommended"), ("reviews:full", 30, "recommended"),
     ]  # fmt: skip
 
 
@@ -41,6 +41,7 @@ def test_each_limit_is_a_selection_of_its_own_and_one_that_fails_is_left_out(dat
     [
         ("reviews", "expected NAME:K or NAME:K:METHOD+METHOD such as sst2:100, not 'reviews'"),
         ("reviews:few", "not 'reviews:few'"),
+        ("reviews:all", "not 'reviews:all'"),
         (":60", "not ':60'"),
         ("nowhere:60", "lacks data sets: nowhere: no train file"),
     ],
