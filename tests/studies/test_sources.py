@@ -272,14 +272,32 @@ def test_a_package_that_cannot_be_fetched_leaves_nothing_behind(tmp_path):
     assert list((tmp_path / "fetched").iterdir()) == []
 
 
-def test_an_archive_that_leads_out_of_its_folder_is_refused(tmp_path):
+@pytest.mark.parametrize("name", ["../../out.txt", "/out.txt"])
+def test_an_archive_that_leads_out_of_its_folder_is_refused(tmp_path, name):
     def runner(command, folder):
         with tarfile.open(folder / "knobs.tgz", "w:gz") as archive:
-            archive.addfile(tarfile.TarInfo("../../out.txt"))
+            archive.addfile(tarfile.TarInfo(name))
         return ""
 
-    with pytest.raises(TaskError, match="can't be unpacked"):
+    with pytest.raises(TaskError, match=r"can't be unpacked \(.*out.txt leads out of its folder"):
         fetched(Package("npm", "knobs", "1.0"), tmp_path, runner)
+
+
+def test_a_link_in_an_archive_is_not_made_and_not_written_through(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+
+    def runner(command, folder):
+        with tarfile.open(folder / "knobs.tgz", "w:gz") as archive:
+            link = tarfile.TarInfo("package")
+            link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "elsewhere")
+            archive.addfile(link)
+            archive.addfile(tarfile.TarInfo("package/file.txt"))
+        return ""
+
+    folder = fetched(Package("npm", "knobs", "1.0"), tmp_path, runner)
+    assert (folder / "package" / "file.txt").is_file()
+    assert not (folder / "package").is_symlink()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_apts_list_of_packages_is_kept_as_it_was(tmp_path):
