@@ -1,8 +1,7 @@
 """What the table of trainings holds: which configurations of which methods, on how many seeds, and in which order they are recorded.
 
-The order is breadth first, so that any prefix of it is of use: first every source and method once with either start, then every
-configuration, then seed by seed: from three seeds on, selections can be simulated. What is to be cut if time is short comes last: K = 300,
-before it the random starts of further seeds.
+The order makes any prefix of it useful: first the defaults of all methods on three seeds, from which on selections can be simulated, then
+one configuration of each method after the other. What is to be cut if time is short comes last: K = 300, before it the random starts of heads.
 """
 
 import hashlib
@@ -85,13 +84,13 @@ def committed_configurations(path: Path = GRID) -> Configurations:
 
 
 ROUNDS: Mapping[str, tuple[Sequence[str], Sequence[int], Sequence[HeadStart]]] = {
-    "defaults, seed 0": ([DEFAULT], [0], ["probe", "random"]),
-    "configurations, seed 0": (CONFIGURATIONS[1:], [0], ["probe"]),
-    "seed 1": (CONFIGURATIONS, [1], ["probe"]),
-    "seed 2": (CONFIGURATIONS, [2], ["probe"]),
+    "defaults, seeds 0 to 2": ([DEFAULT], range(3), ["probe"]),
+    "known-1, seeds 0 to 2": (["known-1"], range(3), ["probe"]),
+    "random-1, seeds 0 to 2": (["random-1"], range(3), ["probe"]),
+    "known-2 and random-2, seeds 0 to 2": (["known-2", "random-2"], range(3), ["probe"]),
     "deep slice": (["known-1"], range(24), ["probe"]),
     "seeds 3 and 4": (CONFIGURATIONS, range(3, 5), ["probe"]),
-    "random starts, seeds 1 to 4": ([DEFAULT], range(1, 5), ["random"]),
+    "random starts": ([DEFAULT], range(5), ["random"]),
     "K=300": (CONFIGURATIONS[:3], range(3), ["probe"]),
 }
 """Names of configurations, seeds and starts of what is recorded together: all tasks of the first seed, method and start, then the next."""
