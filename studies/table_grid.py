@@ -1,7 +1,8 @@
 """What the table of trainings holds: which configurations of which methods, on how many seeds, and in which order they are recorded.
 
-The order makes any prefix of it useful: first the defaults of all methods on three seeds, from which on selections can be simulated, then
-one configuration of each method after the other. What is to be cut if time is short comes last: K = 300, before it the random starts of heads.
+The order makes any prefix of it useful: first the defaults of the standard methods on three seeds, from which on selections can be
+simulated, then one configuration of each method after the other. What is to be cut if time is short comes last: K = 300, before it the
+random starts of heads.
 """
 
 import hashlib
@@ -21,12 +22,13 @@ K, LARGER_K = 100, 300
 MORE_METHODS = ("ia3", "prompt")
 """Recorded in addition to the standard ones."""
 FULL = "full"
-"""Fine-tuning of every weight: so dear that it has its default only, last in each round."""
+"""Fine-tuning of every weight: so dear that it has its default only."""
 PROBE = "probe"
 """Of the baselines, the one whose linear map heads start from."""
 DEFAULT = "default"
 CONFIGURATIONS = (DEFAULT, "known-1", "known-2", "random-1", "random-2")
 DEEP_TASKS, LARGER_K_TASKS = ("sst2", "pydoc-topic", "snips"), ("sst2", "pydoc-topic")
+TUNED = tuple(method for method in STANDARD if method != FULL)
 DEEP_METHODS = ("lora", "adapter", "bitfit", "prefix")
 DIGITS = 3
 """Significant digits of numbers with a fraction that are drawn."""
@@ -83,34 +85,46 @@ def committed_configurations(path: Path = GRID) -> Configurations:
     return {method: {name: Configuration(method, name, values) for name, values in own.items()} for method, own in content.items()}
 
 
-ROUNDS: Mapping[str, tuple[Sequence[str], Sequence[int], Sequence[HeadStart]]] = {
-    "defaults, seeds 0 to 2": ([DEFAULT], range(3), ["probe"]),
-    "known-1, seeds 0 to 2": (["known-1"], range(3), ["probe"]),
-    "random-1, seeds 0 to 2": (["random-1"], range(3), ["probe"]),
-    "known-2 and random-2, seeds 0 to 2": (["known-2", "random-2"], range(3), ["probe"]),
-    "deep slice": (["known-1"], range(24), ["probe"]),
-    "seeds 3 and 4": (CONFIGURATIONS, range(3, 5), ["probe"]),
-    "random starts": ([DEFAULT], range(5), ["random"]),
-    "K=300": (CONFIGURATIONS[:3], range(3), ["probe"]),
+@dataclass(frozen=True)
+class Round:
+    """What is recorded together: all tasks of the first seed, configuration and method, then the next."""
+
+    configurations: Sequence[str]
+    seeds: Sequence[int]
+    methods: Sequence[str] | None = None
+    """In addition to the baselines; None: all, full fine-tuning last."""
+    starts: Sequence[HeadStart] = ("probe",)
+    tasks: Sequence[str] | None = None
+    """None: all."""
+    k: int = K
+
+
+ROUNDS: Mapping[str, Round] = {
+    "defaults of standard methods": Round([DEFAULT], range(3), TUNED),
+    "known-1 of standard methods": Round(["known-1"], range(3), TUNED),
+    "random-1 of standard methods": Round(["random-1"], range(3), TUNED),
+    "other methods": Round((DEFAULT, "known-1", "random-1"), range(3)),
+    "known-2 and random-2": Round(("known-2", "random-2"), range(3)),
+    "deep slice": Round(["known-1"], range(24), DEEP_METHODS, tasks=DEEP_TASKS),
+    "seeds 3 and 4": Round(CONFIGURATIONS, range(3, 5)),
+    "random starts": Round([DEFAULT], range(5), starts=["random"]),
+    "K=300": Round(CONFIGURATIONS[:3], range(3), tasks=LARGER_K_TASKS, k=LARGER_K),
 }
-"""Names of configurations, seeds and starts of what is recorded together: all tasks of the first seed, method and start, then the next."""
 
 
 def trainings(tasks: Sequence[str], configurations: Configurations) -> Iterator[Training]:
     """All trainings of these tasks in the order in which they are recorded, each once."""
-    seen = set[str]()
-    for name, (wanted, seeds, starts) in ROUNDS.items():
-        deep, larger = name == "deep slice", name == "K=300"
-        here = [task for task in tasks if task in (DEEP_TASKS if deep else LARGER_K_TASKS if larger else tasks)]
-        tuned = DEEP_METHODS if deep else [method for method in configurations if method not in (*BASELINES, FULL)]
-        # the baselines first, they take a second; then the methods, all with one configuration before any with the next; full last
-        order = [(method, DEFAULT) for method in BASELINES] + [(method, own) for own in wanted for method in tuned]
-        order += [] if deep else [(FULL, own) for own in wanted]
-        for seed in seeds:
-            for configuration in (configurations[method][own] for method, own in order if own in configurations.get(method, {})):
-                for start in ["none" if configuration.method in BASELINES else own for own in starts]:
+    seen, every = set[str](), [*(method for method in configurations if method not in (*BASELINES, FULL)), FULL]
+    for name, own in ROUNDS.items():
+        here = [task for task in tasks if own.tasks is None or task in own.tasks]
+        # the baselines first, they take a second; then the methods, all with one configuration before any with the next
+        order = [(method, DEFAULT) for method in BASELINES]
+        order += [(method, wanted) for wanted in own.configurations for method in (every if own.methods is None else own.methods)]
+        for seed in own.seeds:
+            for configuration in (configurations[method][wanted] for method, wanted in order if wanted in configurations.get(method, {})):
+                for start in ["none" if configuration.method in BASELINES else start for start in own.starts]:
                     for task in here:
-                        training = Training(task, LARGER_K if larger else K, configuration, start, seed, name)
+                        training = Training(task, own.k, configuration, start, seed, name)
                         if training.key("") not in seen:
                             seen.add(training.key(""))
                             yield training

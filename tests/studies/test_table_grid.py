@@ -53,15 +53,19 @@ def test_every_cell_that_was_asked_for_is_in_the_grid(grid):
         assert cells[task, 300, "lora", "default", "probe"] == (3 if task in ("sst2", "pydoc-topic") else 0)
 
 
-def test_each_round_has_all_sources_of_a_configuration_before_the_next_and_full_fine_tuning_last(grid):
+def test_the_first_round_has_the_defaults_of_standard_methods_seed_by_seed_all_sources_before_the_next_method(grid):
     first = [own for own in grid if own.round == next(iter(ROUNDS))]
     assert [own.task for own in first[:8]] == TASKS * 2
-    assert [own.configuration.method for own in first[:: len(TASKS)]] == [
-        *BASELINES,
-        *(method for own in (*TUNED, "full") for method in (own, own)),
+    methods = [*BASELINES, "bitfit", "lora", "adapter", "prefix", "mam", "unipelt-ap", "unipelt-apl"]
+    assert [(own.seed, own.configuration.method) for own in first[:: len(TASKS)]] == [
+        (seed, method) for seed in range(3) for method in methods
     ]
-    assert [own.head_start for own in first[len(TASKS) * len(BASELINES) :: len(TASKS)]] == ["probe", "random"] * (len(TUNED) + 1)
-    assert {(own.configuration.name, own.seed) for own in first} == {("default", 0)}
+    assert {(own.configuration.name, own.head_start) for own in first} == {("default", "probe"), ("default", "none")}
+
+
+def test_full_fine_tuning_comes_after_all_other_defaults_of_its_round(grid):
+    others = [own.configuration.method for own in grid if own.round == "other methods" and own.configuration.name == "default"]
+    assert list(dict.fromkeys(others)) == ["head", "ia3", "prompt", "full"]
 
 
 def test_every_prefix_has_what_comes_before_in_full(grid):
