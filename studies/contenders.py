@@ -106,12 +106,11 @@ def one_kind(_: Segment) -> tuple[()]:
     return ()
 
 
-def ours(setting: Setting, of: type[SearchScheduler] = SearchScheduler) -> Scheduler:
-    """The program's search with its default settings."""
-    return of(
-        setting.methods, setting.methods, setting.trials, SearchSettings(seed=setting.seed), setting.plan, setting.metric, setting.labels,
-        setting, setting, one_kind,
-    )  # fmt: skip
+def ours(setting: Setting, of: type[SearchScheduler] = SearchScheduler, **changed: Any) -> Scheduler:
+    """The program's search with its default settings but those `changed`."""
+    settings = SearchSettings(seed=setting.seed, **changed)
+    plan = replace(setting.plan, rungs=setting.plan.rungs if settings.rungs else ())
+    return of(setting.methods, setting.methods, setting.trials, settings, plan, setting.metric, setting.labels, setting, setting, one_kind)
 
 
 def frozen(revision: str) -> type[SearchScheduler]:
@@ -295,10 +294,16 @@ def always(method: str) -> Callable[[Setting, Nearest], Scheduler]:
 
 
 OURS = "ours"
-"""The only one with finals on fresh seeds."""
+ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "ours-without-rungs": {"rungs": ()},
+    "ours-without-race": {"race": False},
+    "ours-without-rungs-and-race": {"rungs": (), "race": False},
+}
+"""The program with settings of its search changed, by name."""
 CONTENDERS: Mapping[str, Callable[[Setting, Nearest], Scheduler]] = {
     OURS: lambda own, _: ours(own),
     "ours-without-finals": lambda own, _: ours(replace(own, kept=0.0)),
+    **{name: lambda own, _, changed=changed: ours(own, **changed) for name, changed in ABLATIONS.items()},  # type: ignore[misc]
     "random": lambda own, _: Plain(own, shuffled(own)),
     "asha": lambda own, _: halved(own),
     "tpe+median": lambda own, nearest: median_stopped(own, by_tpe(own, nearest)),

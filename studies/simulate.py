@@ -42,7 +42,7 @@ from pelt_automl.verdict.costs import cheapest
 from pelt_automl.verdict.standings import Comparison
 from pelt_automl.verdict.statistics import point
 from studies.calibration import comparison
-from studies.contenders import CONTENDERS, OURS, Nearest, Setting, answer, frozen, one_kind, ours
+from studies.contenders import ABLATIONS, CONTENDERS, OURS, Nearest, Setting, answer, frozen, one_kind, ours
 from studies.harness import Report, Row, add_options, names, parser, shares, spoken
 from studies.quality import judged
 from studies.sources.standing import committed
@@ -55,7 +55,8 @@ KNOWN = ("default", "known")
 BATCH, FEWEST_SEEDS = 16, 3
 PROBE_ALONE, FROZEN = "always-probe", "frozen"
 """The probe needs no scheduler: it trains nothing."""
-WITH_FINALS = (OURS, FROZEN)
+WITH_FINALS = (OURS, *ABLATIONS, FROZEN)
+"""Those that confirm finalists on fresh seeds."""
 Policy = Callable[[Setting, Nearest], Scheduler]
 Key = tuple[str, str]
 """A configuration: method, hyper-parameters as sorted JSON."""

@@ -15,6 +15,7 @@ from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.scheduling.actions import Budget
 from pelt_automl.scheduling.drive import drive
+from pelt_automl.settings import SearchSettings
 from studies import simulate
 from studies.contenders import CONTENDERS, frozen, one_kind
 from studies.simulate import Roles, World, key_of, recorded_training
@@ -203,6 +204,17 @@ def driven(world, name, seed=0, **more):
     executor = Recorded(world.pool, log.history, kind=one_kind)
     drive(CONTENDERS[name](setting, world.nearest), executor, log, lambda: Budget(None, executor.seconds))
     return log.history
+
+
+def test_an_ablation_takes_away_what_it_names(world):
+    def stopped(name):
+        return {event.because for event in driven(world, name).of_kind(Stopped)}
+
+    assert Because.NOT_PROMOTED in stopped("ours")
+    assert Because.NOT_PROMOTED not in stopped("ours-without-rungs")
+    without_race = CONTENDERS["ours-without-race"](world.setting(0, 0, 4, 0.0), world.nearest)
+    assert without_race == replace(without_race, settings=replace(SearchSettings(seed=0), race=False))
+    assert without_race.plan.rungs
 
 
 def test_asha_stops_who_is_not_among_the_best_third_so_far_at_a_rung(world):
