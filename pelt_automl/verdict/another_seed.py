@@ -47,7 +47,7 @@ def outlook(comparison: Comparison, region: float) -> Outlook:
     others = {name: comparison.difference(best, name) for name in comparison.compared if name != best}
     behind = tuple(name for name, difference in others.items() if difference.together[0] > region)
     left = {name: difference for name, difference in others.items() if name not in behind}
-    numbers = {"p_best": p_best[best], "seeds": float(len(comparison.shared))}
+    numbers = {"p_best": p_best[best], "seeds": float(min(len(comparison.seed_scores(name)) for name in comparison.compared))}
     stop = ""
     if not left:
         stop = "all others are behind the best" if others else "there is nothing to compare"
@@ -67,11 +67,13 @@ def narrowed_by(comparison: Comparison, first: str, second: str) -> float:
     """Share by which one seed more is expected to narrow the interval of the difference of two finalists.
 
     With ``V / S`` the variance that S seeds leave in the mean difference and ``E`` that of the examples, one seed more leaves
-    ``E + V / (S + 1)`` of ``E + V / S``. 1 with a single seed, about whose spread nothing is known.
+    ``E + V / (S + 1)`` of ``E + V / S``. Over the seeds that both have; 1 with fewer than two of them, about
+    whose spread nothing is known.
     """
-    seeds = len(comparison.shared)
-    if seeds == 1:
+    apart = comparison.seed_differences(first, second)
+    seeds = len(apart)
+    if seeds < 2:
         return 1.0
-    by_seeds = float(np.var(np.subtract(comparison.seed_scores(first), comparison.seed_scores(second)), ddof=1)) / seeds
+    by_seeds = float(np.var(apart, ddof=1)) / seeds
     everything = comparison.variance_by_examples(first, second) + by_seeds
     return 1 - math.sqrt(1 - by_seeds / (seeds + 1) / everything) if everything else 0.0

@@ -14,7 +14,7 @@ from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.metrics import Floats
 from pelt_automl.verdict.finalists import Finalist, finalists, report_labels
 from pelt_automl.verdict.simultaneous import simultaneous_intervals
-from pelt_automl.verdict.statistics import interval, paired_bootstrap, point, probability_best, shared_seeds
+from pelt_automl.verdict.statistics import interval, paired_bootstrap, point, probability_best, unequal_bootstrap
 
 ROUNDING = 1e-9
 """Differences below this are rounding."""
@@ -37,11 +37,11 @@ class Difference:
 
 
 class Table:
-    """Draws of the mean scores of some finalists over the seeds that they share."""
+    """Means of some finalists, and draws of them."""
 
-    def __init__(self, candidates: Sequence[str], seeds: Sequence[int], draws: Floats) -> None:
-        """`draws`: (R, F), in the order of `candidates`."""
-        self.seeds, self.draws = seeds, draws
+    def __init__(self, candidates: Sequence[str], means: Sequence[float], draws: Floats) -> None:
+        """`means`: (F,) and `draws`: (R, F), in the order of `candidates`."""
+        self.draws, self.means = draws, dict(zip(candidates, means, strict=True))
         self.place = {name: at for at, name in enumerate(candidates)}
 
     def of(self, candidate: str) -> Floats:
@@ -57,26 +57,26 @@ class Table:
 class Comparison:
     """Everything that can be said about the finalists' report scores.
 
-    Means and draws are over the seeds that all `compared` finalists share (`shared`). So that a failed run of a hopeless finalist doesn't
-    cost the others a seed, one that lacks a seed is left out of the comparison when on the seeds that all share it is distinguishably
-    worse than the best; `shared_seeds` leaves out those that lack most. A finalist that was left out stands with its own seeds; its
-    difference to another is over the seeds that it shares with the compared. It can't be tied, nor be the best.
+    All finalists that are still in are `compared`, on all of their runs; where they have different seeds, a mean is that of the model in
+    `pelt_automl.verdict.unequal_seeds`. One that has left the finals, clearly behind, stands with its own seeds; its difference to another
+    is over the seeds that it shares with the compared. It can't be tied, nor be the best.
     """
 
     def __init__(self, finalists: Sequence[Finalist], labels: Sequence[Any], metric: str, out: Collection[str] = ()) -> None:
         """Compare `finalists`, each with at least one run; `labels` belong to the predictions of all runs.
 
         `out`: those that got no further seeds since they were clearly behind; they are left out unless nobody else is there.
+        `shared`: the seeds that all compared have; `alike`: whether they have no others.
         """
         self.finalists, self.labels, self.metric, self.sign = finalists, labels, metric, METRICS[metric].sign
         self._labels = np.asarray(labels, np.float64)
         self._by_name = {finalist.candidate: finalist for finalist in finalists}
         still_in = [name for name in self._by_name if name not in out] or list(self._by_name)
-        self._compare(still_in)
-        best, every = self.best(), {seed for name in still_in for seed in self._by_name[name].runs}
-        lacking = [name for name in self.compared if set(self._by_name[name].runs) != every]
-        if hopeless := {name for name in lacking if self.difference(best, name).interval[0] > 0}:
-            self._compare([name for name in still_in if name not in hopeless])
+        self.compared = tuple(still_in)
+        runs = [set(self._by_name[name].runs) for name in still_in]
+        self.shared, self.alike = tuple(sorted(set.intersection(*runs))), all(own == runs[0] for own in runs)
+        self._table = self._draw(still_in)
+        self._tables: dict[str, Table] = {}
 
     @staticmethod
     def of(history: History) -> "Comparison | None":
@@ -91,44 +91,45 @@ class Comparison:
         """The region of practical equivalence in the metric's unit, from points."""
         return equivalence * point(self.metric, self._labels)
 
-    def _compare(self, candidates: Sequence[str]) -> None:
-        self.shared, self.compared = shared_seeds({name: list(self._by_name[name].runs) for name in candidates})
-        self._table = self._draw(self.compared, self.shared)
-        self._tables: dict[str, Table] = {}
-
-    def _draw(self, candidates: Sequence[str], seeds: Sequence[int]) -> Table:
-        predictions = [[self._by_name[name].runs[seed].predictions for seed in seeds] for name in candidates]
+    def _draw(self, candidates: Sequence[str], only: Collection[int] = ()) -> Table:
+        """Of `candidates` on their runs with the seeds `only`, by default with all of their seeds."""
+        own = [{seed: run for seed, run in self._by_name[name].runs.items() if seed in only or not only} for name in candidates]
         fitted = [self._by_name[name].fitted for name in candidates]
-        draws = paired_bootstrap(self._labels, np.asarray(predictions, np.float64), self.metric, fitted=fitted)
-        return Table(candidates, seeds, draws)
+        seeds = sorted(set().union(*own))
+        has = np.array([[seed in runs for seed in seeds] for runs in own])
+        # Where there is no run, any other stands in: it isn't looked at.
+        predictions = [[runs.get(seed, next(iter(runs.values()))).predictions for seed in seeds] for runs in own]
+        array = np.asarray(predictions, np.float64)
+        if has.all():
+            means = [fmean(runs[seed].report_score for seed in seeds) for runs in own]
+            return Table(candidates, means, paired_bootstrap(self._labels, array, self.metric, fitted=fitted))
+        found, draws = unequal_bootstrap(self._labels, array, has, self.metric, fitted=fitted)
+        return Table(candidates, found.tolist(), draws)
 
     def _table_of(self, candidate: str) -> Table:
-        """The draws that `candidate` stands in: the comparison's; if it was left out, with the compared on common seeds, or alone."""
+        """The draws that `candidate` stands in: the comparison's; if it is out, with the compared on seeds that all share, or alone."""
         if candidate in self.compared:
             return self._table
         if candidate not in self._tables:
-            own = self._by_name[candidate].runs
-            common = [seed for seed in self.shared if seed in own]
-            others = self.compared if common else ()
-            self._tables[candidate] = self._draw([*others, candidate], common or list(own))
+            common = [seed for seed in self.shared if seed in self._by_name[candidate].runs]
+            self._tables[candidate] = self._draw([*(self.compared if common else ()), candidate], common)
         return self._tables[candidate]
 
-    def _mean(self, candidate: str, seeds: Sequence[int]) -> float:
-        return fmean(self._by_name[candidate].runs[seed].report_score for seed in seeds)
-
-    def seeds(self, candidate: str) -> list[int]:
-        """The seeds that a finalist's mean is over."""
-        return list(self.shared if candidate in self.compared else self._by_name[candidate].runs)
+    def mean(self, candidate: str) -> float:
+        """A finalist's mean: of its scores, or as the model of all runs makes it where the compared have different seeds."""
+        if candidate in self.compared:
+            return self._table.means[candidate]
+        return fmean(run.report_score for run in self._by_name[candidate].runs.values())
 
     def seed_scores(self, candidate: str) -> list[float]:
-        """Report scores on `seeds`."""
-        return [self._by_name[candidate].runs[seed].report_score for seed in self.seeds(candidate)]
+        """Report scores on all of a finalist's seeds."""
+        return [run.report_score for _, run in sorted(self._by_name[candidate].runs.items())]
 
     def best(self) -> str:
         """The compared finalist with the best mean; of equals the one with the fewest parameters, then the first by name."""
         return min(
             self.compared,
-            key=lambda name: (round(-self.sign * self._mean(name, self.shared), 9), self._by_name[name].parameters, name),
+            key=lambda name: (round(-self.sign * self.mean(name), 9), self._by_name[name].parameters, name),
         )
 
     def difference(self, better: str, worse: str) -> Difference:
@@ -139,17 +140,17 @@ class Comparison:
         if better not in table.place:  # no common seed: the intervals of the two means, set against each other (wider than need be)
             (low, high), (other_low, other_high) = self.interval(better), self.interval(worse)
             ends = sorted((self.sign * (low - other_high), self.sign * (high - other_low)))
-            value = self._mean(better, self.seeds(better)) - self._mean(worse, self.seeds(worse))
+            value = self.mean(better) - self.mean(worse)
             return Difference(self.sign * value, (ends[0], ends[1]), (ends[0], ends[1]))
-        value = self._mean(better, table.seeds) - self._mean(worse, table.seeds)
+        value = table.means[better] - table.means[worse]
         one, other = (better, worse) if self.sign > 0 else (worse, better)
         low, high = (float(end[table.place[one], table.place[other]]) for end in table.together)
         return Difference(self.sign * value, interval(self.sign * (table.of(better) - table.of(worse))), (low, high))
 
     def seed_differences(self, better: str, worse: str) -> list[float]:
-        """By how much `better` is better than `worse` on each seed that both were compared on; empty without a common one."""
+        """By how much `better` is better than `worse` on each seed that both have; empty without a common one."""
         one, other = self._by_name[better].runs, self._by_name[worse].runs
-        shared = [seed for seed in self.shared if seed in other]
+        shared = sorted(set(one) & set(other))
         return [self.sign * (one[seed].report_score - other[seed].report_score) for seed in shared]
 
     def interval(self, candidate: str) -> tuple[float, float]:
@@ -162,17 +163,17 @@ class Comparison:
 
         As a pair: two finalists borrow nothing of each other, so that the spread of the difference is the finalist's own.
         """
-        seeds = self.seeds(candidate)
-        own = [self._by_name[candidate].runs[seed].predictions for seed in seeds]
-        rows = np.asarray([own, [[constant] * len(self._labels)] * len(seeds)], np.float64)
+        own = [run.predictions for _, run in sorted(self._by_name[candidate].runs.items())]
+        rows = np.asarray([own, [[constant] * len(self._labels)] * len(own)], np.float64)
         draws = paired_bootstrap(self._labels, rows, self.metric)
         score = METRICS[self.metric].value([constant] * len(self._labels), self._labels)
         ends = interval(self.sign * (draws[:, 0] - draws[:, 1]))
-        return Difference(self.sign * (self._mean(candidate, seeds) - score), ends, ends)
+        return Difference(self.sign * (fmean(self.seed_scores(candidate)) - score), ends, ends)
 
     def variance_by_examples(self, first: str, second: str) -> float:
-        """Of the difference of two compared finalists' means: what other examples would change, on the same seeds."""
-        runs = [self._by_name[name].runs[seed].predictions for name in (first, second) for seed in self.shared]
+        """Of the difference of two compared finalists' means over the seeds that both have: what other examples would change."""
+        both = sorted(set(self._by_name[first].runs) & set(self._by_name[second].runs))
+        runs = [self._by_name[name].runs[seed].predictions for name in (first, second) for seed in both]
         draws = paired_bootstrap(self._labels, np.asarray(runs, np.float64)[:, None], self.metric)  # each run by itself: no seeds to draw
         mean_first, mean_second = (half.mean(axis=1) for half in np.split(draws, 2, axis=1))
         return float(np.var(mean_first - mean_second, ddof=1))
@@ -203,7 +204,7 @@ class Comparison:
             hyper_parameters=finalist.hyper_parameters,
             parameters=finalist.parameters,
             training_seconds=finalist.training_seconds,
-            report_score=fmean(scores),
+            report_score=self.mean(finalist.candidate),
             report_interval=self.interval(finalist.candidate),
             seed_scores=scores,
             select_score=finalist.select_score,

@@ -11,14 +11,15 @@ Shapes: `F` finalists, `S` seeds, `n` examples, `R` draws.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.metrics import Floats, Metric
-from pelt_automl.verdict.crossed_effects import mean_draws
+from pelt_automl.verdict.crossed_effects import Bools, mean_draws
+from pelt_automl.verdict.unequal_seeds import unequal_draws
 
 RESAMPLES = 2000
 POINT = 0.01
@@ -27,19 +28,6 @@ BLOCK = 4_000_000
 """Weights held in memory at once (32 MB)."""
 LEVEL = 0.95
 """Probability that an interval is meant to cover the truth with."""
-
-
-def shared_seeds(runs: Mapping[str, Collection[int]]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The seeds on which finalists can be compared in pairs, and the finalists that have them, of these scored `runs` by finalist.
-
-    A finalist with fewer than half as many scored seeds as the most complete one (most of its runs failed) is left out; then, as
-    long as no seed is common to all, the one with the fewest seeds (among equals the last). The seeds that the others share count.
-    """
-    most = max(len(seeds) for seeds in runs.values())
-    compared = [name for name, seeds in runs.items() if 2 * len(seeds) >= most]
-    while not (common := set.intersection(*(set(runs[name]) for name in compared))):
-        compared.remove(min(reversed(compared), key=lambda name: len(runs[name])))
-    return tuple(sorted(common)), tuple(compared)
 
 
 def _resampled_scores(labels: Floats, predictions: Floats, metric: Metric, resamples: int, rng: np.random.Generator) -> Floats:
@@ -74,6 +62,22 @@ def paired_bootstrap(
     resampled = _resampled_scores(labels, predictions, of, resamples, rng)
     scores = np.array([[of.value(run, labels) for run in runs] for runs in predictions])
     return mean_draws(resampled, scores, rng, fitted)
+
+
+def unequal_bootstrap(
+    labels: Floats, predictions: Floats, has: Bools, metric: str, resamples: int = RESAMPLES, seed: int = 0, fitted: Sequence[bool] = ()
+) -> tuple[Floats, Floats]:
+    """The same where finalists lack seeds: each one's mean ``(F,)`` as the model of all runs makes it, and draws of it ``(R, F)``.
+
+    Args:
+        labels, metric, resamples, seed, fitted: see `paired_bootstrap`.
+        predictions: (F, S, n, ...), of all seeds that any finalist has; anything valid where there is no run.
+        has: (F, S), whether there is a run; at least one for each finalist.
+    """
+    rng, of = np.random.default_rng(seed), METRICS[metric]
+    resampled = _resampled_scores(labels, predictions, of, resamples, rng)
+    scores = np.array([[of.value(run, labels) for run in runs] for runs in predictions])
+    return unequal_draws(resampled, scores, has, rng, fitted)
 
 
 def share_best(draws: Floats, greater_is_better: bool = True) -> Floats:

@@ -100,12 +100,13 @@ def _runs(history: History, comparison: Comparison | None) -> Iterator[str]:
 
 def _comparison(history: History, comparison: Comparison) -> Iterator[str]:
     """What the comparison rests on: finalists that lack runs, few seeds, few examples."""
-    names, opened, seeds = candidate_names(history.ended()), history.opened, len(comparison.shared)
-    gone = history.out_of_finals.union(comparison.compared)
-    if unfinished := [names[one.candidate] for one in comparison.finalists if one.candidate not in gone]:
-        yield f"Not compared with the others, because not all of its runs were scored: {listed(unfinished)}."
-    if any(set(one.runs) != set(comparison.shared) for one in comparison.finalists if one.candidate in comparison.compared):
-        yield f"Some finalists lack a seed: all are compared on the {counted(seeds, 'seed')} that they share, and other runs don't count."
+    names, opened = candidate_names(history.ended()), history.opened
+    seeds = max(len(comparison.seed_scores(name)) for name in comparison.compared)
+    if not comparison.alike:
+        yield (
+            "Finalists have different seeds, because not all runs were scored: means are adjusted for what the seeds that one lacks did to "
+            "the others, and intervals are wider for it."
+        )
     if seeds == 1:
         yield "One seed only: intervals and probabilities cover the report examples, not the luck of a split, initialization or order."
     elif seeds < FEW_SEEDS:

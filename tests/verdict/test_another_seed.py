@@ -89,7 +89,7 @@ def test_one_seed_says_nothing_about_seeds_so_another_is_worth_it():
 )
 def test_one_seed_more_narrows_what_seeds_leave_open(by_examples, expected, monkeypatch):
     table = compared(finalist("a", 300, 303, 306), finalist("b", 300, 300, 300))
-    monkeypatch.setattr(Comparison, "seed_scores", lambda self, name: [0.0, 3.0, 6.0] if name == "a" else [0.0, 0.0, 0.0])
+    monkeypatch.setattr(Comparison, "seed_differences", lambda self, first, second: [0.0, 3.0, 6.0])
     monkeypatch.setattr(Comparison, "variance_by_examples", lambda self, first, second: by_examples)
     assert narrowed_by(table, "a", "b") == pytest.approx(expected, abs=1e-4)
 

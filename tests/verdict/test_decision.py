@@ -208,24 +208,34 @@ def test_a_lone_finalist_has_no_probability_of_being_the_best_and_says_that_it_i
     assert "only finalist" in verdict.statement
 
 
-def test_finalists_are_compared_on_the_seeds_that_they_share():
-    # Over all its seeds a would lead; on the two that both have, b does.
-    events = selection(finalist("a-0001", [80, 80, 95]), finalist("b-0001", [82, 81, None]))
+def test_finalists_with_different_seeds_are_compared_on_all_of_their_runs():
+    # The third seed was hard for all that had it: by the plain means c would lead by 6 points.
+    events = selection(finalist("a-0001", [82, 83, 62]), finalist("b-0001", [79, 80, 60]), finalist("c-0001", [80, 81, None]))
     verdict = decide(History.of(events), 0.0, "params")
-    assert verdict.candidate == "b-0001"
-    assert {row.candidate: row.seed_scores for row in verdict.standings} == {"a-0001": [0.8, 0.8], "b-0001": [0.82, 0.81]}
-    assert "1 finalist run of b #1 failed: loss is not finite." in verdict.warnings
-    assert any("compared on the 2 seeds that they share" in warning for warning in verdict.warnings)
+    assert verdict.candidate == "a-0001"
+    assert {row.candidate: len(row.seed_scores) for row in verdict.standings} == {"a-0001": 3, "b-0001": 3, "c-0001": 2}
+    assert sum(row.p_best for row in verdict.standings) == pytest.approx(1)
+    (c,) = (row for row in verdict.standings if row.candidate == "c-0001")
+    assert c.report_score < 0.78 < (0.80 + 0.81) / 2
+    assert "1 finalist run of c #1 failed: loss is not finite." in verdict.warnings
+    assert any(warning.startswith("Finalists have different seeds") for warning in verdict.warnings)
+
+
+def test_a_finalist_with_a_single_run_is_compared_with_those_that_have_many():
+    events = selection(finalist("a-0001", [80, 81, 79]), finalist("b-0001", [79, 82, 80]), finalist("c-0001", [81, None, None]))
+    rows = {row.candidate: row for row in decide(History.of(events), 0.0, "params").standings}
+    assert all(row.p_best > 0.05 for row in rows.values())
+    ends = {name: row.report_interval for name, row in rows.items()}
+    assert ends["c-0001"][1] - ends["c-0001"][0] > ends["a-0001"][1] - ends["a-0001"][0]
 
 
 def test_a_failed_run_of_a_hopeless_finalist_costs_the_others_no_seed():
     events = selection(finalist("a-0001", [80, 81, 82]), finalist("b-0001", [79, 80, 81]), finalist("c-0001", [20, None, 21]))
-    verdict = decide(History.of(events), 0.0, "params")
-    a, b, c = verdict.standings
+    a, b, c = decide(History.of(events), 0.0, "params").standings
     assert (len(a.seed_scores), len(b.seed_scores), len(c.seed_scores)) == (3, 3, 2)
-    assert (c.candidate, c.p_best, c.tied, c.distinguishable) == ("c-0001", 0.0, False, True)
-    assert c.difference == pytest.approx((0.80 + 0.82) / 2 - (0.20 + 0.21) / 2)
-    assert any(warning.startswith("Not compared with the others") and "c #1" in warning for warning in verdict.warnings)
+    assert (c.candidate, c.tied, c.distinguishable) == ("c-0001", False, True)
+    assert c.p_best < 0.01
+    assert c.difference == pytest.approx((0.80 + 0.82) / 2 - (0.20 + 0.21) / 2, abs=0.01)
 
 
 @pytest.mark.parametrize(("points", "warning"), [([90], "One seed only"), ([90, 91], "2 seeds only")])

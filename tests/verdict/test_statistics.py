@@ -1,26 +1,9 @@
 import numpy as np
 import pytest
 
-from pelt_automl.verdict.statistics import interval, paired_bootstrap, probability_best, share_best, shared_seeds, shrunken
+from pelt_automl.verdict.statistics import interval, paired_bootstrap, probability_best, share_best, shrunken
 
 ACCURACY = "accuracy"
-
-
-@pytest.mark.parametrize(
-    ("runs", "seeds", "left_out"),
-    [
-        ({"a": [0, 1, 2], "b": [0, 1, 2]}, (0, 1, 2), ()),
-        ({"a": [0, 1, 2], "b": [0, 2]}, (0, 2), ()),
-        ({"a": [0, 1, 2], "b": [1]}, (0, 1, 2), ("b",)),  # fewer than half
-        ({"a": [0, 1], "b": [0]}, (0,), ()),  # half is enough
-        ({"a": [0, 1], "b": [1, 2], "c": [0, 2]}, (1,), ("c",)),  # nothing common to three: the last goes
-        ({"a": [0], "b": [1]}, (0,), ("b",)),
-        ({"a": [4]}, (4,), ()),
-    ],
-)
-def test_finalists_are_compared_on_the_seeds_that_they_share(runs, seeds, left_out):
-    shared, compared = shared_seeds(runs)
-    assert (shared, set(compared)) == (seeds, set(runs) - set(left_out))
 
 
 def test_ties_share_the_probability_evenly_and_the_direction_counts():
