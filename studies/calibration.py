@@ -23,12 +23,13 @@ from pelt_automl.verdict.finalists import Finalist, Run
 from pelt_automl.verdict.signed_rank import signed_rank
 from pelt_automl.verdict.simultaneous import simultaneous_intervals
 from pelt_automl.verdict.standings import Comparison
-from pelt_automl.verdict.statistics import interval, paired_bootstrap, probability_best, share_best
+from pelt_automl.verdict.statistics import interval, paired_bootstrap, probability_best, share_best, unequal_bootstrap
 from studies.harness import Report, Row, add_options, numbers, parser, say
 
 # -------------------------------------------------------------------- made-up finals
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 DIFFICULTY, TASTE, CHANCE = 0.35, 0.15, 0.5
 """Shares of the latent variance: of the example for all, of the example for one finalist, of the example in one run."""
@@ -69,6 +70,21 @@ class World:
     spread: float = 0.0
     """Standard deviation of the finalists' true accuracies, in points; 0: all are equal."""
     center: float = 0.8
+    runs: tuple[int, ...] = ()
+    """Seeds that each finalist has, from the first one on; by default all."""
+    apart: int = 0
+    """Seeds that the last finalist begins later with than the others."""
+    failing: float = 0.0
+    """Share of the runs that fail; a finalist whose runs have all failed keeps its first."""
+
+    def has(self, rng: np.random.Generator) -> Bools:
+        """(F, S): which runs there are."""
+        most = np.array(self.runs or [self.seeds] * self.finalists)[:, None]
+        first = np.where(np.arange(self.finalists) < self.finalists - 1, 0, self.apart)[:, None]
+        seed = np.arange(self.seeds)
+        has = (seed >= first) & (seed < first + most)
+        kept = has & (rng.random(has.shape) >= self.failing) if self.failing else has
+        return np.where(kept.any(axis=1, keepdims=True), kept, has & (seed == first))
 
     def finals(self, rng: np.random.Generator) -> "Finals":
         """One finals of this world."""
@@ -151,12 +167,23 @@ LUCK = {
 FITTED_LUCK = {"usual": USUAL, "of the start": World(2, 3, own=2, common=0.5), "shaky starts": World(2, 3, own=5, common=0.5)}
 """The same where some finalists are fitted without a random start and have 0.3 points for `own`."""
 
+UNEQUAL = {
+    "6, 3": World(2, 6, runs=(6, 3)),
+    "6, 6, 3, 3": World(4, 6, runs=(6, 6, 3, 3)),
+    "3, 2, 1": World(3, 3, runs=(3, 2, 1)),
+    "8, 4, 2, 1": World(4, 8, runs=(8, 4, 2, 1)),
+    "5 each, 20 % fail": World(4, 5, failing=0.2),
+    "3 each, the last one's others": World(4, 6, runs=(3, 3, 3, 3), apart=3),
+}
+"""Finalists with different seeds."""
+UNEQUAL_LUCK = {"usual": (2.0, 2.0), "shaky": (5.0, 2.0), "of all": (1.0, 5.0)}
+"""Points of standard deviation over seeds for each finalist and for all."""
 
 # -------------------------------------------------------------------- one finals
 
 
-def judged(finals: Finals, resamples: int, seed: int) -> Row:
-    """Which statements about `finals` from so many draws are right.
+def judged(finals: Finals, resamples: int, seed: int, has: Bools | None = None) -> Row:
+    """Which statements about `finals` from so many draws are right; `has` (F, S) says which runs there are, by default all.
 
     ``pair``: the interval of a difference named beforehand holds the true one; ``mean``: that of a mean; ``together``: those of all
     differences, for all at once; ``different``: some finalist was said to be different from the observed best; ``different_singly``: the
@@ -166,9 +193,15 @@ def judged(finals: Finals, resamples: int, seed: int) -> Row:
     """
     metric, truth = METRICS[finals.metric], finals.truth
     sign = metric.sign
-    draws = paired_bootstrap(finals.labels, finals.predictions, finals.metric, resamples, seed, finals.fitted)
     scores = np.array([[metric.value(run, finals.labels) for run in runs] for runs in finals.predictions])
-    leader, best = int(np.argmax(sign * scores.mean(axis=1))), int(np.argmax(sign * truth))
+    if has is None or has.all():
+        draws, means = (
+            paired_bootstrap(finals.labels, finals.predictions, finals.metric, resamples, seed, finals.fitted),
+            scores.mean(axis=1),
+        )
+    else:
+        means, draws = unequal_bootstrap(finals.labels, finals.predictions, has, finals.metric, resamples, seed, finals.fitted)
+    leader, best = int(np.argmax(sign * means)), int(np.argmax(sign * truth))
     low, high = simultaneous_intervals(draws)
     apart = truth[:, None] - truth
     singly = [interval(sign * (draws[:, leader] - draws[:, other])) for other in range(len(truth)) if other != leader]
@@ -176,6 +209,8 @@ def judged(finals: Finals, resamples: int, seed: int) -> Row:
         "seeds": scores.shape[1],
         "pair": _holds(interval(draws[:, -1] - draws[:, 0]), truth[-1] - truth[0]),
         "mean": _holds(interval(draws[:, 0]), truth[0]),
+        "last_mean": _holds(interval(draws[:, -1]), truth[-1]),
+        "first_two": _holds(interval(draws[:, 1] - draws[:, 0]), truth[1] - truth[0]),
         "together": bool(((low - ROUNDING <= apart) & (apart <= high + ROUNDING)).all()),
         "different": bool((sign * (low if sign > 0 else high)[leader] > 0).any()),
         "different_singly": any(bounds[0] > 0 for bounds in singly),
@@ -194,7 +229,7 @@ def _holds(bounds: tuple[float, float], truth: float) -> bool:
 def simulated(world: World, repeats: int, resamples: int = 500, seed: int = 0) -> pd.DataFrame:
     """`judged` of so many finals of `world`, with its number of seeds."""
     rng = np.random.default_rng(seed)
-    return pd.DataFrame([judged(world.finals(rng), resamples, seed=repeat) for repeat in range(repeats)])
+    return pd.DataFrame([judged(world.finals(rng), resamples, repeat, world.has(rng)) for repeat in range(repeats)])
 
 
 def stopped(world: World, repeats: int, least: int = 3, resamples: int = 500, seed: int = 0) -> pd.DataFrame:
@@ -306,6 +341,18 @@ def probabilities(report: Report, finalists: Sequence[int], seeds: int, repeats:
             report.add("All of the above, by what was said", what=name, **row)
 
 
+def unequal_ones(report: Report, repeats: int, resamples: int) -> None:
+    """Coverage and P(best) where finalists that truly differ by 2 points have different seeds."""
+    error = math.sqrt(0.95 * 0.05 / repeats)
+    for (luck, (own, common)), (seeds, world) in product(UNEQUAL_LUCK.items(), UNEQUAL.items()):
+        say(f"unequal seeds: {seeds}, {luck}")
+        said = simulated(replace(world, own=own, common=common, spread=2.0), repeats, resamples)
+        columns = {"first_two": "first two", "mean": "first mean", "last_mean": "last mean", "pair": "first and last", "together": "all"}
+        shares = {name: float(said[column].mean()) for column, name in columns.items()}
+        title = f"Different seeds: shares of {repeats} finals (standard error at 95 %: {error:.1%})"
+        report.add(title, luck=luck, seeds=seeds, **shares, **dict(said[["said", "true", "brier"]].astype(float).mean()))
+
+
 def stopping(report: Report, finalists: Sequence[int], most: int, repeats: int, resamples: int) -> None:
     """With seeds added until the rule wants no more."""
     every = []
@@ -332,11 +379,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "finalists": (numbers, [2, 4, 8], "in a finals"),
         "seeds": (numbers, [3, 5, 10], "of a finals"),
         "fitted": (numbers, [1, 3], "finalists that are fitted without a random start"),
-        "only": (("all", "fitted"), "all", "fitted: the table about fitted finalists alone"),
+        "only": (("all", "fitted", "unequal"), "all", "the table about fitted finalists, or about different seeds, alone"),
     })  # fmt: skip
     asked = made.parse_args(arguments)
     report = Report("calibration", asked)
-    fitted_ones(report, asked.finalists, asked.fitted, asked.seeds, asked.repeats, asked.resamples)
+    if asked.only != "fitted":
+        unequal_ones(report, asked.repeats, asked.resamples)
+    if asked.only != "unequal":
+        fitted_ones(report, asked.finalists, asked.fitted, asked.seeds, asked.repeats, asked.resamples)
     if asked.only == "all":
         intervals(report, asked.finalists, asked.seeds, asked.repeats, asked.resamples)
         probabilities(report, asked.finalists, min(asked.seeds), asked.repeats, asked.resamples)

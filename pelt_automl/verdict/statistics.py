@@ -70,9 +70,13 @@ def unequal_bootstrap(
     """The same where finalists lack seeds: each one's mean ``(F,)`` as the model of all runs makes it, and draws of it ``(R, F)``.
 
     Args:
-        labels, metric, resamples, seed, fitted: see `paired_bootstrap`.
+        labels: (n, ...), as in `paired_bootstrap`.
         predictions: (F, S, n, ...), of all seeds that any finalist has; anything valid where there is no run.
         has: (F, S), whether there is a run; at least one for each finalist.
+        metric: a name in `pelt_automl.tasks.metrics.METRICS`.
+        resamples: number of draws.
+        seed: of the draws.
+        fitted: (F,), which finalists have no random start or order.
     """
     rng, of = np.random.default_rng(seed), METRICS[metric]
     resampled = _resampled_scores(labels, predictions, of, resamples, rng)

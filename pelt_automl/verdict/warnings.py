@@ -100,7 +100,7 @@ def _runs(history: History, comparison: Comparison | None) -> Iterator[str]:
 
 def _comparison(history: History, comparison: Comparison) -> Iterator[str]:
     """What the comparison rests on: finalists that lack runs, few seeds, few examples."""
-    names, opened = candidate_names(history.ended()), history.opened
+    opened = history.opened
     seeds = max(len(comparison.seed_scores(name)) for name in comparison.compared)
     if not comparison.alike:
         yield (

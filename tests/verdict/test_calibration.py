@@ -36,8 +36,10 @@ def judged(world):
         MANY,
         World(3, 5, metric="macro_f1", examples=150),
         World(4, 3, metric="mae", examples=150),
+        World(4, 6, examples=150, runs=(6, 6, 3, 3)),
+        World(4, 5, examples=150, failing=0.2),
     ],
-    ids=lambda world: f"{world.metric}-{world.finalists}-finalists-{world.seeds}-seeds",
+    ids=lambda world: f"{world.metric}-{world.finalists}-finalists-{world.seeds}-seeds-{world.runs}-{world.failing}",
 )
 def test_intervals_hold_the_truth_and_equal_finalists_are_rarely_called_different(world):
     said = judged(world)
