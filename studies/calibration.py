@@ -84,7 +84,7 @@ class World:
         seed = np.arange(self.seeds)
         has = (seed >= first) & (seed < first + most)
         kept = has & (rng.random(has.shape) >= self.failing) if self.failing else has
-        return np.where(kept.any(axis=1, keepdims=True), kept, has & (seed == first))
+        return np.asarray(np.where(kept.any(axis=1, keepdims=True), kept, has & (seed == first)), np.bool_)
 
     def finals(self, rng: np.random.Generator) -> "Finals":
         """One finals of this world."""
