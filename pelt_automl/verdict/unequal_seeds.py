@@ -25,6 +25,8 @@ from pelt_automl.verdict.crossed_effects import MOST_DF, PRIOR_DF, Bools
 
 WEIGHT_DF = 2
 """Degrees of freedom that equal variances of seeds and runs count for in the weights of the runs."""
+HALF_DF = 1
+"""Degrees of freedom that the same counts for in a run's variance."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,12 @@ def _variances(scores: Floats, deviations: Floats, of: Floats, on: Floats) -> _V
         own = np.divide(squares @ of, free, out=np.full(finalists, pooled), where=free > 1e-9)
         return (own_df * own + prior_df * pooled) / (own_df + prior_df), pooled
 
+    def careful(own: Floats, everything: float) -> Floats:
+        """Averaged with half of what runs and seeds vary together: one or two degrees of freedom may show a variance near 0."""
+        return (runs_df * own + HALF_DF * everything / 2) / (runs_df + HALF_DF)
+
     (luck, pooled), (single, pooled_single) = shrunken((residual @ scores) ** 2), shrunken(((deviations @ residual) ** 2).mean(axis=0))
     seed = max(0.0, all_luck - pooled)
     seed_beyond = max(0.0, seed - max(0.0, all_single - pooled_single))
+    luck, single = careful(luck, all_luck), careful(single, all_single)
     return _Variances(luck, np.maximum(0.0, luck - single), own_df + prior_df, seed, seed_beyond, seed_df)
