@@ -29,7 +29,7 @@ def test_a_finalist_that_lacks_the_hard_seeds_is_not_flattered_by_it():
     scores = np.array([first, [80.1, 80.8, 80.2, 60.1, 61.1, 60.2], third, [79.1, 80.0, 78.9, 0.0, 0.0, 0.0]])
     means, _ = drawn(scores, SIX_THREE)
     assert scores[2, :3].mean() > scores[0].mean()
-    assert means[0] - means[2] == pytest.approx(1, abs=0.6)  # the plain means: -6
+    assert means[0] - means[2] == pytest.approx(1, abs=1.5)  # that of the plain means: -8.8
 
 
 def test_what_stands_where_there_is_no_run_does_not_matter():
