@@ -1,9 +1,9 @@
 """Are the verdict's statements true as often as they say? Made-up finals with a known truth, judged by the program's own statistics.
 
-Intervals: how often they hold the truth, for one difference named beforehand, one mean, and all differences at once; the first two also
-where some finalists are fitted without a random start. "Different": how often it is said of equal finalists. P(best): how often the leader
-is the truly best, by what was said. The same with seeds added until the program's rule (`pelt_automl.verdict.another_seed`) wants
-no more.
+Intervals: how often they hold the truth, for one difference named beforehand, one mean, and all differences at once; also where some
+finalists are fitted without a random start, and where finalists have different seeds. "Different": how often it is said of equal finalists.
+P(best): how often the leader is the truly best, by what was said. The same with seeds added until the program's rule
+(`pelt_automl.verdict.another_seed`) wants no more.
 """
 
 import math
@@ -154,6 +154,8 @@ REGION = 0.01
 ROUNDING = 1e-9
 EDGES = (0.0, 0.4, 0.6, 0.8, 0.95, 1.01)
 USUAL = World(2, 3, own=2, common=2)
+SPREADS = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Points by which finalists truly differ (standard deviation) where the probability of being the best is looked at."""
 LUCK = {
     "no luck of seeds": World(2, 3, own=0, common=0),
     "usual": USUAL,
@@ -169,15 +171,28 @@ FITTED_LUCK = {"usual": USUAL, "of the start": World(2, 3, own=2, common=0.5), "
 
 UNEQUAL = {
     "6, 3": World(2, 6, runs=(6, 3)),
+    "3, 6": World(2, 6, runs=(3, 6)),
     "6, 6, 3, 3": World(4, 6, runs=(6, 6, 3, 3)),
     "3, 2, 1": World(3, 3, runs=(3, 2, 1)),
     "8, 4, 2, 1": World(4, 8, runs=(8, 4, 2, 1)),
+    "1, 2, 4, 8": World(4, 8, runs=(1, 2, 4, 8)),
     "5 each, 20 % fail": World(4, 5, failing=0.2),
     "3 each, the last one's others": World(4, 6, runs=(3, 3, 3, 3), apart=3),
 }
-"""Finalists with different seeds."""
-UNEQUAL_LUCK = {"usual": (2.0, 2.0), "shaky": (5.0, 2.0), "of all": (1.0, 5.0)}
-"""Points of standard deviation over seeds for each finalist and for all."""
+"""Finalists with different seeds, from the first one on."""
+UNEQUAL_LUCK: dict[str, Row] = {
+    "none": {"own": 0.0, "common": 0.0},
+    "usual": {},
+    "shaky": {"own": 5.0},
+    "of all": {"own": 1.0, "common": 5.0},
+    "first one shakier (x2)": {"unstable": 2.0},
+    "first one shakier (x4)": {"unstable": 4.0},
+    "usual, macro_f1": {"metric": "macro_f1"},
+    "usual, mae": {"metric": "mae"},
+    "first one fitted": {"fitted": 1},
+    "first one fitted, shaky starts": {"fitted": 1, "own": 5.0, "common": 0.5},
+}
+"""What differs from `USUAL` luck in these."""
 
 # -------------------------------------------------------------------- one finals
 
@@ -185,33 +200,37 @@ UNEQUAL_LUCK = {"usual": (2.0, 2.0), "shaky": (5.0, 2.0), "of all": (1.0, 5.0)}
 def judged(finals: Finals, resamples: int, seed: int, has: Bools | None = None) -> Row:
     """Which statements about `finals` from so many draws are right; `has` (F, S) says which runs there are, by default all.
 
-    ``pair``: the interval of a difference named beforehand holds the true one; ``mean``: that of a mean; ``together``: those of all
-    differences, for all at once; ``different``: some finalist was said to be different from the observed best; ``different_singly``: the
-    same, had each interval been taken by itself; ``said``, ``plain_said``: the leader's P(best), drawn together and as the plain share of
-    the draws; ``true``, ``plain_true``: whether that leader is the truly best; ``brier``, ``plain_brier``; ``signed_rank``: the
-    probability that it gives to the observed best being better than the first finalist, which stands for a default.
+    - ``pair``: the interval of a difference named beforehand (last and first) holds the true one; ``first_two``: the same
+    - ``mean``, ``last_mean``, ``leaders_mean``: that of a mean, of the first, the last, the observed best
+    - ``together``: those of all differences, for all at once; ``leaders_differences``: of those to the observed best
+    - ``different``: some finalist was said to be different from the observed best; ``different_singly``: the same, had each interval been
+      taken by itself
+    - ``said``, ``plain_said``: the leader's P(best), drawn together and as the plain share of the draws; ``true``, ``plain_true``: whether
+      that leader is the truly best; ``brier``, ``plain_brier``
+    - ``signed_rank``: the probability that it gives to the observed best being better than the first finalist, which stands for a default
     """
     metric, truth = METRICS[finals.metric], finals.truth
     sign = metric.sign
     scores = np.array([[metric.value(run, finals.labels) for run in runs] for runs in finals.predictions])
     if has is None or has.all():
-        draws, means = (
-            paired_bootstrap(finals.labels, finals.predictions, finals.metric, resamples, seed, finals.fitted),
-            scores.mean(axis=1),
-        )
+        means = scores.mean(axis=1)
+        draws = paired_bootstrap(finals.labels, finals.predictions, finals.metric, resamples, seed, finals.fitted)
     else:
         means, draws = unequal_bootstrap(finals.labels, finals.predictions, has, finals.metric, resamples, seed, finals.fitted)
     leader, best = int(np.argmax(sign * means)), int(np.argmax(sign * truth))
     low, high = simultaneous_intervals(draws)
     apart = truth[:, None] - truth
+    held = (low - ROUNDING <= apart) & (apart <= high + ROUNDING)
     singly = [interval(sign * (draws[:, leader] - draws[:, other])) for other in range(len(truth)) if other != leader]
     row: Row = {
         "seeds": scores.shape[1],
         "pair": _holds(interval(draws[:, -1] - draws[:, 0]), truth[-1] - truth[0]),
         "mean": _holds(interval(draws[:, 0]), truth[0]),
         "last_mean": _holds(interval(draws[:, -1]), truth[-1]),
+        "leaders_mean": _holds(interval(draws[:, leader]), truth[leader]),
         "first_two": _holds(interval(draws[:, 1] - draws[:, 0]), truth[1] - truth[0]),
-        "together": bool(((low - ROUNDING <= apart) & (apart <= high + ROUNDING)).all()),
+        "together": bool(held.all()),
+        "leaders_differences": bool(held[leader].all()),
         "different": bool((sign * (low if sign > 0 else high)[leader] > 0).any()),
         "different_singly": any(bounds[0] > 0 for bounds in singly),
         "signed_rank": signed_rank(sign * (scores[leader] - scores[0]), REGION, 2000).better,
@@ -329,7 +348,7 @@ def fitted_ones(
 def probabilities(report: Report, finalists: Sequence[int], seeds: int, repeats: int, resamples: int) -> None:
     """P(best) against how often it is true, for true spreads from nothing much to a lot; and in bins over all of them."""
     every = []
-    for spread, F in product((0.5, 1.0, 2.0, 4.0, 8.0), finalists):
+    for spread, F in product(SPREADS, finalists):
         say(f"P(best): spread {spread}, {F} finalists")
         said = simulated(World(F, seeds, own=2, common=2, spread=spread), repeats, resamples)
         every.append(said)
@@ -341,15 +360,18 @@ def probabilities(report: Report, finalists: Sequence[int], seeds: int, repeats:
             report.add("All of the above, by what was said", what=name, **row)
 
 
-def unequal_ones(report: Report, repeats: int, resamples: int) -> None:
-    """Coverage and P(best) where finalists that truly differ by 2 points have different seeds."""
+def unequal_ones(report: Report, repeats: int, resamples: int, seed: int) -> None:
+    """Coverage and P(best) where finalists have different seeds, over true spreads from nothing much to a lot."""
     error = math.sqrt(0.95 * 0.05 / repeats)
-    for (luck, (own, common)), (seeds, world) in product(UNEQUAL_LUCK.items(), UNEQUAL.items()):
-        say(f"unequal seeds: {seeds}, {luck}")
-        said = simulated(replace(world, own=own, common=common, spread=2.0), repeats, resamples)
-        columns = {"first_two": "first two", "mean": "first mean", "last_mean": "last mean", "pair": "first and last", "together": "all"}
+    title = f"Different seeds: shares of {repeats} finals (standard error at 95 %: {error:.1%})"
+    columns = {"leaders_mean": "leader's mean", "mean": "first's mean", "last_mean": "last's mean", "pair": "first - last"}
+    columns |= {"first_two": "first - second", "leaders_differences": "leader's differences"}
+    for at, ((luck, changes), (seeds, world)) in enumerate(product(UNEQUAL_LUCK.items(), UNEQUAL.items())):
+        say(f"different seeds: {seeds}, {luck}")
+        worlds = [replace(world, spread=spread, **changes) for spread in SPREADS]
+        each = [simulated(own, repeats // len(worlds), resamples, 1000 * seed + 10 * at + of) for of, own in enumerate(worlds)]
+        said = pd.concat(each)
         shares = {name: float(said[column].mean()) for column, name in columns.items()}
-        title = f"Different seeds: shares of {repeats} finals (standard error at 95 %: {error:.1%})"
         report.add(title, luck=luck, seeds=seeds, **shares, **dict(said[["said", "true", "brier"]].astype(float).mean()))
 
 
@@ -375,6 +397,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_options(made, {
         "repeats": (int, 1000, "made-up finals a row"),
         "stopping-repeats": (int, 300, "the same where seeds are added one by one"),
+        "seed": (int, 0, "of the finals whose finalists have different seeds"),
         "resamples": (int, 500, "draws of the bootstrap; the program takes 2,000"),
         "finalists": (numbers, [2, 4, 8], "in a finals"),
         "seeds": (numbers, [3, 5, 10], "of a finals"),
@@ -384,7 +407,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = made.parse_args(arguments)
     report = Report("calibration", asked)
     if asked.only != "fitted":
-        unequal_ones(report, asked.repeats, asked.resamples)
+        unequal_ones(report, asked.repeats, asked.resamples, asked.seed)
     if asked.only != "unequal":
         fitted_ones(report, asked.finalists, asked.fitted, asked.seeds, asked.repeats, asked.resamples)
     if asked.only == "all":

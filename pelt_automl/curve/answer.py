@@ -1,7 +1,7 @@
 """Which method from which K on: a rule over the verdicts at several K.
 
-**The rule.** Walk from the smallest K to the largest, over the K whose verdict carries: its finalists were scored on two seeds at least,
-the recommended one's training wasn't cut off, and it is better than a guess (its outcome is ``recommended``). The others decide nothing and
+**The rule.** Walk from the smallest K to the largest, over the K whose verdict carries: the recommended finalist was scored on two seeds
+at least, its training wasn't cut off, and it is better than a guess (its outcome is ``recommended``). The others decide nothing and
 are named with the reason.
 
 1. At the first of them, the recommended method *holds*.

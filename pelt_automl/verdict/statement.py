@@ -110,7 +110,8 @@ def _how_sure(winner: Standing, standings: Sequence[Standing]) -> str:
     if len(standings) == 1:
         return "It was the only finalist, so there is nothing to compare it with."
     if len(winner.seed_scores) == 1:
-        return f"{len(standings)} finalists were compared on one seed only: another seed may put another first."
+        who = "It was scored" if any(len(row.seed_scores) > 1 for row in standings) else f"{len(standings)} finalists were compared"
+        return f"{who} on one seed only: another seed may put another first."
     if len(standings) == 2:
         return "Only two finalists were compared."
     return f"Of {len(standings)} finalists it is the best with a probability of {percent(winner.p_best)}."

@@ -229,6 +229,12 @@ def test_a_finalist_with_a_single_run_is_compared_with_those_that_have_many():
     assert ends["c-0001"][1] - ends["c-0001"][0] > ends["a-0001"][1] - ends["a-0001"][0]
 
 
+def test_a_recommended_finalist_with_a_single_run_is_the_best_so_far_and_says_that_it_has_one_seed():
+    verdict = decide(History.of(selection(finalist("a-0001", [90, None]), finalist("b-0001", [70, 71]))), 0.0, "params")
+    assert (verdict.candidate, verdict.p_best, verdict.so_far) == ("a-0001", None, True)
+    assert "It was scored on one seed only" in verdict.statement
+
+
 def test_a_failed_run_of_a_hopeless_finalist_costs_the_others_no_seed():
     events = selection(finalist("a-0001", [80, 81, 82]), finalist("b-0001", [79, 80, 81]), finalist("c-0001", [20, None, 21]))
     a, b, c = decide(History.of(events), 0.0, "params").standings
