@@ -91,7 +91,7 @@ class CurveOptions(TypedDict, total=False):
     finalist_seeds: int | None
     """Minimum number of fresh seed triples (split, initialization, order) per finalist."""
     most_seeds: int | None
-    """Maximum number of fresh seeds per finalist, never fewer than the minimum. Seeds beyond that are added only while the verdict could change."""
+    """Maximum number of fresh seeds per finalist, never fewer than the minimum. Only the best finalist and its closest challenger get more than the minimum, while that could change the answer."""
     finalist_share: float | None
     """Share of the time limit that is reserved for the finalists, their evaluation and the evidence."""
     equivalence: float | None

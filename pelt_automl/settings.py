@@ -384,8 +384,8 @@ class SearchSettings(Checked):
     )
     most_seeds: int = knob(
         10,
-        "Maximum number of fresh seeds per finalist, never fewer than the minimum. Seeds beyond that are added only while the verdict "
-        "could change.",
+        "Maximum number of fresh seeds per finalist, never fewer than the minimum. Only the best finalist and its closest challenger get "
+        "more than the minimum, while that could change the answer.",
         VERDICT,
         unit="seeds",
         low=1,

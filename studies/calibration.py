@@ -133,9 +133,10 @@ class Finals:
     fitted: tuple[bool, ...] = ()
     """(F,): whether it is fitted without a random start."""
 
-    def first(self, seeds: int) -> "Finals":
-        """The same with the first seeds alone."""
-        return Finals(self.metric, self.labels, self.predictions[:, :seeds], self.truth, self.fitted)
+    def of(self, finalists: Bools, seeds: Bools) -> "Finals":
+        """Of some finalists and seeds alone."""
+        fitted = tuple(one for one, there in zip(self.fitted, finalists, strict=True) if there)
+        return Finals(self.metric, self.labels, self.predictions[finalists][:, seeds], self.truth[finalists], fitted)
 
 
 def _true_macro_f1(skills: Floats, seed_variance: Floats) -> Floats:
@@ -252,23 +253,35 @@ def simulated(world: World, repeats: int, resamples: int = 500, seed: int = 0) -
 
 
 def stopped(world: World, repeats: int, least: int = 3, resamples: int = 500, seed: int = 0) -> pd.DataFrame:
-    """The same with seeds added one by one until the program's own rule wants no more: `least` to `world.seeds`.
+    """The same by the program's own rule: all on the `least` seeds, further ones, `world.seeds` at most, for the best and its challenger.
 
-    Finalists that the rule sends home (clearly behind) are judged on all seeds here, as if they had stayed.
+    Judged is what the rule has left in: without finalists that it sent home (clearly behind), as in the verdict. ``runs``: trainings;
+    ``home``: whether somebody truly within the region of the best was sent home.
     """
     rng, found = np.random.default_rng(seed), []
     for repeat in range(repeats):
-        finals, seeds = world.finals(rng), least
-        while seeds < world.seeds and not outlook(_compared(finals.first(seeds)), REGION).stop:
-            seeds += 1
-        found.append(judged(finals.first(seeds), resamples, seed=repeat))
+        finals, has, out = world.finals(rng), np.arange(world.seeds) < np.full((world.finalists, 1), least), set[str]()
+        while not (ahead := outlook(_compared(finals, has, out), REGION)).stop:
+            pair = [int(name.removeprefix("f-")) for name in ahead.pair]
+            counts = has[pair].sum(axis=1)
+            if counts.min() == world.seeds:
+                break
+            out |= set(ahead.behind)
+            has[[one for one, count in zip(pair, counts, strict=True) if count == counts.min()], counts.min()] = True
+        left = np.array([f"f-{index}" not in out for index in range(world.finalists)])
+        good, used = METRICS[world.metric].sign * finals.truth, has[left].any(axis=0)
+        row = judged(finals.of(left, used), resamples, repeat, has[left][:, used])
+        found.append(row | {"runs": int(has.sum()), "home": bool((good[~left] >= good.max() - REGION).any())})
     return pd.DataFrame(found)
 
 
-def _compared(finals: Finals) -> Comparison:
-    runs = {f"f-{index}": dict(enumerate(own)) for index, own in enumerate(finals.predictions.tolist())}
+def _compared(finals: Finals, has: Bools, out: Collection[str] = ()) -> Comparison:
+    runs = {
+        f"f-{index}": {seed: said for seed, said in enumerate(own) if has[index, seed]}
+        for index, own in enumerate(finals.predictions.tolist())
+    }
     who = {name: ("probe" if fitted else "f", 1) for name, fitted in zip(runs, finals.fitted, strict=True)}
-    return comparison(runs, who, finals.labels.tolist(), finals.metric)
+    return comparison(runs, who, finals.labels.tolist(), finals.metric, out)
 
 
 def comparison(
@@ -375,13 +388,20 @@ def unequal_ones(report: Report, repeats: int, resamples: int, seed: int) -> Non
         report.add(title, luck=luck, seeds=seeds, **shares, **dict(said[["said", "true", "brier"]].astype(float).mean()))
 
 
-def stopping(report: Report, finalists: Sequence[int], most: int, repeats: int, resamples: int) -> None:
+def stopping(report: Report, finalists: Sequence[int], most: int, repeats: int, resamples: int, seed: int) -> None:
     """With seeds added until the rule wants no more."""
     every = []
     for spread, F in product((0.0, 2.0, 4.0), finalists):
         say(f"stopping: spread {spread}, {F} finalists")
-        said = stopped(World(F, most, own=2, common=2, spread=spread), repeats, resamples=resamples)
-        row = {"mean seeds": said["seeds"].mean(), **_shares(said), "different": said["different"].mean()}
+        said = stopped(World(F, most, own=2, common=2, spread=spread), repeats, resamples=resamples, seed=seed)
+        leaders = {"leader's mean": said["leaders_mean"].mean(), "leader's differences": said["leaders_differences"].mean()}
+        row = {
+            "trainings": said["runs"].mean(),
+            **_shares(said),
+            **leaders,
+            "different": said["different"].mean(),
+            "home": said["home"].mean(),
+        }
         if spread:
             every.append(said)
             row |= dict(said[["said", "true", "brier"]].astype(float).mean())
@@ -396,24 +416,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made = parser("calibration", __doc__)
     add_options(made, {
         "repeats": (int, 1000, "made-up finals a row"),
-        "stopping-repeats": (int, 300, "the same where seeds are added one by one"),
-        "seed": (int, 0, "of the finals whose finalists have different seeds"),
+        "stopping-repeats": (int, 300, "the same where seeds are added by the rule"),
+        "seed": (int, 0, "of the finals whose finalists have different seeds, by chance or by the rule"),
         "resamples": (int, 500, "draws of the bootstrap; the program takes 2,000"),
         "finalists": (numbers, [2, 4, 8], "in a finals"),
         "seeds": (numbers, [3, 5, 10], "of a finals"),
         "fitted": (numbers, [1, 3], "finalists that are fitted without a random start"),
-        "only": (("all", "fitted", "unequal"), "all", "the table about fitted finalists, or about different seeds, alone"),
+        "only": (("all", "fitted", "unequal", "stopping"), "all", "one table: fitted finalists, different seeds, the rule"),
     })  # fmt: skip
     asked = made.parse_args(arguments)
     report = Report("calibration", asked)
-    if asked.only != "fitted":
+    if asked.only in ("all", "unequal"):
         unequal_ones(report, asked.repeats, asked.resamples, asked.seed)
-    if asked.only != "unequal":
+    if asked.only in ("all", "fitted"):
         fitted_ones(report, asked.finalists, asked.fitted, asked.seeds, asked.repeats, asked.resamples)
     if asked.only == "all":
         intervals(report, asked.finalists, asked.seeds, asked.repeats, asked.resamples)
         probabilities(report, asked.finalists, min(asked.seeds), asked.repeats, asked.resamples)
-        stopping(report, asked.finalists, max(asked.seeds), asked.stopping_repeats, asked.resamples)
+    if asked.only in ("all", "stopping"):
+        stopping(report, asked.finalists, max(asked.seeds), asked.stopping_repeats, asked.resamples, asked.seed)
     report.write()
 
 

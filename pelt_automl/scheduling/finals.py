@@ -58,11 +58,12 @@ class Finals:
     - *rounds*: what is trained next is released whole, paired over the finalists: the least seeds together where time is ample, else seed
       by seed as long as there is time; then seed by seed. A round is cut off when only the time is left that was kept for what follows.
     - *scoring*: when the least seeds are trained, and after each further round, on the same examples of report for all.
-    - *joining*: those that there seemed to be no time for join on the seeds that are scored, one by one. A leader alone is trained and
-      scored on one seed first: a second contender is worth more than a second seed.
-    - *enough*: there are further seeds as long as the verdict may change (see `pelt_automl.verdict.another_seed`), for those still in.
+    - *joining*: those that there seemed to be no time for join on the least seeds, as far as these are scored, one by one. A leader alone
+      is trained and scored on one seed first: a second contender is worth more than a second seed.
+    - *further seeds*, as long as the answer may change (see `pelt_automl.verdict.another_seed`), are for the best and its challenger alone:
+      the next one of who has fewer, or of both.
     - *baselines* are fitted on the seeds that others are trained on, whatever they scored, or by themselves where no other is scored.
-    - *smaller unions*, found after the finals, are trained on the seeds that are scored.
+    - *smaller unions*, found after the finals, are trained on the least seeds, as far as these are scored.
     """
 
     seeds: Callable[[int], Seeds]
@@ -99,7 +100,7 @@ class Finals:
             return self._round(history, budget, self._segments(finalists, [0]))
         if alone and len(trained) == 1 and unscored:
             return self._scored(history, budget, POLICY.room_for_another)
-        if {run.number for run in unscored}.intersection(indices := _scored_indices(history)):
+        if {run.number for run in unscored}.intersection(indices := self._scored_indices(history)):
             return self._scored(history, budget)
         for trial in waiting if scored and not unscored else ():
             runs = self._segments([trial], indices)
@@ -199,32 +200,28 @@ class Finals:
         return self._in_time(history, budget, index, [run for run in every_run if run.number == index])
 
     def _further_seed(self, history: History, budget: Budget, finalists: Sequence[TrialEnded]) -> list[Action]:
-        """One for those that are still in, as long as it may change the verdict and there is time."""
-        if history.decided(What.NO_TIME_FOR_SEED, What.ENOUGH_SEEDS):
+        """For the best and its challenger, as long as it may change the answer and there is time."""
+        if not finalists or history.decided(What.NO_TIME_FOR_SEED, What.ENOUGH_SEEDS):
             return []
-        begun = {trial.number for trial in history.ended(Stage.FINALIST)}
-        still_in = [trial for trial in finalists if trial.candidate not in history.out_of_finals]
-        for index in range(self.settings.finalist_seeds, self.settings.most_seeds):
-            runs = self._segments(still_in, [index])
-            if not _todo(history, runs):
-                continue
-            if index in begun:
-                return self._in_time(history, budget, index, runs)
-            found = self.outlook(history)
-            if found.stop:
-                return [Note(Decision(What.ENOUGH_SEEDS, "finalists", found.stop, found.numbers))]
-            why = "by all of its interval it is further behind the best than the region of practical equivalence"
-            leave = [name for name in found.behind if name not in history.out_of_finals]
-            notes: list[Action] = [Note(Decision(What.LEFT_FINALS, name, why, found.numbers)) for name in leave]
-            left = [run for run in runs if run.candidate not in found.behind]
-            return [*notes, *(self._in_time(history, budget, index, left) if left else [])]
-        return []
+        found = self.outlook(history)
+        if found.stop:
+            return [Note(Decision(What.ENOUGH_SEEDS, "finalists", found.stop, found.numbers))]
+        pair = [trial for trial in finalists if trial.candidate in found.pair]
+        runs = _todo(history, self._segments(pair, range(self.settings.most_seeds)))
+        runs = [run for run in runs if run.number == runs[0].number]
+        if not runs:
+            why = f"the best and its challenger have {self.settings.most_seeds} seeds, the most that they may have"
+            return [Note(Decision(What.ENOUGH_SEEDS, "finalists", why, found.numbers))]
+        why = "by all of its interval it is further behind the best than the region of practical equivalence"
+        leave = [name for name in found.behind if name not in history.out_of_finals]
+        notes: list[Action] = [Note(Decision(What.LEFT_FINALS, name, why, found.numbers)) for name in leave]
+        return [*notes, *self._in_time(history, budget, runs[0].number, runs)]
 
     def _smaller_unions(self, history: History, budget: Budget) -> list[Action]:
         """All together without a limit; else one by one, so that there may be time for the first."""
         left_out = history.decided(What.SAME_CONFIGURATION, What.NO_TIME_FOR_FINALIST)
         unions = [union for union in history.of_kind(UnionPruned) if union.candidate not in left_out]
-        indices = _scored_indices(history)
+        indices = self._scored_indices(history)
         for some in [unions] if budget.limit is None else [[union] for union in unions]:
             runs = self._segments(some, indices)
             if not _todo(history, runs):
@@ -235,6 +232,10 @@ class Finals:
             numbers = {"seconds_left": budget.left}
             return [Note(Decision(What.NO_TIME_FOR_FINALIST, union.candidate, why, numbers)) for union in some]
         return []
+
+    def _scored_indices(self, history: History) -> list[int]:
+        """Of the least seeds, those that anybody is scored on."""
+        return sorted({scored.seed_index for scored in history.scored if scored.seed_index < self.settings.finalist_seeds})
 
     # -------------------------------------------------------------------- fitting and scoring
 
@@ -293,10 +294,6 @@ def _kept(history: History) -> float:
 def _todo(history: History, runs: Sequence[Segment]) -> list[Segment]:
     """Those that no earlier start has trained."""
     return [run for run in runs if run.trial not in history.trials]
-
-
-def _scored_indices(history: History) -> list[int]:
-    return sorted({scored.seed_index for scored in history.scored})
 
 
 def _no_time(index: int, numbers: dict[str, float]) -> Note:

@@ -1,8 +1,7 @@
-"""Whether the finalists need another fresh seed: who can't be tied any more, and when more seeds can't change the verdict.
+"""Who gets the next fresh seed, who can't be tied any more, and when more seeds can't change the answer.
 
-Asked after each seed that all finalists still in have been scored on. It looks at the report scores several times, so that the probability
-of a finalist being the best is a little flattered when it is what ended the looking (``studies.calibration`` measures by how
-much).
+Asked each time that all runs have been scored. It looks at the report scores several times, so that the probability of a finalist being the
+best is a little flattered when it is what ended the looking (``studies.calibration`` measures by how much).
 """
 
 import math
@@ -13,7 +12,7 @@ import numpy as np
 from pelt_automl.verdict.standings import Comparison
 
 CERTAIN = 0.95
-"""Probability of being the best from which on the question is decided."""
+"""Probability of being practically as good as the best from which on the question is decided."""
 
 NARROWER = 0.025
 """Share by which another seed has to narrow the interval between the two best: below it the report's examples are what is missing."""
@@ -28,39 +27,40 @@ class Outlook:
     behind: tuple[str, ...] = ()
     """Finalists that can't be tied with the best any more: they need no further seed, whatever the others do."""
     numbers: dict[str, float] = field(default_factory=dict)
+    pair: tuple[str, ...] = ()
+    """The best and its challenger, who get the next seed; empty where there is no challenger."""
 
 
 def outlook(comparison: Comparison, region: float) -> Outlook:
     """What another seed would be good for, over the finalists that are compared.
 
+    - *pair*: the next seed is for the best and for its challenger, the most probable best of the others (top-two allocation, Russo 2020;
+      Qin et al. 2017). Who is fitted is no challenger of another fitted one: a seed more is a training more.
     - *behind*: the whole 95 % interval of the difference to the best (that for all differences at once) lies above the region of practical
       equivalence.
-    - *stop* when the best is the best with a probability above `CERTAIN`; when all but those behind lie within the region of the best by
-      their whole intervals; when nobody else is left; or when another seed would narrow the interval between the two best by less than
-      `NARROWER`, because nearly all that is uncertain comes from the report's examples.
+    - *stop* when with a probability above `CERTAIN` no other is better than the best by more than the region; when there is no challenger;
+      or when another seed would narrow the interval between the pair by less than `NARROWER`, because nearly all that is uncertain comes
+      from the report's examples.
 
     Args:
         comparison: of the finalists that are still in.
         region: of practical equivalence, in the metric's unit.
     """
-    best, p_best = comparison.best(), comparison.p_best()
-    others = {name: comparison.difference(best, name) for name in comparison.compared if name != best}
-    behind = tuple(name for name, difference in others.items() if difference.together[0] > region)
-    left = {name: difference for name, difference in others.items() if name not in behind}
-    numbers = {"p_best": p_best[best], "seeds": float(min(len(comparison.seed_scores(name)) for name in comparison.compared))}
-    stop = ""
-    if not left:
-        stop = "all others are behind the best" if others else "there is nothing to compare"
-    elif p_best[best] > CERTAIN:
-        stop = f"the best is the best with a probability above {CERTAIN:.0%}"
-    elif all(difference.together[1] <= region for difference in left.values()):
-        stop = "all that are left are practically equivalent"
-    else:
-        narrowing = narrowed_by(comparison, best, max(left, key=lambda name: p_best[name]))  # of the most probable others the first
-        numbers |= {"narrowing": narrowing}
-        if narrowing < NARROWER:
-            stop = f"another seed would narrow the interval between the best two by less than {NARROWER:.1%}"
-    return Outlook(stop, behind, numbers)
+    best, p_best, enough = comparison.best(), comparison.p_best(), comparison.p_within(region)
+    others = [name for name in comparison.compared if name != best]
+    behind = tuple(name for name in others if comparison.difference(best, name).together[0] > region)
+    fitted = comparison.fitted()
+    challengers = [name for name in others if name not in behind and not {best, name} <= fitted]
+    numbers = {"p_best": p_best[best], "p_within_the_region": enough}
+    if not challengers:
+        return Outlook("all others are behind the best" if others else "there is nothing to compare", behind, numbers)
+    pair = best, max(challengers, key=lambda name: p_best[name])  # of the most probable others the first
+    if enough > CERTAIN:
+        stop = f"with a probability above {CERTAIN:.0%} no other is better than the best by more than the region of practical equivalence"
+        return Outlook(stop, behind, numbers, pair)
+    numbers["narrowing"] = narrowing = narrowed_by(comparison, *pair)
+    stop = f"another seed would narrow the interval between the best two by less than {NARROWER:.1%}" if narrowing < NARROWER else ""
+    return Outlook(stop, behind, numbers, pair)
 
 
 def narrowed_by(comparison: Comparison, first: str, second: str) -> float:

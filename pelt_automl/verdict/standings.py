@@ -14,7 +14,7 @@ from pelt_automl.tasks import METRICS
 from pelt_automl.tasks.metrics import Floats
 from pelt_automl.verdict.finalists import Finalist, finalists, report_labels
 from pelt_automl.verdict.simultaneous import simultaneous_intervals
-from pelt_automl.verdict.statistics import interval, paired_bootstrap, point, probability_best, unequal_bootstrap
+from pelt_automl.verdict.statistics import interval, paired_bootstrap, point, probability_best, probability_within, unequal_bootstrap
 
 ROUNDING = 1e-9
 """Differences below this are rounding."""
@@ -181,6 +181,14 @@ class Comparison:
     def p_best(self) -> dict[str, float]:
         """The probability of each compared finalist to be the best of them."""
         return dict(zip(self.compared, probability_best(self._table.draws, self.sign > 0).tolist(), strict=True))
+
+    def p_within(self, region: float) -> float:
+        """The probability that none of the compared is better than the one with the best mean by more than `region`, in its unit."""
+        return probability_within(self._table.draws, self._table.place[self.best()], region, self.sign > 0)
+
+    def fitted(self) -> set[str]:
+        """Those compared that have neither a random start nor an order of training."""
+        return {name for name in self.compared if self._by_name[name].fitted}
 
     def standings(self, region: float) -> list[Standing]:
         """The finalists, best mean first, those left out of the comparison last.

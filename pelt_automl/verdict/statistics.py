@@ -97,6 +97,15 @@ def probability_best(draws: Floats, greater_is_better: bool = True) -> Floats:
     return share_best(shrunken(draws), greater_is_better)
 
 
+def probability_within(draws: Floats, chosen: int, region: float, greater_is_better: bool = True) -> float:
+    """That no finalist is better than the `chosen` one (an index) by more than `region`, from draws (R, F) of their means.
+
+    By the draws that `probability_best` counts; from one finalist 1.
+    """
+    oriented = shrunken(draws) if greater_is_better else -shrunken(draws)
+    return float((oriented.max(axis=1) - oriented[:, chosen] <= region).mean())
+
+
 def shrunken(draws: Floats) -> Floats:
     """(R, F): the draws, drawn together as far as the finalists differ by no more than luck makes them differ.
 

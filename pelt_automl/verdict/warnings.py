@@ -102,10 +102,12 @@ def _comparison(history: History, comparison: Comparison) -> Iterator[str]:
     """What the comparison rests on: finalists that lack runs, few seeds, few examples."""
     opened = history.opened
     seeds = max(len(comparison.seed_scores(name)) for name in comparison.compared)
-    if not comparison.alike:
+    scored = {run.trial for one in comparison.finalists for run in one.runs.values()}
+    trained = {trial.trial for trial in history.ended(Stage.FINALIST) if trial.candidate in comparison.compared}
+    if not comparison.alike and trained - scored:
         yield (
-            "Finalists have different seeds, because not all runs were scored: means are adjusted for what the seeds that one lacks did to "
-            "the others, and intervals are wider for it."
+            "Finalists lack seeds, because not all runs were scored: means are adjusted for what the seeds that one lacks did to the "
+            "others, and intervals are wider for it."
         )
     if seeds == 1:
         yield "One seed only: intervals and probabilities cover the report examples, not the luck of a split, initialization or order."

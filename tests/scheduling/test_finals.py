@@ -182,27 +182,52 @@ def test_seeds_are_paired_over_the_finalists_and_those_of_the_question():
     assert of == {index: {finalist_seeds("q", index)} for index in (0, 1)}
 
 
-def test_further_seeds_come_one_by_one_until_the_verdict_needs_no_more():
+def a_pair(*methods, behind=()):
+    return Outlook("", tuple(f"{method}-0000" for method in behind), pair=tuple(f"{method}-0000" for method in methods))
+
+
+L_A, L_H, A_H = a_pair("lora", "adapter"), a_pair("lora", "head"), a_pair("adapter", "head")
+
+
+@pytest.mark.parametrize(
+    ("outlooks", "expected"),
+    [
+        pytest.param([L_A, ENOUGH], ["L2 A2"], id="the pair alone"),
+        pytest.param([L_A, L_A, ENOUGH], ["L2 A2", "L3 A3"], id="seed by seed"),
+        pytest.param([L_A, L_H, ENOUGH], ["L2 A2", "H2"], id="a challenger with fewer seeds catches up"),
+        pytest.param([L_A, L_H, L_H, ENOUGH], ["L2 A2", "H2", "L3 H3"], id="then both again"),
+        pytest.param([L_A, A_H, ENOUGH], ["L2 A2", "H2"], id="another best"),
+        pytest.param([a_pair("lora", "adapter", behind=["head"]), ENOUGH], ["L2 A2"], id="one is behind"),
+        pytest.param([a_pair("lora", "probe"), ENOUGH], ["L2"], id="a fitted challenger"),
+        pytest.param([a_pair("probe", "adapter"), ENOUGH], ["A2"], id="a fitted best"),
+    ],
+)
+def test_further_seeds_are_for_the_best_and_its_challenger(outlooks, expected):
     asked = []
 
     def outlook(history):
-        asked.append(max(scored.seed_index for scored in history.scored))
-        return Outlook("enough" if asked[-1] == 2 else "")
+        asked.append(len(history.scored))
+        return outlooks[len(asked) - 1]
 
-    assert rounds(run(finals(outlook))) == ["L0 A0 H0 L1 A1 H1", "L2 A2 H2"]
-    assert asked == [1, 2]
-
-
-def test_there_are_never_more_than_the_most():
-    history = run(finals(Outlook("")))
-    assert rounds(history)[1:] == ["L2 A2 H2", "L3 A3 H3"]
-    assert not history.decided(What.ENOUGH_SEEDS)
+    history = run(finals(outlook, most=6), [*THREE, searched("probe", 0.6, fitted=True)])
+    assert rounds(history) == ["L0 A0 H0 L1 A1 H1", *expected]
+    assert len(asked) == len(outlooks), "once a round"
+    trained = {(run.candidate, run.number) for run in history.finals()}
+    assert {(scored.candidate, scored.seed_index) for scored in history.scored} == trained
+    assert {run.number for run in history.finals() if run.method == "probe"} == {number for _, number in trained}
 
 
-def test_who_is_behind_gets_no_further_seed_and_says_so_once():
-    history = run(finals(Outlook("", ("head-0000",))))
+def test_there_are_never_more_than_the_most_and_that_is_said():
+    history = run(finals(L_A))
     assert rounds(history)[1:] == ["L2 A2", "L3 A3"]
-    assert [decision.subject for decision in history.of_kind(Decision) if decision.what == What.LEFT_FINALS][:1] == ["head-0000"]
+    (said,) = history.decided(What.ENOUGH_SEEDS).values()
+    assert said.why == "the best and its challenger have 4 seeds, the most that they may have"
+
+
+def test_who_is_behind_says_so_once():
+    history = run(finals(a_pair("lora", "adapter", behind=["head"])))
+    assert rounds(history)[1:] == ["L2 A2", "L3 A3"]
+    assert [decision.subject for decision in history.of_kind(Decision) if decision.what == What.LEFT_FINALS] == ["head-0000"]
 
 
 def test_a_failed_run_takes_its_finalist_out_of_nothing_else():
@@ -226,13 +251,13 @@ def test_baselines_alone_are_the_finals_where_nothing_was_trained():
     assert story(history) == ["fit probe 0", "score probe-0000-seed0", "fit probe 1", "score probe-0000-seed1"]
 
 
-def test_smaller_unions_are_trained_on_the_scored_seeds_when_they_are_found():
-    before = run(finals()).events
+def test_smaller_unions_are_trained_on_the_least_seeds_when_they_are_found():
+    before = run(finals(L_A)).events
     union = UnionPruned("unipelt-0003-without-prefix", "unipelt-0003", "unipelt", {"learning_rate": 0.1}, {"prefix": 0.0}, 0.01)
-    history = run(finals(), [*before, union])
-    assert rounds(history)[1:] == ["U0 U1"]
+    history = run(finals(L_A), [*before, union])
+    assert rounds(history)[3:] == ["U0 U1"]
     assert [scored.candidate for scored in history.scored][-2:] == [union.candidate] * 2
-    assert run(finals(), history.events).events == history.events, "nothing is done twice"
+    assert run(finals(L_A), history.events).events == history.events, "nothing is done twice"
 
 
 def seconds_of(events, training=TRAINING):
@@ -246,14 +271,22 @@ def test_a_kill_at_any_point_changes_nothing(limit):
     """With a clock that a kill doesn't set back: what is trained and scored is the same, and nothing twice."""
 
     def outlook(history):
-        return Outlook("enough" if len({scored.seed_index for scored in history.scored}) > 2 else "", ("head-0000",))
+        seeds = len({scored.seed_index for scored in history.scored})
+        return ENOUGH if seeds > 3 else a_pair("lora", "adapter" if seeds == 2 else "probe", behind=["head"])
 
     policy, start = finals(outlook), [*THREE, searched("probe", 0.6, fitted=True)]
     whole = run(policy, start, limit)
     for kept in range(len(start), len(whole.events)):
+        if _torn(whole.events[kept - 1 : kept + 1], least=2):
+            continue  # what of a round isn't released before a kill is decided again
         cut = whole.events[:kept]
         again = run(policy, cut, limit, now=seconds_of(cut))
         assert sorted(story(again)) == sorted(story(whole)), kept
+
+
+def _torn(neighbors, least):
+    """Whether a kill between these events tears a round of further seeds apart."""
+    return all(isinstance(event, Released) and event.segment.number >= least for event in neighbors)
 
 
 NAMES = ("lora", "adapter", "head")
@@ -266,16 +299,18 @@ NAMES = ("lora", "adapter", "head")
     failing=st.sets(st.sampled_from([f"final-{name}-0000-seed{index}" for name in NAMES for index in range(4)]), max_size=4),
     enough=st.integers(1, 5),
     behind=st.none() | st.sampled_from(NAMES),
+    pairs=st.lists(st.permutations([*NAMES, "probe"]), min_size=4, max_size=4),
     least=st.integers(1, 3),
     baseline=st.booleans(),
     share=st.floats(0, 1),
 )
-def test_whatever_happens(limit, training, failing, enough, behind, least, baseline, share):
+def test_whatever_happens(limit, training, failing, enough, behind, pairs, least, baseline, share):
     """Nothing is done twice, runs are paired, what was trained is scored, the time is kept, and a kill changes none of it."""
 
     def outlook(history):
-        done = "enough" if len({scored.seed_index for scored in history.scored}) >= enough else ""
-        return Outlook(done, () if behind is None else (f"{behind}-0000",))
+        seeds = len({scored.seed_index for scored in history.scored})
+        pair = [name for name in pairs[min(seeds, 4) - 1] if baseline or name != "probe"][:2]
+        return ENOUGH if seeds >= enough else a_pair(*pair, behind=[] if behind is None else [behind])
 
     policy = finals(outlook, least=least, most=max(least, 4))
     start = [*THREE, *([searched("probe", 0.6, fitted=True)] if baseline else [])]
@@ -294,10 +329,8 @@ def test_whatever_happens(limit, training, failing, enough, behind, least, basel
             begun = seconds_of(whole.events[:place], training)
             assert limit - begun > _kept_of(whole, event.trial), "nothing begins in the time that is kept"
     kept = len(start) + round(share * (len(whole.events) - len(start)))
-    while (
-        limit is not None and kept < len(whole.events) and all(isinstance(event, Released) for event in whole.events[kept - 1 : kept + 1])
-    ):
-        kept += 1  # what of a round isn't released before a kill is decided again, in the time that is left then
+    while kept < len(whole.events) and _torn(whole.events[kept - 1 : kept + 1], least if limit is None else 0):
+        kept += 1  # what of a round isn't released before a kill is decided again, by what is known and in the time that is left then
     cut = whole.events[:kept]
     again = run(policy, cut, limit, training=training, failing=frozenset(failing), now=seconds_of(cut, training))
     assert sorted(story(again)) == sorted(story(whole))
@@ -389,7 +422,7 @@ def test_a_round_is_cut_off_when_only_what_was_kept_is_left():
 
 
 def test_without_time_for_a_further_seed_that_is_said_with_the_figures():
-    history = limited(150.0, finals(Outlook("")))
+    history = limited(150.0, finals(L_A, most=10))
     (said,) = history.decided(What.NO_TIME_FOR_SEED).values()
     assert said.numbers["seconds_left"] < said.numbers["seconds_needed"]
 

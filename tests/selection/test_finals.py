@@ -12,6 +12,7 @@ from tests.tiny_world import Killed, Watcher, of, records_of
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
 
+BOTH = Outlook("", pair=("head-0000", "lora-0000"))
 FEW = {"methods": ["head", "lora"], "trials": 1, "epochs": 4, "finalist_seeds": 2, "most_seeds": 5}
 
 
@@ -37,7 +38,7 @@ def seeds_of(events, candidate):
 
 @pytest.mark.whole
 def test_seeds_are_added_one_by_one_until_the_verdict_needs_no_more(world, tmp_path, outlooks):
-    asked = outlooks(Outlook(""), Outlook(""), Outlook("as told", numbers={"p_best": 0.97}))
+    asked = outlooks(BOTH, BOTH, Outlook("as told", numbers={"p_best": 0.97}))
     pelt_automl.select(output=tmp_path / "out", **world.options(**FEW))
     events = records_of(tmp_path / "out")
     assert asked == [2, 3, 4]
@@ -49,14 +50,14 @@ def test_seeds_are_added_one_by_one_until_the_verdict_needs_no_more(world, tmp_p
 
 @pytest.mark.slow
 def test_there_are_never_more_seeds_than_the_most(world, tmp_path, outlooks):
-    outlooks(Outlook(""))
+    outlooks(BOTH)
     pelt_automl.select(output=tmp_path / "out", **world.options(**FEW))
     assert seeds_of(records_of(tmp_path / "out"), "lora-0000") == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.slow
 def test_a_finalist_that_is_clearly_behind_gets_no_further_seed_and_stays_in_the_leaderboard(world, tmp_path, outlooks):
-    outlooks(Outlook("", ("head-0000",)), Outlook("enough"))
+    outlooks(Outlook("", ("head-0000",), pair=("lora-0000",)), Outlook("enough"))
     found = pelt_automl.select(output=tmp_path / "out", **world.options(**FEW))
     events = records_of(tmp_path / "out")
     assert (seeds_of(events, "head-0000"), seeds_of(events, "lora-0000")) == ([0, 1], [0, 1, 2])
@@ -69,7 +70,7 @@ def test_a_finalist_that_is_clearly_behind_gets_no_further_seed_and_stays_in_the
 
 @pytest.mark.slow
 def test_killed_in_a_further_seed_it_finishes_that_seed_and_asks_again(world, tmp_path, outlooks):
-    asked = outlooks(Outlook(""), Outlook("enough"))
+    asked = outlooks(BOTH, Outlook("enough"))
     watcher = Watcher(kill=lambda seen: any(trial.trial == "final-head-0000-seed2" for trial in of(seen.events, TrialEnded)))
     with pytest.raises(Killed):
         pelt_automl.select(output=tmp_path / "out", display=watcher, **world.options(**FEW, pack_size=1))

@@ -31,10 +31,60 @@ def test_an_interval_never_leaves_the_metrics_range():
     assert compared(finalist("a", 1, 10, 20)).interval("a")[0] == 0.0
 
 
-def test_the_best_that_is_surely_the_best_ends_it():
-    found = outlook(compared(finalist("a", 360, 362, 361), finalist("b", 330, 331, 332)), region=0.2)
-    assert found.stop == "the best is the best with a probability above 95%"
-    assert found.behind == ()
+WITHIN = "with a probability above 95% no other is better than the best by more than the region of practical equivalence"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "region"),
+    [
+        pytest.param((360, 362, 361), (330, 331, 332), 0.2, id="surely the best"),
+        pytest.param((360, 362, 361), (361, 360, 361), 0.05, id="equal"),
+        pytest.param((360, 362, 361), (365, 356, 361), 0.05, id="not to be told from each other, but within the region"),
+    ],
+)
+def test_the_best_that_is_practically_as_good_as_any_ends_it(a, b, region):
+    found = outlook(compared(finalist("a", *a), finalist("b", *b, first=5)), region)
+    assert (found.stop, found.behind) == (WITHIN, ())
+    assert found.numbers["p_within_the_region"] > 0.95
+    assert "narrowing" not in found.numbers
+
+
+def test_within_the_region_counts_for_errors_as_well():
+    """Of 400 labels of 0 and 1, `a` is off by 0.10 on average and `b` by 0.13: a difference of 6 points, the region being 1."""
+    labels = [0.0, 1.0] * 200
+    said = {"a": 0.10, "b": 0.13}
+    rows = [
+        Finalist(name, name, False, {}, 100, 1.0, 0.8, {
+            seed: Run(f"{name}-{seed}", off, np.asarray(labels) + off + np.linspace(-0.01, 0.01, 400)) for seed in range(3)
+        })
+        for name, off in said.items()
+    ]  # fmt: skip
+    comparison = Comparison(rows, labels, "mae")
+    assert comparison.best() == "a"
+    assert (comparison.p_within(0.005), outlook(comparison, 0.005).behind) == (1.0, ("b",))
+
+
+@pytest.mark.parametrize(
+    ("others", "pair"),
+    [
+        pytest.param({"b": (352, 372, 345), "c": (330, 352, 341)}, ("a", "b"), id="the most probable other"),
+        pytest.param({"b": (330, 352, 341), "c": (352, 372, 345)}, ("a", "c"), id="whatever its place"),
+        pytest.param({"b": (352, 372, 345), "c": (200, 204, 202)}, ("a", "b"), id="one is behind"),
+    ],
+)
+def test_the_next_seed_is_for_the_best_and_its_challenger(others, pair):
+    found = outlook(compared(finalist("a", 370, 366, 347), *[finalist(name, *right, first=5) for name, right in others.items()]), 0.01)
+    assert (found.stop, found.pair) == ("", pair)
+
+
+def test_one_of_the_pair_is_trained():
+    """A fitted best and a fitted second: more seeds of theirs are no training, and tell nothing of those that are trained."""
+    fitted = finalist("p", 370, 366, 347, method="probe"), finalist("n", 368, 352, 362, first=5, method="neighbors")
+    found = outlook(compared(*fitted, finalist("a", 352, 372, 345, first=9)), 0.01)
+    assert (found.stop, found.pair) == ("", ("p", "a"))
+    assert outlook(compared(*fitted, finalist("a", 100, 102, 101)), 0.001).stop == "all others are behind the best"
+    trained = outlook(compared(finalist("a", 370, 366, 347), fitted[1]), 0.01)
+    assert trained.pair == ("a", "n"), "a trained best may have a fitted challenger"
 
 
 def test_who_is_behind_by_more_than_the_region_with_all_of_its_interval_needs_no_further_seed():
@@ -52,11 +102,6 @@ def test_who_is_surely_worse_but_within_the_region_stays_since_it_can_be_tied_an
 def test_when_all_others_are_behind_there_is_nothing_left_to_decide():
     found = outlook(compared(finalist("a", 380, 381, 379), finalist("b", 100, 101, 99)), region=0.01)
     assert (found.stop, found.behind) == ("all others are behind the best", ("b",))
-
-
-def test_whole_intervals_within_the_region_are_practically_equivalent():
-    found = outlook(compared(finalist("a", 360, 362, 361), finalist("b", 361, 360, 361)), region=0.05)
-    assert found.stop == "all that are left are practically equivalent"
 
 
 def test_means_within_the_region_are_not_enough_for_equivalence():

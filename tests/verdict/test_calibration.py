@@ -10,7 +10,7 @@ from functools import cache
 import pandas as pd
 import pytest
 
-from studies.calibration import World, held, reliability, simulated
+from studies.calibration import World, held, reliability, simulated, stopped
 
 pytestmark = pytest.mark.statistical
 
@@ -65,6 +65,16 @@ def test_the_probability_of_being_the_best_is_true_as_often_as_it_says():
         # 3 standard errors of a share, and 5 points that it may be off in a bin
         assert true == pytest.approx(in_bin, abs=3 * math.sqrt(in_bin * (1 - in_bin) / finals) + 0.05)
     assert said["brier"].mean() < said["plain_brier"].mean()  # the plain share of the draws is surer than it is right
+
+
+def test_intervals_hold_the_truth_where_seeds_are_for_the_best_and_its_challenger():
+    """By the program's rule: fewer trainings than all finalists would have had on the seeds of the best."""
+    said = stopped(World(4, 6, examples=150, spread=2.0), 60, resamples=400)
+    assert said["runs"].between(12, 24).all()
+    assert said["runs"].mean() < (4 * said["seeds"]).mean() - 2
+    for what in ("leaders_mean", "together", "leaders_differences"):
+        assert said[what].mean() >= 0.93 - 3 * math.sqrt(0.05 * 0.95 / 60)
+    assert said["home"].mean() < 0.1
 
 
 def test_the_shaky_starts_of_the_trained_make_no_fitted_finalist_unsure_nor_is_the_trained_made_sure_by_it():

@@ -218,7 +218,7 @@ def test_finalists_with_different_seeds_are_compared_on_all_of_their_runs():
     (c,) = (row for row in verdict.standings if row.candidate == "c-0001")
     assert c.report_score < 0.78 < (0.80 + 0.81) / 2
     assert "1 finalist run of c #1 failed: loss is not finite." in verdict.warnings
-    assert any(warning.startswith("Finalists have different seeds") for warning in verdict.warnings)
+    assert any(warning.startswith("Finalists lack seeds, because not all runs were scored") for warning in verdict.warnings)
 
 
 def test_a_finalist_with_a_single_run_is_compared_with_those_that_have_many():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pelt_automl.verdict.statistics import interval, paired_bootstrap, probability_best, share_best, shrunken
+from pelt_automl.verdict.statistics import interval, paired_bootstrap, probability_best, probability_within, share_best, shrunken
 
 ACCURACY = "accuracy"
 
@@ -12,6 +12,15 @@ def test_ties_share_the_probability_evenly_and_the_direction_counts():
     assert share_best(draws).tolist() == pytest.approx([(0.5 + 1 + 1 / 3) / 4, (0.5 + 1 / 3) / 4, (1 / 3 + 1) / 4])
     # Least is best: 0 0 1, 0 0 1, 1/3 1/3 1/3, 1 0 0
     assert share_best(draws, greater_is_better=False).tolist() == pytest.approx([(1 / 3 + 1) / 4, 1 / 12, (2 + 1 / 3) / 4])
+
+
+def test_within_the_region_of_the_best_is_counted_draw_by_draw():
+    # Nothing is drawn together: where most draws are alike, luck has no spread.
+    draws = np.array([[0.80, 0.79, 0.5]] * 90 + [[0.80, 0.815, 0.5]] * 6 + [[0.80, 0.79, 0.9]] * 4)
+    assert [probability_within(draws, 0, region) for region in (0.0, 0.01, 0.02, 0.2)] == [0.90, 0.90, 0.96, 1.0]
+    assert [probability_within(-draws, 0, region, greater_is_better=False) for region in (0.01, 0.02)] == [0.90, 0.96]
+    assert probability_within(draws, 1, 0.02) == 0.96
+    assert probability_within(draws[:, :1], 0, 0.0) == 1.0
 
 
 def test_the_interval_holds_the_central_95_percent():
