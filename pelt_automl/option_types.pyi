@@ -77,7 +77,9 @@ class CurveOptions(TypedDict, total=False):
     sampler: Literal["tpe", "gp", "cmaes", "random"] | None
     """Optuna's sampler: multivariate TPE, Gaussian processes, CMA-ES, or random search."""
     portfolio: bool | None
-    """Try known good configurations first when there are few trials."""
+    """Try first what is known to be good: learned from other data, or listed in a search space."""
+    experience: bool | None
+    """Learn what to try first also from your own finished selections of other data with the same model, as far as they lie in the program's home."""
     race: bool | None
     """Drop methods that are clearly behind."""
     spaces: str | Path | None

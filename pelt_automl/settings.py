@@ -425,7 +425,13 @@ class SearchSettings(Checked):
     sampler: Literal["tpe", "gp", "cmaes", "random"] = knob(
         "tpe", "Optuna's sampler: multivariate TPE, Gaussian processes, CMA-ES, or random search.", SEARCH
     )
-    portfolio: bool = knob(True, "Try known good configurations first when there are few trials.", SEARCH)
+    portfolio: bool = knob(True, "Try first what is known to be good: learned from other data, or listed in a search space.", SEARCH)
+    experience: bool = knob(
+        True,
+        "Learn what to try first also from your own finished selections of other data with the same model, as far as they lie in the "
+        "program's home.",
+        SEARCH,
+    )
     race: bool = knob(True, "Drop methods that are clearly behind.", SEARCH)
     max_trainable: int | None = knob(
         None, "Maximum trainable parameters of a configuration: PELT, gates and head. Default: no limit.", LIMITS, unit="parameters", low=1

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKED = {
     "pelt_automl/py.typed",
     "pelt_automl/search_spaces/lora.yaml",
+    "pelt_automl/search_spaces/portfolio.json",
     "pelt_automl/report/templates/report.html.j2",
     "pelt_automl/curve/templates/k-curve.html.j2",
 }

@@ -46,13 +46,13 @@ from studies.contenders import ABLATIONS, CONTENDERS, OURS, Nearest, Setting, an
 from studies.harness import Report, Row, add_options, names, parser, shares, spoken
 from studies.quality import judged
 from studies.sources.standing import committed
-from studies.table_costs import Costs, load_costs
+from studies.table_costs import BATCH, Costs, load_costs, seconds_of
 from studies.table_files import load_table
 from studies.table_grid import PROBE
 
 KNOWN = ("default", "known")
 """How configurations were chosen that the program tries before any drawn one."""
-BATCH, FEWEST_SEEDS = 16, 3
+FEWEST_SEEDS = 3
 PROBE_ALONE, FROZEN = "always-probe", "frozen"
 """The probe needs no scheduler: it trains nothing."""
 WITH_FINALS = (OURS, *ABLATIONS, FROZEN)
@@ -90,17 +90,6 @@ def recorded_training(row: Mapping[Any, Any]) -> RecordedTraining:
         {step: tuple(map(float, row[name])) for step, name in by_step.items() if row[name] is not None},
         () if row["report"] is None else tuple(map(float, row["report"])),
     )  # fmt: skip
-
-
-def seconds_of(row: Mapping[Any, Any], costs: Costs) -> float:
-    """Of a training with its evaluations on a quiet machine; of a baseline the fit alone."""
-    if row["method"] in BASELINES:
-        return costs.probe
-    examples, steps = int(row["select_size"]) * len(row["curve_step"]), max(1, int(row["steps"]))
-    text = row["tokens_of_text"] / steps / BATCH
-    return costs.seconds(
-        row["method"], steps=steps, tokens=int(row["tokens_computed"]), examples=examples, evaluated_tokens=int(examples * text)
-    )
 
 
 @dataclass(frozen=True)

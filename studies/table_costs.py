@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,8 @@ LENGTHS = (8, 32)
 """Tokens of the made-up texts."""
 STEPS, EVALUATED = 4, 32
 """Steps of a measured training, the first not counted, and examples that it is evaluated on."""
+BATCH = 16
+"""Examples of a step of the recorded trainings."""
 TRAIN = 70
 """Examples that the probe is fitted on: those of K = 100."""
 
@@ -74,6 +77,17 @@ class Costs:
         own = self.methods[method]
         training = own.step * steps + own.token * tokens
         return own.fixed + training + own.example * examples + own.evaluated_token * evaluated_tokens
+
+
+def seconds_of(row: Mapping[Any, Any], costs: Costs) -> float:
+    """Of a training with its evaluations on a quiet machine; of a baseline the fit alone."""
+    if row["method"] in BASELINES:
+        return costs.probe
+    examples, steps = int(row["select_size"]) * len(row["curve_step"]), max(1, int(row["steps"]))
+    text = row["tokens_of_text"] / steps / BATCH
+    return costs.seconds(
+        row["method"], steps=steps, tokens=int(row["tokens_computed"]), examples=examples, evaluated_tokens=int(examples * text)
+    )
 
 
 def load_costs(path: Path = COSTS) -> Costs:

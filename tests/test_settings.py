@@ -72,6 +72,7 @@ def test_a_number_outside_of_its_range_is_refused_by_its_name(name, value):
         ({"rungs": 0.5}, "rungs is 0.5; it must be a list of numbers such as 0.25,0.5, or 'none'"),
         ({"race": "no"}, "race is 'no'; it must be true or false"),
         ({"portfolio": 1}, "portfolio is 1; it must be true or false"),
+        ({"experience": "no"}, "experience is 'no'; it must be true or false"),
         ({"methods": "lora,all"}, "'all' stands alone; methods has lora, all"),
         ({"baselines": "none,probe"}, "'none' stands alone; baselines has none, probe"),
         ({"methods": "lora,lora"}, "methods ['lora', 'lora'] names one twice"),

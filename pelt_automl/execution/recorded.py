@@ -11,6 +11,7 @@ from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import CurvePoint, Event, FinalistScored, ReportOpened, Seeds, Segment, SegmentEnded, Stage, State, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.scheduling.actions import Fit, Room, Score, Stop, Task
+from pelt_automl.search.portfolio import nearest
 
 
 @dataclass(frozen=True)
@@ -78,26 +79,17 @@ class RecordedPool:
     def nearest(self, method: str, hyper_parameters: Mapping[str, Any], without: Collection[str] = ()) -> Mapping[str, Any]:
         """The recorded configuration of the method that is most like these: so a proposal becomes one that can be replayed.
 
-        Numbers are compared by the logarithm of their ratio, everything else by being equal or not (which counts as a factor of e); of
-        equals the first. `without`: configurations, as sorted JSON, that are no answer. Raises `SelectionError` if none is left.
+        See `pelt_automl.search.portfolio.nearest`. `without`: configurations, as sorted JSON, that are no answer. Raises `SelectionError`
+        if none is left.
         """
         left = [own for own in self.configurations(method) if json.dumps(dict(own), sort_keys=True) not in without]
         if not left:
             raise SelectionError(f"no recorded configuration of {method} is left")
-
-        def distance(own: Mapping[str, Any]) -> float:
-            return sum(_distance(own.get(name), hyper_parameters.get(name)) for name in own.keys() | hyper_parameters.keys())
-
-        return min(left, key=distance)
+        return left[nearest(left, hyper_parameters)]
 
 
 def _key(method: str, hyper_parameters: Mapping[str, Any]) -> str:
     return json.dumps([method, dict(hyper_parameters)], sort_keys=True)
-
-
-def _distance(one: Any, other: Any) -> float:
-    numbers = [value for value in (one, other) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0]
-    return abs(math.log(numbers[0] / numbers[1])) if len(numbers) == 2 else float(one != other)
 
 
 @dataclass

@@ -219,6 +219,40 @@ class CurvePoint:
     """Since the trial's start, its share of the pack's time."""
 
 
+@dataclass(frozen=True)
+class Identified(Event):
+    """By what later selections can tell whether they may learn from this one: the same weights, and none of the texts."""
+
+    weights: str
+    """SHA-256 of the pretrained model's."""
+    texts: str
+    """Reference of the hashes of all its texts, in the folder ``texts`` (see `pelt_automl.selection.experience`)."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A method with its hyper-parameters."""
+
+    method: str
+    hyper_parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PortfolioLearned(Event):
+    """In which order configurations are tried, before any is drawn: decided once, before the search. Without it there is no such order."""
+
+    order: list[Configuration]
+    """Their hyper-parameters are those that are searched."""
+    hash: str
+    """Of all that it was learned from: configurations, what they gained, and the weights of data sets. 16 hex digits."""
+    sources: int
+    """Data sets that it was learned from."""
+    own: int = 0
+    """Of these the user's own."""
+    experience: list[str] = field(default_factory=list)
+    """The selections that these are from: their folders in the program's home."""
+
+
 class Because(StrEnum):
     """Why a segment was released, or a trial stopped."""
 
@@ -679,8 +713,8 @@ class Published(Event):
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        SelectionStarted, DataDescribed, Planned, Released, Stopped, SegmentEnded, StateLost, TrialEnded, Decision, ReportOpened,
-        FinalistScored, OutputsLost, GateMeasured, ContributionMeasured,
+        SelectionStarted, DataDescribed, Planned, Identified, PortfolioLearned, Released, Stopped, SegmentEnded, StateLost, TrialEnded,
+        Decision, ReportOpened, FinalistScored, OutputsLost, GateMeasured, ContributionMeasured,
         KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded, Published,
     )
 }  # fmt: skip

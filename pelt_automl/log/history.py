@@ -15,6 +15,7 @@ from pelt_automl.log.events import (
     FinalistScored,
     OutputsLost,
     Planned,
+    PortfolioLearned,
     Published,
     Released,
     ReportOpened,
@@ -172,6 +173,11 @@ class History:
     def plan(self) -> Planned | None:
         """None before it is made."""
         return self._last(Planned)
+
+    @property
+    def portfolio(self) -> PortfolioLearned | None:
+        """The order in which configurations are tried; None where there is none."""
+        return self._last(PortfolioLearned)
 
     @property
     def opened(self) -> ReportOpened | None:

@@ -13,6 +13,7 @@ from pelt_automl.methods import BASELINES
 from pelt_automl.report.plots import expected_best_plot, front_plot, learning_curves, submodule_heat_map
 from pelt_automl.report.summary import Summary, flat, summarize
 from pelt_automl.verdict import wording
+from pelt_automl.verdict.describing import tried_first
 from pelt_automl.verdict.expected_best import budgets
 from pelt_automl.verdict.pareto import front_in_words
 
@@ -85,6 +86,7 @@ def render(template: str, summary: Summary, plots: dict[str, str], **escape: Any
         costs=[event for event in history.costs if event.candidate],
         gap=lambda row: (row.select_score - row.report_score) * data.sign,
         counted=wording.counted,
+        tried_first=tried_first(history.portfolio) if history.portfolio else "",
         budgets=budgets(summary.expected_best),
         front=front_in_words(rows, summary.unit),
         baselines=[row.method for row in rows if row.method in BASELINES],

@@ -75,7 +75,8 @@ class SearchScheduler:
       those of its method that were asked for before it.
     - *race*: a method whose best trial can't reach the leader's leaves, unless one of its trials is under way beyond the first rung, or
       waits there; its trials under way end at their next rung, and those that it had still to come are shared among the others.
-    - *fairness*: the method with the fewest trials is asked next, the cheaper of equals first, and no method while another that may be
+    - *sequence*: while there is an order that was learned, the method of its first trial that isn't begun comes next.
+    - *fairness*: then the method with the fewest trials is asked next, the cheaper of equals first, and no method while another that may be
       asked has two fewer.
     - *room*: free places are filled with trials of the pack's kind; a method with a trial that waits for another kind isn't asked.
     - *affordability*: a trial begins if it and those under way are expected to end before the reserve; a default need only come to its
@@ -103,11 +104,18 @@ class SearchScheduler:
     """Configurations that another selection found, by method; they are among those that the proposer knows."""
     source: str = ""
     """That selection, in words."""
+    sequence: Sequence[str] = ()
+    """The method of each of the first trials, in the order in which they are to begin; a method's first entry is its default."""
 
     @cached_property
     def known(self) -> dict[str, int]:
         """How many configurations of each method are known beforehand."""
         return {method: len(self.proposer.known(method)) for method in self.methods}
+
+    @cached_property
+    def turns(self) -> list[tuple[str, int]]:
+        """The entries of the sequence, each with the number of entries of its method before it."""
+        return [(method, self.sequence[:place].count(method)) for place, method in enumerate(self.sequence)]
 
     def actions(self, history: History, room: Room, budget: Budget) -> list[Action]:
         """What is to be done now; see `Scheduler`."""
@@ -339,6 +347,8 @@ class _Turn:
         methods = self._affordable(self._open())
         held_up = {self.history.trials[name].segment.method for name, own in self._waiting().items() if own != kind}
         free = [method for method in methods if method not in held_up]
+        if due := [method for method, before in self.fixed.turns if method in methods and self._asked(method) <= before]:
+            return next((method for method in due if method in free), None)
         chosen = min(free, key=self._asked, default=None)
         if chosen is None or self._asked(chosen) >= min(map(self._asked, methods)) + POLICY.ahead:
             return None

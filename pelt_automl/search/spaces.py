@@ -96,6 +96,14 @@ class SearchSpace:
         """The part of a configuration that is searched: the inverse of `configuration`."""
         return {parameter.name: configuration[parameter.name] for parameter in self.parameters if parameter.name in configuration}
 
+    def includes(self, configuration: Mapping[str, Any]) -> bool:
+        """Whether a configuration, whole as in a record, is one that this space can give and that makes sense."""
+        if self._method.refusal(configuration):
+            return False
+        drawn = self.searched(configuration)
+        whole = self._changed(drawn) == drawn and self.configuration(drawn) == dict(configuration)
+        return whole and all(parameter.holds(drawn[parameter.name]) for parameter in self.parameters if parameter.name in drawn)
+
     def refusal(self, drawn: Mapping[str, Any]) -> str | None:
         """Why a configuration makes no sense, as ``what: why``; None for one that does."""
         return self._method.refusal(self.configuration(drawn))
@@ -142,8 +150,7 @@ def load_spaces(folder: Path | None, methods: tuple[str, ...]) -> dict[str, Sear
         raise SearchSpaceError(f"the folder with search spaces {folder} isn't there")
     spaces, problems = dict[str, SearchSpace](), list[str]()
     for method in methods:
-        own = folder / f"{method}.yaml" if folder else None
-        path = own if own and own.is_file() else shipped_spaces() / f"{method}.yaml"
+        path = _own(folder, method) or shipped_spaces() / f"{method}.yaml"
         try:
             spaces[method] = load_space(path)
         except SearchSpaceError as error:
@@ -154,6 +161,17 @@ def load_spaces(folder: Path | None, methods: tuple[str, ...]) -> dict[str, Sear
     if problems:
         raise SearchSpaceError("\n".join(problems))
     return spaces
+
+
+def _own(folder: Path | None, method: str) -> Path | None:
+    """The method's file in a folder of the user's own, where there is one."""
+    path = folder / f"{method}.yaml" if folder else None
+    return path if path and path.is_file() else None
+
+
+def lists_its_own(folder: Path | None, space: SearchSpace) -> bool:
+    """Whether a space is from the user's own folder and says what to try after the default."""
+    return bool(space.portfolio) and _own(folder, space.method) is not None
 
 
 def load_space(path: Path) -> SearchSpace:

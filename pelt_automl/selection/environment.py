@@ -48,7 +48,7 @@ FILES = ("data_dir", "train", "validation", "test", "encoding", "delimiter")
 
 EFFORT = (
     "methods", "baselines", "trials", "seconds", "finalist_seeds", "most_seeds", "finalist_share", "rungs", "promoted", "sampler",
-    "portfolio", "race",
+    "portfolio", "experience", "race",
 )  # fmt: skip
 """Search settings that say how hard to look. All others are part of what is asked."""
 

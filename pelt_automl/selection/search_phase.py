@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from pelt_automl.errors import NoTrialCompletedError
-from pelt_automl.log.events import Because, Phase, Segment, Stage, State, TrialEnded
+from pelt_automl.log.events import Because, HyperParameters, Phase, Segment, Stage, State, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import METHODS
@@ -14,6 +14,7 @@ from pelt_automl.scheduling.actions import Budget
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.search import SearchScheduler
 from pelt_automl.search.finalists import fitted_baselines
+from pelt_automl.search.portfolio import arranged
 from pelt_automl.search.proposer import Proposer
 from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.selection.inherited import Inherited
@@ -50,7 +51,7 @@ def scheduler(question: Question, machine: Machine, log: Log, inherited: Inherit
     """What decides in this selection's search."""
     methods, settings, spaces, metric = question.left(log.history), question.search, question.spaces, question.data.metric
     handed_on = {m: [spaces[m].searched(configuration) for configuration in inherited.first.get(m, ())] for m in methods}
-    portfolio = {m: spaces[m].good()[: portfolio_length(settings.trials)] if settings.portfolio else [] for m in methods}
+    sequence, first = _known_first(question, log.history, handed_on)
     plans = plans_of(question, log.history)
 
     def rank(method: str) -> tuple[bool, bool]:
@@ -74,14 +75,35 @@ def scheduler(question: Question, machine: Machine, log: Log, inherited: Inherit
             settings.seed,
             greater_is_better=metric.greater_is_better,
             sampler=settings.sampler,
-            first={method: [*handed_on[method], *portfolio[method]] for method in methods},
+            first=first,
             refusal=Limits(question, machine, log).refusal,
         ),
         costs=costs_of(question, machine, log.history),
         kind=kind,
         inherited=inherited.first,
         source=inherited.source,
+        sequence=sequence,
     )
+
+
+def _known_first(
+    question: Question, history: History, handed_on: Mapping[str, Sequence[HyperParameters]]
+) -> tuple[list[str], dict[str, list[HyperParameters]]]:
+    """The methods of the first trials in their order, and by method what is tried after its default before anything is drawn.
+
+    Places of a method that the learned order leaves free are those of the search space's own list.
+    """
+    settings, spaces = question.search, question.spaces
+    length = portfolio_length(settings.trials) if settings.portfolio else 0
+    most = {method: 1 + len(own) + length for method, own in handed_on.items()}
+    order = [own for own in (history.portfolio.order if history.portfolio else ()) if own.method in handed_on]
+    defaults = {method: spaces[method].default() for method in handed_on}
+    sequence, first = arranged(order, defaults, handed_on, most)
+    for method, own in handed_on.items():
+        known: list[HyperParameters] = first[method] or list(own)
+        more = [one for one in spaces[method].good()[:length] if one not in known]
+        first[method] = [*known, *more][: most[method] - 1]
+    return sequence, first
 
 
 def _keeper(machine: Machine, history: History) -> Callable[[TrialEnded, Mapping[str, Tensor]], None]:

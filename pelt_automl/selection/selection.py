@@ -24,6 +24,7 @@ from pelt_automl.option_types import Options
 from pelt_automl.options import settings_from
 from pelt_automl.recorders import RECORDERS
 from pelt_automl.report import Recommendation, load_recommendation, write_report
+from pelt_automl.search.shipped import shipped_portfolio
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.selection.baseline_phase import fit_baselines
 from pelt_automl.selection.costs import measure_costs
@@ -44,6 +45,7 @@ from pelt_automl.selection.measuring import (
     remember_speed,
     workload,
 )
+from pelt_automl.selection.portfolio_phase import identify, learn_portfolio, uses_portfolio
 from pelt_automl.selection.process import process_restored
 from pelt_automl.selection.pruning_phase import prune
 from pelt_automl.selection.question import Question, plans_of
@@ -110,6 +112,8 @@ class Selection:
         table, shape = load_outline(settings.model)
         possible, _ = field_of(settings.search.methods, table, shape, baselines=settings.search.baselines)
         spaces = load_spaces(settings.search.spaces, possible)
+        if uses_portfolio(settings):
+            shipped_portfolio()  # what is wrong with it is said before anything is loaded
         inherited = inherited or Inherited()
         before_data = time.monotonic()
         data = inherited.data or load_task(settings.task)
@@ -202,6 +206,7 @@ class Selection:
                 decide_head_start(question, machine, log)
                 apply_limits(question, machine, log)
                 log.append(_planned(question, machine, log.history, self.clock))
+            identify(question, machine, log)
 
     def search(self) -> None:
         """The baselines, then trials of all methods, packed."""
@@ -209,6 +214,7 @@ class Selection:
             return
         with self._timed(Phase.BASELINES):
             fit_baselines(self.question, self.machine, self.log)
+            learn_portfolio(self.question, self.machine, self.log)
         with self._timed(Phase.SEARCH), self._remembered():
             search(self.question, self.machine, self.log, self.clock, self.inherited)
 

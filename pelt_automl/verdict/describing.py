@@ -8,6 +8,7 @@ from pelt_automl.log.events import (
     Event,
     FinalistScored,
     Planned,
+    PortfolioLearned,
     Released,
     ReportOpened,
     SelectionStarted,
@@ -17,10 +18,13 @@ from pelt_automl.log.events import (
     What,
 )
 from pelt_automl.methods import BASELINES
-from pelt_automl.verdict.wording import Unit
+from pelt_automl.verdict.wording import Unit, counted, in_short
 
 NOISE = (What.PROMOTED, What.STOPPED)
 """Decisions of which the report tells, and nobody who watches: there are too many, and a training's end says the same."""
+
+SHOWN = 3
+"""Configurations of a learned order that are named."""
 
 
 def decision_of(event: Event) -> Decision | None:
@@ -46,6 +50,16 @@ def decision_of(event: Event) -> Decision | None:
             return None
 
 
+def tried_first(learned: PortfolioLearned) -> str:
+    """The first few configurations of a learned order, and what it is learned from; empty where it is from nothing."""
+    if not learned.sources:
+        return ""
+    first = [f"{one.method} ({in_short(one.hyper_parameters)})" for one in learned.order[:SHOWN]]
+    more = ["..."] if learned.order[SHOWN:] else []
+    yours = f", {learned.own} of them yours" if learned.own else ""
+    return f"tried first: {', '.join(first + more)} (learned from {counted(learned.sources, 'data set')}{yours})"
+
+
 def describe(event: Event) -> str:
     """A line for whoever watches, for data also one for each note; empty for what would only be noise."""
     if decision := decision_of(event):
@@ -61,6 +75,18 @@ def describe(event: Event) -> str:
         case Planned():
             of_finalists = f", a finalist's {event.final_steps}" if event.final_steps > event.steps else ""
             return f"a full training has {event.steps} steps (about {event.seconds_a_training:.0f} s){of_finalists}; {event.message}"
+        case PortfolioLearned():
+            return tried_first(event)
+        case TrialEnded() | StateLost() | FinalistScored() | CostMeasured():
+            return _of_training(event)
+        case ReportOpened():
+            return f"report split opened: {event.examples} of {event.of} examples"
+        case _:
+            return ""
+
+
+def _of_training(event: TrialEnded | StateLost | FinalistScored | CostMeasured) -> str:
+    match event:
         case TrialEnded():
             score = "no score" if event.select_score is None else f"select {event.select_score:.3f}"
             cause = f" ({event.cause})" if event.cause else ""
@@ -72,9 +98,6 @@ def describe(event: Event) -> str:
             times = [f"{own.ms:.3g} ms for {own.batch}{' merged' if own.merged else ''}" for own in event.latencies]
             memory = [] if event.memory_gb is None else [f"{event.memory_gb:.2g} GB to train"]
             return f"{event.candidate:<28} {', '.join(times + memory) or 'not measured'}"
-        case ReportOpened():
-            return f"report split opened: {event.examples} of {event.of} examples"
         case FinalistScored():
             return f"{event.trial:<28} report {event.report_score:.3f}"
-        case _:
-            return ""
+    return ""

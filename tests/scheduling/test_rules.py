@@ -271,6 +271,62 @@ def test_fairness_and_room(case):
     assert [words.partition(" ")[0] for words in given if words.endswith(": first")] == expected
 
 
+# ------------------------------------------------------------ sequence: a learned order comes before fairness
+
+ORDER = ("lora", "lora", "head", "lora", "prompt", "head")
+SEQUENCE = {
+    "its first trials are the first of the order": (
+        ORDER, ["lora", "head", "prompt"], [], Room(4, OTHERS), {}, ["lora-0000", "lora-0001", "head-0000", "lora-0002"]
+    ),
+    "what is begun isn't asked again": (
+        ORDER, ["lora", "head", "prompt"], [*tried("lora", 0, 0.9), *tried("lora", 1, 0.9), *tried("head", 0, 0.9)], Room(2, OTHERS), {},
+        ["lora-0002", "prompt-0000", "head-0001"],
+    ),
+    "after it the method with the fewest is next": (
+        ("lora", "lora", "head"), ["lora", "head"], [], Room(6, OTHERS), {},
+        ["lora-0000", "lora-0001", "head-0000", "head-0001", "lora-0002", "head-0002"],
+    ),
+    "without one it is fairness alone": ((), ["lora", "head"], [], Room(3, OTHERS), {}, ["lora-0000", "head-0000", "lora-0001"]),
+    "a method that has left is passed over": (
+        ORDER, ["lora", "head", "prompt"], [*tried("lora", 0, 0.9), Decision("left the race", "lora", "as told")], Room(2, OTHERS), {},
+        ["head-0000", "prompt-0000", "head-0001"],
+    ),
+    "one that has as many trials as are wanted is, too": (
+        ORDER, ["lora", "head", "prompt"], [*tried("lora", 0, 0.9), *tried("lora", 1, 0.9)], Room(3, OTHERS), {"trials": 2},
+        ["head-0000", "prompt-0000", "head-0001"],
+    ),
+    "one that waits for another kind of pack is, as long as others are to come": (
+        ("prompt", "prompt", "lora", "lora"), ["lora", "prompt"], [], Room(4, OTHERS), {}, ["prompt-0000", "lora-0000", "lora-0001"]
+    ),
+    "and when it alone is to come, its pack is waited for": (
+        ("prompt", "prompt", "lora"), ["lora", "prompt"], [released("prompt", 0), *tried("lora", 0, 0.9)],
+        Room(4, OTHERS, waiting={"prompt-0000": PROMPTS}), {}, [],
+    ),
+    "a method that isn't in it comes after it": (
+        ("lora", "lora"), ["head", "lora"], [], Room(3, OTHERS), {}, ["lora-0000", "lora-0001", "head-0000"]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SEQUENCE)
+def test_sequence(case):
+    sequence, methods, events, room, settings, expected = SEQUENCE[case]
+    given = asked(scheduler(*methods, sequence=sequence, **settings), *events, room=room)
+    assert [words.partition(" ")[0] for words in given if words.endswith(": first")] == expected
+
+
+def test_what_there_is_no_time_for_is_passed_over_and_two_defaults_always_begin():
+    policy = scheduler("lora", "full", "head", sequence=("lora", "lora", "full", "head"), costs=FakeCosts(dear={"full": 9.0}))
+    begun = tried("lora", 0, 0.9)
+    # 31.4 s are needed for another trial of lora, 720 s for full's default, 10 s for head's
+    assert asked(policy, *begun, room=Room(2, OTHERS), budget=Budget(100, 40))[:1] == ["full-0000 0-20: first"], "the second default"
+    both = [*begun, *tried("full", 0, 0.9)]
+    given = asked(policy, *both, room=Room(2, OTHERS), budget=Budget(100, 40))
+    assert [words for words in given if words.endswith(": first")] == ["head-0000 0-20: first"]
+    more = asked(policy, *both, room=Room(2, OTHERS), budget=Budget(200, 40))
+    assert [words for words in more if words.endswith(": first")] == ["lora-0001 0-20: first", "head-0000 0-20: first"]
+
+
 def test_a_method_without_anything_left_to_try_says_so_once_and_others_take_its_place():
     policy = scheduler("lora", "head", most={"lora": 1})
     given = asked(policy, *tried("lora", 0, 0.9), *tried("head", 0, 0.9), room=Room(2, OTHERS))

@@ -72,7 +72,7 @@ search_settings = cache(SearchSettings)
 
 def scheduler(*methods, known=4, refused=(), most=None, trials=6, race=False, plan=PLAN, costs=None, **settings):
     proposer = FakeProposer(known, frozenset(refused), most or {})
-    extra = {name: settings.pop(name) for name in ("inherited", "source", "kind") if name in settings}
+    extra = {name: settings.pop(name) for name in ("inherited", "source", "kind", "sequence") if name in settings}
     return SearchScheduler(
         methods, frozenset(methods) - {"full"}, trials, search_settings(race=race, **settings), plan, METRICS["accuracy"], LABELS,
         proposer, costs or FakeCosts(), extra.pop("kind", kind_of), **extra,

@@ -51,6 +51,7 @@ EVERYTHING = {
     "sampler": "gp",
     "race": False,
     "portfolio": False,
+    "experience": False,
     "equivalence": 2,
     "prefer": "time",
     "promoted": 0.5,
@@ -67,14 +68,14 @@ PAPER = {
 @pytest.mark.parametrize(
     ("options", "hashes"),
     [
-        ({"task": "pydoc-match"}, ("4b089aba0c3e1a59", "b197a8a6b790ea03", "a9b91ff7c68446fa")),
-        (PAPER, ("691619d6fcbe8965", "618451ea8f6cb3a5", "40576a1c8299e93b")),
-        (EVERYTHING, ("a7ba8951672998e5", "b6fcf2378fba488f", "230336609ca3b0ce")),
+        ({"task": "pydoc-match"}, ("250540e7dba14141", "a65329894f0cfba0", "fcfc1626a13aa01b")),
+        (PAPER, ("eef07c1e04a4193b", "f17a4834ed863011", "04e2e36426b1df83")),
+        (EVERYTHING, ("28c9ab2f71ac2ce0", "98cc4bec5446df94", "124cad46b867e445")),
     ],
     ids=["defaults", "paper", "everything"],
 )
 def test_the_keys_are_those_of_earlier_versions_so_that_selections_are_taken_up(options, hashes, monkeypatch):
-    monkeypatch.setattr(environment, "BEHAVIOUR", 3)
+    monkeypatch.setattr(environment, "BEHAVIOUR", 4)
     settings = settings_from(**options)
     assert (question_of(settings, "d"), effort_of(settings, {}), key_of(settings, "d", {})) == hashes
 
@@ -122,7 +123,10 @@ def test_what_is_asked_changes_the_question_and_not_the_effort(other):
     assert effort(**{name: value for name, value in other.items() if name != "data_hash"}) == effort()
 
 
-@pytest.mark.parametrize("other", [{"seconds": 61}, {"trials": 7}, {"methods": ["lora", "head"]}, {"finalist_seeds": 4}, {"sampler": "gp"}])
+@pytest.mark.parametrize(
+    "other",
+    [{"seconds": 61}, {"trials": 7}, {"methods": ["lora", "head"]}, {"finalist_seeds": 4}, {"sampler": "gp"}, {"experience": False}],
+)
 def test_how_hard_to_look_changes_the_effort_and_not_the_question(other):
     assert effort(**other) != effort()
     assert question(**other) == question()

@@ -1,0 +1,87 @@
+"""What the search tries first: learned once, before it begins, from what comes with the program and from the user's own selections."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from pelt_automl.log.events import Configuration, Identified, Phase, PortfolioLearned, Stage
+from pelt_automl.log.history import History
+from pelt_automl.log.log import Log
+from pelt_automl.log.outputs import Outputs
+from pelt_automl.methods import METHODS
+from pelt_automl.search.portfolio import Observation, Source, learned, weights
+from pelt_automl.search.shipped import Portfolio, shipped_portfolio
+from pelt_automl.search.spaces import lists_its_own
+from pelt_automl.selection.experience import TEXTS, Asking, Experience, features_of, gather, hashes_of
+from pelt_automl.selection.machine import Machine
+from pelt_automl.selection.question import Question
+from pelt_automl.settings import SelectionSettings
+
+
+def uses_portfolio(settings: SelectionSettings) -> bool:
+    """Whether anything of other data decides what is tried first."""
+    return settings.search.portfolio and settings.task.protocol != "paper"
+
+
+def identify(question: Question, machine: Machine, log: Log) -> None:
+    """Keep what later selections need to learn from this one, unless an earlier start has."""
+    if not log.history.of_kind(Identified):
+        texts = Outputs(machine.folder / TEXTS).put(hashes_of(question.data))
+        log.append(Identified(machine.backbone.sha256, texts))
+
+
+def learn_portfolio(question: Question, machine: Machine, log: Log) -> None:
+    """Write the order, unless an earlier start has, or the search has begun without one."""
+    history = log.history
+    begun = any(trial.segment.stage == Stage.SEARCH and trial.segment.method in METHODS for trial in history.trials.values())
+    if history.portfolio or begun or not uses_portfolio(question.settings):
+        return
+    log.progress(Phase.BASELINES, 0.9, 1, "learning what to try first")
+    own = gather(_asking(question, history), machine.folder) if question.search.experience else []
+    log.append(_learned(question, history, shipped_portfolio(), own))
+
+
+def _asking(question: Question, history: History) -> Asking:
+    identified = history.of_kind(Identified)[-1]
+    return Asking(question.data.data_hash, identified.weights, hashes_of(question.data), features_of(history))
+
+
+def _learned(question: Question, history: History, shipped: Portfolio, own: Sequence[Experience]) -> PortfolioLearned:
+    """From the sources that aren't the data at hand, over what this selection can try: its methods, what its search spaces include."""
+    same = {source.group for source in shipped.sources if source.name == question.data.name or source.data_hash == question.data.data_hash}
+    sources = [*(source for source in shipped.sources if source.group not in same), *(each.source for each in own)]
+    names, methods = {source.name for source in sources}, question.left(history)
+    every = [*shipped.observations, *(observed for each in own for observed in each.observations)]
+    observations = [observed for observed in every if observed.source in names and observed.method in methods]
+    names = {observed.source for observed in observations}
+    weight_of = weights(features_of(history), [source for source in sources if source.name in names])
+    known = [observed for observed in shipped.observations if observed.source in names]
+    found = [Configuration(observed.method, dict(observed.hyper_parameters)) for observed in known]
+    found += [configuration for each in own for configuration in each.best]
+    tried = [one for number, one in enumerate(found) if _can_try(question, methods, one) and one not in found[:number]]
+    order, useful = learned(tried, observations, weight_of) if weight_of else ([], 0)
+    used = [each for each in own if each.source.name in weight_of]
+    searched = [Configuration(one.method, question.spaces[one.method].searched(one.hyper_parameters)) for one in order]
+    there = {one.method for one in order}
+    unknown = [Configuration(method, question.spaces[method].default()) for method in methods if method not in there]
+    return PortfolioLearned(
+        [*searched[:useful], *unknown, *searched[useful:]],  # who nothing is known of comes before who is known to add nothing
+        _digest(sources, observations, weight_of),
+        len({source.data_hash for source in sources if source.name in weight_of}),
+        len({each.source.data_hash for each in used}),
+        [each.source.name for each in used],
+    )
+
+
+def _can_try(question: Question, methods: Sequence[str], one: Configuration) -> bool:
+    """Of a method for which the user's own search space lists what is good, the learned order has the default alone."""
+    if one.method not in methods or not question.spaces[one.method].includes(one.hyper_parameters):
+        return False
+    return one.hyper_parameters == METHODS[one.method].defaults or not lists_its_own(question.search.spaces, question.spaces[one.method])
+
+
+def _digest(sources: Sequence[Source], observations: Sequence[Observation], weight_of: Mapping[str, float]) -> str:
+    used = [[asdict(source), weight_of[source.name]] for source in sources if source.name in weight_of]
+    plain = json.dumps([used, [asdict(observed) for observed in observations]], sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()[:16]

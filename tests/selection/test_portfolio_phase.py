@@ -1,0 +1,201 @@
+"""What is tried first is decided once, from data that isn't the data at hand; nothing is trained here."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pelt_automl.errors import SearchSpaceError
+from pelt_automl.log.events import Because, Configuration, Identified, PortfolioLearned, Released, Seeds, Segment, Stage
+from pelt_automl.log.outputs import Outputs
+from pelt_automl.methods import METHODS
+from pelt_automl.search.portfolio import Features, Observation, Source
+from pelt_automl.search.shipped import Portfolio
+from pelt_automl.selection import Selection, portfolio_phase, settings_from
+from pelt_automl.selection import selection as whole
+from pelt_automl.selection.baseline_phase import fit_baselines
+from pelt_automl.selection.inherited import Inherited
+from pelt_automl.selection.portfolio_phase import learn_portfolio
+from pelt_automl.selection.search_phase import scheduler
+from pelt_automl.verdict.describing import describe
+from tests.selection.test_experience import PROBE, trial, write
+from tests.tiny_world import of, records_of
+
+pytestmark = pytest.mark.usefixtures("without_mlflow")
+
+LORA, HEAD, APL = (METHODS[name].defaults for name in ("lora", "head", "unipelt-apl"))
+LIKE = Features(2, 60, 32, 10.0)
+BETTER = LORA | {"learning_rate": 0.002}
+
+
+def shipped(**hashes):
+    """LoRA gains, a higher rate more; the head gains nothing; nobody knows UniPELT."""
+    sources = tuple(Source(name, name[0], LIKE, hashes.get(name, name)) for name in ("a1", "a2", "b"))
+    seen = [("lora", LORA, 2.0), ("lora", BETTER, 3.0), ("head", HEAD, -1.0)]
+    return Portfolio(1, "m", sources, tuple(Observation(own.name, *one, 1.0) for own in sources for one in seen))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("PELT_AUTOML_HOME", str(tmp_path))
+    monkeypatch.setattr(portfolio_phase, "shipped_portfolio", shipped)
+    return tmp_path
+
+
+def opened(world, home, **options):
+    """A selection that is about to search."""
+    selection = Selection.open(settings_from(**world.options(baselines=["probe"], **options)), home / "selections" / "mine")
+    selection.prepare()
+    fit_baselines(selection.question, selection.machine, selection.log)
+    return selection
+
+
+def decided(world, home, **options):
+    with opened(world, home, **options) as selection:
+        learn_portfolio(selection.question, selection.machine, selection.log)
+        return SimpleNamespace(
+            portfolio=selection.log.history.portfolio,
+            scheduler=scheduler(selection.question, selection.machine, selection.log, Inherited()),
+            data_hash=selection.question.data.data_hash,
+            identified=selection.log.history.of_kind(Identified),
+        )
+
+
+def named(order):
+    return [(own.method, own.hyper_parameters["learning_rate"]) for own in order]
+
+
+def test_what_lowers_the_regret_comes_first_then_who_nothing_is_known_of_then_who_adds_nothing(world, home):
+    found = decided(world, home)
+    assert named(found.portfolio.order) == [("lora", 0.002), ("unipelt-apl", 0.0005), ("lora", 0.0005), ("head", 0.001)]
+    assert (found.portfolio.sources, found.portfolio.own, found.portfolio.experience) == (3, 0, [])
+    assert found.scheduler.sequence == ["lora", "lora", "unipelt-apl", "head"], "a default comes before what differs from it"
+    known = {method: [own["learning_rate"] for own in found.scheduler.proposer.known(method)] for method in found.scheduler.methods}
+    assert known["lora"][:2] == [0.0005, 0.002]
+    assert [len(own) for own in known.values()] == [3, 3, 3], "places that are left are the search spaces' own"
+    assert describe(found.portfolio) == (
+        "tried first: lora (learning rate 0.002, rank 8, alpha 16, targets query-value), unipelt-apl (learning rate 5e-4, bottleneck 48, "
+        "prefix length 10, rank 8, reparameterization yes), lora (learning rate 5e-4, rank 8, alpha 16, targets query-value), ... "
+        "(learned from 3 data sets)"
+    )
+
+
+def test_the_users_own_selections_join_and_the_hash_says_so(world, home):
+    before = decided(world, home)
+    (weights,) = {own.weights for own in before.identified}
+    mine = HEAD | {"learning_rate": 0.01}
+    for number, name in enumerate(("own", "again")):
+        write(home, name, texts=(1, 2), weights=weights, trials=[
+            PROBE, trial("head", 0, 0.6, values=HEAD), trial("head", 1, 0.99, values=mine), trial("lora", values=LORA),
+        ])  # fmt: skip
+        (home / "selections" / "mine").rename(home / f"moved-{number}")
+        found = decided(world, home).portfolio
+        assert ("head", 0.01) in named(found.order)[:2]
+    assert (found.sources, found.own, found.experience) == (4, 1, ["selections/again", "selections/own"])
+    assert found.hash != before.portfolio.hash
+    assert describe(found).endswith("(learned from 4 data sets, 1 of them yours)")
+    (home / "selections" / "mine").rename(home / "moved")
+    without = decided(world, home, experience=False).portfolio
+    assert (without.order, without.hash, without.experience) == (before.portfolio.order, before.portfolio.hash, [])
+
+
+@pytest.mark.parametrize("options", [{"portfolio": False}, {"protocol": "paper"}])
+def test_without_it_nothing_is_learned(options, world, home, monkeypatch):
+    monkeypatch.setattr(portfolio_phase, "gather", lambda *_: pytest.fail("nobody looks at the home"))
+    found = decided(world, home, **options)
+    assert found.portfolio is None
+    assert found.scheduler.sequence == []
+
+
+def test_a_selection_that_is_taken_up_goes_by_its_log_and_never_looks_at_the_home_again(world, home, monkeypatch):
+    first = decided(world, home).portfolio
+    monkeypatch.setattr(portfolio_phase, "gather", lambda *_: pytest.fail("nobody looks at the home"))
+    monkeypatch.setattr(portfolio_phase, "shipped_portfolio", lambda: pytest.fail("nor at what is shipped"))
+    assert decided(world, home).portfolio == first
+    events = records_of(home / "selections" / "mine")
+    assert len(of(events, PortfolioLearned)) == len(of(events, Identified)) == 1
+
+
+def test_one_whose_search_has_begun_without_an_order_goes_on_without(world, home):
+    with opened(world, home) as selection:
+        segment = Segment("lora-0000", "lora-0000", "lora", dict(LORA), Stage.SEARCH, 0, True, Seeds(0, 0, 0), 40, 0, 10)
+        selection.log.append(Released(segment, Because.FIRST))
+        learn_portfolio(selection.question, selection.machine, selection.log)
+        assert selection.log.history.portfolio is None
+
+
+def test_shipped_data_that_is_the_data_at_hand_is_left_out_with_all_of_its_group(world, home, monkeypatch):
+    own = decided(world, home).data_hash
+    (home / "selections" / "mine").rename(home / "moved")
+    monkeypatch.setattr(portfolio_phase, "shipped_portfolio", lambda: shipped(a2=own))
+    assert decided(world, home).portfolio.sources == 1
+    (home / "selections" / "mine").rename(home / "moved again")
+    monkeypatch.setattr(portfolio_phase, "shipped_portfolio", lambda: replace(shipped(a2=own, b=own)))
+    nothing = decided(world, home).portfolio
+    assert nothing.sources == 0
+    assert describe(nothing) == ""
+
+
+def test_what_the_search_space_does_not_include_is_not_tried(world, home, tmp_path):
+    (tmp_path / "spaces").mkdir()
+    (tmp_path / "spaces" / "lora.yaml").write_text(
+        "method: lora\nversion: 9\nhyper_parameters:\n  learning_rate: {type: float, low: 1.0e-4, high: 1.0e-3}\n"
+    )
+    found = decided(world, home, spaces=tmp_path / "spaces")
+    assert [own for own in found.portfolio.order if own.method == "lora"] == [Configuration("lora", {"learning_rate": 0.0005})]
+
+
+def test_a_list_in_the_users_own_space_keeps_its_meaning_for_its_method(world, home, tmp_path):
+    (tmp_path / "spaces").mkdir()
+    (tmp_path / "spaces" / "lora.yaml").write_text(
+        "method: lora\nversion: 9\nhyper_parameters:\n  learning_rate: {type: float, low: 1.0e-4, high: 1.0e-2}\n"
+        "portfolio: [{learning_rate: 3.0e-3}, {learning_rate: 4.0e-3}]\n"
+    )
+    found = decided(world, home, spaces=tmp_path / "spaces")
+    assert named(found.portfolio.order)[0] == ("lora", 0.0005)
+    assert [own["learning_rate"] for own in found.scheduler.proposer.known("lora")] == [0.0005, 0.003, 0.004]
+    assert found.scheduler.sequence.count("lora") == 1
+
+
+def test_what_is_handed_on_is_tried_right_after_its_default(world, home):
+    with opened(world, home) as selection:
+        learn_portfolio(selection.question, selection.machine, selection.log)
+        given = LORA | {"learning_rate": 0.007}
+        found = scheduler(selection.question, selection.machine, selection.log, Inherited(first={"lora": [given]}, source="as told"))
+    assert found.sequence == ["lora", "lora", "lora", "unipelt-apl", "head"]
+    assert [own["learning_rate"] for own in found.proposer.known("lora")][:3] == [0.0005, 0.007, 0.002]
+
+
+def test_a_damaged_shipped_file_is_one_message_before_anything_is_loaded(world, home, monkeypatch):
+    def damaged():
+        raise SearchSpaceError("portfolio.json: as told")
+
+    monkeypatch.setattr(whole, "shipped_portfolio", damaged)
+    monkeypatch.setattr(whole, "load_task", lambda _: pytest.fail("too early"))
+    with pytest.raises(SearchSpaceError, match="as told"):
+        Selection.open(settings_from(**world.options()), home / "out")
+    assert not (home / "out").exists()
+
+
+def test_of_its_texts_a_selection_keeps_hashes_alone(world, home):
+    (identified,) = decided(world, home).identified
+    folder = home / "selections" / "mine" / "texts"
+    kept = Outputs(folder).get(identified.texts)
+    assert (kept.dtype, len(kept)) == (np.uint64, 120), "60 of K and 60 of test"
+    assert [path.name for path in folder.iterdir()] == [identified.texts]
+    assert b"word" not in (folder / identified.texts).read_bytes()
+
+
+@pytest.mark.whole
+def test_a_whole_selection_begins_with_what_it_has_learned_and_its_report_says_so(world, home):
+    import pelt_automl
+
+    options = world.options(methods=["lora", "head"], baselines=["probe"], trials=2, finalist_seeds=1, pack_size=1)
+    pelt_automl.select(output=home / "selections" / "mine", **options)
+    events = records_of(home / "selections" / "mine")
+    begun = [event.segment for event in of(events, Released) if event.because == Because.FIRST and event.segment.stage == Stage.SEARCH]
+    rates = [(own.method, own.hyper_parameters["learning_rate"]) for own in begun]
+    assert rates[:3] == [("lora", 0.0005), ("lora", 0.002), ("head", 0.001)]
+    for page in ("report.md", "report.html"):
+        assert "tried first: lora" in (home / "selections" / "mine" / page).read_text()
