@@ -18,10 +18,13 @@ from pelt_automl import BEHAVIOUR
 from pelt_automl.log.events import Because, CurvePoint, Decision, Planned, Released, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES
+from pelt_automl.methods import METHODS as REGISTRY
 from pelt_automl.scheduling.actions import Budget
 from pelt_automl.scheduling.finals import finalist_seeds
 from pelt_automl.search.finalists import FAR_POINTS, fitted_baselines
-from pelt_automl.selection import Selection, finalist_phase, settings_from
+from pelt_automl.search.portfolio import Features, Observation, Source
+from pelt_automl.search.shipped import Portfolio
+from pelt_automl.selection import Selection, finalist_phase, portfolio_phase, settings_from
 from pelt_automl.selection.question import plans_of
 from pelt_automl.timing.costs import Costs, Sizes, Speed, of_use_to_finals
 from pelt_automl.timing.plan import choose
@@ -34,6 +37,20 @@ from tests.verdict.conftest import selection
 
 FILE = Path(__file__).parent / "golden.json"
 METHODS = ("full", "head", "lora", "adapter", "prefix")
+LIKE = Features(2, 100, 32, 10.0)
+GAINS = {"lora": (1.0, 5.0), "adapter": (3.0, 2.0), "head": (-1.0, -2.0)}
+PORTFOLIO = Portfolio(
+    1,
+    "made up",
+    (Source("a", "a", LIKE), Source("b", "b", LIKE, "b")),
+    tuple(
+        Observation(source, method, REGISTRY[method].defaults | {"learning_rate": rate}, gain[place] + rate, 1.0)
+        for place, source in enumerate("ab")
+        for method, gain in GAINS.items()
+        for rate in (REGISTRY[method].learning_rate, 2e-3)
+    ),
+)
+"""What is learned from is data, and changes without another behavior."""
 
 
 class ScriptedPack:
@@ -75,6 +92,7 @@ class ScriptedPack:
 
 def computed(world: World, folder: Path, patch: Any) -> dict[str, Any]:
     """All of it, as plain values. `patch` is pytest's monkeypatch."""
+    patch.setattr(portfolio_phase, "shipped_portfolio", lambda: PORTFOLIO)
     options = world.options(methods=METHODS, baselines=tuple(BASELINES), trials=9, k=120, patience=100)
     with Selection.open(settings_from(**options), folder) as opened:
         opened.prepare()
