@@ -42,7 +42,9 @@ def test_trials_under_way_of_a_method_that_leaves_end_at_their_next_rung(world, 
         return [Decision(What.LEFT_RACE, "lora", "as told")] if trials and not told and not told.append(1) else []
 
     monkeypatch.setattr(policy, "leaving", leaving)
-    pelt_automl.select(output=tmp_path / "out", **world.options(methods=["head", "lora"], trials=2, finalist_seeds=1, pack_size=2))
+    pelt_automl.select(
+        output=tmp_path / "out", **world.options(methods=["head", "lora"], trials=2, finalist_seeds=1, pack_size=2, portfolio=False)
+    )
     events = records_of(tmp_path / "out")
     assert {trial.cause for trial in searched(events, "lora")} == {Because.METHOD_OUT}
 
