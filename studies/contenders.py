@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 
 from pelt_automl.errors import SettingsError
 from pelt_automl.log.events import Because, Released, Seeds, Segment, Stage, State, TrialEnded
+from pelt_automl.log.events import Configuration as Learned
 from pelt_automl.log.history import History, Trial
 from pelt_automl.methods import FIXED_DEFAULTS
 from pelt_automl.scheduling.actions import Action, Budget, Finish, Room, Scheduler, Stop, Train
 from pelt_automl.scheduling.grid import Grid, places
 from pelt_automl.scheduling.search import SearchScheduler
+from pelt_automl.search.portfolio import arranged
 from pelt_automl.search.promotion import promoted
 from pelt_automl.search.proposer import Asked
 from pelt_automl.search.spaces import SearchSpace, load_spaces
@@ -71,6 +73,8 @@ class Setting:
     """Share of a limit that the program's search leaves to its finals."""
     draws: int
     """Seed of what a contender draws: repeats that share their trainings' seed draw differently."""
+    portfolio: Sequence[Learned] = ()
+    """All recorded configurations in the order that was learned on other sources."""
 
     def segment(self, configuration: Configuration, number: int, end: int) -> Segment:
         """The first one of a trial."""
@@ -86,7 +90,7 @@ class Setting:
     def next(self, history: History, method: str) -> Asked | None:
         """The method's next configuration that isn't tried yet: what is known, then what was drawn."""
         number = sum(trial.segment.method == method for trial in history.trials.values())
-        own = [*self.good[method], *self.drawn[method]]
+        own = [*self.good[method], *(drawn for drawn in self.drawn[method] if drawn not in self.good[method])]
         return Asked(number, dict(own[number]), number == 0) if number < len(own) else None
 
     def training(self, history: History, method: str) -> float:  # noqa: ARG002 the protocol's
@@ -108,9 +112,16 @@ def one_kind(_: Segment) -> tuple[()]:
 
 def ours(setting: Setting, of: type[SearchScheduler] = SearchScheduler, **changed: Any) -> Scheduler:
     """The program's search with its default settings but those `changed`."""
-    settings = SearchSettings(seed=setting.seed, **changed)
+    settings, sequence = SearchSettings(seed=setting.seed, **changed), dict[str, Any]()
+    if settings.portfolio and setting.portfolio:
+        defaults = {method: good[0] for method, good in setting.good.items()}
+        turns, first = arranged(setting.portfolio, defaults, {}, dict.fromkeys(defaults, len(setting.portfolio)))
+        setting, sequence = replace(setting, good={method: [defaults[method], *own] for method, own in first.items()}), {"sequence": turns}
     plan = replace(setting.plan, rungs=setting.plan.rungs if settings.rungs else ())
-    return of(setting.methods, setting.methods, setting.trials, settings, plan, setting.metric, setting.labels, setting, setting, one_kind)
+    return of(
+        setting.methods, setting.methods, setting.trials, settings, plan, setting.metric, setting.labels, setting, setting, one_kind,
+        **sequence,
+    )  # fmt: skip
 
 
 def frozen(revision: str) -> type[SearchScheduler]:
@@ -295,6 +306,7 @@ def always(method: str) -> Callable[[Setting, Nearest], Scheduler]:
 
 OURS = "ours"
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "ours-without-portfolio": {"portfolio": False},
     "ours-without-rungs": {"rungs": ()},
     "ours-without-race": {"race": False},
     "ours-without-rungs-and-race": {"rungs": (), "race": False},

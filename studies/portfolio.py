@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from pelt_automl.errors import PeltError, SelectionError
+from pelt_automl.log.events import Configuration
 from pelt_automl.methods import METHODS
-from pelt_automl.search.portfolio import Features, Observation, Source
+from pelt_automl.search.portfolio import Features, Observation, Source, learned, weights
 from pelt_automl.search.shipped import VERSION, Portfolio, write_portfolio
 from pelt_automl.search.spaces import shipped_spaces
 from pelt_automl.tasks import METRICS
@@ -72,6 +73,16 @@ def _constant(row: Any, labels: str) -> float:
     metric, true = METRICS[row["metric"]], row[labels].astype(np.float64)
     said, _ = KINDS[row["kind"]].constant(true.tolist(), metric)
     return metric.value(np.full(len(true), said), true)
+
+
+def learned_without(own: pd.DataFrame, tried: pd.DataFrame, others: pd.DataFrame, costs: Costs) -> list[Configuration]:
+    """The configurations of `tried` in the order that `others`, rows of other sources, teach for a task whose rows are `own`."""
+    try:
+        portfolio, (task,) = portfolio_of(others, costs, ""), portfolio_of(own, costs, "").sources
+    except SelectionError:
+        return []
+    candidates = [Configuration(row["method"], row["hyper_parameters"]) for row in tried.to_dict("records")]
+    return learned(candidates, portfolio.observations, weights(task.features, portfolio.sources))[0]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

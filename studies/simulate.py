@@ -4,7 +4,7 @@ For each task of the table's open sources every contender of `studies.contenders
 disjoint seeds, which rotate. ``regret``: by how many points the answer's report scores on the truth's seeds are below those of the oracle,
 which had every recorded configuration in full, and is judged on each of these seeds by the configuration that is best on all others. The
 cost of an oracle is that of all configurations once; a budget is a share of it. The program's search and finals are its own schedulers
-(`pelt_automl.scheduling`); the unit of inference is the source.
+(`pelt_automl.scheduling`); the order of its portfolio is learned on the other open sources. The unit of inference is the source.
 """
 
 import argparse
@@ -44,6 +44,7 @@ from pelt_automl.verdict.statistics import point
 from studies.calibration import comparison
 from studies.contenders import ABLATIONS, CONTENDERS, OURS, Nearest, Setting, answer, frozen, one_kind, ours
 from studies.harness import Report, Row, add_options, names, parser, shares, spoken
+from studies.portfolio import learned_without
 from studies.quality import judged
 from studies.sources.standing import committed
 from studies.table_costs import BATCH, Costs, load_costs, seconds_of
@@ -114,9 +115,10 @@ class Roles:
 class World:
     """All recorded trainings of one task at one K from one start of the heads, and its baselines."""
 
-    def __init__(self, table: pd.DataFrame, costs: Costs) -> None:
+    def __init__(self, table: pd.DataFrame, costs: Costs, others: pd.DataFrame | None = None) -> None:
         """`table`: their rows, of which those on the seeds of all defaults count, failed trainings among them.
 
+        `others`: rows of other sources, from which the order of the portfolio is learned; None: there is none.
         Methods whose default is recorded on fewer than `FEWEST_SEEDS` take no part. Raises `SettingsError` where too little is left.
         """
         table = table.assign(key=pd.Series(map(key_of, table["method"], table["hyper_parameters"]), table.index, dtype=object))
@@ -157,6 +159,8 @@ class World:
         self.start = costs.probe if any(row["head_start"] == "probe" for row in rows) else 0.0
         """Seconds of the probe that heads start from."""
         self.seconds: dict[str, float] = dict(self.rows.groupby("method")["seconds"].mean())
+        tuned = self.rows[self.rows["method"].isin(self.methods)]
+        self.portfolio = [] if others is None else learned_without(table, tuned.drop_duplicates("key"), others, costs)
 
     def regret(self, key: Key | None, truth: Sequence[int]) -> float:
         """Points behind the oracle on the truth's seeds; may be negative. No answer: of what a failed training is taken to say."""
@@ -175,7 +179,7 @@ class World:
             draw.shuffle(drawn[method])
         labels = here.dropna(subset=["select_labels"])["select_labels"].iloc[0].astype(np.float64)
         return Setting(self.methods, known, drawn, self.plan, self.metric, labels, seed, trials,
-                       self.seconds, reserve, number)  # fmt: skip
+                       self.seconds, reserve, number, self.portfolio)  # fmt: skip
 
     def nearest(self, method: str, values: Mapping[str, Any], without: Collection[str]) -> Mapping[str, Any] | None:
         """The recorded configuration most like these; None where all of the method are tried."""
@@ -298,7 +302,7 @@ def competing(asked: argparse.Namespace) -> dict[str, Policy | None]:
     policies: dict[str, Policy | None] = {name: CONTENDERS.get(name) for name in asked.contenders}
     if asked.frozen:
         then = frozen(asked.frozen)
-        policies[FROZEN] = lambda setting, _: ours(setting, then)
+        policies[FROZEN] = lambda setting, _: ours(setting, then, portfolio=False)
     return policies
 
 
@@ -323,7 +327,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if asked.tasks and task not in asked.tasks:
             continue
         try:
-            world = World(own, costs)
+            world = World(own, costs, table[~table["source"].isin([own["source"].iloc[0], *committed().sealed])])
         except PeltError as error:
             report.leave_out(str(task), error)
             continue

@@ -12,12 +12,10 @@ from studies.portfolio import portfolio_of
 from studies.table_files import load_table, write_table
 from tests.studies.test_simulate import COSTS, QUALITY, rows
 
-DESCRIBED = {"classes": 2, "train_size": 70, "max_length": 32, "data_hash": "0f"}
-
 
 @pytest.fixture
 def table(tmp_path):
-    write_table(rows(QUALITY | {"probe": {"default": 0.57}}, seeds=range(3), **DESCRIBED), [], tmp_path)
+    write_table(rows(QUALITY | {"probe": {"default": 0.57}}, seeds=range(3)), [], tmp_path)
     return load_table(folder=tmp_path, sealed=[])
 
 
@@ -57,7 +55,7 @@ def test_a_table_without_a_probe_or_loras_default_is_one_message(table):
 def test_it_is_written_where_it_is_asked_to_and_never_reads_a_sealed_source(tmp_path, monkeypatch, capsys):
     for name, sealed in (("a", []), ("b", ["b"])):
         write_table(
-            [row | {"source": name, "key": f"{name}{row['key']}"} for row in rows(QUALITY, seeds=range(3), **DESCRIBED)],
+            [row | {"source": name, "key": f"{name}{row['key']}"} for row in rows(QUALITY, seeds=range(3))],
             sealed,
             tmp_path / "table",
         )

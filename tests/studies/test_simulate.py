@@ -46,7 +46,7 @@ def rows(quality, seeds=range(5), **more):
                     seed, key=f"minilm.a.{method}.{name}.{seed}", method=method, configuration=name, chosen=name.partition("-")[0],
                     hyper_parameters=values, select_score=at, report_score=at, report=said(at), report_labels=LABELS,
                     curve={"step": [0, 24, 48, 96], "score": [0.1, at - 0.02, at - 0.01, at], "train_loss": [None, 3.0, 2.0, 1.0]},
-                    tokens_computed=960, tokens_of_text=960, select_size=3,
+                    tokens_computed=960, tokens_of_text=960, train_size=70, select_size=3, classes=2, max_length=32, data_hash="0f",
                     parameters={"lora": 300, "bitfit": 100, "probe": 10}.get(method, 50),
                     **more,
                 ))  # fmt: skip
@@ -287,3 +287,28 @@ def test_the_study_names_what_is_recorded_too_little_of(tmp_path, monkeypatch, c
     said = capsys.readouterr().err
     assert "nothing is recorded of nowhere at K = 100; there are a, b, c, d" in said
     assert "there is no contender his; there are ours, " in said
+
+
+def test_ours_tries_first_what_was_best_on_other_sources(tmp_path):
+    elsewhere = {
+        "lora": {"default": 0.60, "known-1": 0.70},
+        "bitfit": {"default": 0.55, "known-1": 0.6, "random-1": 0.90, "random-2": 0.5},
+        "probe": {"default": 0.5},
+    }
+    write_table(rows(QUALITY | {"probe": {"default": 0.5}}), (), tmp_path / "own")
+    others = [own | {"source": "b", "task": "b", "key": own["key"].replace(".a.", ".b.")} for own in rows(elsewhere)]
+    write_table(others, (), tmp_path / "others")
+    own, other = (load_table(folder=tmp_path / name, sealed=()) for name in ("own", "others"))
+    world = World(own, COSTS, other)
+    best = [(own.method, own.hyper_parameters["learning_rate"]) for own in world.portfolio[:2]]
+    assert best == [("bitfit", 2e-3), ("lora", 1e-3)], "the second by its mean, since nothing lowers the regret any more"
+    history = driven(world, "ours")
+    tried = [(own.segment.method, own.segment.hyper_parameters["learning_rate"]) for own in history.trials.values()]
+    assert tried[:4] == [("bitfit", 1e-4), ("bitfit", 2e-3), ("lora", 1e-4), ("lora", 1e-3)], "a default comes before its method's others"
+    before = [own.segment.method for own in driven(world, "ours-without-portfolio").trials.values()]
+    assert before[:4] == ["lora", "bitfit"] * 2 or before[:4] == ["bitfit", "lora"] * 2
+
+
+def test_without_other_sources_there_is_no_learned_order(world):
+    assert world.portfolio == []
+    assert World(world.rows.drop(columns="seconds"), COSTS, world.rows.iloc[:0]).portfolio == []
