@@ -68,11 +68,12 @@ def _problems(portfolio: Portfolio) -> list[str]:
         if own.classes < 0 or own.examples < 1 or own.length < 1 or not math.isfinite(own.probe or 0.0):
             found.append(f"sources, {source.name}: classes from 0 on, examples and length from 1 on and a finite probe are expected: {own}")
     for number, observed in enumerate(portfolio.observations, start=1):
-        found += [f"observations, entry {number}: {problem}" for problem in _problems_of(observed, names)]
+        found += [f"observations, entry {number}: {problem}" for problem in problems_of(observed, names)]
     return found
 
 
-def _problems_of(observed: Observation, sources: Sequence[str]) -> list[str]:
+def problems_of(observed: Observation, sources: Sequence[str]) -> list[str]:
+    """What is wrong with an observation of one of these sources."""
     found = [] if observed.source in sources else [f"there is no source {observed.source!r}"]
     if observed.method not in METHODS:
         return [*found, f"there is no method {observed.method!r}"]

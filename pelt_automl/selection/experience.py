@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from pelt_automl.log.history import History
 from pelt_automl.log.outputs import Outputs
 from pelt_automl.methods import METHODS
 from pelt_automl.search.portfolio import Features, Observation, Source, weight
+from pelt_automl.search.shipped import problems_of
 from pelt_automl.tasks import METRICS, Examples, TaskData
 from pelt_automl.verdict.statistics import point
 
@@ -45,8 +47,19 @@ MOST_SELECTIONS = 30
 """The user's own that are learned from at most: those with the greatest weight."""
 LARGEST_RECORDS = 200_000_000
 """Bytes of records; what is larger isn't read."""
+UNLIMITED_SECONDS = 10.0
+"""Spent on reading at most where the selection has no time limit."""
+LIMIT_SHARE = 0.02
+"""Of a time limit, spent on reading at most."""
+TRUSTED_SELECT = 300
+"""Examples in select from which on a selection's own scores count in full."""
+TAIL = 1_000_000
+"""Bytes at the end of the records in which the selection's end stands."""
 PROBE, LORA = "probe", "lora"
+UNUSABLE = (OSError, ValueError, LookupError, TypeError, ArithmeticError, SelectionError, RuntimeError)
+"""What a folder that can't be used may raise; a loop of links is a RuntimeError."""
 _NEEDED = {kind.__name__ for kind in (SelectionStarted, DataDescribed, Identified, Planned, TrialEnded, ReportOpened, SelectionEnded)}
+NOT_ENDED = "it hasn't ended"
 _NAME = re.compile(rb'\{"event": "(\w+)"')
 
 Hashes = NDArray[np.uint64]
@@ -61,6 +74,8 @@ class Experience:
     observations: tuple[Observation, ...]
     best: tuple[Configuration, ...]
     """Of each method the one that gained most."""
+    trust: float = 1.0
+    """From 0 to 1: less where its select split is too small to tell configurations apart."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,8 @@ class Asking:
     """SHA-256 of the pretrained model's."""
     texts: Hashes
     features: Features
+    seconds: float = UNLIMITED_SECONDS
+    """Spent on reading at most."""
 
 
 def hashes_of(data: TaskData) -> Hashes:
@@ -97,9 +114,11 @@ def features_of(history: History) -> Features:
 def _point(history: History) -> float | None:
     """One point of its metric; None where that depends on labels that aren't known, or all are the same."""
     metric, opened = history.data.metric, history.opened
-    if METRICS[metric].in_label_unit and not opened:
-        return None
-    found = point(metric, history.outputs.get(opened.outputs) if opened else [])
+    if metric not in METRICS:
+        raise ValueError(f"there is no metric {metric!r}")
+    if not METRICS[metric].in_label_unit:
+        return point(metric, [])
+    found = point(metric, history.outputs.get(opened.outputs)) if opened else 0.0
     return found if found > 0 else None
 
 
@@ -107,22 +126,37 @@ def gather(asking: Asking, folder: Path) -> list[Experience]:
     """The user's finished selections in the program's home that may be learned from, those that say most first, at most `MOST_SELECTIONS`.
 
     Of the same pretrained weights and of other data: neither the data nor any text of it is the same. `folder`: of the selection that asks.
-    What can't be read, hasn't ended, or can't be shown to be of other data is left out, which the log says.
+    What can't be read, hasn't ended, or can't be shown to be of other data is left out, which the log says. The newest are read first, and
+    none any more when the time for it is used.
     """
-    found, seen = list[Experience](), {folder.resolve()}
-    for name, path in _folders():
+    found, seen, begun = list[tuple[float, Experience]](), {folder.resolve()}, time.monotonic()
+    folders = sorted(_folders(), key=_age)
+    for number, (name, path) in enumerate(folders):
+        if time.monotonic() - begun > asking.seconds:
+            log.info("nothing is learned from older selections (%d): the time for it is used", len(folders) - number)
+            break
         try:
             place = path.resolve()
             if place in seen:
                 continue
             seen.add(place)
-            found.append(_experience(name, path, asking))
-        except (OSError, ValueError, SelectionError, RuntimeError) as error:  # a loop of links is a RuntimeError
+            own = _experience(name, path, asking)
+            found.append((weight(asking.features, own.source.features), own))
+        except UNUSABLE as error:
             log.info("nothing is learned from %s: %s", name, error)
-    found.sort(key=lambda own: -weight(asking.features, own.source.features))
+    found.sort(key=lambda pair: (-pair[0], pair[1].source.name))
     if beyond := found[MOST_SELECTIONS:]:
         log.info("nothing is learned from %d more selections, whose data is less like this: %d are enough", len(beyond), MOST_SELECTIONS)
-    return found[:MOST_SELECTIONS]
+    return [own for _, own in found[:MOST_SELECTIONS]]
+
+
+def _age(folder: tuple[str, Path]) -> tuple[float, str]:
+    """By which the newest comes first, and of equals the first by its name."""
+    name, path = folder
+    try:
+        return -(path / RECORDS).stat().st_mtime, name
+    except OSError:
+        return 0.0, name
 
 
 def _folders() -> Iterator[tuple[str, Path]]:
@@ -161,13 +195,22 @@ def _experience(name: str, folder: Path, asking: Asking) -> Experience:
                 raise ValueError("its pretrained model has other weights")
             case Identified(texts=reference):
                 _check_texts(folder, reference, asking.texts)
+                _check_end(folder / RECORDS)
             case TrialEnded() if not history.of_kind(Identified):
                 raise ValueError("there are no hashes of its texts, by which they could be told from those at hand")
             case _:
                 pass
     if history.end is None:
-        raise ValueError("it hasn't ended")
+        raise ValueError(NOT_ENDED)
     return _learned(name, history)
+
+
+def _check_end(path: Path) -> None:
+    """Raises `ValueError` where the last lines don't hold the selection's end, before the many lines of its trainings are read."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL))
+        if b'{"event": "SelectionEnded"' not in file.read():
+            raise ValueError(NOT_ENDED)
 
 
 def _events(path: Path) -> Iterator[Event]:
@@ -199,23 +242,47 @@ def _check_texts(folder: Path, reference: str, own: Hashes) -> None:
 
 
 def _learned(name: str, history: History) -> Experience:
-    described, size = history.data, _point(history)
-    ended = {own.trial: own for own in history.ended(Stage.SEARCH) if own.select_score is not None and math.isfinite(own.select_score)}
-    probe = next((own.select_score for own in ended.values() if own.method == PROBE), None)
+    """Raises `ValueError` and others where there is nothing to learn from it."""
+    described, size, steps = history.data, _point(history), history.plan.steps if history.plan else 0
+    data_hash = described.hashes.get("data")
+    if not data_hash:
+        raise ValueError("there is no hash of its data")
+    ended = history.ended(Stage.SEARCH)
+    probe = next((own.select_score for own in ended if own.method == PROBE), None)
     if probe is None or size is None:
         raise ValueError("there is no score of the probe, above which its trainings could be")
-    whole = [own for own in ended.values() if own.state == State.COMPLETED and own.method in METHODS and own.seconds > 0]
-    unit = next((own.seconds for own in whole if own.method == LORA and own.is_default), None)
+    costs = {own.trial: cost for own in ended if own.method in METHODS and 0 < (cost := _seconds(own, steps)) < math.inf}
+    whole = [own for own in ended if own.trial in costs and own.state == State.COMPLETED]
+    unit = next((costs[own.trial] for own in whole if own.method == LORA and own.is_default), None)
     unit = unit or (history.plan.seconds_a_training if history.plan else 0.0)
     if not whole or not 0 < unit < math.inf:
         raise ValueError("no training of it has come to its end")
     observations = [
-        Observation(name, own.method, own.hyper_parameters, described.sign * ((own.select_score or 0.0) - probe) / size, own.seconds / unit)
-        for own in whole
+        Observation(name, own.method, own.hyper_parameters, described.sign * (score - probe) / size, costs[own.trial] / unit)
+        for own in ended
+        if own.trial in costs and (score := _last_score(own)) is not None
     ]
+    observations = [own for own in observations if not problems_of(own, [name])]
+    if not observations:
+        raise ValueError("no training of it has a score and a configuration that can be tried")
     best: dict[str, Observation] = {}
     for own in observations:
         if own.method not in best or own.gain > best[own.method].gain:
             best[own.method] = own
-    source = Source(name, described.hashes["data"], features_of(history), described.hashes["data"])
-    return Experience(source, tuple(observations), tuple(Configuration(own.method, dict(own.hyper_parameters)) for own in best.values()))
+    source = Source(name, data_hash, features_of(history), data_hash)
+    trust = min(1.0, max(1, described.sizes.get("select", 0)) / TRUSTED_SELECT)
+    found = tuple(Configuration(own.method, dict(own.hyper_parameters)) for own in best.values())
+    return Experience(source, tuple(observations), found, trust)
+
+
+def _seconds(trial: TrialEnded, steps: int) -> float:
+    """Of a training of so many steps, at the speed of this one, unless it failed or the clock stopped it: then 0."""
+    if trial.state == State.COMPLETED:
+        return trial.seconds
+    judged = trial.state == State.STOPPED and not trial.out_of_time and trial.steps > 0
+    return trial.seconds * steps / trial.steps if judged else 0.0
+
+
+def _last_score(trial: TrialEnded) -> float | None:
+    """On select after its last step: the best of its curve may be its start, where the head is the probe's, and would hide any harm."""
+    return next((own.select_score for own in reversed(trial.curve) if own.step > 0), None)

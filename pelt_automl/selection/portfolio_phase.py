@@ -13,7 +13,7 @@ from pelt_automl.methods import METHODS
 from pelt_automl.search.portfolio import Observation, Source, learned, weights
 from pelt_automl.search.shipped import Portfolio, shipped_portfolio
 from pelt_automl.search.spaces import lists_its_own
-from pelt_automl.selection.experience import TEXTS, Asking, Experience, features_of, gather, hashes_of
+from pelt_automl.selection.experience import LIMIT_SHARE, TEXTS, UNLIMITED_SECONDS, Asking, Experience, features_of, gather, hashes_of
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.question import Question
 from pelt_automl.settings import SelectionSettings
@@ -44,7 +44,9 @@ def learn_portfolio(question: Question, machine: Machine, log: Log) -> None:
 
 def _asking(question: Question, history: History) -> Asking:
     identified = history.of_kind(Identified)[-1]
-    return Asking(question.data.data_hash, identified.weights, hashes_of(question.data), features_of(history))
+    limit = question.search.seconds
+    seconds = UNLIMITED_SECONDS if limit is None else LIMIT_SHARE * limit
+    return Asking(question.data.data_hash, identified.weights, hashes_of(question.data), features_of(history), seconds)
 
 
 def _learned(question: Question, history: History, shipped: Portfolio, own: Sequence[Experience]) -> PortfolioLearned:
@@ -56,6 +58,7 @@ def _learned(question: Question, history: History, shipped: Portfolio, own: Sequ
     observations = [observed for observed in every if observed.source in names and observed.method in methods]
     names = {observed.source for observed in observations}
     weight_of = weights(features_of(history), [source for source in sources if source.name in names])
+    weight_of |= {each.source.name: each.trust * weight_of[each.source.name] for each in own if each.source.name in weight_of}
     known = [observed for observed in shipped.observations if observed.source in names]
     found = [Configuration(observed.method, dict(observed.hyper_parameters)) for observed in known]
     found += [configuration for each in own for configuration in each.best]

@@ -32,12 +32,14 @@ RATE = 0.001
 DEFAULT = {"learning_rate": 0.0005, "rank": 8, "alpha": 16.0, "targets": "query-value"}
 
 
-def trial(method, number=0, score=0.8, state="completed", stage="search", seconds=2.0, values=None):
+def trial(method, number=0, score=0.8, state="completed", stage="search", seconds=2.0, values=None, start=0.1, steps=10, cause=""):
     name, values = f"{method}-{number:04d}", {"learning_rate": RATE} if values is None else values
-    points = [CurvePoint(10, 0.5, 0.1, RATE, 1.0)]
+    points = [] if score is None else [CurvePoint(0, None, start, RATE, 0.0), CurvePoint(steps, 0.5, score, RATE, 1.0)]
+    best = None if score is None else max(start, score)
     return TrialEnded(
-        name, name, method, stage, number, state, number == 0, values, Seeds(0, 0, 0), {}, points, score, 10, seconds, time=0.0
-    )
+        name, name, method, stage, number, state, number == 0, values, Seeds(0, 0, 0), {}, points, best, steps, seconds,
+        cause=cause, time=0.0,
+    )  # fmt: skip
 
 
 PROBE = trial("probe", score=0.7, seconds=0.1, values={})
@@ -78,8 +80,8 @@ def found(home, **asking):
     return [own.source.name for own in gather(Asking(**vars(ASKING) | asking), home / "elsewhere")]
 
 
-def test_what_a_selection_has_shown_is_its_whole_trainings_above_the_probe_by_select_scores(home):
-    stopped, failed = trial("lora", 2, 0.99, "stopped"), trial("lora", 3, None, "failed")
+def test_what_a_selection_has_shown_is_its_trainings_above_the_probe_by_select_scores(home):
+    stopped, failed = trial("lora", 2, 0.99, "stopped", cause="time limit"), trial("lora", 3, None, "failed")
     finalist = trial("head", 0, 0.99, stage="finalist")
     write(home, trials=[PROBE, trial("lora", values=DEFAULT), trial("lora", 1, 0.9, seconds=4.0), stopped, failed, trial("head", 0, 0.65),
                         trial("bag-of-words", score=0.95, values={}), finalist])  # fmt: skip
@@ -96,6 +98,50 @@ def test_what_a_selection_has_shown_is_its_whole_trainings_above_the_probe_by_se
         ("lora", {"learning_rate": RATE}),
         ("head", {"learning_rate": RATE}),
     ]
+
+
+def test_harm_shows_and_a_training_that_was_stopped_for_being_bad_counts_with_its_last_score(home):
+    """The best point of a curve may be its start, where the head is the probe's."""
+    harmed = trial("lora", 1, 0.6, start=0.7)
+    stopped = trial("lora", 2, 0.65, "stopped", steps=5, seconds=1.5, start=0.7, values={"learning_rate": 0.01}, cause="not promoted")
+    write(home, trials=[PROBE, trial("lora", values=DEFAULT), harmed, stopped])
+    ((_, first, second),) = [own.observations for own in gather(ASKING, home / "elsewhere")]
+    assert (first.gain, first.cost) == (pytest.approx(-10.0), 1.0)
+    assert (second.gain, second.cost) == (pytest.approx(-5.0), 1.5), "3 s for all 10 steps"
+
+
+@pytest.mark.parametrize(("select", "trust"), [(30, 0.1), (300, 1.0), (1000, 1.0)])
+def test_scores_on_few_examples_say_less(select, trust, home):
+    write(home, sizes={"train": 70, "select": select})
+    assert [own.trust for own in gather(ASKING, home / "elsewhere")] == [pytest.approx(trust)]
+
+
+def test_the_reports_labels_are_not_read_where_a_point_does_not_depend_on_them(home):
+    folder = write(home, what=lambda texts, **_: [])
+    own = events(Outputs(folder / "texts").put(np.array([1], dtype=np.uint64)))
+    opened = ReportOpened(1, 2, 2, "nowhere", time=0.0)
+    (folder / "records.jsonl").write_text("".join(to_json(event) + "\n" for event in [*own[:-1], opened, own[-1]]))
+    assert found(home) == ["selections/one"]
+
+
+def test_the_newest_are_read_first_until_the_time_is_used(home, monkeypatch, caplog):
+    for age, name in enumerate(("b", "c", "a")):
+        os.utime(write(home, name) / "records.jsonl", (1000 - age, 1000 - age))
+    clock = iter(range(100))
+    monkeypatch.setattr(experience.time, "monotonic", lambda: next(clock))
+    with caplog.at_level(logging.INFO, "pelt_automl"):
+        assert found(home, seconds=2) == ["selections/b", "selections/c"]
+    assert caplog.messages == ["nothing is learned from older selections (1): the time for it is used"]
+
+
+def test_of_one_that_has_not_ended_no_training_is_read(home, monkeypatch):
+    write(home, what=lambda texts, **_: events(texts)[:-1])
+    read = []
+    own = experience.from_json
+    monkeypatch.setattr(experience, "from_json", lambda line: read.append(line) or own(line))
+    assert found(home) == []
+    assert read
+    assert not [line for line in read if b"TrialEnded" in line]
 
 
 def test_without_loras_default_a_cost_is_over_what_a_training_was_planned_to_take(home):
@@ -122,11 +168,15 @@ LEFT_OUT = {
     "it hasn't ended": {"what": lambda texts, **_: events(texts)[:-1]},
     "there is no score of the probe": {"trials": [trial("lora")]},
     "no training of it has come to its end": {"trials": [PROBE, trial("lora", 1, 0.7, "stopped")]},
+    "there is no metric 'accurracy'": {"metric": "accurracy"},
+    "there is no hash of its data": {"data_hash": ""},
+    "math domain error": {"sizes": {"train": 10**399}},
+    "configuration that can be tried": {"trials": [PROBE, trial("lora", values={"ranks": 3})]},
     "there are no records of a selection": {"what": lambda texts, **_: [], "records": None},
     "it isn't an event of a selection": {"what": lambda texts, **_: [], "records": b'{"hello": 1}\n'},
     "records.jsonl, line 1": {"what": lambda texts, **_: [], "records": b'{"event": "TrialEnded"}\n'},
     "line 3: it isn't an event": {"what": lambda texts, **_: events(texts)[:2], "records": b"\x00\xff damaged\n"},
-    "TrialEnded: curve": {"what": lambda texts, **_: events(texts)[:5], "records": b'{"event": "TrialEnded", "curve": 3}\n'},
+    "TrialEnded: curve": {"records": b'{"event": "TrialEnded", "curve": 3}\n'},
     "the hashes of its texts aren't there": {"lose": True},
     "damaged: its content isn't what was written": {"damage": True},
 }

@@ -100,6 +100,15 @@ def test_the_users_own_selections_join_and_the_hash_says_so(world, home):
     assert (without.order, without.hash, without.experience) == (before.portfolio.order, before.portfolio.hash, [])
 
 
+def test_reading_the_users_own_takes_a_small_share_of_the_limit(world, home, monkeypatch):
+    asked = []
+    monkeypatch.setattr(portfolio_phase, "gather", lambda asking, _: asked.append(asking.seconds) or [])
+    decided(world, home)
+    (home / "selections" / "mine").rename(home / "moved")
+    decided(world, home, seconds=100)
+    assert asked == [10.0, pytest.approx(2.0)]
+
+
 @pytest.mark.parametrize("options", [{"portfolio": False}, {"protocol": "paper"}])
 def test_without_it_nothing_is_learned(options, world, home, monkeypatch):
     monkeypatch.setattr(portfolio_phase, "gather", lambda *_: pytest.fail("nobody looks at the home"))
