@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelt_automl.errors import SettingsError
+from pelt_automl.log import events
 from pelt_automl.log.events import Because, Released, Seeds, Segment, Stage, State, TrialEnded
-from pelt_automl.log.events import Configuration as Learned
 from pelt_automl.log.history import History, Trial
 from pelt_automl.methods import FIXED_DEFAULTS
 from pelt_automl.scheduling.actions import Action, Budget, Finish, Room, Scheduler, Stop, Train
@@ -31,6 +31,7 @@ from pelt_automl.scheduling.search import SearchScheduler
 from pelt_automl.search.portfolio import arranged
 from pelt_automl.search.promotion import promoted
 from pelt_automl.search.proposer import Asked
+from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.search.spaces import SearchSpace, load_spaces
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import Metric
@@ -73,7 +74,7 @@ class Setting:
     """Share of a limit that the program's search leaves to its finals."""
     draws: int
     """Seed of what a contender draws: repeats that share their trainings' seed draw differently."""
-    portfolio: Sequence[Learned] = ()
+    portfolio: Sequence[events.Configuration] = ()
     """All recorded configurations in the order that was learned on other sources."""
 
     def segment(self, configuration: Configuration, number: int, end: int) -> Segment:
@@ -115,7 +116,7 @@ def ours(setting: Setting, of: type[SearchScheduler] = SearchScheduler, **change
     settings, sequence = SearchSettings(seed=setting.seed, **changed), dict[str, Any]()
     if settings.portfolio and setting.portfolio:
         defaults = {method: good[0] for method, good in setting.good.items()}
-        turns, first = arranged(setting.portfolio, defaults, {}, dict.fromkeys(defaults, len(setting.portfolio)))
+        turns, first = arranged(setting.portfolio, defaults, {}, dict.fromkeys(defaults, 1 + portfolio_length(setting.trials)))
         setting, sequence = replace(setting, good={method: [defaults[method], *own] for method, own in first.items()}), {"sequence": turns}
     plan = replace(setting.plan, rungs=setting.plan.rungs if settings.rungs else ())
     return of(
@@ -306,12 +307,13 @@ def always(method: str) -> Callable[[Setting, Nearest], Scheduler]:
 
 OURS = "ours"
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
-    "ours-without-portfolio": {"portfolio": False},
+    "ours-with-written-lists": {"portfolio": False},
     "ours-without-rungs": {"rungs": ()},
     "ours-without-race": {"race": False},
     "ours-without-rungs-and-race": {"rungs": (), "race": False},
 }
-"""The program with settings of its search changed, by name."""
+"""The program with settings of its search changed, by name. The written lists are those of ``search_spaces/*.yaml``, in place of the order
+that was learned."""
 CONTENDERS: Mapping[str, Callable[[Setting, Nearest], Scheduler]] = {
     OURS: lambda own, _: ours(own),
     "ours-without-finals": lambda own, _: ours(replace(own, kept=0.0)),

@@ -159,8 +159,11 @@ class World:
         self.start = costs.probe if any(row["head_start"] == "probe" for row in rows) else 0.0
         """Seconds of the probe that heads start from."""
         self.seconds: dict[str, float] = dict(self.rows.groupby("method")["seconds"].mean())
-        tuned = self.rows[self.rows["method"].isin(self.methods)]
-        self.portfolio = [] if others is None else learned_without(table, tuned.drop_duplicates("key"), others, costs)
+        tuned = self.rows[self.rows["method"].isin(self.methods)].drop_duplicates("key")
+        self.portfolio = {
+            seed: [] if others is None else learned_without(table[table["seed"] == seed], tuned, others, costs) for seed in self.seeds
+        }
+        """By the seed of the search, whose probe says how like the others the task is."""
 
     def regret(self, key: Key | None, truth: Sequence[int]) -> float:
         """Points behind the oracle on the truth's seeds; may be negative. No answer: of what a failed training is taken to say."""
@@ -179,7 +182,7 @@ class World:
             draw.shuffle(drawn[method])
         labels = here.dropna(subset=["select_labels"])["select_labels"].iloc[0].astype(np.float64)
         return Setting(self.methods, known, drawn, self.plan, self.metric, labels, seed, trials,
-                       self.seconds, reserve, number, self.portfolio)  # fmt: skip
+                       self.seconds, reserve, number, self.portfolio[seed])  # fmt: skip
 
     def nearest(self, method: str, values: Mapping[str, Any], without: Collection[str]) -> Mapping[str, Any] | None:
         """The recorded configuration most like these; None where all of the method are tried."""

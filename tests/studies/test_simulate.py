@@ -300,15 +300,14 @@ def test_ours_tries_first_what_was_best_on_other_sources(tmp_path):
     write_table(others, (), tmp_path / "others")
     own, other = (load_table(folder=tmp_path / name, sealed=()) for name in ("own", "others"))
     world = World(own, COSTS, other)
-    best = [(own.method, own.hyper_parameters["learning_rate"]) for own in world.portfolio[:2]]
+    best = [(own.method, own.hyper_parameters["learning_rate"]) for own in world.portfolio[0][:2]]
     assert best == [("bitfit", 2e-3), ("lora", 1e-3)], "the second by its mean, since nothing lowers the regret any more"
     history = driven(world, "ours")
     tried = [(own.segment.method, own.segment.hyper_parameters["learning_rate"]) for own in history.trials.values()]
     assert tried[:4] == [("bitfit", 1e-4), ("bitfit", 2e-3), ("lora", 1e-4), ("lora", 1e-3)], "a default comes before its method's others"
-    before = [own.segment.method for own in driven(world, "ours-without-portfolio").trials.values()]
+    before = [own.segment.method for own in driven(world, "ours-with-written-lists").trials.values()]
     assert before[:4] == ["lora", "bitfit"] * 2 or before[:4] == ["bitfit", "lora"] * 2
 
 
 def test_without_other_sources_there_is_no_learned_order(world):
-    assert world.portfolio == []
-    assert World(world.rows.drop(columns="seconds"), COSTS, world.rows.iloc[:0]).portfolio == []
+    assert world.portfolio == World(world.rows.drop(columns="seconds"), COSTS, world.rows.iloc[:0]).portfolio == {s: [] for s in range(5)}
