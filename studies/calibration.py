@@ -261,7 +261,10 @@ def stopped(world: World, repeats: int, least: int = 3, resamples: int = 500, se
     rng, found = np.random.default_rng(seed), []
     for repeat in range(repeats):
         finals, has, out = world.finals(rng), np.arange(world.seeds) < np.full((world.finalists, 1), least), set[str]()
-        while not (ahead := outlook(_compared(finals, has, out), REGION)).stop:
+        while True:
+            full = {f"f-{index}" for index in np.flatnonzero(has.all(axis=1))}
+            if (ahead := outlook(_compared(finals, has, out), REGION, full)).stop:
+                break
             pair = [int(name.removeprefix("f-")) for name in ahead.pair]
             counts = has[pair].sum(axis=1)
             if counts.min() == world.seeds:

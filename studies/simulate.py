@@ -37,8 +37,9 @@ from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.tasks.metrics import Floats
 from pelt_automl.timing.policy import POLICY
 from pelt_automl.timing.schedule import TrainingPlan
-from pelt_automl.verdict.another_seed import outlook
+from pelt_automl.verdict.another_seed import Outlook, outlook
 from pelt_automl.verdict.costs import cheapest
+from pelt_automl.verdict.decision import on_all_seeds
 from pelt_automl.verdict.standings import Comparison
 from pelt_automl.verdict.statistics import point
 from studies.calibration import comparison
@@ -242,9 +243,13 @@ class World:
         """The program's finals: the finalist with the best mean, and what is recommended; None where nobody was scored."""
         least = min(SearchSettings.finalist_seeds, len(roles.finals))
         settings, better = SearchSettings(finalist_seeds=least, most_seeds=max(least, len(roles.finals))), self.metric.greater_is_better
+
+        def ahead(history: History) -> Outlook:
+            return outlook(self._compared(history), self.point, on_all_seeds(history, settings.most_seeds))
+
         drive(
             Finals(lambda index: Seeds(*[roles.finals[index]] * 3), settings, self.plan.steps, len(self.labels), better,
-                   FAR_POINTS * self.point, FinalsCosts(self), lambda history: outlook(self._compared(history), self.point)),
+                   FAR_POINTS * self.point, FinalsCosts(self), ahead),
             executor, log, clock, Stage.FINALIST,
         )  # fmt: skip
         if not log.history.scored:

@@ -15,6 +15,7 @@ from pelt_automl.search.finalists import Finalists, choose_finalists, fitted_bas
 from pelt_automl.settings import SearchSettings
 from pelt_automl.timing.policy import POLICY
 from pelt_automl.verdict.another_seed import Outlook
+from pelt_automl.verdict.wording import counted
 
 KEPT = "kept"
 """The number of a `Released` that says how many seconds are left of the limit when the round is cut off."""
@@ -210,7 +211,7 @@ class Finals:
         runs = _todo(history, self._segments(pair, range(self.settings.most_seeds)))
         runs = [run for run in runs if run.number == runs[0].number]
         if not runs:
-            why = f"the best and its challenger have {self.settings.most_seeds} seeds, the most that they may have"
+            why = f"the best and its challenger were trained on {counted(self.settings.most_seeds, 'seed')}, the most that are allowed"
             return [Note(Decision(What.ENOUGH_SEEDS, "finalists", why, found.numbers))]
         why = "by all of its interval it is further behind the best than the region of practical equivalence"
         leave = [name for name in found.behind if name not in history.out_of_finals]

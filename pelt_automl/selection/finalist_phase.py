@@ -63,7 +63,7 @@ def finals_of(question: Question, machine: Machine, history: History) -> Finals:
         greater_is_better=metric.greater_is_better,
         far=FAR_POINTS * point(metric.name, machine.splits.search[1].labels),
         costs=costs_of(question, machine, history),
-        outlook=lambda history: outlook_of(history, equivalence),
+        outlook=lambda history: outlook_of(history, equivalence, question.search.most_seeds),
     )
 
 

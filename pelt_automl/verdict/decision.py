@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pelt_automl.errors import NoTrialCompletedError
-from pelt_automl.log.events import Outcome, State, TrialEnded, UnionPruned, VerdictReached, sign_of
+from pelt_automl.log.events import Outcome, Stage, State, TrialEnded, UnionPruned, VerdictReached, sign_of
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES
 from pelt_automl.verdict.another_seed import Outlook, outlook
@@ -76,10 +76,17 @@ def decide(history: History, equivalence: float, prefer: str) -> VerdictReached:
     return replace(verdict, statement=statement(verdict, data, equivalence, decisive, examples, pruned, than, closing))
 
 
-def outlook_of(history: History, equivalence: float) -> Outlook:
+def outlook_of(history: History, equivalence: float, most_seeds: int) -> Outlook:
     """What another seed would be good for, by the records so far (see `outlook`); nothing without a scored finalist."""
     comparison = Comparison.of(history)
-    return outlook(comparison, comparison.region(equivalence)) if comparison else Outlook("no finalist could be scored")
+    if comparison is None:
+        return Outlook("no finalist could be scored")
+    return outlook(comparison, comparison.region(equivalence), on_all_seeds(history, most_seeds))
+
+
+def on_all_seeds(history: History, most_seeds: int) -> set[str]:
+    """Finalists that have been trained on so many seeds, whether or not that went well."""
+    return {trial.candidate for trial in history.ended(Stage.FINALIST) if trial.number >= most_seeds - 1}
 
 
 def _fall_back(history: History, closing: Sequence[str]) -> VerdictReached:

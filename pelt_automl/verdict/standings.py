@@ -58,15 +58,15 @@ class Comparison:
     """Everything that can be said about the finalists' report scores.
 
     All finalists that are still in are `compared`, on all of their runs; where they have different seeds, a mean is that of the model in
-    `pelt_automl.verdict.unequal_seeds`. One that has left the finals, clearly behind, stands with its own seeds; its difference to another
-    is over the seeds that it shares with the compared. It can't be tied, nor be the best.
+    `pelt_automl.verdict.unequal_seeds`. One that has left the finals, clearly behind, changes nothing for them; its mean and
+    its differences are those of the model of all their runs and its own. It can't be tied, nor be the best.
     """
 
     def __init__(self, finalists: Sequence[Finalist], labels: Sequence[Any], metric: str, out: Collection[str] = ()) -> None:
         """Compare `finalists`, each with at least one run; `labels` belong to the predictions of all runs.
 
         `out`: those that got no further seeds since they were clearly behind; they are left out unless nobody else is there.
-        `shared`: the seeds that all compared have; `alike`: whether they have no others.
+        `alike`: whether all compared have the same seeds.
         """
         self.finalists, self.labels, self.metric, self.sign = finalists, labels, metric, METRICS[metric].sign
         self._labels = np.asarray(labels, np.float64)
@@ -74,7 +74,7 @@ class Comparison:
         still_in = [name for name in self._by_name if name not in out] or list(self._by_name)
         self.compared = tuple(still_in)
         runs = [set(self._by_name[name].runs) for name in still_in]
-        self.shared, self.alike = tuple(sorted(set.intersection(*runs))), all(own == runs[0] for own in runs)
+        self.alike = all(own == runs[0] for own in runs)
         self._table = self._draw(still_in)
         self._tables: dict[str, Table] = {}
 
@@ -91,9 +91,9 @@ class Comparison:
         """The region of practical equivalence in the metric's unit, from points."""
         return equivalence * point(self.metric, self._labels)
 
-    def _draw(self, candidates: Sequence[str], only: Collection[int] = ()) -> Table:
-        """Of `candidates` on their runs with the seeds `only`, by default with all of their seeds."""
-        own = [{seed: run for seed, run in self._by_name[name].runs.items() if seed in only or not only} for name in candidates]
+    def _draw(self, candidates: Sequence[str]) -> Table:
+        """Of `candidates` on all of their runs."""
+        own = [self._by_name[name].runs for name in candidates]
         fitted = [self._by_name[name].fitted for name in candidates]
         seeds = sorted(set().union(*own))
         has = np.array([[seed in runs for seed in seeds] for runs in own])
@@ -107,19 +107,16 @@ class Comparison:
         return Table(candidates, found.tolist(), draws)
 
     def _table_of(self, candidate: str) -> Table:
-        """The draws that `candidate` stands in: the comparison's; if it is out, with the compared on seeds that all share, or alone."""
+        """The draws that `candidate` stands in: the comparison's; if it is out, those of the compared and itself."""
         if candidate in self.compared:
             return self._table
         if candidate not in self._tables:
-            common = [seed for seed in self.shared if seed in self._by_name[candidate].runs]
-            self._tables[candidate] = self._draw([*(self.compared if common else ()), candidate], common)
+            self._tables[candidate] = self._draw([*self.compared, candidate])
         return self._tables[candidate]
 
     def mean(self, candidate: str) -> float:
-        """A finalist's mean: of its scores, or as the model of all runs makes it where the compared have different seeds."""
-        if candidate in self.compared:
-            return self._table.means[candidate]
-        return fmean(run.report_score for run in self._by_name[candidate].runs.values())
+        """A finalist's mean: of its scores, or as the model of all runs makes it where seeds are different."""
+        return self._table_of(candidate).means[candidate]
 
     def seed_scores(self, candidate: str) -> list[float]:
         """Report scores on all of a finalist's seeds."""
@@ -137,11 +134,6 @@ class Comparison:
         if better == worse:
             return Difference(0.0, (0.0, 0.0), (0.0, 0.0))
         table = self._table_of(worse)
-        if better not in table.place:  # no common seed: the intervals of the two means, set against each other (wider than need be)
-            (low, high), (other_low, other_high) = self.interval(better), self.interval(worse)
-            ends = sorted((self.sign * (low - other_high), self.sign * (high - other_low)))
-            value = self.mean(better) - self.mean(worse)
-            return Difference(self.sign * value, (ends[0], ends[1]), (ends[0], ends[1]))
         value = table.means[better] - table.means[worse]
         one, other = (better, worse) if self.sign > 0 else (worse, better)
         low, high = (float(end[table.place[one], table.place[other]]) for end in table.together)
@@ -159,16 +151,14 @@ class Comparison:
         return max(low, of.low), min(high, of.high)
 
     def lead_over_constant(self, candidate: str, constant: Any) -> Difference:
-        """By how much a finalist is better than always predicting `constant` (for instance a class index), on its own seeds.
+        """By how much a finalist's mean is better than always predicting `constant` (for instance a class index).
 
-        As a pair: two finalists borrow nothing of each other, so that the spread of the difference is the finalist's own.
+        The finalist's draws less the constant's on the same resamples.
         """
-        own = [run.predictions for _, run in sorted(self._by_name[candidate].runs.items())]
-        rows = np.asarray([own, [[constant] * len(self._labels)] * len(own)], np.float64)
-        draws = paired_bootstrap(self._labels, rows, self.metric)
-        score = METRICS[self.metric].value([constant] * len(self._labels), self._labels)
-        ends = interval(self.sign * (draws[:, 0] - draws[:, 1]))
-        return Difference(self.sign * (fmean(self.seed_scores(candidate)) - score), ends, ends)
+        always = np.asarray([constant] * len(self._labels), np.float64)
+        draws = self._table_of(candidate).of(candidate) - paired_bootstrap(self._labels, always[None, None], self.metric)[:, 0]
+        ends = interval(self.sign * draws)
+        return Difference(self.sign * (self.mean(candidate) - METRICS[self.metric].value(always, self._labels)), ends, ends)
 
     def variance_by_examples(self, first: str, second: str) -> float:
         """Of the difference of two compared finalists' means over the seeds that both have: what other examples would change."""

@@ -100,10 +100,11 @@ def probability_best(draws: Floats, greater_is_better: bool = True) -> Floats:
 def probability_within(draws: Floats, chosen: int, region: float, greater_is_better: bool = True) -> float:
     """That no finalist is better than the `chosen` one (an index) by more than `region`, from draws (R, F) of their means.
 
-    By the draws that `probability_best` counts; from one finalist 1.
+    The smaller of two shares: of the plain draws and of those that `probability_best` counts, which say too much where many finalists are
+    level and the best leads by little more than the region (docs/verdict.md). From one finalist 1.
     """
-    oriented = shrunken(draws) if greater_is_better else -shrunken(draws)
-    return float((oriented.max(axis=1) - oriented[:, chosen] <= region).mean())
+    oriented = [some if greater_is_better else -some for some in (draws, shrunken(draws))]
+    return min(float((some.max(axis=1) - some[:, chosen] <= region).mean()) for some in oriented)
 
 
 def shrunken(draws: Floats) -> Floats:

@@ -221,7 +221,7 @@ def test_there_are_never_more_than_the_most_and_that_is_said():
     history = run(finals(L_A))
     assert rounds(history)[1:] == ["L2 A2", "L3 A3"]
     (said,) = history.decided(What.ENOUGH_SEEDS).values()
-    assert said.why == "the best and its challenger have 4 seeds, the most that they may have"
+    assert said.why == "the best and its challenger were trained on 4 seeds, the most that are allowed"
 
 
 def test_who_is_behind_says_so_once():

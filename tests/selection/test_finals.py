@@ -22,7 +22,7 @@ def outlooks(monkeypatch):
     asked = []
 
     def answering(*answers):
-        def outlook_of(history, equivalence):
+        def outlook_of(history, equivalence, most_seeds):
             asked.append(len({scored.seed_index for scored in history.scored}))
             return answers[min(len(asked), len(answers)) - 1]
 
