@@ -221,7 +221,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Identified(Event):
-    """By what later selections can tell whether they may learn from this one: the same weights, and none of the texts."""
+    """What later selections need to decide whether they may learn from this one: the same weights, and none of the texts."""
 
     weights: str
     """SHA-256 of the pretrained model's."""
@@ -250,7 +250,10 @@ class PortfolioLearned(Event):
     own: int = 0
     """Of these the user's own."""
     experience: list[str] = field(default_factory=list)
-    """The selections that these are from: their folders in the program's home."""
+    """The selections that these are from: 12 hex digits of the SHA-256 of each one's folder in the program's home, which may tell whose
+    data it is."""
+    model: str = ""
+    """The one on which those that aren't the user's own were tried; empty in old records."""
 
 
 class Because(StrEnum):

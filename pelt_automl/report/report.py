@@ -86,7 +86,7 @@ def render(template: str, summary: Summary, plots: dict[str, str], **escape: Any
         costs=[event for event in history.costs if event.candidate],
         gap=lambda row: (row.select_score - row.report_score) * data.sign,
         counted=wording.counted,
-        tried_first=tried_first(history.portfolio) if history.portfolio else "",
+        tried_first=tried_first(history),
         budgets=budgets(summary.expected_best),
         front=front_in_words(rows, summary.unit),
         baselines=[row.method for row in rows if row.method in BASELINES],

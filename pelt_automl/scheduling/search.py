@@ -86,7 +86,7 @@ class SearchScheduler:
     """
 
     methods: Sequence[str]
-    """In the order in which they begin: cheap ones first."""
+    """In the order in which they begin where no order was learned: cheap ones first."""
     shares_packs: Collection[str]
     """Those whose published configurations can train in a pack with others."""
     trials: int

@@ -1,7 +1,7 @@
 """What is tried first: an order of all methods' configurations, learned from what they have gained on other data. Pure.
 
 The portfolio is built greedily (Xu et al. 2010, Hydra; Feurer et al. 2022, Auto-sklearn 2.0): each step takes the configuration that lowers
-most, by its cost, the mean regret over the data sets of the best of those taken so far.
+most, by its cost, the mean regret, of the best of those taken so far, over the data sets that say something of it.
 """
 
 import math
@@ -106,11 +106,11 @@ def learned(
 ) -> tuple[list[Configuration], int]:
     """The candidates in the order in which they are to be tried, and how many of the first of them lower the regret on any source.
 
-    At each step the one comes next that lowers most, by its cost, the weighted mean over sources of the regret: of the best gain there is
-    in the source, less the best of those so far, where the probe, with gain 0, is the first. When nothing lowers it any more, the others
-    follow by their weighted mean gain. What a source doesn't have has there the gain and the cost of the most similar configuration of its
-    method that it has; of a method that it doesn't have it says nothing, and its regret stays. A candidate of which no source says anything
-    is left out. `weights`: by the sources' names, above 0; observations of others don't count.
+    Each step takes the one that lowers the regret most, by its cost: the weighted mean over the sources that say something of it. In a
+    source the regret is the best gain there is, less the best of those so far; the probe, with gain 0, is the first. When nothing lowers it
+    any more, the others follow by their weighted mean gain. What a source doesn't have has there the gain and the cost of the most similar
+    configuration of its method that it has; of a method that it doesn't have it says nothing, and its regret stays. A candidate of which no
+    source says anything is left out. `weights`: by the sources' names, above 0; observations of others don't count.
     """
     by_source: dict[tuple[str, str], list[Observation]] = {}
     for own in observations:
@@ -129,7 +129,7 @@ def learned(
     mean_C, cost_C = weight_S @ np.nan_to_num(gains_S_C) / known_C, weight_S @ np.nan_to_num(costs_S_C) / known_C
     reached_S, left, chosen = np.zeros(len(names)), np.ones(len(told), dtype=bool), list[int]()
     while left.any():
-        lowered_C = weight_S @ np.maximum(np.nan_to_num(gains_S_C - reached_S[:, None]), 0) / weight_S.sum()
+        lowered_C = weight_S @ np.maximum(np.nan_to_num(gains_S_C - reached_S[:, None]), 0) / known_C
         best = int(np.argmax(np.where(left, lowered_C / cost_C, -np.inf)))
         if lowered_C[best] <= NOTHING:
             break

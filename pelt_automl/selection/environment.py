@@ -66,7 +66,10 @@ def question_of(settings: SelectionSettings, data_hash: str) -> str:
 
 
 def effort_of(settings: SelectionSettings, spaces: Mapping[str, SearchSpace]) -> str:
-    """How hard to look: methods, baselines, trials, seconds, seeds, sampler, rungs, race, and the search spaces. 16 hex digits."""
+    """How hard to look, as 16 hex digits.
+
+    Of methods, baselines, trials, seconds, seeds, sampler, portfolio, experience, rungs, race, and the search spaces.
+    """
     plain = settings_as_json(settings)["search"]
     return _digest([{name: plain[name] for name in EFFORT}, {method: asdict(space) for method, space in spaces.items()}])
 

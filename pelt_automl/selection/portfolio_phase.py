@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from pelt_automl.log.events import Configuration, Identified, Phase, PortfolioLearned, Stage
 from pelt_automl.log.history import History
@@ -14,9 +15,12 @@ from pelt_automl.search.portfolio import Observation, Source, learned, weights
 from pelt_automl.search.shipped import Portfolio, shipped_portfolio
 from pelt_automl.search.spaces import lists_its_own
 from pelt_automl.selection.experience import LIMIT_SHARE, TEXTS, UNLIMITED_SECONDS, Asking, Experience, features_of, gather, hashes_of
+from pelt_automl.selection.limits import refusal_on
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.question import Question
 from pelt_automl.settings import SelectionSettings
+
+VERBOSE = logging.getLogger(__name__)
 
 
 def uses_portfolio(settings: SelectionSettings) -> bool:
@@ -25,8 +29,8 @@ def uses_portfolio(settings: SelectionSettings) -> bool:
 
 
 def identify(question: Question, machine: Machine, log: Log) -> None:
-    """Keep what later selections need to learn from this one, unless an earlier start has."""
-    if not log.history.of_kind(Identified):
+    """Keep what later selections need to learn from this one, unless an earlier start has, or nobody is to learn."""
+    if question.search.experience and not log.history.of_kind(Identified):
         texts = Outputs(machine.folder / TEXTS).put(hashes_of(question.data))
         log.append(Identified(machine.backbone.sha256, texts))
 
@@ -39,7 +43,7 @@ def learn_portfolio(question: Question, machine: Machine, log: Log) -> None:
         return
     log.progress(Phase.BASELINES, 0.9, 1, "learning what to try first")
     own = gather(_asking(question, history), machine.folder) if question.search.experience else []
-    log.append(_learned(question, history, shipped_portfolio(), own))
+    log.append(_learned(question, machine, history, shipped_portfolio(), own))
 
 
 def _asking(question: Question, history: History) -> Asking:
@@ -49,10 +53,12 @@ def _asking(question: Question, history: History) -> Asking:
     return Asking(question.data.data_hash, identified.weights, hashes_of(question.data), features_of(history), seconds)
 
 
-def _learned(question: Question, history: History, shipped: Portfolio, own: Sequence[Experience]) -> PortfolioLearned:
+def _learned(question: Question, machine: Machine, history: History, shipped: Portfolio, own: Sequence[Experience]) -> PortfolioLearned:
     """From the sources that aren't the data at hand, over what this selection can try: its methods, what its search spaces include."""
     same = {source.group for source in shipped.sources if source.name == question.data.name or source.data_hash == question.data.data_hash}
-    sources = [*(source for source in shipped.sources if source.group not in same), *(each.source for each in own)]
+    groups = {source.data_hash: source.group for source in shipped.sources}
+    ours = [replace(each.source, group=groups.get(each.source.data_hash, each.source.group)) for each in own]
+    sources = [source for source in (*shipped.sources, *ours) if source.group not in same]
     names, methods = {source.name for source in sources}, question.left(history)
     every = [*shipped.observations, *(observed for each in own for observed in each.observations)]
     observations = [observed for observed in every if observed.source in names and observed.method in methods]
@@ -62,26 +68,38 @@ def _learned(question: Question, history: History, shipped: Portfolio, own: Sequ
     known = [observed for observed in shipped.observations if observed.source in names]
     found = [Configuration(observed.method, dict(observed.hyper_parameters)) for observed in known]
     found += [configuration for each in own for configuration in each.best]
-    tried = [one for number, one in enumerate(found) if _can_try(question, methods, one) and one not in found[:number]]
+    tried = [one for number, one in enumerate(found) if _can_try(question, machine, methods, one) and one not in found[:number]]
     order, useful = learned(tried, observations, weight_of) if weight_of else ([], 0)
     used = [each for each in own if each.source.name in weight_of]
+    for each in used:
+        VERBOSE.info("learned what to try first from %s: %d trainings", each.source.name, len(each.observations))
     searched = [Configuration(one.method, question.spaces[one.method].searched(one.hyper_parameters)) for one in order]
     there = {one.method for one in order}
     unknown = [Configuration(method, question.spaces[method].default()) for method in methods if method not in there]
+    dear = [one for one in unknown if not machine.shares_packs(one.method)]
+    unknown = [one for one in unknown if one not in dear]
     return PortfolioLearned(
-        [*searched[:useful], *unknown, *searched[useful:]],  # who nothing is known of comes before who is known to add nothing
+        [*searched[:useful], *unknown, *searched[useful:], *dear],  # a cheap unknown one comes before who is known to add nothing
         _digest(sources, observations, weight_of),
         len({source.data_hash for source in sources if source.name in weight_of}),
         len({each.source.data_hash for each in used}),
-        [each.source.name for each in used],
+        [hashlib.sha256(each.source.name.encode()).hexdigest()[:12] for each in used],
+        shipped.model,
     )
 
 
-def _can_try(question: Question, methods: Sequence[str], one: Configuration) -> bool:
-    """Of a method for which the user's own search space lists what is good, the learned order has the default alone."""
+def _can_try(question: Question, machine: Machine, methods: Sequence[str], one: Configuration) -> bool:
+    """Whether it isn't refused, as far as nothing has to be measured for that.
+
+    Of a method for which the user's own search space lists what is good, the learned order has the default alone.
+    """
     if one.method not in methods or not question.spaces[one.method].includes(one.hyper_parameters):
         return False
-    return one.hyper_parameters == METHODS[one.method].defaults or not lists_its_own(question.search.spaces, question.spaces[one.method])
+    outline = machine.backbone.architecture, machine.backbone.shape
+    if refusal_on(question, outline, METHODS[one.method].modifications(one.hyper_parameters)):
+        return False
+    space = question.spaces[one.method]
+    return space.searched(one.hyper_parameters) == space.default() or not lists_its_own(question.search.spaces, space)
 
 
 def _digest(sources: Sequence[Source], observations: Sequence[Observation], weight_of: Mapping[str, float]) -> str:

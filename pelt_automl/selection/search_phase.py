@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from pelt_automl.errors import NoTrialCompletedError
-from pelt_automl.log.events import Because, HyperParameters, Phase, Segment, Stage, State, TrialEnded
+from pelt_automl.log.events import Because, HyperParameters, Phase, Segment, Stage, State, TrialEnded, What
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import METHODS
@@ -91,7 +91,8 @@ def _known_first(
 ) -> tuple[list[str], dict[str, list[HyperParameters]]]:
     """The methods of the first trials in their order, and by method what is tried after its default before anything is drawn.
 
-    Places of a method that the learned order leaves free are those of the search space's own list.
+    Places of a method that the learned order leaves free are those of the search space's own list. A default that is over a limit has no
+    turn.
     """
     settings, spaces = question.search, question.spaces
     length = portfolio_length(settings.trials) if settings.portfolio else 0
@@ -99,6 +100,8 @@ def _known_first(
     order = [own for own in (history.portfolio.order if history.portfolio else ()) if own.method in handed_on]
     defaults = {method: spaces[method].default() for method in handed_on}
     sequence, first = arranged(order, defaults, handed_on, most)
+    for method in set(history.decided(What.DEFAULT_OVER)) & set(sequence):
+        sequence.remove(method)
     for method, own in handed_on.items():
         known: list[HyperParameters] = first[method] or list(own)
         more = [one for one in spaces[method].good()[:length] if one not in known]

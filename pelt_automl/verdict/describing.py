@@ -12,19 +12,21 @@ from pelt_automl.log.events import (
     Released,
     ReportOpened,
     SelectionStarted,
+    Stage,
     StateLost,
     Stopped,
     TrialEnded,
     What,
 )
-from pelt_automl.methods import BASELINES
+from pelt_automl.log.history import History
+from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.verdict.wording import Unit, counted, in_short
 
 NOISE = (What.PROMOTED, What.STOPPED)
 """Decisions of which the report tells, and nobody who watches: there are too many, and a training's end says the same."""
 
 SHOWN = 3
-"""Configurations of a learned order that are named."""
+"""Configurations that are named of those that were tried first."""
 
 
 def decision_of(event: Event) -> Decision | None:
@@ -50,14 +52,23 @@ def decision_of(event: Event) -> Decision | None:
             return None
 
 
-def tried_first(learned: PortfolioLearned) -> str:
-    """The first few configurations of a learned order, and what it is learned from; empty where it is from nothing."""
-    if not learned.sources:
+def tried_first(history: History) -> str:
+    """A sentence without its stop: the first few trials of the search, and what their order is learned from; empty where from nothing."""
+    segments = [trial.segment for trial in history.trials.values()]
+    tried = [own for own in segments if own.stage == Stage.SEARCH and own.method in METHODS]
+    if not history.portfolio or not history.portfolio.sources or not tried:
         return ""
-    first = [f"{one.method} ({in_short(one.hyper_parameters)})" for one in learned.order[:SHOWN]]
-    more = ["..."] if learned.order[SHOWN:] else []
-    yours = f", {learned.own} of them yours" if learned.own else ""
-    return f"tried first: {', '.join(first + more)} (learned from {counted(learned.sources, 'data set')}{yours})"
+    first = [f"{own.method} ({in_short(own.hyper_parameters)})" for own in tried[:SHOWN]]
+    more = ["..."] if tried[SHOWN:] else []
+    return f"Tried first: {', '.join(first + more)} ({_learned_from(history.portfolio)})"
+
+
+def _learned_from(learned: PortfolioLearned) -> str:
+    shipped = learned.sources - learned.own
+    on = f" with {learned.model}" if learned.model else ""
+    parts = [f"{counted(shipped, 'data set')}{on}"] if shipped else []
+    parts += [f"{counted(learned.own, 'data set')} of yours"] if learned.own else []
+    return f"learned from {' and '.join(parts)}"
 
 
 def describe(event: Event) -> str:
@@ -76,7 +87,7 @@ def describe(event: Event) -> str:
             of_finalists = f", a finalist's {event.final_steps}" if event.final_steps > event.steps else ""
             return f"a full training has {event.steps} steps (about {event.seconds_a_training:.0f} s){of_finalists}; {event.message}"
         case PortfolioLearned():
-            return tried_first(event)
+            return f"what to try first: {_learned_from(event)}" if event.sources else ""
         case TrialEnded() | StateLost() | FinalistScored() | CostMeasured():
             return _of_training(event)
         case ReportOpened():

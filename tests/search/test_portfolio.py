@@ -56,9 +56,9 @@ def test_what_a_source_does_not_have_gains_there_as_the_most_similar_of_its_meth
 
 
 def test_a_source_says_nothing_of_a_method_that_it_does_not_have():
-    """A method that one source alone knows lowers the regret of that source alone, however well it does there."""
+    """A method that few sources know is judged by these alone: it has its whole worth."""
     observations = [seen("x", A, 3), seen("y", A, 3), seen("z", A, 3), seen("x", C, 8)]
-    assert learned([C, A], observations, dict.fromkeys("xyz", 1.0)) == ([A, C], 2)
+    assert learned([C, A], observations, dict.fromkeys("xyz", 1.0)) == ([C, A], 2), "by the mean over those that know it: 8 and 3"
     mean = [*observations[:3], seen("x", C, -9), seen("x", B, -1), seen("y", B, -6), seen("z", B, -6)]
     assert learned([C, B, A], mean, dict.fromkeys("xyz", 1.0)) == ([A, B, C], 1), "by the mean over those that know it: -4.33 and -9"
 

@@ -1,5 +1,7 @@
 """What is tried first is decided once, from data that isn't the data at hand; nothing is trained here."""
 
+import hashlib
+import logging
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,6 +10,7 @@ import pytest
 
 from pelt_automl.errors import SearchSpaceError
 from pelt_automl.log.events import Because, Configuration, Identified, PortfolioLearned, Released, Seeds, Segment, Stage
+from pelt_automl.log.history import History
 from pelt_automl.log.outputs import Outputs
 from pelt_automl.methods import METHODS
 from pelt_automl.search.portfolio import Features, Observation, Source
@@ -18,13 +21,14 @@ from pelt_automl.selection.baseline_phase import fit_baselines
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.portfolio_phase import learn_portfolio
 from pelt_automl.selection.search_phase import scheduler
-from pelt_automl.verdict.describing import describe
+from pelt_automl.verdict.describing import describe, tried_first
 from tests.selection.test_experience import PROBE, trial, write
 from tests.tiny_world import of, records_of
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
 
 LORA, HEAD, APL = (METHODS[name].defaults for name in ("lora", "head", "unipelt-apl"))
+HEAD_SIZE = 34
 LIKE = Features(2, 60, 32, 10.0)
 BETTER = LORA | {"learning_rate": 0.002}
 
@@ -74,14 +78,29 @@ def test_what_lowers_the_regret_comes_first_then_who_nothing_is_known_of_then_wh
     known = {method: [own["learning_rate"] for own in found.scheduler.proposer.known(method)] for method in found.scheduler.methods}
     assert known["lora"][:2] == [0.0005, 0.002]
     assert [len(own) for own in known.values()] == [3, 3, 3], "places that are left are the search spaces' own"
-    assert describe(found.portfolio) == (
-        "tried first: lora (learning rate 0.002, rank 8, alpha 16, targets query-value), unipelt-apl (learning rate 5e-4, bottleneck 48, "
-        "prefix length 10, rank 8, reparameterization yes), lora (learning rate 5e-4, rank 8, alpha 16, targets query-value), ... "
-        "(learned from 3 data sets)"
+    assert describe(found.portfolio) == "what to try first: learned from 3 data sets with m"
+
+
+def test_the_report_says_what_was_tried_first_not_what_the_order_begins_with():
+    order = [Configuration("unipelt-apl", dict(APL)), Configuration("lora", dict(BETTER))]
+    events = [PortfolioLearned(order, "0f", 3, 1, ["ab"], "m", time=0.0)]
+    assert tried_first(History.of(events)) == ""
+    for number, own in enumerate((HEAD, LORA, BETTER, LORA)):
+        method = "lora" if number else "head"
+        segment = Segment(f"t{number}", f"t{number}", method, dict(own), Stage.SEARCH, number, number < 2, Seeds(0, 0, 0), 40, 0, 10)
+        events.append(Released(segment, Because.FIRST, time=0.0))
+    assert tried_first(History.of(events)) == (
+        "Tried first: head (learning rate 0.001), lora (learning rate 5e-4, rank 8, alpha 16, targets query-value), "
+        "lora (learning rate 0.002, rank 8, alpha 16, targets query-value), ... (learned from 2 data sets with m and 1 data set of yours)"
     )
 
 
-def test_the_users_own_selections_join_and_the_hash_says_so(world, home):
+def test_a_dear_method_that_nothing_is_known_of_comes_last_of_all(world, home):
+    found = decided(world, home, methods=["full", "unipelt-apl", "head", "lora"]).portfolio
+    assert [own.method for own in found.order] == ["lora", "unipelt-apl", "lora", "head", "full"]
+
+
+def test_the_users_own_selections_join_and_the_hash_says_so(world, home, caplog):
     before = decided(world, home)
     (weights,) = {own.weights for own in before.identified}
     mine = HEAD | {"learning_rate": 0.01}
@@ -90,13 +109,19 @@ def test_the_users_own_selections_join_and_the_hash_says_so(world, home):
             PROBE, trial("head", 0, 0.6, values=HEAD), trial("head", 1, 0.99, values=mine), trial("lora", values=LORA),
         ])  # fmt: skip
         (home / "selections" / "mine").rename(home / f"moved-{number}")
-        found = decided(world, home).portfolio
+        with caplog.at_level(logging.INFO, "pelt_automl"):
+            found = decided(world, home).portfolio
+        assert f"learned what to try first from selections/{name}: 3 trainings" in caplog.messages
         assert ("head", 0.01) in named(found.order)[:2]
-    assert (found.sources, found.own, found.experience) == (4, 1, ["selections/again", "selections/own"])
+    names = ["selections/again", "selections/own"]
+    assert (found.sources, found.own) == (4, 1)
+    assert found.experience == [hashlib.sha256(one.encode()).hexdigest()[:12] for one in names], "names of other data aren't recorded"
     assert found.hash != before.portfolio.hash
-    assert describe(found).endswith("(learned from 4 data sets, 1 of them yours)")
+    assert describe(found) == "what to try first: learned from 3 data sets with m and 1 data set of yours"
     (home / "selections" / "mine").rename(home / "moved")
-    without = decided(world, home, experience=False).portfolio
+    nobody = decided(world, home, experience=False)
+    without = nobody.portfolio
+    assert (nobody.identified, (home / "selections" / "mine" / "texts").exists()) == ([], False), "it teaches nobody either"
     assert (without.order, without.hash, without.experience) == (before.portfolio.order, before.portfolio.hash, [])
 
 
@@ -146,6 +171,28 @@ def test_shipped_data_that_is_the_data_at_hand_is_left_out_with_all_of_its_group
     assert describe(nothing) == ""
 
 
+def test_the_users_own_selection_of_a_shipped_data_set_counts_with_it_as_one(world, home, monkeypatch):
+    (weights,) = {own.weights for own in decided(world, home).identified}
+    (home / "selections" / "mine").rename(home / "moved")
+    write(home, "own", texts=(1, 2), weights=weights, data_hash="b")
+    groups = []
+    own = portfolio_phase.weights
+    monkeypatch.setattr(portfolio_phase, "weights", lambda like, sources: groups.extend(one.group for one in sources) or own(like, sources))
+    found = decided(world, home).portfolio
+    assert (groups, found.sources, found.own) == (["a", "a", "b", "b"], 3, 1)
+
+
+def test_what_is_refused_without_measuring_has_no_turn(world, home, monkeypatch):
+    """On the tiny model a rank of 8 in two of four projections has more parameters than the limit, and a rank of 1 hasn't."""
+    small = LORA | {"rank": 1}
+    seen = [("lora", LORA, 3.0), ("lora", small, 2.0), ("head", HEAD, 1.0)]
+    known = replace(shipped(), observations=tuple(Observation(own.name, *one, 1.0) for own in shipped().sources for one in seen))
+    monkeypatch.setattr(portfolio_phase, "shipped_portfolio", lambda: known)
+    found = decided(world, home, methods=["lora", "head"], max_trainable=HEAD_SIZE + 700)
+    assert [(own.method, own.hyper_parameters.get("rank")) for own in found.portfolio.order] == [("lora", 1), ("head", None)]
+    assert found.scheduler.sequence == ["lora", "head"], "the default, which is over the limit, has no turn"
+
+
 def test_what_the_search_space_does_not_include_is_not_tried(world, home, tmp_path):
     (tmp_path / "spaces").mkdir()
     (tmp_path / "spaces" / "lora.yaml").write_text(
@@ -165,6 +212,21 @@ def test_a_list_in_the_users_own_space_keeps_its_meaning_for_its_method(world, h
     assert named(found.portfolio.order)[0] == ("lora", 0.0005)
     assert [own["learning_rate"] for own in found.scheduler.proposer.known("lora")] == [0.0005, 0.003, 0.004]
     assert found.scheduler.sequence.count("lora") == 1
+
+
+def test_a_space_whose_default_is_its_own_keeps_it_in_the_order(world, home, tmp_path, monkeypatch):
+    from pelt_automl.search.spaces import load_spaces, shipped_spaces
+
+    space = load_spaces(None, ("unipelt",))["unipelt"]
+    default = space.configuration(space.default())
+    assert default != METHODS["unipelt"].defaults
+    more = tuple(Observation(own.name, "unipelt", default, 9.0, 1.0) for own in shipped().sources)
+    monkeypatch.setattr(portfolio_phase, "shipped_portfolio", lambda: replace(shipped(), observations=shipped().observations + more))
+    (tmp_path / "spaces").mkdir()
+    text = (shipped_spaces() / "unipelt.yaml").read_text()
+    (tmp_path / "spaces" / "unipelt.yaml").write_text(text + "\nportfolio: [{learning_rate: 3.0e-3}]\n")
+    found = decided(world, home, methods=["lora", "unipelt"], spaces=tmp_path / "spaces")
+    assert [own.method for own in found.portfolio.order] == ["unipelt", "lora", "lora"]
 
 
 def test_what_is_handed_on_is_tried_right_after_its_default(world, home):
@@ -207,4 +269,4 @@ def test_a_whole_selection_begins_with_what_it_has_learned_and_its_report_says_s
     rates = [(own.method, own.hyper_parameters["learning_rate"]) for own in begun]
     assert rates[:3] == [("lora", 0.0005), ("lora", 0.002), ("head", 0.001)]
     for page in ("report.md", "report.html"):
-        assert "tried first: lora" in (home / "selections" / "mine" / page).read_text()
+        assert "Tried first: lora" in (home / "selections" / "mine" / page).read_text()
