@@ -93,7 +93,7 @@ class CurveOptions(TypedDict, total=False):
     finalist_seeds: int | None
     """Minimum number of fresh seed triples (split, initialization, order) per finalist."""
     most_seeds: int | None
-    """Maximum number of fresh seeds per finalist, never fewer than the minimum. Only the best finalist and its closest challenger get more than the minimum, while that could change the answer."""
+    """Maximum number of fresh seeds per finalist, never fewer than the minimum. Only the best finalist and its closest challenger get more than the minimum, until the best mean is practically as good as any."""
     finalist_share: float | None
     """Share of the time limit that is reserved for the finalists, their evaluation and the evidence."""
     equivalence: float | None

@@ -385,7 +385,7 @@ class SearchSettings(Checked):
     most_seeds: int = knob(
         10,
         "Maximum number of fresh seeds per finalist, never fewer than the minimum. Only the best finalist and its closest challenger get "
-        "more than the minimum, while that could change the answer.",
+        "more than the minimum, until the best mean is practically as good as any.",
         VERDICT,
         unit="seeds",
         low=1,

@@ -8,9 +8,9 @@ trains its winner once; ours is over seeds and examples.
 
 The peer's search ends with one training of one configuration; a selection ends with a verdict over fresh seeds. So the peer then confirms
 finalists too (`--peer-seeds`): a line of its own, its search and its finals together, the price of the same kind of answer. Give ours
-`--most-seeds` as many, or it trains further seeds while finalists can't be told apart. In each turn the selection runs once more with a
-time limit: the share `--share` of what the peer's search took in that turn, its own start included. `--limit-only` leaves the selections
-without a limit out, which take most of the time.
+`--most-seeds` as many, or it trains further seeds until the best mean is practically as good as any. In each turn the selection runs once
+more with a time limit: the share `--share` of what the peer's search took in that turn, its own start included. `--limit-only` leaves
+the selections without a limit out, which take most of the time.
 """
 
 import argparse

@@ -27,11 +27,12 @@ from pelt_automl.verdict.wording import Unit, listed
 
 Evidence = Literal["clear", "open", "not compared"]
 
-NOTHING_LEARNED, NO_BETTER, ALONE, ONE_SEED, CUT_OFF = (
+NOTHING_LEARNED, NO_BETTER, ALONE, ONE_SEED, ONE_LEFT, CUT_OFF = (
     "nothing was learned",
     "it is open whether anything is better than a guess",
     "a single tuned finalist was scored, of several methods",
-    "there was time for one seed only",
+    "the recommended one was scored on one seed only",
+    "the recommended one was scored on one seed only, since runs of it failed",
     "the recommended method's training was cut off",
 )
 """What a verdict may lack, in words."""
@@ -155,7 +156,8 @@ def _open_answer(answer: Answer) -> str:
         return "No finalist was scored at any K, so that nothing is known about the methods' order. Give the curve more time (--seconds)."
     doubts = {doubt for own in answer.doubtful.values() for doubt in own}
     helps = [*(["more time (--seconds)"] if answer.unconfirmed or doubts & set(FOR_TIME) else [])]
-    helps += ["more labeled examples", "another model"] if doubts - set(FOR_TIME) else []
+    helps += ["to mend what made runs fail (the warnings name it)"] if ONE_LEFT in doubts else []
+    helps += ["more labeled examples", "another model"] if doubts - {*FOR_TIME, ONE_LEFT} else []
     could = f"{', '.join(helps[:-1])} or {helps[-1]}" if len(helps) > 1 else helps[0]
     sentences = ["Which method from which K on is open: no verdict carries.", *_passed_over(answer, but="")]
     return " ".join([*sentences, f"What could help: {could}."])

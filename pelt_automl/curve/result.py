@@ -12,6 +12,7 @@ from pelt_automl.curve.answer import (
     CUT_OFF,
     NO_BETTER,
     NOTHING_LEARNED,
+    ONE_LEFT,
     ONE_SEED,
     Answer,
     VerdictAt,
@@ -238,11 +239,13 @@ def _point(k: int | None, history: History, found: Recommendation) -> PointAtK:
 def _doubts(found: Recommendation, winner: Standing, history: History) -> list[str]:
     """What the verdict on scored finalists lacks."""
     own = [trial for trial in history.ended(Stage.FINALIST) if trial.candidate == winner.candidate]
+    one, failed = len(winner.seed_scores) < 2, sum(not trial.out_of_time for trial in own) > 1
     lacks = {
         NOTHING_LEARNED: found.outcome == Outcome.NOTHING_LEARNED,
         NO_BETTER: found.outcome == Outcome.TENTATIVE,
         ALONE: sum(row.method not in BASELINES for row in found.leaderboard) <= 1 and len(history.of_kind(SelectionStarted)[0].methods) > 1,
-        ONE_SEED: len(winner.seed_scores) < 2,
+        ONE_SEED: one and not failed,
+        ONE_LEFT: one and failed,
         CUT_OFF: any(trial.state == State.STOPPED for trial in own),
     }
     return [doubt for doubt, holds in lacks.items() if holds]

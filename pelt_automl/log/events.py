@@ -608,14 +608,15 @@ class Standing:
     training_seconds: float
     """Mean over its finalist runs."""
     report_score: float
-    """Mean over seeds."""
+    """Mean over seeds, adjusted where finalists have different ones (see `pelt_automl.verdict.unequal_seeds`)."""
     report_interval: tuple[float, float]
     """95 % bootstrap interval of the mean, over seeds and examples."""
     seed_scores: list[float]
+    """Of each of its own runs; their plain mean is the report score only where all have the same seeds."""
     select_score: float
     """Mean over its finalist runs."""
     p_best: float
-    """Probability of being the best of the finalists."""
+    """Probability of being the best of the finalists; 0 for one that has left the finals, clearly behind."""
     difference: float
     """From the best mean; 0 for the best, else worse by this much (positive, in the metric's unit)."""
     difference_interval: tuple[float, float]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pelt_automl.durable import write_text
@@ -84,7 +85,7 @@ def render(template: str, summary: Summary, plots: dict[str, str], **escape: Any
         plots=plots,
         placed=placed,
         costs=[event for event in history.costs if event.candidate],
-        gap=lambda row: (row.select_score - row.report_score) * data.sign,
+        gap=lambda row: (row.select_score - fmean(row.seed_scores)) * data.sign,
         counted=wording.counted,
         tried_first=tried_first(history),
         budgets=budgets(summary.expected_best),

@@ -1,4 +1,4 @@
-"""The policy of the finals: which configurations are trained again on fresh paired seed triples, on how many, and when they are scored."""
+"""The policy of the finals: which configurations are trained again, on how many fresh seed triples, and when they are scored."""
 
 import hashlib
 import math
@@ -53,7 +53,8 @@ def finalist_seeds(question: str, index: int) -> Seeds:
 
 @dataclass(frozen=True)
 class Finals:
-    """Decides the finals. Pure: everything that it knows is in the history, so that a kill changes nothing.
+    """Decides the finals. Pure: everything that it knows is in the history, so that a kill changes nothing but one thing: what of
+    a further round wasn't released before it is decided again.
 
     - *choice*: the best configuration of each method and the fixed defaults, as many as there is time for (see `choose_finalists`).
     - *rounds*: what is trained next is released whole, paired over the finalists: the least seeds together where time is ample, else seed

@@ -1,6 +1,8 @@
 """The verdict in words that a practitioner understands."""
 
+import math
 from collections.abc import Sequence
+from statistics import fmean
 
 from pelt_automl.log.events import Against, DataDescribed, Outcome, Standing, TrialEnded, UnionPruned, VerdictReached
 from pelt_automl.methods import BASELINES
@@ -166,10 +168,10 @@ def evidence_in_words(bounds: tuple[float, float], unit: Unit, *, distinguishabl
 
 
 def _gap(winner: Standing, unit: Unit, sign: int) -> str:
-    lead = lead_in_words(sign * (winner.select_score - winner.report_score), unit)
-    return (
-        f"Its select score was {unit.number(winner.select_score)}, {'level with' if lead == 'level' else f'{lead} than'} its report score."
-    )
+    own = fmean(winner.seed_scores)  # the same runs: the report score may be adjusted for seeds that others have
+    lead, same = lead_in_words(sign * (winner.select_score - own), unit), "" if math.isclose(own, winner.report_score) else " of these runs"
+    than = "level with" if lead == "level" else f"{lead} than"
+    return f"Its select score was {unit.number(winner.select_score)}, {than} its report score{same}."
 
 
 def fallback_statement(trial: TrialEnded, data: DataDescribed, closing: Sequence[str] = (), *, learned: bool = True) -> str:

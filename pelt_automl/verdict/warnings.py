@@ -101,18 +101,23 @@ def _runs(history: History, comparison: Comparison | None) -> Iterator[str]:
 def _comparison(history: History, comparison: Comparison) -> Iterator[str]:
     """What the comparison rests on: finalists that lack runs, few seeds, few examples."""
     opened = history.opened
-    seeds = max(len(comparison.seed_scores(name)) for name in comparison.compared)
+    seeds, names = {name: len(comparison.seed_scores(name)) for name in comparison.compared}, candidate_names(history.ended())
+    trained, fewest = [seeds[name] for name in seeds if name not in comparison.fitted()] or list(seeds.values()), min(seeds.values())
+    who = "" if comparison.alike else f" for {listed(sorted(names[name] for name, count in seeds.items() if count == fewest))}"
     scored = {run.trial for one in comparison.finalists for run in one.runs.values()}
-    trained = {trial.trial for trial in history.ended(Stage.FINALIST) if trial.candidate in comparison.compared}
-    if not comparison.alike and trained - scored:
+    all_runs = {trial.trial for trial in history.ended(Stage.FINALIST) if trial.candidate in comparison.compared}
+    if not comparison.alike and all_runs - scored:
         yield (
             "Finalists lack seeds, because not all runs were scored: means are adjusted for what the seeds that one lacks did to the "
             "others, and intervals are wider for it."
         )
-    if seeds == 1:
-        yield "One seed only: intervals and probabilities cover the report examples, not the luck of a split, initialization or order."
-    elif seeds < FEW_SEEDS:
-        yield f"{seeds} seeds only: the spread between seeds is hardly known, so that intervals are very wide."
+    if max(trained) == 1:
+        each = "One seed only" if max(seeds.values()) == 1 else "One seed for each trained finalist"
+        yield f"{each}: intervals and probabilities cover the report examples, not the luck of a split, initialization or order."
+    elif fewest == 1:
+        yield f"One seed only{who}: what other seeds would do is taken from the other finalists."
+    elif fewest < FEW_SEEDS:
+        yield f"{fewest} seeds only{who}: the spread between seeds is hardly known, so that intervals are very wide."
     assert opened is not None, "finalists are scored on its examples"
     if opened.openings > 1:
         yield f"The report split was opened {opened.openings} times (a restart after a kill counts); it should be opened once."

@@ -6,6 +6,7 @@ from pelt_automl.curve.answer import (
     CUT_OFF,
     NO_BETTER,
     NOTHING_LEARNED,
+    ONE_LEFT,
     ONE_SEED,
     Reign,
     VerdictAt,
@@ -152,7 +153,7 @@ POINTS = Unit("accuracy")
             [at(50, "head", doubts=[ONE_SEED]), at(100, "lora", clear=["full"]), at(200, "lora", clear=["full"])],
             (
                 "lora at every K from 100 to 200. "
-                "At K = 50 there was time for one seed only (it points to head), and the answer passes over it."
+                "At K = 50 the recommended one was scored on one seed only (it points to head), and the answer passes over it."
             ),
         ),
         (
@@ -174,9 +175,17 @@ POINTS = Unit("accuracy")
             [at(50, "lora", doubts=[ONE_SEED, CUT_OFF]), at(100, "lora", doubts=[ONE_SEED, CUT_OFF])],
             (
                 "Which method from which K on is open: no verdict carries. "
-                "At K = 50 and 100 there was time for one seed only and the recommended method's training was cut off "
+                "At K = 50 and 100 the recommended one was scored on one seed only and the recommended method's training was cut off "
                 "(they point to lora). "
                 "What could help: more time (--seconds)."
+            ),
+        ),
+        (
+            [at(50, "lora", doubts=[ONE_LEFT])],
+            (
+                "Which method from which K on is open: no verdict carries. "
+                "At K = 50 the recommended one was scored on one seed only, since runs of it failed (it points to lora). "
+                "What could help: to mend what made runs fail (the warnings name it)."
             ),
         ),
         (
@@ -191,7 +200,8 @@ POINTS = Unit("accuracy")
             [at(50, "lora", doubts=[NOTHING_LEARNED]), at(100, "head", doubts=[ONE_SEED]), NOT_CONFIRMED],
             (
                 "Which method from which K on is open: no verdict carries. At K = 50 nothing was learned. "
-                "At K = 100 there was time for one seed only (it points to head). At K = 100 no finalist was scored in time. "
+                "At K = 100 the recommended one was scored on one seed only (it points to head). "
+                "At K = 100 no finalist was scored in time. "
                 "What could help: more time (--seconds), more labeled examples or another model."
             ),
         ),

@@ -160,8 +160,22 @@ def of_one_seed(events):
         for event in events
         if not (isinstance(event, (FinalistScored, TrialEnded)) and "-seed" in event.trial and not event.trial.endswith("-seed0"))
     ]
-    before = [event for event in kept if not isinstance(event, (VerdictReached, SelectionEnded))]
-    return [*before, decide(History.of(before), 1.0, "params"), *[event for event in kept if isinstance(event, SelectionEnded)]]
+    return decided_again(kept)
+
+
+def decided_again(events):
+    before = [event for event in events if not isinstance(event, (VerdictReached, SelectionEnded))]
+    return [*before, decide(History.of(before), 1.0, "params"), *[event for event in events if isinstance(event, SelectionEnded)]]
+
+
+def one_run_left(events):
+    """All runs but those on the first seed failed."""
+    lost = [getattr(event, "trial", "-seed0") for event in events]
+    lost = {name for name in lost if "-seed" in name and not name.endswith("-seed0")}
+    kept = [event for event in events if not isinstance(event, FinalistScored) or event.trial not in lost]
+    return decided_again(
+        changed(kept, TrialEnded, lambda run: replace(run, state="failed", cause="loss is not finite") if run.trial in lost else run)
+    )
 
 
 def at_chance(events):
@@ -182,12 +196,13 @@ def cut_off(events):
     ("spoil", "doubts"),
     [
         (lambda events: events, []),
-        (of_one_seed, ["there was time for one seed only"]),
+        (of_one_seed, ["the recommended one was scored on one seed only"]),
+        (one_run_left, ["the recommended one was scored on one seed only, since runs of it failed"]),
         (at_chance, ["nothing was learned"]),
         (open_still, ["it is open whether anything is better than a guess"]),
         (cut_off, ["the recommended method's training was cut off"]),
     ],
-    ids=["sound", "one seed", "nothing learned", "tentative", "cut off"],
+    ids=["sound", "one seed", "one run left", "nothing learned", "tentative", "cut off"],
 )
 def test_an_answer_rests_on_no_verdict_that_does_not_carry(spoil, doubts, tmp_path):
     for number, k in enumerate((50, 100)):

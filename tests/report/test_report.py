@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from statistics import fmean
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -171,3 +172,20 @@ def test_the_report_of_an_unfinished_selection_is_an_error_that_says_what_to_do(
         write_report(save_selection(without(events, VerdictReached)))
     with pytest.raises(SelectionError, match=r"isn't a selection: a folder with records\.jsonl"):
         write_report(tmp_path / "nowhere")
+
+
+def test_the_gap_is_about_the_runs_that_the_select_score_is_of(events, save_selection):
+    """Not about a report score that is adjusted for seeds which it lacks."""
+
+    def adjusted(row):
+        return replace(row, report_score=row.report_score - 0.05) if row.candidate == "prefix-0002" else row
+
+    told = [replace(e, standings=[adjusted(row) for row in e.standings]) if isinstance(e, VerdictReached) else e for e in events]
+    folder = save_selection(told)
+    write_report(folder)
+    row = next(row for row in load_recommendation(folder).leaderboard if row.candidate == "prefix-0002")
+    lines = (folder / "report.md").read_text(encoding="utf-8").splitlines()
+    header = next(line for line in lines if line.startswith("| finalist |")).split("|")
+    cells = next(line for line in lines if line.startswith("| prefix #2 |")).split("|")
+    gap = 100 * (row.select_score - fmean(row.seed_scores))
+    assert float(cells[header.index(" gap ")]) == pytest.approx(gap, abs=0.051)

@@ -249,6 +249,29 @@ def test_few_seeds_are_warned_of(points, warning):
     assert any(text.startswith(warning) for text in decide(History.of(selection(finalist("a-0001", points))), 1.0, "params").warnings)
 
 
+@pytest.mark.parametrize(
+    ("others", "warning"),
+    [
+        (
+            ([90, None], [None, 89]),
+            "One seed for each trained finalist: intervals and probabilities cover the report examples, not the luck",
+        ),
+        (([90, 91, 92], [89, None, None]), "One seed only for b #1: "),
+        (([90, 91, 92], [89, 90, None]), "2 seeds only for b #1: "),
+    ],
+)
+def test_the_fewest_seeds_of_those_that_are_still_in_are_warned_of(others, warning):
+    a, b = (finalist(name, points) for name, points in zip(("a-0001", "b-0001"), others, strict=True))
+    warnings = decide(History.of(selection(a, b, finalist("probe-0000", [80, 81, 80][: len(others[0])]))), 1.0, "params").warnings
+    assert [text.startswith(warning) for text in warnings if "seed only" in text or "seeds only" in text or "One seed" in text] == [True]
+
+
+def test_the_gap_is_that_of_the_same_runs():
+    verdict = decide(History.of(selection(finalist("a-0001", [82, 83, None]), finalist("b-0001", [79, 80, 60]))), 0.0, "params")
+    assert (verdict.candidate, verdict.report_score < 0.80) == ("a-0001", True)
+    assert "Its select score was 80.0, 2.5 points worse than its report score of these runs." in verdict.statement
+
+
 def test_with_three_seeds_and_a_thousand_examples_there_is_nothing_to_warn_of():
     assert decide(History.of(selection(finalist("a-0001", [90, 91, 92]))), 1.0, "params").warnings == []
 
