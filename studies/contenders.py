@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -74,8 +74,10 @@ class Setting:
     """Share of a limit that the program's search leaves to its finals."""
     draws: int
     """Seed of what a contender draws: repeats that share their trainings' seed draw differently."""
-    portfolio: Sequence[events.Configuration] = ()
-    """All recorded configurations in the order that was learned on other sources."""
+    portfolio: tuple[Sequence[events.Configuration], int] | None = None
+    """All recorded configurations in the order that was learned on other sources, and how many of the first of them are of use."""
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By method: its published default, where it isn't the first of `good`."""
 
     def segment(self, configuration: Configuration, number: int, end: int) -> Segment:
         """The first one of a trial."""
@@ -92,7 +94,8 @@ class Setting:
         """The method's next configuration that isn't tried yet: what is known, then what was drawn."""
         number = sum(trial.segment.method == method for trial in history.trials.values())
         own = [*self.good[method], *(drawn for drawn in self.drawn[method] if drawn not in self.good[method])]
-        return Asked(number, dict(own[number]), number == 0) if number < len(own) else None
+        default = self.defaults.get(method, self.good[method][0])
+        return Asked(number, dict(own[number]), own[number] == default) if number < len(own) else None
 
     def training(self, history: History, method: str) -> float:  # noqa: ARG002 the protocol's
         """Seconds of a training; see `pelt_automl.scheduling.search.Costs`."""
@@ -116,8 +119,9 @@ def ours(setting: Setting, of: type[SearchScheduler] = SearchScheduler, **change
     settings, sequence = SearchSettings(seed=setting.seed, **changed), dict[str, Any]()
     if settings.portfolio and setting.portfolio:
         defaults = {method: good[0] for method, good in setting.good.items()}
-        turns, first = arranged(setting.portfolio, defaults, {}, dict.fromkeys(defaults, 1 + portfolio_length(setting.trials)))
-        setting, sequence = replace(setting, good={method: [defaults[method], *own] for method, own in first.items()}), {"sequence": turns}
+        order, useful = setting.portfolio
+        turns, known = arranged(order, useful, defaults, {}, dict.fromkeys(defaults, 1 + portfolio_length(setting.trials)))
+        setting, sequence = replace(setting, good=known, defaults=defaults), {"sequence": turns}
     plan = replace(setting.plan, rungs=setting.plan.rungs if settings.rungs else ())
     return of(
         setting.methods, setting.methods, setting.trials, settings, plan, setting.metric, setting.labels, setting, setting, one_kind,

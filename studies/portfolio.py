@@ -75,14 +75,17 @@ def _constant(row: Any, labels: str) -> float:
     return metric.value(np.full(len(true), said), true)
 
 
-def learned_without(own: pd.DataFrame, tried: pd.DataFrame, others: pd.DataFrame, costs: Costs) -> list[Configuration]:
-    """The configurations of `tried` in the order that `others`, rows of other sources, teach for a task whose rows are `own`."""
+def learned_without(own: pd.DataFrame, tried: pd.DataFrame, others: pd.DataFrame, costs: Costs) -> tuple[list[Configuration], int] | None:
+    """The configurations of `tried` in the order that `others`, rows of other sources, teach for a task whose rows are `own`.
+
+    With how many of the first are of use; see `pelt_automl.search.portfolio.learned`.
+    """
     try:
         portfolio, (task,) = portfolio_of(others, costs, ""), portfolio_of(own, costs, "").sources
     except SelectionError:
-        return []
+        return None
     candidates = [Configuration(row["method"], row["hyper_parameters"]) for row in tried.to_dict("records")]
-    return learned(candidates, portfolio.observations, weights(task.features, portfolio.sources))[0]
+    return learned(candidates, portfolio.observations, weights(task.features, portfolio.sources))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -162,7 +162,7 @@ class World:
         self.seconds: dict[str, float] = dict(self.rows.groupby("method")["seconds"].mean())
         tuned = self.rows[self.rows["method"].isin(self.methods)].drop_duplicates("key")
         self.portfolio = {
-            seed: [] if others is None else learned_without(table[table["seed"] == seed], tuned, others, costs) for seed in self.seeds
+            seed: None if others is None else learned_without(table[table["seed"] == seed], tuned, others, costs) for seed in self.seeds
         }
         """By the seed of the search, whose probe says how like the others the task is."""
 

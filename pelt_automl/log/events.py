@@ -247,6 +247,8 @@ class PortfolioLearned(Event):
     """Of all that it was learned from: configurations, what they gained, and the weights of data sets. 16 hex digits."""
     sources: int
     """Data sets that it was learned from."""
+    useful: int = 0
+    """So many of the first of the order would have lowered the regret on a data set; they are tried before all others."""
     own: int = 0
     """Of these the user's own."""
     experience: list[str] = field(default_factory=list)
@@ -263,6 +265,8 @@ class Because(StrEnum):
     """A trial's first segment."""
     DEFAULT = "default"
     """The published default is trained in full."""
+    LEARNED = "learned"
+    """It is in the order that was learned, all of which is trained in full."""
     QUOTA = "quota"
     """It is among the share of its method that goes on from the rung."""
     REPEATED = "repeated"

@@ -58,7 +58,7 @@ class Proposes(Protocol):
     """What to try next."""
 
     def known(self, method: str) -> Sequence[Mapping[str, object]]:
-        """The method's first configurations, which are the same whatever comes; the published default is the first."""
+        """The method's first configurations, which are the same whatever comes; the published default is one of them."""
 
     def next(self, history: History, method: str) -> "Asked | None":
         """The method's next configuration; None when there is none."""
@@ -75,7 +75,8 @@ class SearchScheduler:
       those of its method that were asked for before it.
     - *race*: a method whose best trial can't reach the leader's leaves, unless one of its trials is under way beyond the first rung, or
       waits there; its trials under way end at their next rung, and those that it had still to come are shared among the others.
-    - *sequence*: while there is an order that was learned, the method of its first trial that isn't begun comes next.
+    - *sequence*: while there is an order that was learned, the method of its first trial that isn't begun comes next. What is in it is
+      trained to its end: from the probe's start a rung tells next to nothing of what is good anyway (docs/selection-quality.md).
     - *fairness*: then the method with the fewest trials is asked next, the cheaper of equals first, and no method while another that may be
       asked has two fewer.
     - *room*: free places are filled with trials of the pack's kind; a method with a trial that waits for another kind isn't asked.
@@ -105,7 +106,7 @@ class SearchScheduler:
     source: str = ""
     """That selection, in words."""
     sequence: Sequence[str] = ()
-    """The method of each of the first trials, in the order in which they are to begin; a method's first entry is its default."""
+    """The method of each of the first trials, in the order in which they are to begin."""
 
     @cached_property
     def known(self) -> dict[str, int]:
@@ -225,12 +226,12 @@ class _Turn:
         """Decide about trials whose segment has ended, as far as that can be decided; `no_more`: no further trial will begin."""
         for method in self.fixed.methods:
             here = [trial for trial in self._trials(method) if trial.undecided]
-            together = [trial for trial in here if self._is_known(trial) and not trial.segment.is_default]
+            together = [trial for trial in here if self._is_known(trial) and not self._trained_in_full(trial)]
             for trial in here:
                 if method in self._out():
                     self._do(Stop(trial.name, Because.METHOD_OUT))
-                elif trial.segment.is_default:
-                    self._go_on(trial, Because.DEFAULT, {"rung": trial.reached})
+                elif self._trained_in_full(trial):
+                    self._go_on(trial, Because.DEFAULT if trial.segment.is_default else Because.LEARNED, {"rung": trial.reached})
                 elif trial not in together:
                     self._quota(trial.reached, [trial], range(trial.segment.number))
             if method in self._out() or (not no_more and self._known_left(method) and method in self._open()):
@@ -266,6 +267,10 @@ class _Turn:
         end = next(step for step in (*self.fixed.plan.rungs, self.fixed.plan.steps) if step > trial.reached)
         self._do(Train(replace(trial.segment, start=trial.reached, end=end), because, numbers))
 
+    def _trained_in_full(self, trial: Trial) -> bool:
+        """Whether no rung stops it: the published default, and what the learned order has."""
+        return trial.segment.is_default or trial.segment.number < self.fixed.sequence.count(trial.segment.method)
+
     def _is_known(self, trial: Trial) -> bool:
         return trial.segment.number < self.fixed.known[trial.segment.method]
 
@@ -280,7 +285,7 @@ class _Turn:
 
     def _on_its_way(self, method: str, rung: int) -> bool:
         """Whether another trial will come to the rung to be compared with those that are there."""
-        others = [trial for trial in self._trials(method) if trial.open and self._is_known(trial) and not trial.segment.is_default]
+        others = [trial for trial in self._trials(method) if trial.open and self._is_known(trial) and not self._trained_in_full(trial)]
         return any(trial.reached < rung for trial in others)
 
     # ------------------------------------------------------------ race
@@ -373,7 +378,7 @@ class _Turn:
 
     def _seconds_to_go(self, trial: Trial) -> float:
         """What a trial under way is expected to take from where it is."""
-        share = 1.0 if trial.segment.is_default else self.share
+        share = 1.0 if self._trained_in_full(trial) else self.share
         rest = max(0.0, share - self._step(trial) / self.fixed.plan.steps)
         return rest * self.fixed.costs.training(self.history, trial.segment.method)
 

@@ -141,22 +141,32 @@ def learned(
 
 def arranged(
     order: Sequence[Configuration],
+    useful: int,
     defaults: Mapping[str, HyperParameters],
     handed_on: Mapping[str, Sequence[HyperParameters]],
     most: Mapping[str, int],
 ) -> tuple[list[str], dict[str, list[HyperParameters]]]:
-    """An order as a search takes it: the method of each trial, and by method what is tried after its default, in this order.
+    """An order as a search takes it: the method of each of its first `useful` trials, and by method all known configurations, in this order.
 
-    A method's default comes right before its first other configuration where the order doesn't have it earlier, and what another
-    selection has handed on right after its default. `most`: configurations of a method that are known, its default among them; those
-    beyond are left out.
+    A method's default comes where those first ones have it, else right after them; what another selection has handed on comes before all
+    others of the method, but for the default. `most`: configurations of a method that are known, its default among them; those beyond are
+    left out.
     """
     sequence, known = list[str](), dict[str, list[HyperParameters]]()
-    for own in order:
-        begins = own.method not in known
-        for one in (*((defaults[own.method], *handed_on.get(own.method, ())) if begins else ()), own.hyper_parameters):
-            there = known.setdefault(own.method, [])
-            if one not in there and len(there) < most[own.method]:
-                there.append(one)
-                sequence.append(own.method)
-    return sequence, {method: known.get(method, [default])[1:] for method, default in defaults.items()}
+
+    def add(method: str, one: HyperParameters) -> None:
+        there = known.setdefault(method, [])
+        kept_for_default = one != defaults[method] and defaults[method] not in there
+        if one not in there and len(there) + kept_for_default < most[method]:
+            there.append(one)
+
+    for own in order[:useful]:
+        if own.method not in known and (handed := handed_on.get(own.method)):
+            for one in (defaults[own.method], *handed):
+                add(own.method, one)
+        add(own.method, own.hyper_parameters)
+        sequence += [own.method] * (len(known[own.method]) - sequence.count(own.method))
+    for method, default in defaults.items():
+        for one in (default, *handed_on.get(method, ()), *(own.hyper_parameters for own in order if own.method == method)):
+            add(method, one)
+    return sequence, known

@@ -47,7 +47,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Proposer:
-    """The search of each method: first the published default, then what is known to be good, then a sampler with seeds of its own.
+    """The search of each method: first what is known, the published default among it, then a sampler with seeds of its own.
 
     What it proposes is a function of the history. It keeps its studies while the log goes on from where they are; else, as after a kill,
     they are folded again.
@@ -59,14 +59,15 @@ class Proposer:
     sampler: str = "tpe"
     """As in `pelt_automl.settings.SearchSettings`."""
     first: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    """By method: configurations of its space that are tried after its default, before the sampler's."""
+    """By method: configurations of its space that are tried before the sampler's; its default comes first unless it is among them."""
     refusal: Callable[[str, HyperParameters], str | None] = lambda _method, _configuration: None
     """Why a method's configuration can't be trained, beyond what makes no sense anywhere: the model lacks a site, say."""
     _studies: dict[str, "_Study"] = field(default_factory=dict, repr=False, compare=False)
 
     def known(self, method: str) -> list[dict[str, Any]]:
-        """What is tried without asking the sampler, in this order; the default comes first."""
-        known = [self.spaces[method].default(), *(dict(configuration) for configuration in self.first.get(method, ()))]
+        """What is tried without asking the sampler, in this order, the default among it."""
+        default, first = self.spaces[method].default(), [dict(configuration) for configuration in self.first.get(method, ())]
+        known = first if default in first else [default, *first]
         return [configuration for number, configuration in enumerate(known) if configuration not in known[:number]]
 
     def next(self, history: History, method: str) -> Asked | None:

@@ -82,6 +82,7 @@ def _learned(question: Question, machine: Machine, history: History, shipped: Po
         [*searched[:useful], *unknown, *searched[useful:], *dear],  # a cheap unknown one comes before who is known to add nothing
         _digest(sources, observations, weight_of),
         len({source.data_hash for source in sources if source.name in weight_of}),
+        useful,
         len({each.source.data_hash for each in used}),
         [hashlib.sha256(each.source.name.encode()).hexdigest()[:12] for each in used],
         shipped.model,

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from pelt_automl.errors import NoTrialCompletedError
-from pelt_automl.log.events import Because, HyperParameters, Phase, Segment, Stage, State, TrialEnded, What
+from pelt_automl.log.events import Because, Configuration, HyperParameters, Phase, Segment, Stage, State, TrialEnded, What
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import METHODS
@@ -89,7 +89,7 @@ def scheduler(question: Question, machine: Machine, log: Log, inherited: Inherit
 def _known_first(
     question: Question, history: History, handed_on: Mapping[str, Sequence[HyperParameters]]
 ) -> tuple[list[str], dict[str, list[HyperParameters]]]:
-    """The methods of the first trials in their order, and by method what is tried after its default before anything is drawn.
+    """The methods of the first trials in their order, and by method what is tried before anything is drawn.
 
     Places of a method that the learned order leaves free are those of the search space's own list. A default that is over a limit has no
     turn.
@@ -97,15 +97,19 @@ def _known_first(
     settings, spaces = question.search, question.spaces
     length = portfolio_length(settings.trials) if settings.portfolio else 0
     most = {method: 1 + len(own) + length for method, own in handed_on.items()}
-    order = [own for own in (history.portfolio.order if history.portfolio else ()) if own.method in handed_on]
+    learned, over = history.portfolio, history.decided(What.DEFAULT_OVER)
     defaults = {method: spaces[method].default() for method in handed_on}
-    sequence, first = arranged(order, defaults, handed_on, most)
-    for method in set(history.decided(What.DEFAULT_OVER)) & set(sequence):
-        sequence.remove(method)
-    for method, own in handed_on.items():
-        known: list[HyperParameters] = first[method] or list(own)
+
+    def possible(some: Sequence[Configuration]) -> list[Configuration]:
+        return [
+            own for own in some if own.method in defaults and (own.method not in over or own.hyper_parameters != defaults[own.method])
+        ]
+
+    order, useful = (possible(learned.order), len(possible(learned.order[: learned.useful]))) if learned else ([], 0)
+    sequence, first = arranged(order, useful, defaults, handed_on, most)
+    for method, known in first.items():
         more = [one for one in spaces[method].good()[:length] if one not in known]
-        first[method] = [*known, *more][: most[method] - 1]
+        first[method] = [*known, *more][: most[method]]
     return sequence, first
 
 

@@ -43,6 +43,7 @@ def decision_of(event: Event) -> Decision | None:
             share, compared = event.numbers.get("share", 0.0), event.numbers.get("compared", 0.0)
             reasons = {
                 Because.DEFAULT: "the published default is always trained in full",
+                Because.LEARNED: "what did well on other data sets is trained in full",
                 Because.QUOTA: f"among the best {share:.0%} of {compared:.0f} of {event.segment.method} at step {event.segment.start}",
             }
             return Decision(
