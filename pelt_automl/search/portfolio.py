@@ -146,7 +146,7 @@ def arranged(
     handed_on: Mapping[str, Sequence[HyperParameters]],
     most: Mapping[str, int],
 ) -> tuple[list[str], dict[str, list[HyperParameters]]]:
-    """An order as a search takes it: the method of each of its first `useful` trials, and by method all known configurations, in this order.
+    """An order as a search takes it: the methods of its first `useful` trials, and by method all known configurations, in this order.
 
     A method's default comes where those first ones have it, else right after them; what another selection has handed on comes before all
     others of the method, but for the default. `most`: configurations of a method that are known, its default among them; those beyond are

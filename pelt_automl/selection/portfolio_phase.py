@@ -74,12 +74,8 @@ def _learned(question: Question, machine: Machine, history: History, shipped: Po
     for each in used:
         VERBOSE.info("learned what to try first from %s: %d trainings", each.source.name, len(each.observations))
     searched = [Configuration(one.method, question.spaces[one.method].searched(one.hyper_parameters)) for one in order]
-    there = {one.method for one in order}
-    unknown = [Configuration(method, question.spaces[method].default()) for method in methods if method not in there]
-    dear = [one for one in unknown if not machine.shares_packs(one.method)]
-    unknown = [one for one in unknown if one not in dear]
     return PortfolioLearned(
-        [*searched[:useful], *unknown, *searched[useful:], *dear],  # a cheap unknown one comes before who is known to add nothing
+        searched,
         _digest(sources, observations, weight_of),
         len({source.data_hash for source in sources if source.name in weight_of}),
         useful,

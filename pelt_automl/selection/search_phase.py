@@ -101,9 +101,7 @@ def _known_first(
     defaults = {method: spaces[method].default() for method in handed_on}
 
     def possible(some: Sequence[Configuration]) -> list[Configuration]:
-        return [
-            own for own in some if own.method in defaults and (own.method not in over or own.hyper_parameters != defaults[own.method])
-        ]
+        return [own for own in some if own.method in defaults and (own.method not in over or own.hyper_parameters != defaults[own.method])]
 
     order, useful = (possible(learned.order), len(possible(learned.order[: learned.useful]))) if learned else ([], 0)
     sequence, first = arranged(order, useful, defaults, handed_on, most)

@@ -102,25 +102,31 @@ def test_sources_of_one_group_have_together_the_weight_of_one():
 
 DEFAULTS = {"lora": {"learning_rate": 5.0}, "head": {"learning_rate": 1.0}, "bitfit": {"learning_rate": 2.0}}
 ARRANGED = {
-    "a default comes right before the first other configuration": (
-        [A, C, B], {}, 9, ["lora", "lora", "head", "lora"], {"lora": [1.0, 10.0], "head": [], "bitfit": []},
+    "a default comes right after what is of use": (
+        [A, C, B], 3, {}, 9, ["lora", "head", "lora"], {"lora": [1.0, 10.0, 5.0], "head": [1.0], "bitfit": [2.0]},
     ),
-    "or where it stands": ([lora(5.0), C, A], {}, 9, ["lora", "head", "lora"], {"lora": [1.0], "head": [], "bitfit": []}),
-    "never twice": ([A, lora(5.0), A], {}, 9, ["lora", "lora"], {"lora": [1.0], "head": [], "bitfit": []}),
-    "what is handed on comes right after the default": (
-        [A, C, B], {"lora": [10.0]}, 9, ["lora", "lora", "lora", "head"], {"lora": [10.0, 1.0], "head": [], "bitfit": []},
+    "or where it stands": ([lora(5.0), C, A], 3, {}, 9, ["lora", "head", "lora"], {"lora": [5.0, 1.0], "head": [1.0], "bitfit": [2.0]}),
+    "never twice": ([A, lora(5.0), A], 3, {}, 9, ["lora", "lora"], {"lora": [1.0, 5.0], "head": [1.0], "bitfit": [2.0]}),
+    "what is handed on comes right after the default, before all others": (
+        [A, C, B], 3, {"lora": [10.0]}, 9, ["lora", "lora", "lora", "head"], {"lora": [5.0, 10.0, 1.0], "head": [1.0], "bitfit": [2.0]},
     ),
-    "no more than are wanted of a method": ([A, B, C], {}, 2, ["lora", "lora", "head"], {"lora": [1.0], "head": [], "bitfit": []}),
-    "no order": ([], {}, 9, [], {"lora": [], "head": [], "bitfit": []}),
+    "no more than are wanted of a method, and its default is one": (
+        [A, B, C], 3, {}, 2, ["lora", "head"], {"lora": [1.0, 5.0], "head": [1.0], "bitfit": [2.0]},
+    ),
+    "who isn't of use has no turn": ([A, B, C], 1, {}, 9, ["lora"], {"lora": [1.0, 5.0, 10.0], "head": [1.0], "bitfit": [2.0]}),
+    "what is handed on of who isn't of use": (
+        [A, C], 0, {"lora": [10.0]}, 9, [], {"lora": [5.0, 10.0, 1.0], "head": [1.0], "bitfit": [2.0]},
+    ),
+    "no order": ([], 0, {}, 9, [], {"lora": [5.0], "head": [1.0], "bitfit": [2.0]}),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", ARRANGED)
 def test_how_a_search_takes_the_order(case):
-    order, handed_on, most, sequence, first = ARRANGED[case]
+    order, useful, handed_on, most, sequence, known = ARRANGED[case]
     given = {method: [{"learning_rate": rate} for rate in own] for method, own in handed_on.items()}
-    found = arranged(order, DEFAULTS, given, dict.fromkeys(DEFAULTS, most))
-    assert found == (sequence, {method: [{"learning_rate": rate} for rate in own] for method, own in first.items()})
+    found = arranged(order, useful, DEFAULTS, given, dict.fromkeys(DEFAULTS, most))
+    assert found == (sequence, {method: [{"learning_rate": rate} for rate in own] for method, own in known.items()})
 
 
 def test_it_needs_neither_torch_nor_optuna():
