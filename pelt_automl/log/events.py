@@ -247,8 +247,6 @@ class PortfolioLearned(Event):
     """Of all that it was learned from: configurations, what they gained, and the weights of data sets. 16 hex digits."""
     sources: int
     """Data sets that it was learned from."""
-    useful: int = 0
-    """So many of the first of the order would have lowered the regret on a data set; they are tried before all others."""
     own: int = 0
     """Of these the user's own."""
     experience: list[str] = field(default_factory=list)
@@ -256,6 +254,8 @@ class PortfolioLearned(Event):
     data it is."""
     model: str = ""
     """The one on which those that aren't the user's own were tried; empty in old records."""
+    useful: int = 0
+    """So many of the first of the order would have lowered the regret on a data set; they are tried before all others."""
 
 
 class Because(StrEnum):

@@ -78,10 +78,10 @@ def _learned(question: Question, machine: Machine, history: History, shipped: Po
         searched,
         _digest(sources, observations, weight_of),
         len({source.data_hash for source in sources if source.name in weight_of}),
-        useful,
         len({each.source.data_hash for each in used}),
         [hashlib.sha256(each.source.name.encode()).hexdigest()[:12] for each in used],
         shipped.model,
+        useful,
     )
 
 

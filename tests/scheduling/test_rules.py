@@ -318,13 +318,22 @@ def test_sequence(case):
 def test_what_there_is_no_time_for_is_passed_over_and_two_defaults_always_begin():
     policy = scheduler("lora", "full", "head", sequence=("lora", "lora", "full", "head"), costs=FakeCosts(dear={"full": 9.0}))
     begun = tried("lora", 0, 0.9)
-    # 31.4 s are needed for another trial of lora, 720 s for full's default, 10 s for head's
+    # 31.4 s are needed for another trial of lora, which then is trained in full, 720 s for full's default, 10 s for head's
     assert asked(policy, *begun, room=Room(2, OTHERS), budget=Budget(100, 40))[:1] == ["full-0000 0-20: first"], "the second default"
     both = [*begun, *tried("full", 0, 0.9)]
     given = asked(policy, *both, room=Room(2, OTHERS), budget=Budget(100, 40))
     assert [words for words in given if words.endswith(": first")] == ["head-0000 0-20: first"]
     more = asked(policy, *both, room=Room(2, OTHERS), budget=Budget(200, 40))
-    assert [words for words in more if words.endswith(": first")] == ["lora-0001 0-20: first", "head-0000 0-20: first"]
+    assert [words for words in more if words.endswith(": first")] == ["lora-0001 0-20: first"], "80 s of the 60 that are left"
+
+
+def test_what_the_learned_order_has_is_trained_in_full_and_others_are_compared_at_their_rung():
+    policy = scheduler("lora", sequence=("lora", "lora"))
+    poor = [released("lora", 0), at("lora", 0, 0.9), released("lora", 1), at("lora", 1, 0.1)]
+    given = [words for words in asked(policy, *poor, room=Room(2, OTHERS)) if "20-40" in words]
+    assert given == ["lora-0000 20-40: default", "lora-0001 20-40: learned"]
+    others = [*tried("lora", 0, 0.9), *tried("lora", 1, 0.8), released("lora", 2), at("lora", 2, 0.1), *tried("lora", 3, 0.2)]
+    assert asked(policy, *others)[0] == "stop lora-0002: not promoted from its rung"
 
 
 def test_a_method_without_anything_left_to_try_says_so_once_and_others_take_its_place():

@@ -70,13 +70,14 @@ def named(order):
     return [(own.method, own.hyper_parameters["learning_rate"]) for own in order]
 
 
-def test_what_lowers_the_regret_comes_first_then_who_nothing_is_known_of_then_who_adds_nothing(world, home):
+def test_what_lowers_the_regret_comes_first_then_each_methods_default(world, home):
     found = decided(world, home)
-    assert named(found.portfolio.order) == [("lora", 0.002), ("unipelt-apl", 0.0005), ("lora", 0.0005), ("head", 0.001)]
+    assert named(found.portfolio.order) == [("lora", 0.002), ("lora", 0.0005), ("head", 0.001)]
     assert (found.portfolio.sources, found.portfolio.own, found.portfolio.experience) == (3, 0, [])
-    assert found.scheduler.sequence == ["lora", "lora", "unipelt-apl", "head"], "a default comes before what differs from it"
+    assert found.portfolio.useful == len(found.scheduler.sequence) == 1
+    assert found.scheduler.sequence == ["lora"]
     known = {method: [own["learning_rate"] for own in found.scheduler.proposer.known(method)] for method in found.scheduler.methods}
-    assert known["lora"][:2] == [0.0005, 0.002]
+    assert known["lora"][:2] == [0.002, 0.0005], "the default comes after what is of use"
     assert [len(own) for own in known.values()] == [3, 3, 3], "places that are left are the search spaces' own"
     assert describe(found.portfolio) == "what to try first: learned from 3 data sets with m"
 
@@ -93,11 +94,6 @@ def test_the_report_says_what_was_tried_first_not_what_the_order_begins_with():
         "Tried first: head (learning rate 0.001), lora (learning rate 5e-4, rank 8, alpha 16, targets query-value), "
         "lora (learning rate 0.002, rank 8, alpha 16, targets query-value), ... (learned from 2 data sets with m and 1 data set of yours)"
     )
-
-
-def test_a_dear_method_that_nothing_is_known_of_comes_last_of_all(world, home):
-    found = decided(world, home, methods=["full", "unipelt-apl", "head", "lora"]).portfolio
-    assert [own.method for own in found.order] == ["lora", "unipelt-apl", "lora", "head", "full"]
 
 
 def test_the_users_own_selections_join_and_the_hash_says_so(world, home, caplog):
@@ -190,7 +186,8 @@ def test_what_is_refused_without_measuring_has_no_turn(world, home, monkeypatch)
     monkeypatch.setattr(portfolio_phase, "shipped_portfolio", lambda: known)
     found = decided(world, home, methods=["lora", "head"], max_trainable=HEAD_SIZE + 700)
     assert [(own.method, own.hyper_parameters.get("rank")) for own in found.portfolio.order] == [("lora", 1), ("head", None)]
-    assert found.scheduler.sequence == ["lora", "head"], "the default, which is over the limit, has no turn"
+    assert found.scheduler.sequence == ["lora"]
+    assert found.scheduler.proposer.known("lora")[0]["rank"] == 1, "the default, which is over the limit, doesn't take its turn"
 
 
 def test_what_the_search_space_does_not_include_is_not_tried(world, home, tmp_path):
@@ -234,7 +231,7 @@ def test_what_is_handed_on_is_tried_right_after_its_default(world, home):
         learn_portfolio(selection.question, selection.machine, selection.log)
         given = LORA | {"learning_rate": 0.007}
         found = scheduler(selection.question, selection.machine, selection.log, Inherited(first={"lora": [given]}, source="as told"))
-    assert found.sequence == ["lora", "lora", "lora", "unipelt-apl", "head"]
+    assert found.sequence == ["lora", "lora", "lora"]
     assert [own["learning_rate"] for own in found.proposer.known("lora")][:3] == [0.0005, 0.007, 0.002]
 
 
@@ -267,6 +264,6 @@ def test_a_whole_selection_begins_with_what_it_has_learned_and_its_report_says_s
     events = records_of(home / "selections" / "mine")
     begun = [event.segment for event in of(events, Released) if event.because == Because.FIRST and event.segment.stage == Stage.SEARCH]
     rates = [(own.method, own.hyper_parameters["learning_rate"]) for own in begun]
-    assert rates[:3] == [("lora", 0.0005), ("lora", 0.002), ("head", 0.001)]
+    assert rates[:3] == [("lora", 0.002), ("head", 0.001), ("lora", 0.0005)]
     for page in ("report.md", "report.html"):
         assert "Tried first: lora" in (home / "selections" / "mine" / page).read_text()
