@@ -29,19 +29,21 @@ from studies.table_files import TABLE, load_table
 from studies.table_grid import DEFAULT, PROBE, K
 
 LORA = "lora"
-DIGITS = 4
+DIGITS, FEWEST_SEEDS = 4, 3
 
 
 def portfolio_of(table: pd.DataFrame, costs: Costs, model: str) -> Portfolio:
     """Of rows of the table at one K, with their probes. Raises `SelectionError` where nothing of them can be compared with a probe."""
     found = [_of_task(str(task), own, costs) for task, own in table.groupby("task") if _comparable(own)]
     if not found:
-        raise SelectionError("no task of the table has the probe and LoRA's default; record more: python -m studies.table record")
+        raise SelectionError("no task of the table has the probe and LoRA's default on three seeds; record more with studies.table")
     return Portfolio(VERSION, model, tuple(source for source, _ in found), tuple(one for _, own in found for one in own))
 
 
 def _comparable(own: pd.DataFrame) -> bool:
-    return bool((own["method"] == PROBE).any() and ((own["method"] == LORA) & (own["configuration"] == DEFAULT)).any())
+    """Whether it has a probe, and LoRA's default on `FEWEST_SEEDS`: what one seed alone says is mostly noise."""
+    default = own[(own["method"] == LORA) & (own["configuration"] == DEFAULT)]
+    return bool((own["method"] == PROBE).any() and default["seed"].nunique() >= FEWEST_SEEDS)
 
 
 def _of_task(task: str, own: pd.DataFrame, costs: Costs) -> tuple[Source, list[Observation]]:
@@ -78,12 +80,16 @@ def _constant(row: Any, labels: str) -> float:
 def learned_without(own: pd.DataFrame, tried: pd.DataFrame, others: pd.DataFrame, costs: Costs) -> tuple[list[Configuration], int] | None:
     """The configurations of `tried` in the order that `others`, rows of other sources, teach for a task whose rows are `own`.
 
-    With how many of the first are of use; see `pelt_automl.search.portfolio.learned`.
+    With how many of the first are of use; see `pelt_automl.search.portfolio.learned`. None where the others teach nothing, or `own` has no
+    probe.
     """
     try:
-        portfolio, (task,) = portfolio_of(others, costs, ""), portfolio_of(own, costs, "").sources
+        portfolio = portfolio_of(others, costs, "")
     except SelectionError:
         return None
+    if not (own["method"] == PROBE).any():
+        return None
+    task, _ = _of_task(str(own["task"].iloc[0]), own, costs)
     candidates = [Configuration(row["method"], row["hyper_parameters"]) for row in tried.to_dict("records")]
     return learned(candidates, portfolio.observations, weights(task.features, portfolio.sources))
 

@@ -274,9 +274,9 @@ class _Turn:
     def _is_known(self, trial: Trial) -> bool:
         return trial.segment.number < self.fixed.known[trial.segment.method]
 
-    def _known_numbers(self, method: str) -> range:
+    def _known_numbers(self, method: str) -> set[int]:
         """Of the configurations that are compared with each other: all known ones but the default."""
-        return range(1, self.fixed.known[method])
+        return {trial.segment.number for trial in self._trials(method) if self._is_known(trial) and not trial.segment.is_default}
 
     def _known_left(self, method: str) -> bool:
         """Whether there are configurations left that can be tried without asking a sampler."""
