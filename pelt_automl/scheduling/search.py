@@ -76,7 +76,7 @@ class SearchScheduler:
     - *race*: a method whose best trial can't reach the leader's leaves, unless one of its trials is under way beyond the first rung, or
       waits there; its trials under way end at their next rung, and those that it had still to come are shared among the others.
     - *sequence*: while there is an order that was learned, the method of its first trial that isn't begun comes next. What is in it is
-      trained to its end: from the probe's start a rung tells next to nothing of what is good anyway (docs/selection-quality.md).
+      trained to its end: from the probe's start a rung tells little of what is good (docs/selection-quality.md).
     - *fairness*: then the method with the fewest trials is asked next, the cheaper of equals first, and no method while another that may be
       asked has two fewer.
     - *room*: free places are filled with trials of the pack's kind; a method with a trial that waits for another kind isn't asked.
