@@ -67,7 +67,7 @@ class CurveOptions(TypedDict, total=False):
     baselines: Sequence[str] | None
     """Contenders that train no backbone, fitted in seconds; none for none."""
     trials: int | None
-    """Maximum configurations per method. The first is the published default."""
+    """Maximum configurations per method. The published default is one of them."""
     seconds: float | None
     """Time limit of the whole selection, finalists included, in seconds. Default: none."""
     rungs: Sequence[float] | str | None

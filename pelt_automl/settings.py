@@ -369,7 +369,7 @@ class SearchSettings(Checked):
         nothing="none",
     )
     trials: int = knob(
-        6, "Maximum configurations per method. The first is the published default.", SEARCH, unit="trials", low=1, high=100_000
+        6, "Maximum configurations per method. The published default is one of them.", SEARCH, unit="trials", low=1, high=100_000
     )
     seconds: float | None = knob(
         None,
