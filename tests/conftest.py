@@ -10,9 +10,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # it is read when the library is imported
 import pytest
 import torch
 
-from tests.tiny_world import finished, without_mlflow, world
+from tests.tiny_world import finished, nothing_learned, without_mlflow, world
 
-__all__ = ["finished", "without_mlflow", "world"]
+__all__ = ["finished", "nothing_learned", "without_mlflow", "world"]
 
 torch.set_num_threads(1)  # tiny tensors: a second thread only costs
 

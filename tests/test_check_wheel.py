@@ -28,7 +28,7 @@ def wheel_of(path, names):
 def whole():
     """The names in a sound wheel."""
     modules = [path for path in (ROOT / "pelt_automl").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    spaces = [f"pelt_automl/search_spaces/{path.name}" for path in (ROOT / "search_spaces").glob("*.yaml")]
+    spaces = [f"pelt_automl/search_spaces/{path.name}" for path in (ROOT / "search_spaces").iterdir() if path.suffix in (".yaml", ".json")]
     return [*(str(path.relative_to(ROOT)) for path in modules), *spaces, "pelt_automl-0.1.0.dist-info/METADATA"]
 
 

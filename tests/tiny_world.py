@@ -218,3 +218,12 @@ def without_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     from pelt_automl.recorders import RECORDERS
 
     monkeypatch.delitem(RECORDERS, "mlflow")
+
+
+@pytest.fixture
+def nothing_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No data set has taught anything: each method's default comes first, then its search space's own list."""
+    from pelt_automl.search.shipped import VERSION, Portfolio
+    from pelt_automl.selection import portfolio_phase
+
+    monkeypatch.setattr(portfolio_phase, "shipped_portfolio", lambda: Portfolio(VERSION, "", (), ()))

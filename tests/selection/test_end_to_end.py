@@ -88,8 +88,8 @@ def test_every_trial_asked_for_is_one_record_with_its_curve(events):
         assert trial.select_score == max(point.select_score for point in trial.curve)
         assert trial.steps == max(point.step for point in trial.curve)
         assert trial.seconds > 0
-        assert trial.is_default == (trial.number == 0)
         assert trial.parameters["kept"] == trial.parameters["pelt"] + trial.parameters["gates"] + trial.parameters["head"]
+    assert sorted(trial.method for trial in trials(events, "search") if trial.is_default) == sorted(METHODS), "one default of each"
 
 
 def test_finalists_share_three_seed_triples_that_no_trial_of_the_search_has(events):
@@ -150,28 +150,29 @@ def test_gates_contributions_and_knock_outs_are_recorded_for_each_run_of_every_f
 
 
 def test_a_union_without_what_it_can_do_without_is_confirmed_like_any_finalist(finished, events):
-    (pruned,) = of(events, UnionPruned)
-    losses = {}
-    for event in of(events, KnockedOut):
-        if event.candidate == pruned.of:
-            losses.setdefault(event.submodule, []).append(event.score - event.score_without)
-    means = {name: np.mean(values) for name, values in losses.items()}
-    cheap = {name for name, loss in means.items() if loss < 0.01}
-    assert set(pruned.removed) == (cheap if len(cheap) < 3 else cheap - {max(sorted(means), key=lambda name: means[name])})
-    assert pruned.removed == pytest.approx({name: means[name] for name in pruned.removed})
-    assert pruned.candidate == pruned.of + "".join(f"-without-{name}" for name in sorted(pruned.removed))
-    runs, whole = ([trial for trial in trials(events, "finalist") if trial.candidate == name] for name in (pruned.candidate, pruned.of))
-    assert {trial.number: trial.seeds for trial in runs} == {trial.number: trial.seeds for trial in whole}
-    assert {trial.method for trial in runs} == {"unipelt"}
-    assert runs[0].hyper_parameters == pruned.hyper_parameters
-    assert runs[0].hyper_parameters["learning_rate"] == whole[0].hyper_parameters["learning_rate"]
-    assert runs[0].parameters["kept"] < whole[0].parameters["kept"]
-    assert {(event.trial, event.submodule) for event in of(events, KnockedOut) if event.candidate == pruned.candidate} == {
-        (trial.trial, name) for trial in runs for name in {"adapter", "prefix", "lora"} - set(pruned.removed)
-    }
-    (row,) = [row for row in finished.recommendation.leaderboard if row.candidate == pruned.candidate]
-    assert ("trained again without" in finished.recommendation.statement) is row.tied
-    assert "each lost less than 1.0 when switched off" in (finished.folder / "report.md").read_text()
+    assert of(events, UnionPruned)
+    for pruned in of(events, UnionPruned):
+        losses = {}
+        for event in of(events, KnockedOut):
+            if event.candidate == pruned.of:
+                losses.setdefault(event.submodule, []).append(event.score - event.score_without)
+        means = {name: np.mean(values) for name, values in losses.items()}
+        cheap = {name for name, loss in means.items() if loss < 0.01}
+        assert set(pruned.removed) == (cheap if len(cheap) < 3 else cheap - {max(sorted(means), key=lambda name: means[name])})
+        assert pruned.removed == pytest.approx({name: means[name] for name in pruned.removed})
+        assert pruned.candidate == pruned.of + "".join(f"-without-{name}" for name in sorted(pruned.removed))
+        runs, whole = ([trial for trial in trials(events, "finalist") if trial.candidate == name] for name in (pruned.candidate, pruned.of))
+        assert {trial.number: trial.seeds for trial in runs} == {trial.number: trial.seeds for trial in whole}
+        assert {trial.method for trial in runs} == {"unipelt"}
+        assert runs[0].hyper_parameters == pruned.hyper_parameters
+        assert runs[0].hyper_parameters["learning_rate"] == whole[0].hyper_parameters["learning_rate"]
+        assert runs[0].parameters["kept"] < whole[0].parameters["kept"]
+        assert {(event.trial, event.submodule) for event in of(events, KnockedOut) if event.candidate == pruned.candidate} == {
+            (trial.trial, name) for trial in runs for name in {"adapter", "prefix", "lora"} - set(pruned.removed)
+        }
+        (row,) = [row for row in finished.recommendation.leaderboard if row.candidate == pruned.candidate]
+        assert ("trained again without" in finished.recommendation.statement) is row.tied
+        assert "each lost less than 1.0 when switched off" in (finished.folder / "report.md").read_text()
 
 
 @pytest.mark.usefixtures("without_mlflow")
@@ -252,7 +253,9 @@ def test_decisions_are_recorded_with_their_reasons(events):
     decisions = of(events, Decision)
     went_on = [event for event in of(events, Released) if event.segment.start]
     assert counted([(event.segment.trial, event.segment.start) for event in went_on]) == {}
-    assert {event.segment.trial for event in went_on if event.because == Because.DEFAULT} == {f"{method}-0000" for method in METHODS}
+    assert {event.segment.trial for event in went_on if event.because == Because.DEFAULT} == {
+        trial.trial for trial in trials(events, "search") if trial.is_default
+    }
     assert all(event.numbers["rung"] == event.segment.start for event in went_on)
     stopped = {trial.trial: trial.cause for trial in trials(events, "search") if trial.state == "stopped"}
     assert {event.trial: event.because for event in of(events, Stopped)} == stopped

@@ -128,6 +128,7 @@ def test_a_trial_that_is_killed_after_its_rung_goes_on_from_its_own_weights(worl
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_mlflow")
+@pytest.mark.usefixtures("nothing_learned")
 def test_a_trial_that_waits_at_its_rung_still_waits_there_after_a_kill(world, tmp_path):
     options = world.options(methods=["lora"], trials=3, finalist_seeds=1, pack_size=1, patience=100)
     pelt_automl.select(output=tmp_path / "through", **options)

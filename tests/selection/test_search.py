@@ -50,6 +50,7 @@ def test_trials_under_way_of_a_method_that_leaves_end_at_their_next_rung(world, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("nothing_learned")
 def test_a_trial_that_waits_at_its_rung_loses_nothing(world, tmp_path):
     options = world.options(methods=["lora"], trials=3, finalist_seeds=1, patience=100)
     pelt_automl.select(output=tmp_path / "rungs", **options)

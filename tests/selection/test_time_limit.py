@@ -64,6 +64,7 @@ def test_no_finalist_in_time_still_gives_a_recommendation_with_a_warning_and_the
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_mlflow")
+@pytest.mark.usefixtures("nothing_learned")
 def test_the_weights_kept_for_that_case_are_those_of_the_trial_that_would_be_recommended(world, tmp_path, monkeypatch):
     """What is known best is recommended, whether it was trained in full or cut off."""
     monkeypatch.setattr(selection_module, "confirm", lambda *_: None)
