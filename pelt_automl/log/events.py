@@ -266,7 +266,7 @@ class Because(StrEnum):
     DEFAULT = "default"
     """The published default is trained in full."""
     LEARNED = "learned"
-    """It is in the order that was learned, all of which is trained in full."""
+    """It is of use in the order that was learned: it is trained in full."""
     QUOTA = "quota"
     """It is among the share of its method that goes on from the rung."""
     REPEATED = "repeated"

@@ -80,8 +80,8 @@ class SearchScheduler:
     - *fairness*: then the method with the fewest trials is asked next, the cheaper of equals first, and no method while another that may be
       asked has two fewer.
     - *room*: free places are filled with trials of the pack's kind; a method with a trial that waits for another kind isn't asked.
-    - *affordability*: a trial begins if it and those under way are expected to end before the reserve; a default need only come to its
-      first evaluation where it shares a pack, and the first two defaults always begin.
+    - *affordability*: a trial begins if it and those under way are expected to end before the reserve; a method's first one need only come
+      to its first evaluation where it shares a pack, and those of the first two methods always begin.
     - *time*: when only the reserve is left, or most of it is spent and there is nothing to compare, trials end where they are, but those
       whose rests take next to nothing together.
     """
@@ -368,8 +368,8 @@ class _Turn:
         begun = sum(self._asked(method) > 0 for method in self.fixed.methods)
 
         def needed(method: str) -> float:
-            if self._asked(method):
-                share = self.share
+            if asked := self._asked(method):
+                share = 1.0 if asked < self.fixed.sequence.count(method) else self.share
             else:
                 share = self.fixed.plan.evaluate_at[0] / self.fixed.plan.steps if method in self.fixed.shares_packs else 1.0
             return share * self.fixed.costs.training(self.history, method)

@@ -178,9 +178,10 @@ def _passes(method: str) -> int:
 
 
 def of_use_to_finals(share: float, one_run: float, closing: float, finalists: int, search: SearchSettings) -> float:
-    """Seconds of the finals' `share` that whole seeds of all finalists can fill: what is too short for another one is the search's.
+    """Seconds of the finals' `share` that they can fill: the least seeds of all finalists, then whole further seeds of two of them.
 
-    All of it where it is too short for a seed of the fewest finalists, since they are trained anyhow.
+    What is too short for another one is the search's. It is all of the share where that is too short for a seed of the fewest finalists,
+    since they are trained anyhow.
 
     Args:
         share: seconds that the finals may take.
@@ -189,9 +190,10 @@ def of_use_to_finals(share: float, one_run: float, closing: float, finalists: in
         finalists: candidates without a limit.
         search: the settings.
     """
-    fewest = min(POLICY.fewest_finalists, finalists)
-    runs = {fewest * seeds for seeds in range(1, search.most_seeds + 1)}  # the fewest are trained on fewer seeds than are wanted
-    runs |= {count * seeds for count in range(fewest, finalists + 1) for seeds in range(search.finalist_seeds, search.most_seeds + 1)}
+    fewest, least = min(POLICY.fewest_finalists, finalists), search.finalist_seeds
+    runs = {fewest * seeds for seeds in range(1, least)}  # the fewest are trained on fewer seeds than are wanted
+    further = range(max(least, search.most_seeds) - least + 1)
+    runs |= {count * least + min(count, 2) * seeds for count in range(fewest, finalists + 1) for seeds in further}
     return max((needed for count in runs if (needed := count * one_run + closing) <= share), default=share)
 
 

@@ -193,7 +193,7 @@ def test_a_proposal_becomes_the_configuration_that_is_most_like_it():
 
 def test_it_needs_no_torch():
     program = "import sys; sys.modules['torch'] = None; import pelt_automl.execution.recorded"
-    subprocess.run([sys.executable, "-c", program], check=True)
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_finals_are_scored_on_the_first_examples_of_report_and_what_trains_nothing_is_fitted_as_it_was():

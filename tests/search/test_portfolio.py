@@ -131,7 +131,7 @@ def test_how_a_search_takes_the_order(case):
 
 def test_it_needs_neither_torch_nor_optuna():
     program = "import sys; sys.modules['torch'] = sys.modules['optuna'] = None; import pelt_automl.search.portfolio"
-    subprocess.run([sys.executable, "-c", program], check=True)
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 # -------------------------------------------------------------------- the file

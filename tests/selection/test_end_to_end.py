@@ -44,6 +44,11 @@ def trials(events, stage):
     return [trial for trial in of(events, TrialEnded) if trial.stage == stage]
 
 
+def best_step(trial):
+    """Of equal evaluations the latest is kept."""
+    return max((point.select_score, point.step) for point in trial.curve)[1]
+
+
 def pruned_names(events):
     return {union.candidate for union in of(events, UnionPruned)}
 
@@ -138,7 +143,10 @@ def test_gates_contributions_and_knock_outs_are_recorded_for_each_run_of_every_f
     for found in (gates, shares):
         assert {(event.trial, event.submodule, event.site, event.layer) for event in found} == expected
         assert len(found) == len(expected)
-    assert all(0 < event.mean < 10 and 0 <= event.spread < 10 for event in shares)
+    assert all(0 <= event.mean < 10 and 0 <= event.spread < 10 for event in shares)
+    moved = {run.trial for run in trials(events, "finalist") if best_step(run) > 0}  # the start, which changes nothing, may be the best
+    assert moved & unions
+    assert all(event.mean > 0 for event in shares if event.trial in moved)
     assert all(0 < event.mean < 1 and 0 <= event.spread < 0.5 for event in gates)
     assert all(event.start == pytest.approx(0.5, abs=0.1) for event in gates)
     assert any(abs(event.mean - event.start) > 1e-4 for event in gates)

@@ -32,6 +32,10 @@ def costs(history, start):
     )
 
 
+FURTHER_SEEDS = ("medium-limit.jsonl.gz",)
+"""Recordings with time for further seeds: they were for all finalists when it was recorded, and are for two now."""
+
+
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name.partition(".")[0])
 def test_it_expects_of_trainings_and_of_the_finals_what_was_expected(path):
     compared, fresh = 0, True
@@ -44,6 +48,6 @@ def test_it_expects_of_trainings_and_of_the_finals_what_was_expected(path):
             continue
         compared += 1
         assert {method: model.training(history, method) for method in call.seconds_a_training} == pytest.approx(call.seconds_a_training)
-        if call.limit is not None and fresh:
+        if call.limit is not None and fresh and path.name not in FURTHER_SEEDS:
             assert model.reserve(history, call.limit) == pytest.approx(call.reserve)
     assert compared

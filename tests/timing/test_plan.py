@@ -170,8 +170,9 @@ def test_the_seconds_that_would_do_grow_with_methods_and_steps():
         (70.0, 68.0),  # on three seeds
         (100.0, 98.0),  # three finalists on three seeds
         (20.0, 20.0),  # a seed of two finalists is trained anyhow
-        (10_000.0, 608.0),  # six on ten
+        (118.0, 118.0),  # three on three, and a fourth for the best and its challenger
+        (10_000.0, 328.0),  # six on three, two of them on ten
     ],
 )
-def test_the_finals_keep_of_their_share_what_whole_seeds_can_fill(share, kept):
+def test_the_finals_keep_of_their_share_they_can_fill(share, kept):
     assert of_use_to_finals(share, one_run=10.0, closing=8.0, finalists=6, search=SearchSettings()) == kept
