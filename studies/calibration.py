@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from pelt_automl.tasks.metrics import METRICS
-from pelt_automl.verdict.another_seed import outlook
+from pelt_automl.verdict.another_seed import CERTAIN, NARROWER, narrowed_by, outlook
 from pelt_automl.verdict.finalists import Finalist, Run
 from pelt_automl.verdict.signed_rank import signed_rank
 from pelt_automl.verdict.simultaneous import simultaneous_intervals
@@ -256,7 +256,8 @@ def stopped(world: World, repeats: int, least: int = 3, resamples: int = 500, se
     """The same by the program's own rule: all on the `least` seeds, further ones, `world.seeds` at most, for the best and its challenger.
 
     Judged is what the rule has left in: without finalists that it sent home (clearly behind), as in the verdict. ``runs``: trainings;
-    ``home``: whether somebody truly within the region of the best was sent home.
+    ``within``: whether the best mean is truly within the region of the best; ``sure``: whether it stopped since that is probable enough;
+    ``home``: whether somebody truly within the region of the best was sent home; ``for_all``, ``for_all_within``: of `for_all`.
     """
     rng, found = np.random.default_rng(seed), []
     for repeat in range(repeats):
@@ -274,8 +275,38 @@ def stopped(world: World, repeats: int, least: int = 3, resamples: int = 500, se
         left = np.array([f"f-{index}" not in out for index in range(world.finalists)])
         good, used = METRICS[world.metric].sign * finals.truth, has[left].any(axis=0)
         row = judged(finals.of(left, used), resamples, repeat, has[left][:, used])
-        found.append(row | {"runs": int(has.sum()), "home": bool((good[~left] >= good.max() - REGION).any())})
+        row |= {"finalists": world.finalists, "runs": int(has.sum()), "home": bool((good[~left] >= good.max() - REGION).any())}
+        row |= {"sure": ahead.numbers["p_within_the_region"] > CERTAIN, "within": _within(finals, _compared(finals, has, out))}
+        row["for_all"], row["for_all_within"] = for_all(finals, least)
+        found.append(row)
     return pd.DataFrame(found)
+
+
+def for_all(finals: Finals, least: int) -> tuple[int, bool]:
+    """Trainings, and whether the best mean is truly within the region, by the rule before top-two allocation.
+
+    A seed more for all who aren't behind until the best is surely the best, all who are left are practically equivalent, or another seed
+    would hardly narrow anything.
+    """
+    finalists, most, _ = finals.predictions.shape
+    has, out = np.zeros((finalists, most), dtype=bool), set[str]()
+    for seeds in range(least, most + 1):
+        has[[index for index in range(finalists) if f"f-{index}" not in out], :seeds] = True
+        compared = _compared(finals, has, out)
+        best, p_best = compared.best(), compared.p_best()
+        apart = {name: compared.difference(best, name).together for name in compared.compared if name != best}
+        out |= {name for name, (low, _) in apart.items() if low > REGION}
+        left = [name for name in apart if name not in out]
+        if p_best[best] > CERTAIN or all(apart[name][1] <= REGION for name in left):
+            break
+        if narrowed_by(compared, best, max(left, key=lambda name: p_best[name])) < NARROWER:
+            break
+    return int(has.sum()), _within(finals, compared)
+
+
+def _within(finals: Finals, compared: Comparison) -> bool:
+    good = METRICS[finals.metric].sign * finals.truth
+    return bool(good[int(compared.best().removeprefix("f-"))] >= good.max() - REGION)
 
 
 def _compared(finals: Finals, has: Bools, out: Collection[str] = ()) -> Comparison:
@@ -392,25 +423,31 @@ def unequal_ones(report: Report, repeats: int, resamples: int, seed: int) -> Non
 
 
 def stopping(report: Report, finalists: Sequence[int], most: int, repeats: int, resamples: int, seed: int) -> None:
-    """With seeds added until the rule wants no more."""
-    every = []
-    for spread, F in product((0.0, 2.0, 4.0), finalists):
-        say(f"stopping: spread {spread}, {F} finalists")
-        said = stopped(World(F, most, own=2, common=2, spread=spread), repeats, resamples=resamples, seed=seed)
-        leaders = {"leader's mean": said["leaders_mean"].mean(), "leader's differences": said["leaders_differences"].mean()}
-        row = {
-            "trainings": said["runs"].mean(),
-            **_shares(said),
-            **leaders,
-            "different": said["different"].mean(),
-            "home": said["home"].mean(),
-        }
+    """With seeds added until the rule wants no more: usual luck for three true spreads, the other kinds of luck for one."""
+    every, error = [], math.sqrt(0.95 * 0.05 / repeats)
+    columns = {"leaders_mean": "leader's mean", "leaders_differences": "leader's differences", "different": "different", "home": "home"}
+    worlds = [("usual", 0.0), ("usual", 4.0), *((name, 2.0) for name in LUCK)]
+    for at, ((name, spread), F) in enumerate(product(worlds, finalists)):
+        say(f"stopping: {name}, spread {spread}, {F} finalists")
+        world = replace(LUCK[name], finalists=F, seeds=most, spread=spread)
+        said = stopped(world, repeats, resamples=resamples, seed=1000 * seed + at)
+        row = {"trainings": said["runs"].mean(), "for all": said["for_all"].mean(), **_shares(said)}
+        row |= {title: float(said[column].mean()) for column, title in columns.items()}
         if spread:
-            every.append(said)
             row |= dict(said[["said", "true", "brier"]].astype(float).mean())
-        title = f"3 to {most} seeds, as many as the rule wants ({repeats} finals; with a spread of 0 all that is `different` is false)"
-        report.add(title, spread=spread, finalists=F, **row)
-    for row in reliability(pd.concat(every)):
+        every.append(said.assign(spread=spread))
+        title = f"3 to {most} seeds, as many as the rule wants ({repeats} finals; standard error at 95 %: {error:.1%})"
+        report.add(title, luck=name, spread=spread, finalists=F, **row)
+    said = pd.concat(every)
+    sure, equal = said[said["sure"]], said[said["spread"] == 0]
+    shares = {"finals": len(said), **_shares(said), **{title: float(said[column].mean()) for column, title in columns.items()}}
+    report.add("All of the above", **shares, **{"different, equal finalists": float(equal["different"].mean())})
+    for size, own in said.groupby("finalists"):
+        saved = {"trainings": own["runs"].mean(), "for all": own["for_all"].mean(), "share": own["runs"].sum() / own["for_all"].sum()}
+        within = {"within the region": float(own["within"].mean()), "for all, within": float(own["for_all_within"].mean())}
+        report.add("Against a seed more for all until the best is surely the best", finalists=size, **saved, **within)
+    report.add("Stopped since probably within the region", finals=len(sure), share=len(sure) / len(said), true=float(sure["within"].mean()))
+    for row in reliability(said[said["spread"] > 0]):
         report.add("P(best) when the rule has stopped, by what was said", **row)
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from studies import calibration, gates, quality, rungs, short_limits, speed, time_to_answer
+from studies import calibration, deep_slice, gates, quality, rungs, short_limits, speed, time_to_answer
 from studies.harness import (
     ROOT,
     Kept,
@@ -24,7 +24,7 @@ from studies.harness import (
     spread,
 )  # fmt: skip
 
-STUDIES = (calibration, gates, quality, rungs, short_limits, speed, time_to_answer)
+STUDIES = (calibration, deep_slice, gates, quality, rungs, short_limits, speed, time_to_answer)
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.__name__)

@@ -5,12 +5,14 @@ few points fails. ``studies/calibration.py`` does the same over more kinds of lu
 """
 
 import math
+from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from studies.calibration import World, held, reliability, simulated, stopped
+from studies.calibration import World, for_all, held, reliability, simulated, stopped
 
 pytestmark = pytest.mark.statistical
 
@@ -83,3 +85,13 @@ def test_the_shaky_starts_of_the_trained_make_no_fitted_finalist_unsure_nor_is_t
     assert now["coverage"].to_dict() == dict.fromkeys(now.index, within(0.93, 0.97))
     assert now.loc["fitted", "width"] < 0.9 * alike.loc["fitted", "width"]
     assert now.loc["trained", "width"] > 1.3 * alike.loc["trained", "width"]
+
+
+def test_the_rule_before_gave_a_seed_more_to_all_until_nothing_was_open():
+    rng = np.random.default_rng(0)
+    shaky = World(3, 5, examples=100, own=5, common=0).finals(rng)
+    assert for_all(shaky, 3)[0] == 15
+    level = replace(shaky, predictions=np.repeat(shaky.predictions[:1], 3, axis=0), truth=np.full(3, 0.8))
+    assert for_all(level, 3) == (9, True)
+    far = replace(shaky, predictions=np.stack([np.zeros((5, 100)), np.ones((5, 100)), np.ones((5, 100))]), truth=np.array([1.0, 0.0, 0.0]))
+    assert for_all(far, 3) == (9, True)
