@@ -370,7 +370,8 @@ def over_sources(report: Report, title: str, found: pd.DataFrame) -> None:
     for share, own in found.fillna({"share": math.inf}).groupby("share", sort=False):
         means = (
             own.astype({"regret": float, "recommended": float})
-            .groupby(["source", "contender"])[["regret", "recommended", "seconds"]]
+            .assign(near=own["regret"].astype(float) <= 1)
+            .groupby(["source", "contender"])[["regret", "recommended", "near", "seconds"]]
             .mean()
             .unstack()
         )
@@ -380,7 +381,7 @@ def over_sources(report: Report, title: str, found: pd.DataFrame) -> None:
             report.add(title, share=limit, contender=name, sources=int(means["regret"][name].count()), **{
                 "regret, points": spoken(means["regret"][name]), "of what is recommended": spoken(means["recommended"][name]),
                 "behind ours": behind["regret"], "behind ours, recommended": behind["recommended"],
-                "seconds": means["seconds"][name].mean(),
+                "within a point, %": 100 * float(means["near"][name].mean()), "seconds": means["seconds"][name].mean(),
             })  # fmt: skip
 
 

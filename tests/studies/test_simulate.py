@@ -18,6 +18,7 @@ from pelt_automl.scheduling.drive import drive
 from pelt_automl.settings import SearchSettings
 from studies import simulate
 from studies.contenders import CONTENDERS, frozen, one_kind
+from studies.harness import Report
 from studies.simulate import Roles, World, key_of, recorded_training
 from studies.table_costs import Costs, MethodCosts
 from studies.table_files import load_table, write_table
@@ -287,6 +288,17 @@ def test_the_study_names_what_is_recorded_too_little_of(tmp_path, monkeypatch, c
     said = capsys.readouterr().err
     assert "nothing is recorded of nowhere at K = 100; there are a, b, c, d" in said
     assert "there is no contender his; there are ours, " in said
+
+
+def test_how_many_answers_are_within_a_point_of_the_oracle_is_a_mean_over_sources():
+    regrets = {"a": (0.0, 1.0, 1.5, -2.0), "b": (3.0, 0.5, 2.0, 4.0)}
+    rows = [
+        {"source": source, "contender": "ours", "share": 0.1, "regret": regret, "recommended": 0.0, "seconds": 1.0}
+        for source, own in regrets.items() for regret in own
+    ]  # fmt: skip
+    report = Report("simulate", argparse.Namespace(output=None))
+    simulate.over_sources(report, "all", pd.DataFrame(rows))
+    assert report.tables["all"][0]["within a point, %"] == pytest.approx(50)
 
 
 def test_ours_tries_first_what_was_best_on_other_sources(tmp_path):
