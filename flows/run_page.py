@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
+from uuid import UUID
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.client.orchestration import get_client
@@ -48,6 +49,11 @@ def run_tags(settings: SelectionSettings) -> list[str]:
     return [f"task:{task_name(settings.task)}", f"model:{settings.model}", f"k:{k}"]
 
 
+def selection_tag(key: str) -> str:
+    """By which all flow runs of one selection are found, whoever has started them: its key, as the records have it."""
+    return f"selection:{key}"
+
+
 def not_in_the_way(show: Callable[P, Any]) -> Callable[P, None]:
     """What is only for the eyes doesn't fail a run whose work is done: what keeps it from being shown is warned of."""
 
@@ -66,7 +72,8 @@ def tag_this_run(names: Sequence[str]) -> None:
     """Add tags to the flow run that is running; outside one nothing happens."""
     if flow_run.id:
         with get_client(sync_client=True) as client:
-            client.update_flow_run(flow_run.id, tags=sorted({*flow_run.tags, *names}))
+            there = client.read_flow_run(UUID(flow_run.id)).tags
+            client.update_flow_run(UUID(flow_run.id), tags=sorted({*there, *names}))
 
 
 @not_in_the_way

@@ -11,7 +11,7 @@ from flows.clear_failures import step
 from flows.conduct import concluded, conducted, run_log
 from flows.flow_parameters import checked, checked_settings, with_parameters
 from flows.run_display import LogDisplay
-from flows.run_page import leave_artifacts, leave_curve_artifacts, run_tags, select_name, tag_this_run, task_name, where
+from flows.run_page import leave_artifacts, leave_curve_artifacts, run_tags, select_name, selection_tag, tag_this_run, task_name, where
 from pelt_automl.log.folder import history_of
 from pelt_automl.report import Recommendation, verdict_text
 from pelt_automl.selection import Selection
@@ -71,6 +71,7 @@ def select_pelt(**parameters: Any) -> Any:  # a dictionary, or a state that has 
     settings = checked_settings(**parameters)
     tag_this_run(run_tags(settings))
     with tags(*run_tags(settings)), Selection.open(settings, display=LogDisplay(run_log())) as selection:
+        tag_this_run([selection_tag(selection.key)])
         prepare(selection)
         search(selection)
         confirm(selection)
@@ -86,6 +87,7 @@ def select_pelt(**parameters: Any) -> Any:  # a dictionary, or a state that has 
 def select_at(run: "CurveRun", k: int | None) -> None:
     """The selection at K, all of its phases."""
     with run.at(k) as selection:
+        tag_this_run([selection_tag(selection.key)])
         selection.run()
 
 

@@ -16,7 +16,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "transformers", "optuna", "mlflow", "prefect", "pandas", "sklearn", "scipy", "datasets", "matplotlib", "jinja2", "peft"}
 HEAVY |= {"numpy"}
-SOURCES = sorted(path for folder in ("pelt_automl", "flows", "scripts", "studies", "tests") for path in (ROOT / folder).rglob("*.py"))
+SOURCES = sorted(
+    path for folder in ("pelt_automl", "flows", "scripts", "studies", "chaos", "tests") for path in (ROOT / folder).rglob("*.py")
+)
 YAMLS = sorted(path for pattern in ("*.y*ml", ".*.y*ml", "search_spaces/**/*.y*ml", "tasks.d/**/*.y*ml") for path in ROOT.glob(pattern))
 HELP = """
 import contextlib, io, json, sys

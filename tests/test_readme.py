@@ -12,6 +12,7 @@ import pytest
 import typer
 import yaml
 
+import chaos.checker
 import pelt_automl
 import studies.simulate
 import studies.start
@@ -35,7 +36,12 @@ PAGES = {
         *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in MEASURED | OTHER_PROGRAMS),
     )
 }
-STUDIES = {"studies.table": studies.table.parser(), "studies.start": studies.start.parser(), "studies.simulate": studies.simulate.options()}
+STUDIES = {
+    "chaos.checker": chaos.checker.options(),
+    "studies.table": studies.table.parser(),
+    "studies.start": studies.start.parser(),
+    "studies.simulate": studies.simulate.options(),
+}
 """Programs that are run from a clone alone."""
 STUDY_OPTIONS = {name for program in STUDIES.values() for name in re.findall(r"--[a-z-]+", program.format_help())} | {
     name for command in studies.table.commands().values() for name in re.findall(r"--[a-z-]+", command.format_help())
@@ -258,7 +264,7 @@ def test_the_house_in_contributing_is_the_one_that_stands():
     [tree] = [block for block in blocks("CONTRIBUTING.md", "") if block.startswith("flows/")]
     drawn = {word for line in tree.splitlines() for word in re.findall(r"(?:^|\s)([a-z_]+(?:/|\.pyi?))", line)}
     package = {path.name + "/" * path.is_dir() for path in (ROOT / "pelt_automl").iterdir() if not path.name.startswith(("_", "py.", "."))}
-    assert drawn == package | {"flows/", "pelt_automl/", "search_spaces/", "studies/", "tests/"}
+    assert drawn == package | {"flows/", "pelt_automl/", "search_spaces/", "studies/", "chaos/", "tests/"}
 
 
 def test_the_changelog_has_this_version():

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from chaos.checker import checked
 from tests.chaos.lives import KINDS
 
 ROWS = int(os.environ.get("PELT_CHAOS_ROWS", "2"))
@@ -16,22 +17,24 @@ ROWS = int(os.environ.get("PELT_CHAOS_ROWS", "2"))
 
 @pytest.fixture(scope="module")
 def lives(tmp_path_factory):
-    command = [sys.executable, "-m", "tests.chaos.lives", str(tmp_path_factory.mktemp("chaos")), str(ROWS)]
+    folder = tmp_path_factory.mktemp("chaos")
+    command = [sys.executable, "-m", "tests.chaos.lives", str(folder), str(ROWS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300 + 200 * ROWS, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     whole, *rows = [json.loads(line) for line in done.stdout.splitlines()]
-    return whole, rows
+    return whole, rows, folder
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600 + 200 * ROWS)
 def test_whatever_kills_it_a_selection_loses_and_repeats_nothing_and_comes_to_the_same_verdict(lives):
-    whole, rows = lives
+    whole, rows, folder = lives
     kills = Counter(kind for row in rows for kind, _, died in row["kills"] if died)
     print(f"{sum(kills.values())} kills: {dict(kills)}")
     assert set(kills) == set(KINDS)
     assert min(kills.values()) >= ROWS - 1
-    for row in rows:
+    for number, row in enumerate(rows):
+        assert checked(folder / f"row{number}").problems == [], row["kills"]
         assert row["twice"] == [], row["kills"]
         assert row["left"] == [], row["kills"]
         for part in ("trials", "scored", "verdict"):

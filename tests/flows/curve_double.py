@@ -34,6 +34,8 @@ class Result:
 
 
 class AtK:
+    key = "abc123"
+
     def __init__(self, folder, k):
         self.folder, self.k = folder, k
 

@@ -15,6 +15,8 @@ from unittest.mock import ANY
 
 import pytest
 
+from chaos.checker import check_prefect, read_log
+
 pytestmark = pytest.mark.stack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,6 +102,12 @@ class Server:
             time.sleep(0.3)
         return self.ask(f"flow_runs/{run_id}")
 
+    def left_open(self):
+        """What the checker of `chaos` says of the toy task's flow runs; the doubles' selections share a key."""
+        check = read_log(self.folder / "home" / "selections" / "toy-task-abc123")
+        check_prefect(check, f"http://127.0.0.1:{self.port}/api")
+        return check.problems
+
     def log(self, *run_ids):
         """The lines of ended runs, once the last has come: logs are sent in the background."""
         deadline = time.monotonic() + 20
@@ -147,7 +155,8 @@ def test_the_users_command_runs_a_selection_whose_steps_tags_and_artifacts_are_v
     assert log[-2].startswith("Recommended: LoRA, 81.2 accuracy. It is the only one.\n")
     assert "lora (default)" in log[-2]
     assert log[-1] == "Finished in state Completed('Recommended: LoRA, 81.2 accuracy')"
-    assert {"task:toy-task", "model:minilm", "k:100", "pelt-automl"} <= set(run["tags"])
+    assert {"task:toy-task", "model:minilm", "k:100", "pelt-automl", "selection:abc123"} <= set(run["tags"])
+    assert server.left_open() == []
     steps = server.ask("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}}, sort="EXPECTED_START_TIME_ASC")
     assert [step["name"].rpartition("-")[0] for step in steps] == ["prepare", "search", "confirm", "explain", "recommend"]
     artifacts = {found["key"]: found for found in server.ask("artifacts/filter", flow_runs={"id": {"any_": [run["id"]]}})}
@@ -164,7 +173,7 @@ def test_the_users_command_runs_a_selection_whose_steps_tags_and_artifacts_are_v
 def test_several_k_are_a_curve_with_a_step_for_each(server):
     run = server.ended(server.start("select-pelt/default", task="bent", k=[50, "full"]))
     assert run["state_type"] == "COMPLETED", run["state"]
-    assert {"task:bent", "k:50", "k:full"} <= set(run["tags"])
+    assert {"task:bent", "k:50", "k:full", "selection:abc123"} <= set(run["tags"])
     assert (server.folder / "home" / "selections" / "bent-curve" / "steps.txt").read_text() == "k 50\nk None\n"
     steps = server.ask("task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
     assert [step["name"].rpartition("-")[0] for step in steps] == ["select_at", "select_at"]
@@ -241,6 +250,7 @@ def test_a_run_that_was_killed_with_its_worker_is_closed_with_its_steps_and_gone
         os.kill(int(file.read_text().split()[0]), signal.SIGKILL)
     assert [step["name"].rpartition("-")[0] for step in server.unfinished_steps(run["id"])] == ["search"]
     assert f"{run['name']}: still Running, but its process is gone" in server.stack("status").stdout
+    assert f"in Prefect {run['name']} is still Running, though the selection has ended" in server.left_open()
     up = server.stack("up").stdout
     assert f"{run['name']} was still Running, but its process is gone: closed." in up
     assert f"{run['name']} was killed; started again as {run['name']}." in up
@@ -250,3 +260,4 @@ def test_a_run_that_was_killed_with_its_worker_is_closed_with_its_steps_and_gone
     assert "started-again:1" in again["tags"]
     (server.folder / "home" / "selections" / "long-one-abc123" / "go").touch()
     assert server.ended(again["id"])["state_type"] == "COMPLETED"
+    assert server.left_open() == []

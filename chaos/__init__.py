@@ -1,0 +1,1 @@
+"""Kills selections, and proves afterwards that nothing came of it."""
