@@ -12,6 +12,7 @@ import random
 import statistics
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -227,10 +228,10 @@ def median_stopped(setting: Setting, proposed: Next) -> Plain:
 
 
 class JointStudy:
-    """One Optuna study (TPE, multivariate and grouped) over methods and their hyper-parameters, the published defaults first."""
+    """One Optuna study (TPE, multivariate and grouped) over methods and their hyper-parameters."""
 
-    def __init__(self, spaces: Mapping[str, SearchSpace], seed: int, *, greater_is_better: bool) -> None:
-        """`spaces`: by method, in their order."""
+    def __init__(self, spaces: Mapping[str, SearchSpace], seed: int, *, greater_is_better: bool, defaults: bool = True) -> None:
+        """`spaces`: by method, in their order; `defaults`: whether these are asked for first."""
         import warnings
 
         import optuna
@@ -242,7 +243,7 @@ class JointStudy:
             direction="maximize" if greater_is_better else "minimize", pruner=optuna.pruners.MedianPruner(),
             sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True),
         )  # fmt: skip
-        for method, space in spaces.items():
+        for method, space in spaces.items() if defaults else ():
             self.enqueue(method, space.default())
 
     def enqueue(self, method: str, searched: Mapping[str, Any]) -> None:
@@ -271,12 +272,14 @@ class _Prefixed:
         return lambda name, *arguments, **more: getattr(self._trial, suggest)(f"{self._method}.{name}", *arguments, **more)
 
 
-def by_tpe(setting: Setting, nearest: "Nearest") -> Next:
+def by_tpe(setting: Setting, nearest: "Nearest", *, defaults: bool = True) -> Next:
     """A `JointStudy` asked for as many trials as there may be; `nearest` turns what it draws into what can be trained.
 
     What `nearest` has nothing for is drawn again, `DRAWS` times at most. The study is told of ends in the order of the trials' release.
     """
-    joint = JointStudy(load_spaces(None, tuple(setting.methods)), setting.draws, greater_is_better=setting.metric.greater_is_better)
+    spaces, greater = load_spaces(None, tuple(setting.methods)), setting.metric.greater_is_better
+    seed = (zlib.crc32(setting.labels.tobytes()) + setting.draws) % 2**32  # else all data sets would be offered the same
+    joint = JointStudy(spaces, seed, greater_is_better=greater, defaults=defaults)
     asked = dict[str, Any]()
 
     def next_one(history: History) -> Configuration | None:
@@ -325,6 +328,7 @@ CONTENDERS: Mapping[str, Callable[[Setting, Nearest], Scheduler]] = {
     "random": lambda own, _: Plain(own, shuffled(own)),
     "asha": lambda own, _: halved(own),
     "tpe+median": lambda own, nearest: median_stopped(own, by_tpe(own, nearest)),
+    "drawn-tpe+median": lambda own, nearest: median_stopped(own, by_tpe(own, nearest, defaults=False)),
     **{f"always-{method}": always(method) for method in FIXED_DEFAULTS},
 }
 """By name."""

@@ -5,6 +5,9 @@ disjoint seeds, which rotate. ``regret``: by how many points the answer's report
 which had every recorded configuration in full, and is judged on each of these seeds by the configuration that is best on all others. The
 cost of an oracle is that of all configurations once; a budget is a share of it. The program's search and finals are its own schedulers
 (`pelt_automl.scheduling`); the order of its portfolio is learned on the other open sources. The unit of inference is the source.
+
+With ``--train FOLDER`` what TPE draws is trained, on the search's seed and, if it is the answer, on the truth's; without, it becomes the
+most similar recorded configuration. The clock stays the table's cost model.
 """
 
 import argparse
@@ -15,8 +18,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -51,6 +56,9 @@ from studies.sources.standing import committed
 from studies.table_costs import BATCH, Costs, load_costs, seconds_of
 from studies.table_files import load_table
 from studies.table_grid import PROBE
+
+if TYPE_CHECKING:
+    from studies.trained import Trained
 
 KNOWN = ("default", "known")
 """How configurations were chosen that the program tries before any drawn one."""
@@ -116,12 +124,14 @@ class Roles:
 class World:
     """All recorded trainings of one task at one K from one start of the heads, and its baselines."""
 
-    def __init__(self, table: pd.DataFrame, costs: Costs, others: pd.DataFrame | None = None) -> None:
+    def __init__(self, table: pd.DataFrame, costs: Costs, others: pd.DataFrame | None = None, trained: "Trained | None" = None) -> None:
         """`table`: their rows, of which those on the seeds of all defaults count, failed trainings among them.
 
-        `others`: rows of other sources, from which the order of the portfolio is learned; None: there is none.
+        `others`: rows of other sources, from which the order of the portfolio is learned; None: there is none. `trained`: trains what isn't
+        recorded.
         Methods whose default is recorded on fewer than `FEWEST_SEEDS` take no part. Raises `SettingsError` where too little is left.
         """
+        self.costs, self.trained, self.later = costs, trained, dict[tuple[Key, int], float]()
         table = table.assign(key=pd.Series(map(key_of, table["method"], table["hyper_parameters"]), table.index, dtype=object))
         defaults = table[table["configuration"] == "default"].groupby("method")["seed"].agg(set)
         self.methods = [method for method in METHODS if len(defaults.get(method, ())) >= FEWEST_SEEDS]
@@ -168,9 +178,20 @@ class World:
 
     def regret(self, key: Key | None, truth: Sequence[int]) -> float:
         """Points behind the oracle on the truth's seeds; may be negative. No answer: of what a failed training is taken to say."""
-        scores = self.scores[key] if key else [self.constant] * len(self.seeds)
-        at = [self.seeds.index(seed) for seed in truth]
-        return float(np.mean([self.metric.sign * (self.oracle[i] - scores[i]) for i in at])) / self.point
+        scores = [self._score(key, seed) if key else self.constant for seed in truth]
+        oracle = [self.oracle[self.seeds.index(seed)] for seed in truth]
+        return self.metric.sign * float(np.mean(np.subtract(oracle, scores))) / self.point
+
+    def _score(self, key: Key, seed: int) -> float:
+        """On report; what isn't recorded is trained, and joins the pool."""
+        if key in self.scores:
+            return self.scores[key][self.seeds.index(seed)]
+        if self.trained and (key, seed) not in self.later:
+            row = self.trained.row(key[0], json.loads(key[1]), seed)
+            row["seconds"] = seconds_of(row, self.costs)
+            self.pool.add(replace(recorded_training(row), planned=self.plan.steps))
+            self.later[key, seed] = self.constant if row["failure"] else float(row["report_score"])
+        return self.later[key, seed]
 
     def setting(self, seed: int, number: int, trials: int, reserve: float) -> Setting:
         """What a contender is told of a search on this seed; drawn configurations in an order that the number decides."""
@@ -185,8 +206,15 @@ class World:
         return Setting(self.methods, known, drawn, self.plan, self.metric, labels, seed, trials,
                        self.seconds, reserve, number, self.portfolio[seed])  # fmt: skip
 
-    def nearest(self, method: str, values: Mapping[str, Any], without: Collection[str]) -> Mapping[str, Any] | None:
-        """The recorded configuration most like these; None where all of the method are tried."""
+    def nearest(
+        self, method: str, values: Mapping[str, Any], without: Collection[str], seed: int | None = None
+    ) -> Mapping[str, Any] | None:
+        """The recorded configuration most like these; None where all of the method are tried. These themselves, trained on this seed,
+        where what isn't recorded can be trained.
+        """
+        if self.trained and seed is not None:
+            self._score(key_of(method, values), seed)
+            return values
         try:
             return self.pool.nearest(method, values, without)
         except SelectionError:
@@ -214,7 +242,7 @@ class World:
             executor.seconds = 0.0 if PROBE in baselines else self.start  # all contenders' heads start from it
             for method in baselines:
                 log.append(executor.fitted(f"{method}-0000", method, Stage.SEARCH, 0, seeds))
-            drive(policy(setting, self.nearest), executor, log, clock, Stage.SEARCH)
+            drive(policy(setting, partial(self.nearest, seed=roles.search)), executor, log, clock, Stage.SEARCH)
             took = time.perf_counter() - start
             found = answer((trial for trial in log.history.ended() if trial.method not in BASELINES), self.metric)
             best = recommended = key_of(found.method, found.hyper_parameters) if found else None
@@ -300,9 +328,18 @@ def options() -> argparse.ArgumentParser:
         "share": (shares, [None], "limits, as shares of the oracle's cost such as 0.05,0.1 (default: no limit)"),
         "reserve": (float, 0.4, "share of the limit that our search leaves to its finals"),
         "most-seeds": (int, SearchSettings.most_seeds, "of the finals (default: the program's)"),
+        "train": (Path, None, "train what TPE draws, and keep it in this folder (default: take the most similar recorded one)"),
+        "precision": (("bf16", "fp32"), "bf16", "of the frozen weights in these trainings"),
         "include-sealed": (bool, False, "also the sealed sources: only when the rules are frozen"),
     })  # fmt: skip
     return made
+
+
+def trained(task: str, asked: argparse.Namespace) -> "Trained":
+    """What trains there what isn't recorded. Torch is imported for it alone."""
+    from studies.trained import Trained
+
+    return Trained(task, asked.k, asked.head_start, asked.model, asked.precision, asked.train)
 
 
 def competing(asked: argparse.Namespace) -> dict[str, Policy | None]:
@@ -335,7 +372,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if asked.tasks and task not in asked.tasks:
             continue
         try:
-            world = World(own, costs, table[~table["source"].isin([own["source"].iloc[0], *committed().sealed])])
+            others = table[~table["source"].isin([own["source"].iloc[0], *committed().sealed])]
+            world = World(own, costs, others, trained(str(task), asked) if asked.train else None)
         except PeltError as error:
             report.leave_out(str(task), error)
             continue

@@ -143,7 +143,12 @@ def load_table(
         if (table := _read(path)).num_rows and (include_sealed or (table.schema.metadata or {}).get(_SEALED) != b"true")
     ]
     table = pa.concat_tables([SCHEMA.empty_table(), *(own.replace_schema_metadata(None) for own in tables)])
-    frame: pd.DataFrame = table.filter(pc.equal(table["model"], model)).to_pandas()
+    return frame_of(table.filter(pc.equal(table["model"], model)))
+
+
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """A row a training, with outputs as arrays and hyper-parameters as dicts."""
+    frame: pd.DataFrame = table.to_pandas()
     for name in OUTPUTS:
         pairs = zip(frame[name], frame["kind"], strict=True)
         frame[name] = pd.Series([None if own is None else from_bytes(own, kind) for own, kind in pairs], index=frame.index, dtype=object)

@@ -53,7 +53,13 @@ class RecordedPool:
     ) -> None:
         """`greater_is_better`: of their scores; `score`: of what is said of the first report examples; None: only of all of them."""
         self.greater_is_better, self.score = greater_is_better, score
-        self._by_key = {(_key(own.method, own.hyper_parameters), own.seed): own for own in trainings}
+        self._by_key = dict[tuple[str, int], RecordedTraining]()
+        for own in trainings:
+            self.add(own)
+
+    def add(self, training: RecordedTraining) -> None:
+        """Another one, or one in the place of what was recorded of the same configuration and seed."""
+        self._by_key[_key(training.method, training.hyper_parameters), training.seed] = training
 
     def training(self, segment: Segment) -> RecordedTraining:
         """What a segment is a part of. Raises `SelectionError` if that isn't recorded."""

@@ -240,6 +240,44 @@ def test_tpe_asks_for_every_default_first_and_the_median_stops_nobody_before_fiv
         assert not isinstance(event, Stopped) or completed >= 5
 
 
+class Made:
+    """In place of `studies.trained.Trained`: all of LoRA's score 0.9, and a point more for each seed; BitFit's fail."""
+
+    def __init__(self, table):
+        self.table, self.asked = table, []
+
+    def row(self, method, values, seed):
+        self.asked.append((key_of(method, values), seed))
+        found = self.table[(self.table["method"] == method) & (self.table["seed"] == seed)].to_dict("records")[0]
+        scored = {
+            "select_score": 0.9,
+            "report_score": 0.9 + seed / 100,
+            "curve_score": [0.1, 0.9, 0.9, 0.9],
+            "hyper_parameters": dict(values),
+        }
+        broken = {"report": None, "report_score": None, "select_score": None, "select_best": None, "failure": "a loss is not finite"}
+        return found | scored | (broken if method == "bitfit" else {})
+
+
+def test_what_tpe_draws_is_trained_where_nothing_stands_in_for_it(tmp_path):
+    write_table(rows(QUALITY), (), tmp_path)
+    table = load_table(folder=tmp_path, sealed=())
+    made_up = Made(table)
+    world, roles = World(table, COSTS, trained=made_up), Roles.of(range(5), 1, 10)
+    found = selected(world, "drawn-tpe+median", 1)
+    drawn, judged = ([key for key, seed in made_up.asked if (seed == roles.search) == first] for first in (True, False))
+    assert {key[0] for key in drawn} == {"lora", "bitfit"}
+    assert not world.scores.keys() & drawn, "none of them is recorded"
+    assert [seed for _, seed in made_up.asked[len(drawn) :]] == list(roles.truth), "the answer alone is trained on the truth's seeds"
+    assert set(judged) <= set(drawn)
+    assert (found["method"], found["regret"]) == ("lora", pytest.approx(-10.0)), (
+        "the oracle has BitFit's 0.80, and a point more for each seed"
+    )
+    before = len(made_up.asked)
+    assert selected(world, "drawn-tpe+median", 1) | {"ms": 0} == found | {"ms": 0}
+    assert len(made_up.asked) == before, "nothing is trained twice"
+
+
 def test_the_frozen_policy_is_the_programs_at_a_commit(world):
     assert frozen("HEAD").__module__ == "studies.frozen_policy"
     with pytest.raises(SettingsError, match="give another commit with --frozen"):
