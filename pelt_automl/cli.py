@@ -366,6 +366,41 @@ def sync(selection: SelectionName) -> None:
 
 
 @app.command()
+def worker(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Of the selection, as its --listen has it: tls://HOST:8786.")],
+    certificates: Annotated[
+        Path | None, typer.Option(help="Folder with the selection's own certificates. Default: $PELT_AUTOML_CERTIFICATES.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What the selection calls this worker. Default: the host's name and a number.")] = None,
+) -> None:
+    """Train for a selection on another machine, from when it is there until it ends. docs/workers.md has all of it."""
+    import os
+    import socket
+
+    from pelt_automl.execution.certificates import Certificates, listening
+    from pelt_automl.execution.worker import serve
+
+    host, port = listening(address)
+    where, own = f"tls://{f'[{host}]' if ':' in host else host}:{port}", Certificates.of(certificates)
+    called = name or f"{socket.gethostname()}-{os.getpid()}"
+    print(f"{called}: looking for the selection at {where}", file=sys.stderr, flush=True)
+    serve(where, called, own, joined=lambda: print(f"{called}: joined", file=sys.stderr, flush=True))
+
+
+@app.command()
+def certificates(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; it must be new or empty.")],
+) -> None:
+    """Make the certificates of a selection and its workers on other machines: the same folder for all of them, and for nobody else."""
+    from pelt_automl.execution.certificates import FILES, VARIABLE, Certificates
+
+    place = expanded(folder).absolute()
+    Certificates.temporary().write(place)
+    print(f"Written to {place}: {', '.join(FILES)}, valid for a year. Who has them may run anything on the selection's machines.")
+    print(f"Copy the folder to each of them, and name it there: --certificates DIR, or {VARIABLE}=DIR")
+
+
+@app.command()
 def predict(
     selection: SelectionName,
     input_file: Annotated[Path, typer.Option("--input", help="CSV, TSV, JSON, JSONL or Parquet with the text columns.")],

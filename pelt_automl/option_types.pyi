@@ -100,6 +100,12 @@ class CurveOptions(TypedDict, total=False):
     """Region of practical equivalence, in points of the metric (1 point = 0.01)."""
     prefer: Literal["params", "latency", "time", "score"] | None
     """What decides among the tied: trainable parameters, latency of one text, training time, or the report score."""
+    workers: int | None
+    """Worker processes to start on this machine: a GPU each; on a processor they share the cores (docs/workers.md). Default: none, all is trained in the selection's own process."""
+    listen: str | None
+    """Where workers on other machines find the selection: tls://HOST:8786, an address of this machine. They are started there with: pelt-automl worker tls://HOST:8786."""
+    certificates: str | Path | None
+    """Folder with the certificates of the selection and of its workers on other machines; pelt-automl certificates DIR makes them. Default: $PELT_AUTOML_CERTIFICATES."""
 
 class Options(CurveOptions, total=False):
     k: int | Literal["full"] | None

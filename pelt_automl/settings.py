@@ -35,9 +35,9 @@ ALL = "all"
 """In place of methods: every one that there is."""
 
 DATA, TRAINING, SEARCH = "Task and data", "Model and training", "Search"
-LIMITS, VERDICT = "Limits on configurations", "Verdict"
+LIMITS, VERDICT, WORKERS = "Limits on configurations", "Verdict", "Workers"
 PROTOCOL = "Protocol"
-PANELS = (PROTOCOL, DATA, TRAINING, SEARCH, LIMITS, VERDICT)
+PANELS = (PROTOCOL, DATA, TRAINING, SEARCH, LIMITS, VERDICT, WORKERS)
 """Groups of options, in the order of help and docs."""
 
 
@@ -349,6 +349,27 @@ class TrainingSettings(Checked):
         unit="threads",
         low=1,
         high=1024,
+    )
+    workers: int | None = knob(
+        None,
+        "Worker processes to start on this machine: a GPU each; on a processor they share the cores (docs/workers.md). Default: none, all "
+        "is trained in the selection's own process.",
+        WORKERS,
+        unit="workers",
+        low=1,
+        high=256,
+    )
+    listen: str | None = knob(
+        None,
+        "Where workers on other machines find the selection: tls://HOST:8786, an address of this machine. They are started there with: "
+        "pelt-automl worker tls://HOST:8786.",
+        WORKERS,
+    )
+    certificates: Path | None = knob(
+        None,
+        "Folder with the certificates of the selection and of its workers on other machines; pelt-automl certificates DIR makes them. "
+        "Default: $PELT_AUTOML_CERTIFICATES.",
+        WORKERS,
     )
 
     def rules(self) -> tuple[Rule, ...]:

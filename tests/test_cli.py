@@ -20,7 +20,20 @@ from pelt_automl.methods import METHODS, standard
 from pelt_automl.modifications import pack
 from tests.tiny_world import CLASSES
 
-COMMANDS = ("select", "methods", "tasks", "spaces", "report", "sync", "predict", "reproduce-unipelt", "export", "doctor")
+COMMANDS = (
+    "select",
+    "methods",
+    "tasks",
+    "spaces",
+    "report",
+    "sync",
+    "predict",
+    "reproduce-unipelt",
+    "export",
+    "doctor",
+    "worker",
+    "certificates",
+)
 
 
 @pytest.fixture
@@ -81,6 +94,19 @@ def test_help_names_every_command(run):
     code, out, _ = run("--help")
     assert code == 0
     assert all(command in out for command in COMMANDS)
+
+
+# ---------------------------------------------------------------- workers
+
+
+def test_certificates_are_made_for_a_worker_and_what_it_lacks_is_one_message(run, refused, tmp_path, monkeypatch):
+    monkeypatch.delenv("PELT_AUTOML_CERTIFICATES", raising=False)
+    assert "workers on other machines need certificates" in refused("worker", "tls://127.0.0.1:1")
+    assert "is no address of a selection's port" in refused("worker", "127.0.0.1")
+    code, out, _ = run("certificates", str(tmp_path / "new"))
+    assert (code, "--certificates DIR" in out) == (0, True)
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"ca.pem", "cert.pem", "key.pem"}
+    assert "isn't empty" in refused("certificates", str(tmp_path / "new"))
 
 
 # ---------------------------------------------------------------- lists

@@ -271,6 +271,8 @@ class Because(StrEnum):
     """It is among the share of its method that goes on from the rung."""
     REPEATED = "repeated"
     """The state that it went on from is lost or damaged: it starts over under a new attempt."""
+    LOST = "its worker was lost"
+    """It goes on from the end of its last segment under a new attempt, wherever there is a place."""
     NOT_PROMOTED = "not promoted from its rung"
     NEAR_END = "near its end when the time is up"
     """Its rest takes next to nothing: it is trained to its end without another look."""
@@ -298,7 +300,7 @@ class Segment:
     start: int
     end: int
     attempt: int = 0
-    """Counts the times that the trial had to start over; results of an older attempt are refused."""
+    """Counts the times that the trial was released again; results of an older attempt are refused."""
 
 
 @dataclass(frozen=True)
@@ -335,6 +337,43 @@ class SegmentEnded(Event):
     state: str
     """Reference of the file (see `pelt_automl.log.files`) from which the next segment can go on."""
     device: str = ""
+    """``cpu`` or ``cuda``; of a worker, its name."""
+
+
+@dataclass(frozen=True)
+class SegmentLost(Event):
+    """The worker that trained a segment is gone, or couldn't carry it out: it is released again under a new attempt."""
+
+    trial: str
+    attempt: int
+    """The one that is lost; the next has the next number."""
+    worker: str
+    cause: str
+
+
+@dataclass(frozen=True)
+class WorkerJoined(Event):
+    """A worker process is ready to train: see docs/workers.md."""
+
+    worker: str
+    """Its name, unique among those of one start."""
+    device: str
+    """``cpu, 1 thread``, or the GPU's name."""
+    host: str
+    environment: dict[str, Any]
+    """As in `SelectionStarted`, of the worker."""
+
+
+@dataclass(frozen=True)
+class WorkerLeft(Event):
+    """A worker is gone, or is sent away because it wasn't needed any more."""
+
+    worker: str
+    device: str
+    why: str
+    """For people; empty at the end of the work."""
+    seconds: float
+    """That it was at work: training, evaluating and scoring."""
 
 
 @dataclass(frozen=True)
@@ -711,6 +750,8 @@ class SelectionEnded(Event):
     """Wall time of the whole selection, earlier starts included."""
     bill: dict[str, float]
     """Seconds by phase: ``data``, ``model``, ``baselines``, ``search``, ``finalists``, ``evidence``, ``costs``, ``other``."""
+    devices: dict[str, float] = field(default_factory=dict)
+    """Seconds that each worker was at work, by its name and device; empty without workers."""
 
 
 @dataclass(frozen=True)
@@ -721,8 +762,8 @@ class Published(Event):
 KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        SelectionStarted, DataDescribed, Planned, Identified, PortfolioLearned, Released, Stopped, SegmentEnded, StateLost, TrialEnded,
-        Decision, ReportOpened, FinalistScored, OutputsLost, GateMeasured, ContributionMeasured,
+        SelectionStarted, DataDescribed, Planned, Identified, PortfolioLearned, Released, Stopped, SegmentEnded, SegmentLost, StateLost,
+        TrialEnded, WorkerJoined, WorkerLeft, Decision, ReportOpened, FinalistScored, OutputsLost, GateMeasured, ContributionMeasured,
         KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded, Published,
     )
 }  # fmt: skip

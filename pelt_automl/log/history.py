@@ -21,6 +21,7 @@ from pelt_automl.log.events import (
     ReportOpened,
     Segment,
     SegmentEnded,
+    SegmentLost,
     SelectionEnded,
     SelectionStarted,
     Stage,
@@ -30,6 +31,8 @@ from pelt_automl.log.events import (
     TrialEnded,
     VerdictReached,
     What,
+    WorkerJoined,
+    WorkerLeft,
 )  # fmt: skip
 from pelt_automl.log.outputs import Outputs
 
@@ -49,8 +52,10 @@ class Trial:
     """Reference of the file from which its next segment goes on; empty: from the start."""
     reached: int = 0
     """Steps taken at the end of its last ended segment."""
-    lost: StateLost | None = None
-    """Set until it is released again, from its start."""
+    lost: StateLost | SegmentLost | None = None
+    """Set until it is released again: from its start where its state is lost, else from where it was."""
+    losses: int = 0
+    """Of its segment with workers, since the last one that ended."""
     stopped: Stopped | None = None
     ended: TrialEnded | None = None
 
@@ -92,6 +97,8 @@ class History:
     """By name, in the order of their release."""
     outputs: Outputs = field(default_factory=Outputs, compare=False)
     """What the events refer to."""
+    workers: dict[str, WorkerJoined] = field(default_factory=dict)
+    """Those that have joined since the latest start, and haven't left, by name."""
     _of_kind: dict[type[Event], list[Any]] = field(default_factory=dict, repr=False)
     _decided: dict[What, dict[str, Decision]] = field(default_factory=dict, repr=False)
 
@@ -107,7 +114,8 @@ class History:
         """One that goes on by itself."""
         kinds = {kind: list(events) for kind, events in self._of_kind.items()}
         decided = {what: dict(made) for what, made in self._decided.items()}
-        return History(list(self.events), {name: copy(trial) for name, trial in self.trials.items()}, self.outputs, kinds, decided)
+        trials = {name: copy(trial) for name, trial in self.trials.items()}
+        return History(list(self.events), trials, self.outputs, dict(self.workers), kinds, decided)
 
     def apply(self, event: Event) -> None:
         """Take one event."""
@@ -126,13 +134,24 @@ class History:
                         known.curve, known.seconds, known.state, known.reached = (), 0.0, "", 0
             case SegmentEnded() if (trial := self.trials.get(event.trial)) and event.attempt == trial.segment.attempt:
                 trial.curve += tuple(event.points)
-                trial.seconds, trial.state, trial.reached = event.seconds, event.state, event.reached
-            case StateLost() if (trial := self.trials.get(event.trial)) and event.attempt == trial.segment.attempt:
-                trial.lost = event
+                trial.seconds, trial.state, trial.reached, trial.losses = event.seconds, event.state, event.reached, 0
+            case StateLost() | SegmentLost() if (trial := self.trials.get(event.trial)) and event.attempt == trial.segment.attempt:
+                trial.lost, trial.losses = event, trial.losses + isinstance(event, SegmentLost)
             case Stopped() if trial := self.trials.get(event.trial):
                 trial.stopped = event
             case TrialEnded():
                 self.trials.setdefault(event.trial, _unreleased(event)).ended = event
+            case _:
+                self._count_workers(event)
+
+    def _count_workers(self, event: Event) -> None:
+        match event:
+            case SelectionStarted():
+                self.workers.clear()
+            case WorkerJoined():
+                self.workers[event.worker] = event
+            case WorkerLeft():
+                self.workers.pop(event.worker, None)
             case _:
                 pass
 
@@ -238,7 +257,7 @@ class History:
         return set(self.decided(What.LEFT_FINALS))
 
     def lost(self) -> Sequence[Trial]:
-        """Trials that have to be released again from their start."""
+        """Trials that have to be released again."""
         return [trial for trial in self.trials.values() if trial.ended is None and trial.stopped is None and trial.lost is not None]
 
     def open(self) -> Sequence[Trial]:

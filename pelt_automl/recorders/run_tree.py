@@ -133,6 +133,7 @@ def _parent(history: History, selection: SelectionStarted) -> RunContent:
                 _add_verdict(run, event, history.ended())
             case SelectionEnded():
                 run.add(event.time, {"seconds": event.seconds} | {f"bill/{phase}": seconds for phase, seconds in event.bill.items()})
+                run.add(event.time, {f"bill/{name.partition(' ')[0]}": seconds for name, seconds in event.devices.items()})
                 run.tags |= texts({"ended": event.reason})
             case _:
                 pass

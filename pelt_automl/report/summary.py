@@ -65,6 +65,11 @@ class Summary:
         return self.history.end.bill if self.history.end else {}
 
     @property
+    def devices(self) -> dict[str, float]:
+        """Seconds that each worker was at work, by its name and device; empty without workers."""
+        return self.history.end.devices if self.history.end else {}
+
+    @property
     def headline(self) -> str:
         """The recommended configuration's name, as far as the answer carries: ``lora #3``, ``tentative: lora #3``, ``nothing learned``."""
         recommended = f"best so far: {self.name}" if self.recommendation.so_far else self.name

@@ -79,7 +79,9 @@ def _bill_lines(summary: Summary) -> list[str]:
     tuned = len(summary.methods) - baselines
     who = [f"{counted(trials, 'trial')} of {counted(tuned, 'method')}"] if tuned else []
     who += [counted(baselines, "baseline")] if baselines else []
-    return _wrapped(f"{listed(who)}{failed}; {duration(summary.recommendation.seconds)}{': ' if phases else ''}{listed(phases)}.")
+    at_work = [f"{name} {duration(seconds)}" for name, seconds in summary.devices.items()]
+    workers = f" At work: {listed(at_work)}." if at_work else ""
+    return _wrapped(f"{listed(who)}{failed}; {duration(summary.recommendation.seconds)}{': ' if phases else ''}{listed(phases)}.{workers}")
 
 
 def _savings_lines(summary: Summary) -> list[str]:

@@ -71,12 +71,20 @@ class Room:
     A pack holds trials of one kind. `kind`: of the pack that has free places, None where the next trial's kind will do; `free`: trials that
     it can take; `waiting`: released trials that are in no pack, by name, with their kind; `at`: the step of each trial that is in a pack.
     The place of a trial in `at` whose segment has ended isn't free; the trial leaves it unless its next segment is among the actions.
+    Where there are several devices: it is the pack, or the packs that are to be built, with free places; others train meanwhile.
     """
 
     free: int
     kind: Hashable | None = None
     waiting: Mapping[str, Hashable] = field(default_factory=dict)
     at: Mapping[str, int] = field(default_factory=dict)
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
+    """The step of each trial in a pack of another device."""
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """How far each trial in a pack has come."""
+        return {**self.elsewhere, **self.at}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from pelt_automl.log.events import Because, Event, Released, Stage, Stopped
+from pelt_automl.log.events import Because, Event, Released, SegmentLost, Stage, Stopped
 from pelt_automl.log.history import History, Trial
 from pelt_automl.log.log import Log
 from pelt_automl.scheduling.actions import Action, Budget, Executor, Finish, Note, Scheduler, Stop, Task, Train
@@ -44,9 +44,13 @@ def _again(trial: Trial) -> Train | Stop:
 
 
 def _repeats(history: History, stage: Stage | None) -> Sequence[Train]:
-    """Trials whose state is lost start over, to the end of the segment that they couldn't begin: what was decided stays decided."""
-    lost = [trial.segment for trial in history.lost() if stage in (None, trial.segment.stage)]
-    return [Train(replace(segment, start=0, attempt=segment.attempt + 1), Because.REPEATED) for segment in lost]
+    """What is lost is trained again to the same end, since what was decided stays decided: where a state is lost, from the start."""
+    again = []
+    for trial in history.lost():
+        if stage in (None, trial.segment.stage):
+            start, because = (trial.reached, Because.LOST) if isinstance(trial.lost, SegmentLost) else (0, Because.REPEATED)
+            again.append(Train(replace(trial.segment, start=start, attempt=trial.segment.attempt + 1), because))
+    return again
 
 
 def _announced(action: Action) -> Event | None:

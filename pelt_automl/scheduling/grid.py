@@ -38,4 +38,4 @@ class Grid:
 def places(history: History, room: Room) -> int:
     """Free ones, and those of trials in the pack that have ended, less those that released trials wait for; one at least to begin."""
     left = sum(not history.trials[name].open for name in room.at)
-    return max(room.free + left - len(room.waiting), 0 if room.at or room.waiting else 1)
+    return max(room.free + left - len(room.waiting), 0 if room.steps or room.waiting else 1)

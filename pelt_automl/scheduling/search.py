@@ -140,7 +140,7 @@ class SearchScheduler:
         """Whether it has been scored after its first step."""
         if trial.ended:
             return trial.ended.select_score is not None
-        return max(trial.reached, room.at.get(trial.name, 0)) >= self.plan.evaluate_at[0]
+        return max(trial.reached, room.steps.get(trial.name, 0)) >= self.plan.evaluate_at[0]
 
 
 def is_closing(history: History) -> bool:
@@ -159,6 +159,7 @@ class _Turn:
         self.actions: list[Action] = []
         self.share = fixed.plan.expected_share(fixed.settings.promoted)
         """The part of a full training that a trial gets on average, one that isn't a default."""
+        self.steps = room.steps
 
     def taken(self) -> list[Action]:
         """The actions, in the order of the rules."""
@@ -207,7 +208,7 @@ class _Turn:
         return len(self._trials(method))
 
     def _step(self, trial: Trial) -> int:
-        return max(trial.reached, self.room.at.get(trial.name, 0))
+        return max(trial.reached, self.steps.get(trial.name, 0))
 
     def _out(self) -> set[str]:
         return self.history.out_of_race
@@ -337,7 +338,7 @@ class _Turn:
 
     def _waiting(self) -> dict[str, Hashable]:
         """Trials with a segment to be trained that are in no pack, with their kinds."""
-        names = {trial.name: trial.segment for trial in self._alive() if trial.open and trial.name not in self.room.at}
+        names = {trial.name: trial.segment for trial in self._alive() if trial.open and trial.name not in self.steps}
         return {name: self.room.waiting.get(name, self.fixed.kind(segment)) for name, segment in names.items()}
 
     def _places(self, kind: Hashable | None) -> int:

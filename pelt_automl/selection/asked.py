@@ -6,7 +6,7 @@ from typing import Any
 
 from pelt_automl.backbones.loading import load_outline
 from pelt_automl.search.spaces import load_spaces
-from pelt_automl.selection.environment import FILES, effort_of, question_of, settings_as_json
+from pelt_automl.selection.environment import BY_WHOM, FILES, effort_of, question_of, settings_as_json
 from pelt_automl.selection.field import field_of
 from pelt_automl.settings import SelectionSettings
 from pelt_automl.tasks import name_and_hash
@@ -53,7 +53,7 @@ def asked_of(settings: SelectionSettings) -> Asked:
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by name, without those that are part of neither key."""
     parts = [part for part in settings.values() if isinstance(part, Mapping)]
-    flat = {name: value for part in parts for name, value in part.items() if name not in (*FILES, "spaces", "threads")}
+    flat = {name: value for part in parts for name, value in part.items() if name not in (*FILES, *BY_WHOM, "spaces")}
     return flat | {"model": settings.get("model")}
 
 

@@ -16,7 +16,7 @@ from pelt_automl import BEHAVIOUR
 from pelt_automl.search.spaces import SearchSpace
 from pelt_automl.settings import SelectionSettings
 
-LIBRARIES = ("pelt-automl", "torch", "transformers", "datasets", "optuna", "mlflow", "prefect", "scikit-learn", "numpy")
+LIBRARIES = ("pelt-automl", "torch", "transformers", "datasets", "optuna", "mlflow", "prefect", "distributed", "scikit-learn", "numpy")
 
 
 def environment() -> dict[str, Any]:
@@ -46,6 +46,9 @@ def settings_as_json(settings: SelectionSettings) -> dict[str, Any]:
 FILES = ("data_dir", "train", "validation", "test", "encoding", "delimiter")
 """Task settings that only say where the data is and how to read it: its hash says what it is."""
 
+BY_WHOM = ("threads", "workers", "listen", "certificates")
+"""Training settings that only say which threads and processes compute."""
+
 EFFORT = (
     "methods", "baselines", "trials", "seconds", "finalist_seeds", "most_seeds", "finalist_share", "rungs", "promoted", "sampler",
     "portfolio", "experience", "race",
@@ -56,10 +59,12 @@ EFFORT = (
 def question_of(settings: SelectionSettings, data_hash: str) -> str:
     """What is asked: data, model, metric, K, protocol, training settings, seed, and the program's `BEHAVIOUR`. 16 hex digits.
 
-    Two selections with the same question are two attempts at the same answer. The number of threads isn't part of it, nor where files are.
+    Two selections with the same question are two attempts at the same answer. Who computes it (`BY_WHOM`) isn't part of it, nor where files
+    are.
     """
     plain = settings_as_json(settings)
-    plain["training"].pop("threads")
+    for name in BY_WHOM:
+        plain["training"].pop(name)
     asked = {name: value for name, value in plain["search"].items() if name not in (*EFFORT, "spaces")}
     task = {name: value for name, value in plain["task"].items() if name not in FILES}
     return _digest([task, plain["model"], plain["training"], asked, data_hash, BEHAVIOUR])

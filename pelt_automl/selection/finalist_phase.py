@@ -1,12 +1,13 @@
 """The finals carried out: trainings on this device, baselines fitted, and runs scored on the report split."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 from torch import Tensor
 
-from pelt_automl.log.events import FinalistScored, Phase, ReportOpened, Stage, TrialEnded
+from pelt_automl.log.events import Event, FinalistScored, Phase, ReportOpened, Stage, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES
@@ -15,13 +16,13 @@ from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.finals import Finals, finalist_seeds
 from pelt_automl.search.finalists import FAR_POINTS
 from pelt_automl.selection.baseline_phase import fit, score_baselines
-from pelt_automl.selection.finalist_weights import packs_of, predictions_of, trained_pack
+from pelt_automl.selection.finalist_weights import packs_of, said_of
 from pelt_automl.selection.machine import Machine, costs_of
 from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.working_folders import kept_at
 from pelt_automl.timing.clock import Clock
 from pelt_automl.training.checkpoints import save_tensors
-from pelt_automl.training.evaluation import evaluate
+from pelt_automl.training.evaluation import Predictions
 from pelt_automl.verdict.decision import outlook_of
 from pelt_automl.verdict.statistics import point
 
@@ -77,12 +78,34 @@ def _score(question: Question, machine: Machine, log: Log, action: Score) -> Non
         log.append(ReportOpened(openings, len(drawn), size, log.history.outputs.put(tokens.labels), tokens.cut))
     tokens, examples = machine.splits.report or machine.splits.open_report([])
     runs = [run for run in log.history.finals() if run.trial in action.trials]
-    packs = packs_of(machine, [run for run in runs if run.method not in BASELINES], plans_of(question, log.history).pack_size)
-    for done, pack in enumerate(packs):
+    tuned, size = [run for run in runs if run.method not in BASELINES], plans_of(question, log.history).pack_size
+    at_once = max(1, len(log.history.workers))
+    packs = packs_of(machine, tuned, min(size, max(1, math.ceil(len(tuned) / at_once))))
+
+    def progress(done: int) -> None:
         log.progress(Phase.FINALISTS, done, len(packs), "scoring on the report split")
-        for run, evaluation in zip(pack, evaluate(trained_pack(machine, pack), [tokens] * len(pack)), strict=True):
-            said = predictions_of(machine, run, evaluation)
+
+    for pack, outputs_of_pack in zip(packs, _said(machine, log, packs, progress), strict=True):
+        for run, said in zip(pack, outputs_of_pack, strict=True):
             score = question.data.metric.value(said, tokens.labels)
             outputs = log.history.outputs.put(said)
             log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, outputs))
     score_baselines(machine, log, [run for run in runs if run.method in BASELINES], examples)
+
+
+def _said(
+    machine: Machine, log: Log, packs: Sequence[Sequence[TrialEnded]], progress: Callable[[int], object]
+) -> Iterable[Sequence[Predictions]]:
+    """What each run of each pack says of the report examples that are open."""
+    if machine.workers is not None and machine.splits.opened is not None:
+        from pelt_automl.selection.hiring import scoring
+
+        def told(events: Iterable[Event]) -> None:
+            for event in events:
+                log.append(event)
+
+        yield from machine.workers.gather(scoring(machine, packs, machine.splits.opened), told, progress)
+        return
+    for done, pack in enumerate(packs):
+        progress(done)
+        yield said_of(machine, pack)

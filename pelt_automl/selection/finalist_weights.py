@@ -10,7 +10,7 @@ from pelt_automl.modifications import Pack, PackTrial, pack_kind, without_repara
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.working_folders import kept_at
 from pelt_automl.training.checkpoints import load_tensors
-from pelt_automl.training.evaluation import Evaluation, Predictions
+from pelt_automl.training.evaluation import Evaluation, Predictions, evaluate
 
 
 def trained_pack(machine: Machine, runs: Sequence[TrialEnded]) -> Pack:
@@ -39,6 +39,13 @@ def packs_of(machine: Machine, runs: Sequence[TrialEnded], most: int) -> list[li
         else:
             kinds.setdefault(kind, []).append(run)
     return [same[start : start + most] for same in kinds.values() for start in range(0, len(same), most)] + alone
+
+
+def said_of(machine: Machine, runs: Sequence[TrialEnded]) -> list[Predictions]:
+    """What trained runs that can share a pack say of the report examples that are open."""
+    tokens, _ = machine.splits.report or machine.splits.open_report([])
+    evaluations = evaluate(trained_pack(machine, runs), [tokens] * len(runs))
+    return [predictions_of(machine, run, evaluation) for run, evaluation in zip(runs, evaluations, strict=True)]
 
 
 def predictions_of(machine: Machine, run: TrialEnded, evaluation: Evaluation) -> Predictions:

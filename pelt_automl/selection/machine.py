@@ -1,10 +1,10 @@
 """What trains and evaluates here: the loaded model with all that is kept for it, and the texts as it reads them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from pelt_automl.log.log import Log
 from pelt_automl.log.outputs import Outputs
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
-from pelt_automl.scheduling.actions import Fit, Score
+from pelt_automl.scheduling.actions import Executor, Fit, Score
 from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.splits import Splits
 from pelt_automl.selection.threads import Threads
@@ -29,12 +29,17 @@ from pelt_automl.timing.costs import Costs, Sizes
 from pelt_automl.timing.pack_speed import Watch
 from pelt_automl.timing.policy import POLICY
 from pelt_automl.timing.schedule import TrainingPlan
+from pelt_automl.training.checkpoints import load_tensors
 from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.features import FrozenFeatures
 from pelt_automl.training.memory import held_bytes
+from pelt_automl.training.packing import kind_of
 from pelt_automl.training.tokens import Tokens
-from pelt_automl.training.trials import TrialRun, begin
+from pelt_automl.training.trials import TrialProgress, TrialRun, begin
 from pelt_automl.training.work import Work
+
+if TYPE_CHECKING:
+    from pelt_automl.execution.workers import Workers
 
 
 @dataclass
@@ -59,6 +64,8 @@ class Machine:
     """What baselines read; it shares its passes of the backbone with `heads`."""
     watch: Watch = field(default_factory=Watch)
     """What the trainings take, by kind of pack (see `kind`) and number of threads."""
+    workers: "Workers | None" = None
+    """Who trains in place of this process; None: nobody."""
 
     @staticmethod
     def of(question: Question, splits: Splits, backbone: Backbone, threads: Threads, folder: Path) -> "Machine":
@@ -100,8 +107,8 @@ class Machine:
         total_steps: Callable[[], float],
         keep: Callable[[TrialEnded, Mapping[str, Tensor]], object],
         aside: Callable[[Fit | Score], object] = trains_only,
-    ) -> Packs:
-        """What trains on this device, and shows its steps as the phase's progress. `keep`, `aside`: see `Packs`."""
+    ) -> Executor:
+        """What trains here, or with the workers, and shows its steps as the phase's progress. `keep`, `aside`: see `Packs`."""
         plans, probed, taken = plans_of(question, log.history), "probe" in log.history.decided(What.HEAD_START), 0
 
         def on_step(trials: int) -> None:
@@ -140,7 +147,35 @@ class Machine:
             at_once=plans.pack_size,
             aside=aside,
         )
-        return packs
+        if self.workers is None:
+            return packs
+        from pelt_automl.execution.cluster import Cluster
+
+        stage = Stage.SEARCH if phase == Phase.SEARCH else Stage.FINALIST
+
+        def steps_taken(at: Mapping[str, int]) -> int:
+            trials = [trial for trial in log.history.trials.values() if trial.segment.stage == stage]
+            return sum(max(trial.ended.steps if trial.ended else trial.reached, at.get(trial.name, 0)) for trial in trials)
+
+        def show(at: Mapping[str, int], text: str) -> None:
+            log.progress(phase, min(steps_taken(at) - before, total_steps()), total_steps(), text)
+
+        def kind(segment: Segment) -> Hashable:
+            modifications = METHODS[segment.method].modifications(segment.hyper_parameters)
+            return kind_of(segment.trial, modifications, plans.of(segment.steps), self.backbone)
+
+        before = steps_taken({})
+        return Cluster(
+            self.workers,
+            log.history,
+            packs,
+            kind=kind,
+            at_once=plans.pack_size,
+            states=packs.states,
+            keep=lambda event, path: keep(event, load_tensors(path)[0]),
+            failed=lambda segment, cause: self.ended(log.history.outputs, segment, given_up(packs.begin(segment), log.history, cause)),
+            progress=show,
+        )
 
     def ended(self, outputs: Outputs, segment: Segment, run: TrialRun) -> TrialEnded:
         """The record of a training that has ended, with the last of its segments. What it predicts goes to `outputs`."""
@@ -170,6 +205,14 @@ class Machine:
             outputs=outputs.put(progress.best_predictions) if segment.stage == Stage.SEARCH and state == State.COMPLETED else "",
             tokens={"computed": progress.tokens_computed, "text": progress.tokens_of_text},
         )
+
+
+def given_up(run: TrialRun, history: History, cause: str) -> TrialRun:
+    """A trial at its start as one that has failed where the log knows it."""
+    known = history.trials[run.name]
+    run.progress = TrialProgress(known.reached, curve=known.curve, seconds=known.seconds)
+    run.end("failed", cause)
+    return run
 
 
 def costs_of(question: Question, machine: Machine, history: History) -> Costs:

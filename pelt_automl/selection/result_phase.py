@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pelt_automl.baselines import load_fitted, write_winner
 from pelt_automl.errors import SelectionError
-from pelt_automl.log.events import LACK_OF_TIME, Published, Reason, SelectionEnded, Stage, TrialEnded, VerdictReached
+from pelt_automl.log.events import LACK_OF_TIME, Published, Reason, SelectionEnded, Stage, TrialEnded, VerdictReached, WorkerLeft
 from pelt_automl.log.folder import WINNER, clear_work_folder
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
@@ -28,7 +28,12 @@ def recommend(question: Question, machine: Machine, log: Log, clock: Clock, bill
     log.append(verdict)
     in_all = {**bill} | ({"earlier starts": clock.used} if clock.used else {})
     in_all["other"] = max(0.0, clock.elapsed - sum(in_all.values()))
-    log.append(SelectionEnded(_reason(log.history), clock.elapsed, in_all))
+    devices = dict[str, float]()
+    for left in log.history.of_kind(WorkerLeft):
+        if left.device:
+            name = f"{left.worker} ({left.device})"
+            devices[name] = devices.get(name, 0.0) + left.seconds
+    log.append(SelectionEnded(_reason(log.history), clock.elapsed, in_all, devices))
 
 
 def publish(folder: Path, log: Log) -> Recommendation:

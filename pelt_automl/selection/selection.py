@@ -33,6 +33,7 @@ from pelt_automl.selection.evidence_phase import explain
 from pelt_automl.selection.field import field_of
 from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.head_start import decide_head_start
+from pelt_automl.selection.hiring import check_hiring
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.limits import apply_limits, leave_out, over_parameters
 from pelt_automl.selection.machine import Machine, costs_of
@@ -87,7 +88,7 @@ class Selection:
         """Use `Selection.open`. `bill`: seconds by phase; `held` is let go at the end: the recorders, the folder's lock, ..."""
         self.folder, self.key, self.question, self.log, self.clock = folder, key, question, log, clock
         self.inherited, self.bill, self._held = inherited, bill, held
-        self.splits = Splits(question)
+        self.splits, self._crew = Splits(question), held.enter_context(ExitStack())
 
     @staticmethod
     def open(
@@ -112,6 +113,7 @@ class Selection:
         table, shape = load_outline(settings.model)
         possible, _ = field_of(settings.search.methods, table, shape, baselines=settings.search.baselines)
         spaces = load_spaces(settings.search.spaces, possible)
+        check_hiring(settings.training)
         if uses_portfolio(settings):
             shipped_portfolio()  # what is wrong with it is said before anything is loaded
         inherited = inherited or Inherited()
@@ -207,6 +209,23 @@ class Selection:
                 apply_limits(question, machine, log)
                 log.append(_planned(question, machine, log.history, self.clock))
             identify(question, machine, log)
+            self._hire()
+
+    def _hire(self) -> None:
+        """Start the workers, and let others in: who has joined trains from then on."""
+        training = self.question.settings.training
+        if training.workers or training.listen:
+            from pelt_automl.selection.hiring import hired
+
+            self.machine.workers = self._crew.enter_context(hired(self.question, self.machine, self.log.history))
+
+    def _dismiss(self) -> None:
+        """Send them away, and put what they did on the record."""
+        if "machine" in vars(self) and self.machine.workers is not None:
+            for event in self.machine.workers.leaving():
+                self.log.append(event)
+            self.machine.workers = None
+            self._crew.close()
 
     def search(self) -> None:
         """The baselines, then trials of all methods, packed."""
@@ -236,11 +255,13 @@ class Selection:
             prune(*values)
         with self._timed(Phase.EVIDENCE):
             explain(*values)  # the smaller unions, too
+        self._dismiss()
         with self._timed(Phase.COSTS):
             measure_costs(*values)
 
     def recommend(self) -> Recommendation:
         """The verdict with report and weights; the earlier one when the selection has finished before."""
+        self._dismiss()
         started, ends_now = time.monotonic(), not self.finished
         if ends_now:
             recommend(self.question, self.machine, self.log, self.clock, self.bill)
@@ -348,7 +369,8 @@ def _planned(question: Question, machine: Machine, history: History, clock: Cloc
     free, tokens = usable_bytes(machine.backbone.device), batch_tokens(question, splits)
     size = question.settings.training.pack_size or packs.size(POLICY.device(machine.backbone.device.type), free, tokens)
     step, taken = packs.seconds_of(size) / size, size * tokens * packs.token_bytes
-    speed, left = Speed(step * costs.slowdown, packs.example), clock.left
+    devices = (question.settings.training.workers or 1) if machine.backbone.device.type == "cuda" else 1  # on a processor they share cores
+    speed, left = Speed(step * costs.slowdown / devices, packs.example), clock.left
     plan = choose(costs, left, speed)
     schedule = make_plan(plan.steps, question.search.rungs, costs.sizes.select, costs.training_settings)
     cut, known = sum(part.cut["cut"] for part in splits.search), len(splits.known)

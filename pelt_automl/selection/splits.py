@@ -20,6 +20,8 @@ class Splits:
         self._latest: tuple[int, tuple[Tokens, Tokens]] | None = None
         self.report: tuple[Tokens, Examples] | None = None
         """The examples of the report split that finalists are scored on, once it is open in this process."""
+        self.opened: Sequence[int] | None = None
+        """Their indices in the report split."""
 
     def of(self, seed: int) -> tuple[Tokens, Tokens]:
         """Train and select of a split seed. Of the seeds only the latest is kept."""
@@ -43,6 +45,6 @@ class Splits:
 
     def open_report(self, indices: Sequence[int]) -> tuple[Tokens, Examples]:
         """These examples of the report split, from now on."""
-        examples = self._question.data.report.take(indices)
+        self.opened, examples = indices, self._question.data.report.take(indices)
         self.report = self._question.tokenized(examples), examples
         return self.report

@@ -7,10 +7,10 @@ from pelt_automl.log.events import Stage, TrialEnded
 from pelt_automl.log.folder import WORK
 from pelt_automl.methods import BASELINES
 
-Part = Literal["checkpoints", "finalists", "searched"]
+Part = Literal["checkpoints", "finalists", "searched", "workers"]
 
-PARTS: tuple[Part, ...] = ("checkpoints", "finalists", "searched")
-"""Trials at their rungs, the finalists' runs, and the best of each method's search."""
+PARTS: tuple[Part, ...] = ("checkpoints", "finalists", "searched", "workers")
+"""Trials at their rungs, the finalists' runs, the best of each method's search, and what workers leave here."""
 
 
 def working(folder: Path, part: Part) -> Path:

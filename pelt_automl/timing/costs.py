@@ -98,14 +98,18 @@ class Costs:
     # ---------------------------------------------------------------- as the log has seen it
 
     def training(self, history: History, method: str | None = None) -> float:
-        """A full training of the search with this method, as seen of it so far, else by the others, else as planned; None: with any."""
+        """A full training of the search with this method, as seen of it so far, else by the others, else as planned; None: with any.
+
+        With several workers, which train at the same time, its share of the time that all of them take.
+        """
         seen = [trial for trial in history.ended() if trial.steps and trial.state != State.FAILED]
         own = [trial for trial in seen if trial.method == method]
         dear = POLICY.dear if method is not None and not own and method not in self.shares_packs else 1.0
         if not seen:
             return dear * _planned(history).seconds_a_training
         seen = own or seen
-        return dear * _planned(history).steps * sum(trial.seconds for trial in seen) / sum(trial.steps for trial in seen)
+        a_step = sum(trial.seconds for trial in seen) / sum(trial.steps for trial in seen)
+        return dear * _planned(history).steps * a_step / max(1, len(history.workers))
 
     def finalist(self, history: History, method: str | None = None) -> float:
         """A finalist's training."""

@@ -11,12 +11,15 @@ from pelt_automl.log.events import (
     PortfolioLearned,
     Released,
     ReportOpened,
+    SegmentLost,
     SelectionStarted,
     Stage,
     StateLost,
     Stopped,
     TrialEnded,
     What,
+    WorkerJoined,
+    WorkerLeft,
 )
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES, METHODS
@@ -39,6 +42,8 @@ def decision_of(event: Event) -> Decision | None:
         case Released(because=Because.REPEATED):
             why = "what it was to go on from is lost or damaged"
             return Decision(What.STARTED_OVER, event.segment.trial, why, event.numbers, time=event.time)
+        case Released(because=Because.LOST):
+            return None  # who lost it, and why, `SegmentLost` says
         case Released() if event.segment.start or event.because == Because.NEAR_END:
             share, compared = event.numbers.get("share", 0.0), event.numbers.get("compared", 0.0)
             reasons = {
@@ -89,7 +94,11 @@ def describe(event: Event) -> str:
             return f"a full training has {event.steps} steps (about {event.seconds_a_training:.0f} s){of_finalists}; {event.message}"
         case PortfolioLearned():
             return f"what to try first: {_learned_from(event)}" if event.sources else ""
-        case TrialEnded() | StateLost() | FinalistScored() | CostMeasured():
+        case WorkerJoined():
+            return f"worker joined: {event.worker} ({event.device}, on {event.host})"
+        case WorkerLeft():
+            return f"worker left: {event.worker} ({event.why})" if event.why else ""
+        case TrialEnded() | SegmentLost() | StateLost() | FinalistScored() | CostMeasured():
             return _of_training(event)
         case ReportOpened():
             return f"report split opened: {event.examples} of {event.of} examples"
@@ -97,13 +106,15 @@ def describe(event: Event) -> str:
             return ""
 
 
-def _of_training(event: TrialEnded | StateLost | FinalistScored | CostMeasured) -> str:
+def _of_training(event: TrialEnded | SegmentLost | StateLost | FinalistScored | CostMeasured) -> str:
     match event:
         case TrialEnded():
             score = "no score" if event.select_score is None else f"select {event.select_score:.3f}"
             cause = f" ({event.cause})" if event.cause else ""
             steps = "" if event.method in BASELINES else f", {event.steps} steps"
             return f"{event.trial:<28} {event.state:<9} {score}{steps}, {event.seconds:.1f} s{cause}"
+        case SegmentLost():
+            return f"{event.trial:<28} lost on {event.worker}: {event.cause}"
         case StateLost():
             return f"{event.trial:<28} starts over: {event.cause}"
         case CostMeasured() if event.candidate:

@@ -1,0 +1,94 @@
+"""Certificates of selections and their workers: whoever holds them may run anything on both sides, whoever doesn't is turned away.
+
+Dask's messages hold pickles, so that a port without certificates is a door for every local user. Both sides show the same certificate,
+which is its own authority, and both check it.
+"""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pelt_automl.errors import SettingsError
+from pelt_automl.home import expanded
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+VARIABLE = "PELT_AUTOML_CERTIFICATES"
+"""Of the environment: the folder with them."""
+
+FILES = ("ca.pem", "cert.pem", "key.pem")
+PORT = 8786
+"""Where a selection listens if nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """As PEM texts."""
+
+    authority: str
+    certificate: str
+    key: str
+
+    @staticmethod
+    def temporary() -> "Certificates":
+        """New ones, which nobody else has."""
+        from distributed import Security
+
+        made: Any = Security.temporary()
+        return Certificates(made.tls_ca_file, made.tls_worker_cert, made.tls_worker_key)
+
+    @staticmethod
+    def of(folder: Path | None) -> "Certificates":
+        """Those in a folder, else in the one that the environment names. Raises `SettingsError` where there are none."""
+        named = os.environ.get(VARIABLE)
+        given = folder or named
+        place = expanded(given) if given else None
+        make = f"make some with: pelt-automl certificates DIR, and name the same ones on every machine: --certificates DIR, or ${VARIABLE}"
+        if place is None:
+            raise SettingsError(f"workers on other machines need certificates, since whoever reaches the port could run anything; {make}")
+        try:
+            return Certificates(*((place / name).read_text(encoding="ascii") for name in FILES))
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it isn't PEM text"
+            raise SettingsError(f"the certificates in {place} can't be read ({why}; {', '.join(FILES)} are expected); {make}") from error
+
+    def write(self, folder: Path) -> None:
+        """Into a new or empty folder, for the user alone. Raises `SettingsError` for any other: nothing is overwritten."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if any(folder.iterdir()):
+                raise SettingsError(f"{folder} isn't empty; name a new folder, so that certificates in use aren't overwritten")
+            for name, text in zip(FILES, (self.authority, self.certificate, self.key), strict=True):
+                with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+                    file.write(text)
+        except OSError as error:
+            raise SettingsError(f"certificates can't be written to {folder} ({error.strerror}); name another folder") from error
+
+    def security(self) -> "Security":
+        """For Dask: both sides show them, and nothing goes without. Raises `SettingsError` for texts that are no certificates."""
+        import ssl
+
+        from distributed import Security
+
+        roles: Mapping[str, str] = {"cert": self.certificate, "key": self.key}
+        files = {f"tls_{role}_{part}": text for role in ("scheduler", "worker", "client") for part, text in roles.items()}
+        made: Security = Security(require_encryption=True, tls_ca_file=self.authority, **files)
+        try:
+            made.get_connection_args("worker")
+        except (ssl.SSLError, ValueError, OSError) as error:
+            raise SettingsError(f"these certificates can't be used: {error}. Make others with: pelt-automl certificates DIR") from error
+        return made
+
+
+def listening(address: str) -> tuple[str, int]:
+    """Host and port of ``tls://host:8786``. Raises `SettingsError` for anything else."""
+    found = urlsplit(address)
+    with suppress(ValueError):
+        if found.scheme == "tls" and found.hostname and not found.path.strip("/") and not found.query and found.username is None:
+            return found.hostname, PORT if found.port is None else found.port
+    raise SettingsError(f"{address!r} is no address of a selection's port; tls://HOST:{PORT} is expected")

@@ -1,0 +1,382 @@
+"""Segments trained by workers, in packs: the executor of `pelt_automl.scheduling` for several devices. No torch."""
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pelt_automl.durable import sync
+from pelt_automl.errors import SelectionError
+from pelt_automl.execution.worker import Done, Piece
+from pelt_automl.execution.workers import LOOKS, MOST_LOST, Ended, Left, Seat, Workers
+from pelt_automl.log.events import Because, Event, Segment, SegmentEnded, SegmentLost, StateLost, TrialEnded
+from pelt_automl.log.files import get, is_reference
+from pelt_automl.log.history import History
+from pelt_automl.log.outputs import Outputs
+from pelt_automl.scheduling.actions import Executor, Fit, Room, Score, Stop, Task, Train
+from pelt_automl.scheduling.search import ALONE
+
+
+@dataclass
+class Cluster:
+    """Hands segments to workers, each of which has an executor of its own.
+
+    A worker's pack goes on until its next segment ends, and comes back; a trial whose next segment is released at once goes on there. No
+    worker has more than one piece of work. What a lost worker was at is released again under a new attempt, from the end of its last
+    segment; lost twice, it trains alone, so that it takes no others with it; a third time, and where it raises alone, it has failed. A
+    state that is too large to be sent is gone with its worker, and its trial starts over. Nothing is heard of a worker that has left.
+    """
+
+    workers: Workers
+    history: History
+    """That of the log to which the driver appends."""
+    local: Executor
+    """Of this process: it ends trials that no worker has, and fits and scores."""
+    kind: Callable[[Segment], Hashable]
+    """What trials that share a pack have in common; a tuple with `ALONE` in it for one that can't share any."""
+    at_once: int
+    """Trials in a pack at most."""
+    states: Path
+    """The folder of the trials' states."""
+    keep: Callable[[TrialEnded, Path], object]
+    """Given the file of each trial's best weights before its end is logged."""
+    failed: Callable[[Segment, str], TrialEnded]
+    """The record of a trial that is given up, with its cause."""
+    progress: Callable[[Mapping[str, int], str], object] = lambda _steps, _text: None
+    """Told about every second of the step of each trial at a worker, and in words of who is at what."""
+    _queue: dict[str, Segment] = field(default_factory=dict)
+    """Released, and at no worker."""
+    _to_end: list[Stop] = field(default_factory=list)
+    """Stops of trials that no worker has any more."""
+    _events: list[Event] = field(default_factory=list)
+    """Not handed out yet."""
+    _shown: float = 0.0
+
+    # ---------------------------------------------------------------- the protocol
+
+    def room(self) -> Room:
+        """Of the worker whose pack has free places; else of those that have no pack, all together."""
+        self._own()
+        idle = [seat for seat in self.workers.ready() if seat.idle]
+        open_to = next((seat for seat in idle if seat.segments and self._free(seat)), None)
+        filling = [open_to] if open_to else [seat for seat in idle if not seat.segments]
+        at = {name: step for seat in filling for name, step in self._at(seat).items()}
+        elsewhere = {name: step for seat in self.workers.ready() if seat not in filling for name, step in self._at(seat).items()}
+        waiting = {name: self._kind(segment) for name, segment in self._queue.items()}
+        kind = self._pack_kind(open_to) if open_to else None
+        free = sum(self._places(seat) for seat in filling) - len(at)
+        if not (filling or elsewhere):
+            free = self.at_once - len(waiting)  # of the worker that is there first
+        return Room(max(0, free), kind, waiting, at, elsewhere)
+
+    def running(self) -> Collection[Segment]:
+        """Those at workers, and those that wait for one."""
+        return [*self._queue.values(), *(segment for seat in self._own() for segment in seat.segments.values())]
+
+    def start(self, actions: Sequence[Task]) -> None:
+        """Take them on; pieces are sent off by `wait`."""
+        for action in actions:
+            if isinstance(action, Fit | Score):
+                self.local.start([action])
+            elif isinstance(action, Stop):
+                self._stop(action)
+            else:
+                self._train(action)
+
+    def wait(self, expired: Callable[[], bool]) -> Sequence[Event]:
+        """Send pieces off, and wait for what comes of them; see the protocol."""
+        if not self._events:
+            self.local.start(self._to_end)
+            self._to_end = []
+            self._events += self.local.wait(lambda: True)
+        sent = not self._events and self._send()
+        if sent and any(seat.idle for seat in self.workers.ready()):
+            return []  # others can be filled
+        while not (self._events or self._to_end or self._nothing_to_do() or (expired() and not self._stops())):
+            match self.workers.happened(LOOKS):
+                case Ended(seat, done, error) if seat.owner is self:
+                    self._ended(seat, done, error)
+                case Left(seat, why):
+                    self._lost(seat, why)
+                case _:
+                    pass
+            self._events += self.workers.events()
+            if not self._events:
+                self._send()  # who came back with nothing, because there is something to be said to him
+            self._show()
+        events, self._events = self._events, []
+        return events
+
+    def stop(self) -> None:
+        """Let go of what is here. Who is at work comes back by himself, and isn't heard."""
+        for seat in self._own():
+            if not seat.idle:
+                self.workers.interrupt(seat)
+            seat.segments, seat.outbox, seat.owner, seat.room = {}, [], None, Room(0)
+        self._queue, self._to_end, self._events = {}, [], []
+        self.local.stop()
+
+    # ---------------------------------------------------------------- who is where
+
+    def _own(self) -> list[Seat]:
+        """Those that are there; a new one is empty."""
+        for seat in self.workers.ready():
+            if seat.owner is not self and seat.idle:
+                seat.owner, seat.segments, seat.outbox, seat.room, seat.fresh = self, {}, [], Room(0), True
+        return [seat for seat in self.workers.ready() if seat.owner is self]
+
+    def _at(self, seat: Seat) -> dict[str, int]:
+        """The step of each trial that sits there: of one that is under way, as it said last."""
+        said = self.workers.beat(seat).get("at", {}) if not seat.idle else seat.room.at
+        own = {name: max(self.history.trials[name].reached, int(said.get(name, 0))) for name in seat.segments}
+        if seat.idle:  # those whose segment has ended keep their places until the next piece
+            known = self.history.trials
+            own |= {name: step for name, step in seat.room.at.items() if name in known and known[name].ended is None}
+        return own
+
+    def _places(self, seat: Seat) -> int:
+        """In its packs: fewer where it has run out of memory."""
+        told = seat.room.free + len(seat.room.at)
+        return min(self.at_once, told) if told else self.at_once
+
+    def _free(self, seat: Seat) -> int:
+        kind = self._pack_kind(seat)
+        alone = isinstance(kind, tuple) and ALONE in kind
+        return 0 if alone else max(0, self._places(seat) - len(seat.segments))
+
+    def _pack_kind(self, seat: Seat) -> Hashable | None:
+        return next((self._kind(segment) for segment in seat.segments.values()), None)
+
+    def _kind(self, segment: Segment) -> Hashable:
+        """Who has been lost twice trains alone."""
+        return (ALONE, segment.trial) if self.history.trials[segment.trial].losses >= MOST_LOST - 1 else self.kind(segment)
+
+    def _holder(self, reference: str) -> Seat | None:
+        return next((seat for seat in self._own() if reference in seat.holds), None)
+
+    def _stops(self) -> bool:
+        """Whether ends are awaited that are decided already."""
+        return any(self.history.trials[name].stopped for seat in self._own() for name in seat.segments)
+
+    def _nothing_to_do(self) -> bool:
+        return not self.running() and bool(self.workers.ready())
+
+    # ---------------------------------------------------------------- what is to be done
+
+    def _stop(self, action: Stop) -> None:
+        known = self.history.trials[action.trial]
+        self._queue.pop(action.trial, None)
+        seat = self._seat_of(action.trial) or (self._holder(known.state) if known.state else None)
+        if seat is None:
+            self._to_end.append(action)
+            return
+        seat.segments.setdefault(action.trial, known.segment)
+        self._tell(seat, action)
+
+    def _train(self, action: Train) -> None:
+        segment = action.segment
+        seat = self._seat_of(segment.trial)
+        if seat is None:
+            self._queue[segment.trial] = segment
+            return
+        seat.segments[segment.trial] = segment
+        self._tell(seat, action)
+
+    def _seat_of(self, trial: str) -> Seat | None:
+        """Who trains it, or has it in memory."""
+        return next((seat for seat in self._own() if trial in seat.segments or (seat.idle and trial in seat.room.at)), None)
+
+    def _tell(self, seat: Seat, action: Task) -> None:
+        seat.outbox.append(action)
+        if not seat.idle:
+            self.workers.interrupt(seat)
+
+    # ---------------------------------------------------------------- pieces on their way
+
+    def _send(self) -> bool:
+        """Give each idle worker what it goes on with, and divide what waits among those with free places; whether any piece was sent."""
+        self._assign()
+        sent = False
+        for seat in self._own():
+            if seat.idle and (seat.segments or seat.outbox):
+                self._submit(seat)
+                sent = True
+        return sent
+
+    def _assign(self) -> None:
+        idle = [seat for seat in self._own() if seat.idle]
+        for name, segment in list(self._queue.items()):
+            if self._can_move(segment):
+                continue
+            if (holder := self._holder(self.history.trials[name].state)) is None:
+                del self._queue[name]
+                self._events.append(StateLost(name, segment.attempt, "its state was too large to be sent, and its worker is gone"))
+            elif holder.idle and not holder.segments:
+                self._give(holder, segment)
+        for seat in idle:
+            kind = self._pack_kind(seat)
+            for segment in self._of_kind(kind)[: self._free(seat)] if kind is not None else ():
+                self._give(seat, segment)
+        empty = [seat for seat in idle if not seat.segments]
+        while empty and self._movable():
+            counts = Counter(self._kind(segment) for segment in self._movable())
+            ((kind, count),) = counts.most_common(1)
+            seats = empty[: max(1, len(empty) - len(counts) + 1)] if not (isinstance(kind, tuple) and ALONE in kind) else empty[:1]
+            share = -(-count // len(seats))
+            for seat in seats:
+                most = 1 if isinstance(kind, tuple) and ALONE in kind else min(share, self._places(seat))
+                for segment in self._of_kind(kind)[:most]:
+                    self._give(seat, segment)
+            empty = empty[len(seats) :]
+
+    def _movable(self) -> list[Segment]:
+        """Those that any worker can take."""
+        return [own for own in self._queue.values() if self._can_move(own)]
+
+    def _can_move(self, segment: Segment) -> bool:
+        """Whether what it goes on from is here; of recorded trainings there is nothing."""
+        state = self.history.trials[segment.trial].state if segment.start else ""
+        return not is_reference(state) or (self.states / state).is_file()
+
+    def _of_kind(self, kind: Hashable) -> list[Segment]:
+        return [segment for segment in self._movable() if self._kind(segment) == kind]
+
+    def _give(self, seat: Seat, segment: Segment) -> None:
+        del self._queue[segment.trial]
+        seat.segments[segment.trial] = segment
+        seat.outbox.append(Train(segment, Because.FIRST))  # why, the log says
+
+    def _submit(self, seat: Seat) -> None:
+        known, new = self.history.trials, seat.room.at.keys()
+        states: dict[str, bytes | None] = {}
+        for action in seat.outbox:
+            name = action.trial if isinstance(action, Stop) else action.segment.trial  # type: ignore[union-attr]
+            reference = known[name].state
+            if reference and name not in new and (path := self.states / reference).is_file():
+                states[reference] = None if seat.shares else path.read_bytes()
+        trials = {name: copy(known[name]) for name in known if name in seat.segments or known[name].state in seat.holds}
+        actions, fresh = seat.outbox, seat.fresh
+        seat.outbox, seat.fresh, seat.number = [], False, seat.number + 1
+        self.workers.send(seat, Piece(seat.number, fresh, trials, actions, states, str(self.states.absolute())))
+
+    # ---------------------------------------------------------------- what came of them
+
+    def _ended(self, seat: Seat, done: Done | None, error: BaseException | None) -> None:
+        if done is None:
+            self._failed(seat, error)
+            return
+        seat.room = done.room
+        for event in done.events:
+            segment = seat.segments.get(getattr(event, "trial", ""))
+            if segment is None or getattr(event, "attempt", segment.attempt) != segment.attempt:
+                continue  # of another attempt
+            try:
+                match event:
+                    case SegmentEnded():
+                        self._events.append(self._with_state(seat, event, done.files))
+                    case TrialEnded():
+                        self._events.append(self._with_weights(seat, event, done.files))
+                    case _:
+                        self._events.append(event)
+            except SelectionError as damaged:
+                self._lose(seat, segment, str(damaged))
+            if seat.segments.get(segment.trial) is segment:
+                del seat.segments[segment.trial]
+
+    def _with_state(self, seat: Seat, event: SegmentEnded, files: Mapping[str, bytes]) -> SegmentEnded:
+        """Its state in this process' folder, if it isn't too large to come here. Raises `SelectionError` for a damaged one."""
+        if not is_reference(event.state):  # recorded trainings have none
+            return replace(event, device=seat.label)
+        if seat.shares or event.state in files:
+            _bring(seat.folder / STATES / event.state if seat.shares else files[event.state], self.states / event.state)
+            get(self.states, event.state)
+        else:
+            seat.holds.add(event.state)
+        return replace(event, device=seat.label)
+
+    def _with_weights(self, seat: Seat, event: TrialEnded, files: Mapping[str, bytes]) -> TrialEnded:
+        path = seat.folder / KEPT / f"{event.trial}.safetensors"
+        if event.trial in files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(files[event.trial])
+        if path.is_file():
+            self.keep(event, path)
+        said = self.history.outputs.put(Outputs().get(event.outputs)) if event.outputs else ""
+        return replace(event, outputs=said)
+
+    def _failed(self, seat: Seat, error: BaseException | None) -> None:
+        """Not a training's own failure, which is an event: what was alone has failed for good, others are tried alone."""
+        cause = f"{type(error).__name__}: {error}"
+        for segment in list(seat.segments.values()):
+            if len(seat.segments) == 1 and self._is_open(segment):
+                self._events.append(self.failed(segment, cause))
+            else:
+                self._lose(seat, segment, cause)
+        seat.segments, seat.outbox, seat.room, seat.fresh = {}, [], Room(0), True
+
+    def _lost(self, seat: Seat, why: str) -> None:
+        """All that a worker was at."""
+        if seat.owner is not self:
+            return
+        for segment in list(seat.segments.values()):
+            self._lose(seat, segment, why)
+        seat.segments, seat.outbox = {}, []
+
+    def _lose(self, seat: Seat, segment: Segment, why: str) -> None:
+        known = self.history.trials[segment.trial]
+        if known.ended is not None:
+            return
+        if known.stopped is not None:
+            self._to_end.append(Stop(known.name, known.stopped.because))
+        elif known.losses + 1 >= MOST_LOST:
+            self._events.append(self.failed(segment, f"{MOST_LOST} workers in a row were lost at it: {why}"))
+        elif self._is_open(segment):
+            self._events.append(SegmentLost(segment.trial, segment.attempt, seat.name, why))
+
+    def _is_open(self, segment: Segment) -> bool:
+        known = self.history.trials[segment.trial]
+        return known.open and known.segment == segment
+
+    def _show(self) -> None:
+        if time.monotonic() - self._shown < 1:
+            return
+        self._shown = time.monotonic()
+        steps = {name: step for seat in self._own() for name, step in self._at(seat).items()}
+        self.progress(steps, "; ".join(f"{seat.name}: {_in_words(list(seat.segments))}" for seat in self._own()))
+
+
+def _in_words(trials: Sequence[str]) -> str:
+    """``lora-0003 and 2 more``."""
+    return (trials[0] + (f" and {len(trials) - 1} more" if trials[1:] else "")) if trials else "free"
+
+
+STATES, KEPT = "work/checkpoints", "kept"
+"""Where a worker leaves states and best weights, in its folder."""
+
+
+def _bring(source: Path | bytes, path: Path) -> None:
+    """A file that a worker has made, durably. Raises `SelectionError` where it can't be read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        return
+    draft = path.with_name(f".from-a-worker{path.suffix}")
+    draft.unlink(missing_ok=True)
+    if isinstance(source, bytes):
+        draft.write_bytes(source)
+    else:
+        try:
+            try:
+                os.link(source, draft)
+            except FileNotFoundError:
+                raise
+            except OSError:
+                shutil.copyfile(source, draft)
+        except OSError as error:
+            raise SelectionError(f"{source} can't be read: {error.strerror}") from error
+    sync(draft)
+    draft.replace(path)
+    sync(path.parent)

@@ -1,0 +1,345 @@
+"""A worker: a process with one device that trains for a selection elsewhere. A Dask worker in its own process until it is told to leave.
+
+It starts before it knows what it will work on: the selection tells it (`Offer`), and it makes a `Bench` of that: the model, loaded once,
+the tokens, and an executor as it would be used without workers. Then it carries out one `Piece` after the other: its packs go on until the
+next segment in them ends. Packs stay alive between pieces. Nothing here writes a log.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import dask
+from distributed import Worker
+from distributed.comm.addressing import get_address_host
+from distributed.protocol.pickle import loads
+from distributed.utils import get_ip
+
+from pelt_automl import BEHAVIOUR, __version__
+from pelt_automl.errors import PeltError, SelectionError
+from pelt_automl.execution.certificates import Certificates
+from pelt_automl.log.events import Event, SegmentEnded, TrialEnded
+from pelt_automl.log.history import History, Trial
+from pelt_automl.scheduling.actions import Executor, Room, Task
+from pelt_automl.search.spaces import shipped_spaces
+
+SETTINGS: Mapping[str, Any] = {
+    "distributed.scheduler.allowed-failures": 0,  # a lost worker is an event of the log, with an attempt; Dask repeats nothing by itself
+    "distributed.scheduler.worker-ttl": "30s",  # a worker that is silent for so long is lost; noticed after one to two times that
+    "distributed.scheduler.work-stealing": False,
+    "distributed.comm.timeouts.tcp": "15s",  # a cut cable; below 11 s Dask refuses every connection
+    "distributed.comm.timeouts.connect": "10s",
+    "distributed.scheduler.http.routes": [],  # both open such a port in any case; it serves nothing
+    "distributed.worker.http.routes": [],
+    **{f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause", "terminate")},
+}
+"""Dask's, on both sides."""
+
+FACTS, BEAT = "pelt-automl", "pelt-automl-beat"
+"""What a worker is, told once as it joins; and how far it is, told about every second: plain values, which no version can misread."""
+
+INTERRUPT, REFUSED = "pelt-automl-interrupt", "pelt-automl-refused"
+"""Messages to a worker."""
+
+TRAVELS = 64 * 2**20
+"""Bytes of a state at most that is sent to a selection that doesn't see the worker's folder: LoRA's on BERT-base has 5 MB. A larger one
+(160 MB for MAM, 1.8 GB for full fine-tuning) stays with the worker, and its training goes on there."""
+
+LEFT, TROUBLE, REFUSAL, LOST = 0, 1, 2, 3
+"""Exit codes: the selection has ended, the starter is gone, it can't be used, the connection is gone."""
+
+WAITS, WAITS_LONG = 30.0, 600.0
+"""Seconds for a selection to answer: of a worker that a selection has started, and of one that may be there first."""
+
+
+class Bench(Protocol):
+    """What a worker works with, once it knows the selection."""
+
+    history: History
+    """Holds the trials of the piece at hand alone."""
+    executor: Executor
+    states: Path
+    """The folder of the executor's states."""
+    kept: Path
+    """The folder where it leaves the best weights of each trial that has ended, as ``TRIAL.safetensors``."""
+    facts: Mapping[str, str]
+    """What must be the same as the selection's, by name: hashes of the data and of the model's weights."""
+    device: str
+    """In words."""
+    environment: Mapping[str, Any]
+
+    def score(self, job: Any) -> Any:
+        """Evaluate what was trained."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a worker is to work on."""
+
+    make: bytes
+    """Pickled: called with the worker's own folder, it returns a `Bench`."""
+    folder: str
+    """The worker's folder, in the selection's; used where the worker sees it."""
+    proof: str
+    """The text of a file ``proof`` in it."""
+    facts: Mapping[str, str]
+    """The selection's own."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker has its bench."""
+
+    device: str
+    environment: Mapping[str, Any]
+    shares: bool
+    """Whether it sees the selection's folder: then files are passed on by their names."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Train until the next segment ends."""
+
+    number: int
+    """Of this worker's pieces: what is said of an earlier one doesn't count any more."""
+    fresh: bool
+    """Whether what the worker holds in memory is of no use."""
+    trials: Mapping[str, Trial]
+    """As the log knows them: those that train here, and those whose states are here."""
+    actions: Sequence[Task]
+    states: Mapping[str, bytes | None]
+    """States to go on from, by reference; None: it lies in `source`."""
+    source: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a piece."""
+
+    events: Sequence[Event]
+    room: Room
+    """Of the worker's executor."""
+    files: Mapping[str, bytes]
+    """States by reference and best weights by trial, as far as the selection doesn't see the worker's folder."""
+    seconds: float
+
+
+@dataclass
+class _Here:
+    """This process' own."""
+
+    bench: Bench | None = None
+    folder: Path | None = None
+    shares: bool = False
+    interrupted: int = 0
+    """The number of the latest piece that is to come back."""
+    beats: int = 0
+    """Steps: they tell a piece that advances from one that hangs."""
+    at: dict[str, int] = field(default_factory=dict)
+    """The step of each trial in the live pack."""
+
+
+HERE = _Here()
+
+
+def identity() -> dict[str, str]:
+    """What has to be the same on both sides, and is known without a selection."""
+    digest = hashlib.sha256()
+    for path in sorted(shipped_spaces().glob("*.yaml")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return {"version": __version__, "behavior": str(BEHAVIOUR), "search spaces": digest.hexdigest()[:16]}
+
+
+def differences(own: Mapping[str, Any], asked: Mapping[str, str]) -> str:
+    """``version 0.1.0, the selection has 0.2.0``; empty where all is the same."""
+    return "; ".join(
+        f"{name} {own.get(name, 'unknown')}, the selection has {value}" for name, value in asked.items() if own.get(name) != value
+    )
+
+
+# -------------------------------------------------------------------- what the selection calls
+
+
+def take(given: bytes) -> Ready:
+    """Make the bench of an `Offer`. Raises what makes it impossible."""
+    offer: Offer = loads(given)
+    place = Path(offer.folder)
+    with suppress(OSError, ValueError):
+        HERE.shares = (place / "proof").read_text(encoding="utf-8") == offer.proof
+    HERE.folder = place if HERE.shares else Path(tempfile.mkdtemp(prefix="pelt-automl-worker-"))
+    bench: Bench = loads(offer.make)(HERE.folder)
+    if differs := differences(bench.facts, offer.facts):
+        raise SelectionError(differs)
+    for folder in (bench.states, bench.kept):
+        folder.mkdir(parents=True, exist_ok=True)
+    HERE.bench = bench
+    return Ready(bench.device, bench.environment, HERE.shares)
+
+
+def carry_out(given: bytes) -> Done:
+    """Train a `Piece` until a segment or a trial has ended, or the selection wants to say something."""
+    bench, started = _bench(), time.perf_counter()
+    piece: Piece = loads(given)
+    executor = bench.executor
+    if piece.fresh:
+        executor.stop()
+    for path in bench.kept.iterdir():
+        path.unlink()  # the selection has it
+    for reference, content in piece.states.items():
+        _put(bench.states / reference, content, Path(piece.source) / reference)
+    bench.history.trials.clear()
+    bench.history.trials.update(piece.trials)
+
+    def expired() -> bool:
+        HERE.beats, HERE.at = HERE.beats + 1, dict(executor.room().at)
+        return HERE.interrupted >= piece.number
+
+    executor.start(piece.actions)
+    events = list(executor.wait(expired))
+    while not events and executor.running() and HERE.interrupted < piece.number:
+        events = list(executor.wait(expired))
+    room = executor.room()
+    HERE.at = {}
+    return Done(events, room, {} if HERE.shares else _files(bench, events), time.perf_counter() - started)
+
+
+def score(given: bytes) -> tuple[Any, float]:
+    """Evaluate; what came of it, and its seconds."""
+    started = time.perf_counter()
+    return _bench().score(loads(given)), time.perf_counter() - started
+
+
+def _bench() -> Bench:
+    if HERE.bench is None:
+        raise SelectionError("this worker has no model yet")
+    return HERE.bench
+
+
+def _put(path: Path, content: bytes | None, source: Path) -> None:
+    """A state that comes from elsewhere. One that isn't there stays away: the executor says so."""
+    if path.exists():
+        return
+    if content is not None:
+        path.write_bytes(content)
+        return
+    with suppress(FileNotFoundError):
+        try:
+            os.link(source, path)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            shutil.copyfile(source, path)
+
+
+def _files(bench: Bench, events: Sequence[Event]) -> dict[str, bytes]:
+    files = {}
+    for event in events:
+        if isinstance(event, SegmentEnded) and (path := bench.states / event.state).is_file() and path.stat().st_size <= TRAVELS:
+            files[event.state] = path.read_bytes()
+        elif isinstance(event, TrialEnded) and (path := bench.kept / f"{event.trial}.safetensors").is_file():
+            files[event.trial] = path.read_bytes()
+    return files
+
+
+# -------------------------------------------------------------------- the process
+
+
+class Place(Worker):
+    """A Dask worker that goes at once when it is to go: by itself it would wait for a training that nobody wants any more."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.stream_handlers |= {INTERRUPT: _interrupted, REFUSED: _refused}
+
+    async def close(self, *_: Any, reason: str = "", **__: Any) -> None:
+        """End this process."""
+        if reason == "scheduler-close":
+            print("the selection has ended", file=sys.stderr, flush=True)
+            _leave(LEFT, "")
+        _leave(LOST, "stopped" if reason == "worker-close" else f"the selection is lost ({reason})")
+
+
+def _interrupted(piece: int) -> None:
+    HERE.interrupted = max(HERE.interrupted, piece)
+
+
+def _refused(why: str) -> None:
+    _leave(REFUSAL, f"the selection has refused this worker: {why}")
+
+
+def _leave(code: int, why: str) -> None:
+    if HERE.folder and not HERE.shares:
+        shutil.rmtree(HERE.folder, ignore_errors=True)
+    if why:
+        print(f"error: {why}", file=sys.stderr, flush=True)
+    os._exit(code)
+
+
+def _beat(_: Worker) -> dict[str, Any]:
+    return {"beats": HERE.beats, "at": dict(HERE.at)}
+
+
+async def _join(address: str, name: str, certificates: Certificates, patience: float, joined: Callable[[], object]) -> None:
+    security = certificates.security()
+    own = {
+        "nthreads": 1,
+        "host": get_ip(get_address_host(address)),  # by itself Dask listens on every interface
+        "dashboard_address": "127.0.0.1:0",
+        "security": security,
+        "local_directory": tempfile.gettempdir(),
+        "death_timeout": patience,
+        "startup_information": {FACTS: lambda _: identity() | {"host": socket.gethostname(), "pid": os.getpid()}},
+        "metrics": {BEAT: _beat},
+    }
+    async with Place(address, name=name, **own):
+        joined()
+        await asyncio.Event().wait()
+
+
+def serve(
+    address: str, name: str, certificates: Certificates, patience: float = WAITS_LONG, joined: Callable[[], object] = lambda: None
+) -> None:
+    """Work for the selection that listens at `address` until it ends; the process ends with it. `joined`: called once it has.
+
+    Raises `SelectionError` when nobody answers within `patience` seconds.
+    """
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with dask.config.set(SETTINGS):
+        try:
+            asyncio.run(_join(address, name, certificates, patience, joined))
+        except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+            if isinstance(error, PeltError):
+                raise
+            why = " ".join(str(error).split())[:200] or "no answer"
+            raise SelectionError(
+                f"no selection could be reached at {address} within {patience:.0f} s ({why}). "
+                "Is one running with --listen, can its port be reached from here, and are the certificates the same?"
+            ) from error
+
+
+def main() -> None:
+    """A worker on a leash: its settings are a line on stdin, and it ends when that pipe does, however its starter ends."""
+    given = json.loads(sys.stdin.readline())
+    threading.Thread(target=_leash, daemon=True).start()
+    try:
+        serve(given["address"], given["name"], Certificates(*given["certificates"]), WAITS)
+    except PeltError as error:
+        _leave(TROUBLE, str(error))
+
+
+def _leash() -> None:
+    sys.stdin.buffer.read()
+    os._exit(TROUBLE)

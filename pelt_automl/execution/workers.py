@@ -1,0 +1,534 @@
+"""A selection's workers: who is there, who is replaced, what each is at. A Dask scheduler in this process; no torch.
+
+Dask carries messages and says who is there. It decides nothing: each piece of work is for one worker, which has one at a time, and what a
+lost worker was at is this process' business. All that happens comes through one inbox, so that the log has one writer.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import dask
+from distributed import Client, Future, LocalCluster
+from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.protocol.pickle import dumps
+
+from pelt_automl.errors import PeltError, SelectionError, SettingsError
+from pelt_automl.execution.certificates import Certificates, listening
+from pelt_automl.execution.worker import (
+    BEAT,
+    FACTS,
+    INTERRUPT,
+    REFUSED,
+    SETTINGS,
+    Done,
+    Offer,
+    Piece,
+    Ready,
+    carry_out,
+    differences,
+    identity,
+    score,
+    take,
+)
+from pelt_automl.log.events import Event, Segment, WorkerJoined, WorkerLeft
+from pelt_automl.scheduling.actions import Room, Task
+
+log = logging.getLogger(__name__)
+
+STALLED = 600.0
+"""Seconds without a step after which a piece of work is lost: a worker that answers isn't yet one that advances."""
+
+OPENING = 3600.0
+"""The same for loading the model, which may have to be downloaded."""
+
+STARTS = 3
+"""So many starts for each place may fail in a row."""
+
+LOOKS = 0.5
+"""Seconds between two looks at the time limit, at the processes and at pieces that hang."""
+
+MOST_LOST = 3
+"""Losses after which a piece of work is given up."""
+
+
+@dataclass(eq=False)
+class Seat:
+    """One worker, as this side knows it."""
+
+    name: str
+    address: str
+    host: str
+    folder: Path
+    """In the selection's; the worker's own where `shares`."""
+    label: str = ""
+    """Its name and device; empty until it is ready."""
+    device: str = ""
+    shares: bool = False
+    future: Any = None
+    """What it is at; None: nothing."""
+    number: int = 0
+    """Of its pieces."""
+    fresh: bool = True
+    """Whether what it holds in memory is of no use to its owner."""
+    piece: bool = False
+    """Whether what it is at is a training."""
+    owner: Any = None
+    """For whom it holds packs."""
+    segments: dict[str, Segment] = field(default_factory=dict)
+    """Those that it is to train, by trial."""
+    outbox: list[Task] = field(default_factory=list)
+    """What its next piece begins with."""
+    room: Room = field(default_factory=lambda: Room(0))
+    """Of its executor, after its last piece."""
+    holds: set[str] = field(default_factory=set)
+    """References of states that lie there alone."""
+    beats: tuple[int, float] = (-1, 0.0)
+    """The last count of its steps, and since when."""
+    busy: float = 0.0
+    """Seconds that it was at work."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for work."""
+        return bool(self.label) and self.future is None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker has come back with a piece; or with an error that isn't a training's."""
+
+    seat: Seat
+    done: Done | None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A worker has evaluated; or raised."""
+
+    seat: Seat
+    what: Any
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Left:
+    """A worker is gone, with all that it was at."""
+
+    seat: Seat
+    why: str
+
+
+Happened = Ended | Scored | Left
+
+
+@dataclass(eq=False)
+class _Child:
+    """A place on this machine, with the process that has it now."""
+
+    number: int
+    environment: Mapping[str, str]
+    starts: int = 0
+    process: subprocess.Popen[bytes] | None = None
+    name: str = ""
+    errors: Path | None = None
+
+
+class _Membership(SchedulerPlugin):
+    """Tells the inbox who joins and who leaves. Called in Dask's own thread."""
+
+    def __init__(self, inbox: "queue.Queue[tuple[str, Any]]") -> None:
+        self.inbox = inbox
+
+    def add_worker(self, scheduler: Any, worker: str) -> None:
+        """One is there."""
+        own = scheduler.workers[worker]
+        self.inbox.put(("joined", (worker, str(own.name), dict(own.extra))))
+
+    def remove_worker(self, scheduler: Any, worker: str, **_: Any) -> None:  # noqa: ARG002 Dask's own
+        """One is gone."""
+        self.inbox.put(("left", worker))
+
+
+class Workers:
+    """Starts those that are wanted on this machine, lets others in, and hands work to them, while it is entered."""
+
+    def __init__(
+        self,
+        folder: Path,
+        make: Callable[[Path], Any],
+        facts: Mapping[str, str],
+        environments: Sequence[Mapping[str, str]] = (),
+        listen: str | None = None,
+        certificates: Certificates | None = None,
+        settings: Mapping[str, Any] | None = None,
+        stalled: float = STALLED,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            folder: of the selection, for what workers leave there; a folder each.
+            make: called in each worker with its folder; see `Offer`.
+            facts: what must be the same on both sides beyond `identity`.
+            environments: of each process that is started here, what it has beyond this one's.
+            listen: ``tls://host:8786`` for workers that come by themselves; None: this machine's own only.
+            certificates: None: temporary ones.
+            settings: Dask's, beyond `SETTINGS`.
+            stalled: seconds without a step after which a piece of work is lost.
+        """
+        self.folder, self.facts, self.stalled, self.settings = folder, dict(facts), stalled, {**SETTINGS, **(settings or {})}
+        self.host, self.port = listening(listen) if listen else ("127.0.0.1", 0)
+        self.certificates, self.make = certificates or Certificates.temporary(), dumps(make)
+        self.seats: dict[str, Seat] = {}
+        """By address."""
+        self.address = ""
+        """For workers: ``tls://192.0.2.7:8786``."""
+        self._children = [_Child(number, own) for number, own in enumerate(environments, 1)]
+        self._inbox: queue.Queue[tuple[str, Any]] = queue.Queue()
+        self._events: list[Event] = []
+        self._failures, self._refusals = 0, list[str]()
+        self._names: set[str] = set()
+        self._held = ExitStack()
+
+    @property
+    def own(self) -> int:
+        """How many are started here."""
+        return len(self._children)
+
+    def __enter__(self) -> Self:
+        """Listen, and start the processes. Raises `SettingsError` where the port can't be had."""
+        self._held.enter_context(dask.config.set(self.settings))
+        self._held.enter_context(_quiet())
+        try:
+            self._listen()
+            for child in self._children:
+                self._start(child)
+        except BaseException:
+            self._held.close()
+            raise
+        return self
+
+    def _listen(self) -> None:
+        security = self.certificates.security()
+        try:
+            cluster: Any = LocalCluster(
+                n_workers=0, host=self.host, scheduler_port=self.port, protocol="tls", security=security, silence_logs=False,
+                dashboard_address=None, worker_class=None, scheduler_kwargs={"dashboard": False},
+            )  # fmt: skip
+        except (OSError, RuntimeError, ValueError) as error:
+            raise SettingsError(
+                f"this machine can't listen at tls://{self.host}:{self.port} ({_reason(error)}): name an address of its own and a free port"
+            ) from error
+        self._held.callback(_closing, cluster)
+        self.scheduler, self.address = cluster.scheduler, cluster.scheduler_address
+        self.client: Any = Client(cluster, set_as_default=False)
+        self._held.callback(_closing, self.client)
+        plugin = _Membership(self._inbox)
+        self._call(lambda: self.scheduler.add_plugin(plugin, idempotent=True, name="pelt-automl"))
+
+    def _call(self, what: Callable[[], object]) -> None:
+        """In Dask's thread, without waiting for it."""
+        self.client.loop.add_callback(what)
+
+    def __exit__(self, *_: object) -> None:
+        """Send all away; processes that don't go are killed."""
+        for child in self._children:
+            child.name = ""  # nobody follows
+        self._held.close()
+        for child in self._children:
+            _end(child.process, patience=3.0)
+        for child in self._children:
+            if child.errors:
+                child.errors.unlink(missing_ok=True)
+        for seat in self.seats.values():
+            shutil.rmtree(seat.folder, ignore_errors=True)
+        self.seats.clear()
+
+    def leaving(self) -> list[WorkerLeft]:
+        """The records of those that are there, for who is about to send them away."""
+        return [WorkerLeft(seat.name, seat.device, "", seat.busy) for seat in self.seats.values() if seat.label]
+
+    # ---------------------------------------------------------------- processes on this machine
+
+    def _start(self, child: _Child) -> None:
+        child.starts += 1
+        child.name = f"worker-{child.number}" + (f".{child.starts}" if child.starts > 1 else "")
+        child.errors = child.errors or self.folder / f".worker-{child.number}.txt"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        program = "from pelt_automl.execution.worker import main; main()"
+        with child.errors.open("wb") as errors:
+            child.process = subprocess.Popen(  # noqa: S603 this program itself
+                [sys.executable, "-P", "-c", program], env={**os.environ, **child.environment}, stdin=subprocess.PIPE, stdout=errors,
+                stderr=errors, start_new_session=True,
+            )  # fmt: skip
+        own = self.certificates
+        line = {"address": self.address, "name": child.name, "certificates": [own.authority, own.certificate, own.key]}
+        assert child.process.stdin is not None
+        with suppress(OSError):  # it is gone already: seen below
+            child.process.stdin.write(json.dumps(line).encode() + b"\n")
+            child.process.stdin.flush()
+
+    def _tend(self) -> None:
+        """Start again what has ended. Raises `SelectionError` when that doesn't help."""
+        for child in self._children:
+            if child.process is None or child.process.poll() is None:
+                continue
+            if any(seat.name == child.name for seat in self.seats.values()):
+                continue  # what it was at is told first
+            why = _said_at_its_end(child)
+            self._failures += 1
+            if self._failures >= STARTS * len(self._children) and not any(seat.label for seat in self.seats.values()):
+                raise SelectionError(f"no worker can be started: {why}. --verbose and a selection without --workers say more")
+            log.info("%s ended: %s", child.name, why)
+            _end(child.process)
+            self._start(child)
+
+    def _why(self, seat: Seat, otherwise: str) -> str:
+        """How a process of this machine ended, once Dask has lost it."""
+        child = next((own for own in self._children if own.name == seat.name), None)
+        if child is None or child.process is None:
+            return otherwise
+        with suppress(subprocess.TimeoutExpired):
+            child.process.wait(0.5)
+            return _said_at_its_end(child)
+        _end(child.process)  # it was stopped, or hangs: what it still says is of no use
+        return otherwise
+
+    # ---------------------------------------------------------------- who is there
+
+    def happened(self, seconds: float) -> Happened | None:
+        """What comes next, waited for so long at most; None for nothing, and for what is told by `events`."""
+        self._tend()
+        for seat in list(self.seats.values()):
+            self._look(seat)
+        try:
+            kind, what = self._inbox.get(timeout=min(seconds, LOOKS))
+        except queue.Empty:
+            return None
+        if kind == "joined":
+            self._joined(*what)
+        elif kind == "left":
+            return self._left(what, "its connection is gone, or it was silent for too long")
+        elif kind == "done":
+            return self._done(*what)
+        return None
+
+    def events(self) -> list[Event]:
+        """Who has joined and left since this was asked last."""
+        events, self._events = self._events, []
+        return events
+
+    def _joined(self, address: str, name: str, extra: Mapping[str, Any]) -> None:
+        known = extra.get(FACTS, {})
+        number = len(self._names)
+        folder = self.folder / f"{number}"
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier start
+        seat = self.seats[address] = Seat(name, address, str(known.get("host", "")), folder)
+        if differs := differences(known, identity()):
+            self._refuse(seat, differs)
+            return
+        proof = secrets.token_hex(16)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "proof").write_text(proof, encoding="utf-8")
+        self._names.add(address)
+        self._submit(seat, take, Offer(self.make, str(folder), proof, self.facts))
+
+    def _refuse(self, seat: Seat, why: str) -> None:
+        said = f"{seat.name}{f' on {seat.host}' if seat.host else ''} is refused: {why}"
+        log.warning("%s", said)
+        self._refusals.append(said)
+        self._call(lambda: self.scheduler.worker_send(seat.address, {"op": REFUSED, "why": why}))
+        self._events.append(WorkerLeft(seat.name, "", f"refused: {why}", 0.0))
+        own = any(child.name == seat.name for child in self._children)
+        if own and len(self._refusals) >= len(self._children) and not any(other.label for other in self.seats.values()):
+            raise SelectionError(f"no worker can be used: {why}")
+
+    def _left(self, address: str, why: str) -> Left | None:
+        seat = self.seats.pop(address, None)
+        if seat is None:
+            return None
+        if seat.future is not None:
+            seat.future.release()
+            seat.future = None
+        why = self._why(seat, why)
+        if seat.label:
+            self._failures = 0
+            self._events.append(WorkerLeft(seat.name, seat.device, why, seat.busy))
+        shutil.rmtree(seat.folder, ignore_errors=True)
+        return Left(seat, why) if seat.label else None
+
+    def _look(self, seat: Seat) -> None:
+        """Send away who doesn't advance."""
+        if seat.future is None:
+            return
+        beats, now = int(self.beat(seat).get("beats", 0)), time.monotonic()
+        if beats != seat.beats[0]:
+            seat.beats = (beats, now)
+        if now - seat.beats[1] > (self.stalled if seat.label else OPENING):
+            seat.beats = (beats, now)
+            self._call(lambda: self.scheduler.remove_worker(seat.address, stimulus_id="pelt-automl-stalled"))
+            self._inbox.put(("left", seat.address))
+
+    def beat(self, seat: Seat) -> Mapping[str, Any]:
+        """How far it is, as it said about a second ago."""
+        own = self.scheduler.workers.get(seat.address)
+        found = own.metrics.get(BEAT) if own else None
+        return found if isinstance(found, Mapping) else {}
+
+    # ---------------------------------------------------------------- work
+
+    def ready(self) -> list[Seat]:
+        """Those that can be given work, now or later."""
+        return [seat for seat in self.seats.values() if seat.label]
+
+    def send(self, seat: Seat, piece: Piece) -> None:
+        """Have a piece trained. Told of by `happened`."""
+        seat.piece = True
+        self._submit(seat, carry_out, piece)
+
+    def interrupt(self, seat: Seat) -> None:
+        """Have the piece that it is at come back after its step."""
+        message = {"op": INTERRUPT, "piece": seat.number}
+        self._call(lambda: self.scheduler.worker_send(seat.address, message))
+
+    def _submit(self, seat: Seat, function: Callable[..., Any], given: Any) -> None:
+        seat.beats = (-1, time.monotonic())
+        seat.future = future = self.client.submit(
+            function, dumps(given), key=(function.__name__, seat.name, seat.number, secrets.token_hex(4)), workers=[seat.address],
+            allow_other_workers=False, pure=False,
+        )  # fmt: skip
+        future.add_done_callback(lambda _: self._inbox.put(("done", (seat, future))))
+
+    def _done(self, seat: Seat, future: Future[Any]) -> Happened | None:
+        if seat.future is not future:
+            return None  # of a worker that is gone: refused
+        try:
+            what, error = future.result(timeout=60), None
+        except Exception as raised:  # noqa: BLE001 whatever it is, it is told
+            what, error = None, raised
+        if _is_loss(error) or (error is not None and future.status != "error"):
+            return self._left(seat.address, "it went before it could hand over what it had done")
+        future.release()
+        seat.future = None
+        if not seat.label:
+            self._opened(seat, what, error)
+            return None
+        if seat.piece:
+            seat.piece = False
+            seat.busy += what.seconds if what else 0.0
+            return Ended(seat, what, error)
+        seat.busy += what[1] if what else 0.0
+        return Scored(seat, what[0] if what else None, error)
+
+    def _opened(self, seat: Seat, ready: Ready | None, error: BaseException | None) -> None:
+        if ready is None:
+            text = " ".join(str(error).split())
+            self._refuse(seat, text if isinstance(error, PeltError) else f"{type(error).__name__}: {text}")
+            return
+        self._failures, self._refusals = 0, []
+        seat.shares, seat.device, seat.label = ready.shares, ready.device, f"{seat.name} ({ready.device})"
+        self._events.append(WorkerJoined(seat.name, ready.device, seat.host, dict(ready.environment)))
+
+    def gather(
+        self, jobs: Sequence[Callable[[bool], Any]], told: Callable[[list[Event]], object], progress: Callable[[int], object]
+    ) -> list[Any]:
+        """Have each job evaluated by who is free, and return what came of them, in their order. No training may be under way.
+
+        Raises what a job raises, and `SelectionError` when its workers are lost again and again.
+
+        Args:
+            jobs: each makes what is handed to a worker, once it is known whether that sees the selection's folder.
+            told: of who joins and leaves meanwhile.
+            progress: told how many are done.
+        """
+        results, waiting, at, losses = dict[int, Any](), list(range(len(jobs))), dict[Seat, int](), dict[int, int]()
+        while len(results) < len(jobs):
+            for seat in [own for own in self.ready() if own.idle][: len(waiting)]:
+                at[seat] = waiting.pop(0)
+                self._submit(seat, score, jobs[at[seat]](seat.shares))
+            match self.happened(LOOKS):
+                case Scored(seat, what, error) if seat in at:
+                    if error is not None:
+                        raise error
+                    results[at.pop(seat)] = what
+                    progress(len(results))
+                case Left(seat, why) if seat in at:
+                    job = at.pop(seat)
+                    losses[job] = losses.get(job, 0) + 1
+                    if losses[job] >= MOST_LOST:
+                        raise SelectionError(f"{MOST_LOST} workers in a row were lost at the same evaluation: {why}")
+                    waiting.insert(0, job)
+                case _:
+                    pass
+            told(self.events())
+        return [results[job] for job in range(len(jobs))]
+
+
+def _is_loss(error: BaseException | None) -> bool:
+    return type(error).__name__ in ("KilledWorker", "FutureCancelledError", "CancelledError")
+
+
+def _reason(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+
+
+def _said_at_its_end(child: _Child) -> str:
+    """``it was killed by SIGKILL, as a system short of memory does``, or what it said last."""
+    assert child.process is not None
+    code = child.process.poll()
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return f"it was killed by {name}" + (", as a system short of memory does" if name == "SIGKILL" else "")
+    said = child.errors.read_text(encoding="utf-8", errors="replace").strip().splitlines() if child.errors and child.errors.exists() else []
+    return said[-1].removeprefix("error: ") if said else f"it ended with code {code}"
+
+
+def _end(process: "subprocess.Popen[bytes] | None", patience: float = 0.0) -> None:
+    """However it is."""
+    if process is None:
+        return
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(patience)
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    if process.stdin:
+        with suppress(OSError):
+            process.stdin.close()
+
+
+def _closing(what: Any) -> None:
+    """Dask's own end, which may have nobody left to talk to."""
+    with suppress(Exception):
+        what.close(timeout=5)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Dask logs what this program tells in its own words."""
+    own = logging.getLogger("distributed")
+    before = own.level
+    own.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sending large graph")
+            yield
+    finally:
+        own.setLevel(before)

@@ -1,0 +1,81 @@
+"""A selection's workers: who is started here, what they are told, and what is checked before anything is loaded. Dask is imported late."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pelt_automl.backbones.loading import best_device
+from pelt_automl.errors import SettingsError
+from pelt_automl.execution.certificates import Certificates, listening
+from pelt_automl.log.events import Decision, Planned, TrialEnded
+from pelt_automl.log.history import History
+from pelt_automl.selection.environment import usable_cores
+from pelt_automl.selection.machine import Machine
+from pelt_automl.selection.question import Question
+from pelt_automl.selection.working_folders import kept_at, working
+from pelt_automl.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from pelt_automl.execution.workers import Workers
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def check_hiring(training: TrainingSettings) -> None:
+    """Raises `SettingsError` for workers that can't be had: more than there are GPUs, an address that is none, no certificates."""
+    if training.listen:
+        listening(training.listen)
+        Certificates.of(training.certificates).security()
+    if training.workers and best_device().type == "cuda" and training.workers > len(_gpus()):
+        raise SettingsError(f"workers is {training.workers}, and this machine has {len(_gpus())} GPUs for them, one each")
+
+
+@contextmanager
+def hired(question: Question, machine: Machine, history: History) -> Iterator["Workers"]:
+    """Those that the settings ask for, while inside. Nothing is waited for."""
+    from pelt_automl.execution.workers import Workers
+    from pelt_automl.selection.bench import PackBench, facts_of
+
+    training = question.settings.training
+    environments, threads = _places(training)
+    events = [event for event in history.events if isinstance(event, Planned | Decision)]
+    with Workers(
+        working(machine.folder, "workers"),
+        partial(PackBench.make, question, events, threads),
+        facts_of(question, machine.backbone.sha256),
+        environments,
+        training.listen,
+        Certificates.of(training.certificates) if training.listen else None,
+    ) as workers:
+        yield workers
+
+
+def _gpus() -> list[str]:
+    """As this process sees them."""
+    visible = os.environ.get(VISIBLE)
+    return [part.strip() for part in visible.split(",") if part.strip()] if visible else [str(i) for i in range(torch.cuda.device_count())]
+
+
+def _places(training: TrainingSettings) -> tuple[list[Mapping[str, str]], int | None]:
+    """What each process that is started here has of its own, and the threads of each; None: as it finds them."""
+    count = training.workers or 0
+    if best_device().type == "cuda":
+        return [{VISIBLE: gpu} for gpu in _gpus()[:count]], training.threads
+    threads = training.threads or (max(1, usable_cores() // count) if count else None)
+    return [{"OMP_NUM_THREADS": str(threads)}] * count, threads
+
+
+def scoring(machine: Machine, packs: Sequence[Sequence[TrialEnded]], examples: Sequence[int]) -> list[Callable[[bool], Any]]:
+    """The evaluation of trained packs on these report examples, as workers take it; `PackBench.score` carries it out."""
+    return [partial(_job, machine, list(pack), list(examples)) for pack in packs]
+
+
+def _job(machine: Machine, runs: list[TrialEnded], examples: list[int], shares: bool) -> Any:
+    from pelt_automl.selection.bench import Job
+
+    weights = None if shares else {run.trial: kept_at(machine.folder, run).read_bytes() for run in runs}
+    return Job(runs, examples, machine.folder, weights)

@@ -1,0 +1,393 @@
+"""Worker processes that really die, stop, raise and are strangers; recorded trainings, so that it takes seconds."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from pelt_automl.errors import SelectionError, SettingsError
+from pelt_automl.execution import workers as workers_module
+from pelt_automl.execution.certificates import Certificates, listening
+from pelt_automl.execution.recorded import Recorded
+from pelt_automl.execution.worker import identity
+from pelt_automl.log.events import (
+    Because,
+    FinalistScored,
+    Released,
+    Seeds,
+    SegmentEnded,
+    SegmentLost,
+    Stage,
+    StateLost,
+    TrialEnded,
+    WorkerJoined,
+    WorkerLeft,
+)  # fmt: skip
+from pelt_automl.log.log import Log
+from pelt_automl.scheduling.actions import Budget
+from pelt_automl.scheduling.drive import drive
+from pelt_automl.scheduling.grid import Grid
+from studies.contenders import CONTENDERS
+from studies.contenders import one_kind as one_kind_of_all
+from studies.simulate import Roles
+from tests.execution.crew import POOL, SEGMENTS, STEPS, Make, cluster, crew, pids_of
+from tests.studies.test_simulate import QUALITY, world_of
+
+pytestmark = pytest.mark.slow  # each starts processes
+
+ALL = {own.trial for own in SEGMENTS}
+
+
+class Watched(Log):
+    """Tells of each event before it is kept."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    def append(self, event):
+        super().append(event)
+        self.seen(event)
+
+
+def ended(history):
+    return {event.trial: event.state for event in history.of_kind(TrialEnded)}
+
+
+def nothing_twice(history):
+    counts = Counter(event.trial for event in history.of_kind(TrialEnded))
+    segments = Counter((event.trial, event.reached) for event in history.of_kind(SegmentEnded))
+    return set(counts.values()) <= {1} and set(segments.values()) <= {1}
+
+
+def trained(folder, make, seen=lambda _workers, _event: None, count=2, **more):
+    """All of the table; `seen`: told of each event, with the workers."""
+    at_once = more.pop("at_once", 2)
+    with crew(folder, make, count, **more) as workers:
+        log = Watched(lambda event: seen(workers, event))
+        drive(Grid(SEGMENTS), cluster(workers, log.history, POOL, folder, at_once), log, Budget)
+        for event in workers.leaving():
+            log.append(event)
+    return log.history
+
+
+def after(number, act):
+    """Does something once, when so many trials have ended."""
+    left = [number, act]
+
+    def seen(workers, event):
+        if isinstance(event, TrialEnded):
+            left[0] -= 1
+            if left[0] == 0:
+                left[1](workers)
+
+    return seen
+
+
+def kill(workers, most=1):
+    for pid in pids_of(workers)[:most]:
+        os.kill(pid, signal.SIGKILL)
+
+
+# ------------------------------------------------------------ faults
+
+
+def test_a_worker_that_is_killed_and_then_all_of_them_cost_no_training_and_are_replaced(tmp_path):
+    one, every = after(2, kill), after(5, lambda workers: kill(workers, 9))
+
+    def seen(workers, event):
+        one(workers, event)
+        every(workers, event)
+
+    history = trained(tmp_path, Make(POOL, pace=0.05), seen)
+    assert ended(history) == dict.fromkeys(ALL, "completed")
+    assert nothing_twice(history)
+    lost = history.of_kind(SegmentLost)
+    assert lost
+    assert all("SIGKILL" in event.cause for event in lost)
+    again = [event.segment for event in history.of_kind(Released) if event.because == Because.LOST]
+    assert [(own.trial, own.attempt) for own in again] == [(event.trial, event.attempt + 1) for event in lost]
+    joined = [event.worker for event in history.of_kind(WorkerJoined)]
+    assert len(joined) == len(set(joined)) >= 4, "each replacement has a name of its own"
+    assert sum(event.seconds for event in history.of_kind(WorkerLeft)) > 0, "the bill by device"
+    assert not psutil.Process().children(), "none is left behind"
+
+
+def test_a_worker_that_is_silent_is_lost_and_what_it_says_when_it_wakes_is_refused(tmp_path):
+    stopped = []
+
+    def stop(workers):
+        stopped.append(stranger.pid)
+        os.kill(stranger.pid, signal.SIGSTOP)
+
+    seen = after(1, stop)
+    with crew(tmp_path, Make(POOL, pace=0.1), 0) as workers, by_hand(workers) as stranger:
+        log = Watched(lambda event: (seen(workers, event), replaced(workers, event)))
+
+        def replaced(workers, event):
+            if isinstance(event, SegmentLost) and len(hands) < 1:
+                hands.append(by_hand(workers))
+                hands[0].__enter__()
+                os.kill(stranger.pid, signal.SIGCONT)
+
+        hands = []
+        drive(Grid(SEGMENTS), cluster(workers, log.history, POOL, tmp_path), log, Budget)
+        assert stranger.wait(10) == 3, "it has noticed that it was sent away"
+        hands[0].__exit__(None, None, None)
+    assert ended(log.history) == dict.fromkeys(ALL, "completed")
+    assert nothing_twice(log.history)
+    assert [event.attempt for event in log.history.of_kind(SegmentLost)] == [0, 0], "both of its pack, once"
+
+
+@contextlib.contextmanager
+def by_hand(workers, name="stranger", certificates=None, **environment):
+    """A worker as somebody starts it on another machine."""
+    own = certificates or workers.certificates
+    line = {"address": workers.address, "name": f"{name}-{time.monotonic_ns()}", "certificates": [own.authority, own.certificate, own.key]}
+    program = "from pelt_automl.execution.worker import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    )
+    process.stdin.write(json.dumps(line) + "\n")
+    process.stdin.flush()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_raises_is_tried_alone_and_fails_by_itself_with_its_text(tmp_path):
+    history = trained(tmp_path, Make(POOL, pace=0.0, raises=frozenset({"lora-0002"})), at_once=4)
+    states = ended(history)
+    assert states == dict.fromkeys(ALL, "completed") | {"lora-0002": "failed"}
+    assert nothing_twice(history)
+    (failed,) = [event for event in history.of_kind(TrialEnded) if event.state == "failed"]
+    assert failed.cause == "OSError: [Errno 28] no space for lora-0002"
+    assert len(history.of_kind(WorkerJoined)) <= 2, "nobody had to be replaced"
+
+
+def test_a_training_that_kills_its_worker_again_and_again_is_given_up_and_takes_no_other_with_it(tmp_path):
+    history = trained(tmp_path, Make(POOL, pace=0.0, kills=frozenset({"lora-0001"})))
+    assert ended(history) == dict.fromkeys(ALL, "completed") | {"lora-0001": "failed"}
+    assert nothing_twice(history)
+    (failed,) = [event for event in history.of_kind(TrialEnded) if event.state == "failed"]
+    assert failed.cause.startswith("3 workers in a row were lost at it: it was killed by SIGKILL, as a system short of memory does")
+
+
+def test_a_piece_that_does_not_advance_is_lost_after_its_deadline(tmp_path):
+    slow = SimpleNamespace(first=True)
+
+    def hang(workers):
+        slow.pids = pids_of(workers)
+        for pid in slow.pids:
+            os.kill(pid, signal.SIGSTOP)
+
+    history = trained(
+        tmp_path, Make(POOL, pace=0.02), after(2, hang), count=1, stalled=1.0, settings={"distributed.scheduler.worker-ttl": "60s"}
+    )
+    assert ended(history) == dict.fromkeys(ALL, "completed")
+    assert nothing_twice(history)
+    assert not any(psutil.pid_exists(pid) for pid in slow.pids)
+
+
+def test_the_time_limit_ends_what_is_at_workers_where_it_is(tmp_path):
+    log, clock = Log(), time.monotonic()
+    with crew(tmp_path, Make(POOL, pace=0.4), 2) as workers:
+        executor = cluster(workers, log.history, POOL, tmp_path)
+        up = SimpleNamespace(at=None)
+
+        def budget():
+            if up.at is None and any(executor._at(seat) and max(executor._at(seat).values()) >= 1 for seat in workers.ready()):
+                up.at = time.monotonic()
+            return Budget(100.0, 100.0 if up.at else 0.0)
+
+        drive(Grid(SEGMENTS, least=1.0), executor, log, budget)
+    assert time.monotonic() - clock < 60
+    assert set(ended(log.history).values()) == {"stopped"}
+    assert {event.cause for event in log.history.of_kind(TrialEnded)} == {"time limit"}
+    steps = {event.trial: event.steps for event in log.history.of_kind(TrialEnded)}
+    assert steps.keys() == ALL
+    assert 0 < max(steps.values()) < STEPS, "those under way at workers end with their steps"
+
+
+def test_evaluations_are_spread_and_one_whose_worker_dies_is_done_again(tmp_path):
+    with crew(tmp_path, Make(POOL), 2) as workers:
+        events, done = [], []
+        jobs = [lambda _, number=number: (number, tmp_path / "died" if number == 2 else None) for number in range(6)]
+        assert workers.gather(jobs, events.extend, done.append) == [0, 2, 4, 6, 8, 10]
+    assert done == [1, 2, 3, 4, 5, 6]
+    assert len([event for event in events if isinstance(event, WorkerLeft)]) == 1
+
+
+def test_workers_that_cannot_start_are_one_clear_error(tmp_path):
+    from pelt_automl.execution.workers import Workers
+
+    with (
+        Workers(tmp_path, Make(POOL), {}, [{"PYTHONHOME": "/nowhere"}]) as workers,
+        pytest.raises(SelectionError, match="can be started: "),
+    ):
+        first_of(WorkerJoined, workers)
+
+
+def test_workers_end_with_the_process_that_started_them_however_it_ends(tmp_path):
+    program = f"""
+import time
+from pathlib import Path
+from tests.execution.crew import POOL, Make, crew, pids_of
+with crew(Path({str(tmp_path)!r}), Make(POOL), 2) as workers:
+    while len(workers.ready()) < 2:
+        workers.happened(1)
+    print(*pids_of(workers), flush=True)
+    time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    children = [int(pid) for pid in parent.stdout.readline().split()]
+    assert len(children) == 2
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in children if psutil.pid_exists(pid)], timeout=5)
+    assert not alive
+
+
+# ------------------------------------------------------------ who may take part
+
+
+def test_nobody_without_the_certificates_is_let_in_and_all_ports_are_this_machines_own(tmp_path):
+    with crew(tmp_path, Make(POOL), 1) as workers:
+        while not workers.ready():
+            workers.happened(1)
+        host, port = listening(workers.address)
+        for own in [psutil.Process(), *psutil.Process().children()]:
+            bound = {each.laddr.ip for each in own.net_connections("tcp") if each.status == "LISTEN"}
+            assert bound <= {"127.0.0.1"}
+        assert says(host, port, None) == b"", "no TLS at all"
+        bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        bare.check_hostname, bare.verify_mode = False, ssl.CERT_NONE
+        assert says(host, port, bare) == b"", "TLS without a certificate of the client"
+        with by_hand(workers, certificates=Certificates.temporary()) as other:
+            for _ in range(6):
+                workers.happened(0.5)
+            assert len(workers.scheduler.workers) == 1, "its certificate is another authority's"
+            assert other.poll() is None
+
+
+def says(host, port, context):
+    """What a stranger is told."""
+    with socket.create_connection((host, port), timeout=5) as plain, contextlib.suppress(ConnectionError, ssl.SSLError):
+        talk = context.wrap_socket(plain) if context else plain
+        talk.sendall(b"\x00" * 64)
+        return talk.recv(1)
+    return b""
+
+
+def test_a_worker_of_another_program_or_with_other_data_is_refused_with_both_values(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers_module, "identity", lambda: identity() | {"behavior": "0"})
+    with crew(tmp_path, Make(POOL), 0) as workers, by_hand(workers) as other:
+        left = first_of(WorkerLeft, workers)
+        assert other.wait(20) == 2
+        said = other.stderr.read()
+    assert left.why == f"refused: behavior {identity()['behavior']}, the selection has 0"
+    assert f"the selection has refused this worker: behavior {identity()['behavior']}, the selection has 0" in said
+    monkeypatch.undo()
+    with (
+        crew(tmp_path, Make(POOL, data="d2"), 2) as workers,
+        pytest.raises(SelectionError, match="no worker can be used: data d2, the selection has d1"),
+    ):
+        first_of(WorkerJoined, workers)
+
+
+def first_of(kind, workers):
+    for _ in range(60):
+        workers.happened(0.5)
+        for event in workers.events():
+            if isinstance(event, kind):
+                return event
+    raise AssertionError(f"no {kind.__name__}")
+
+
+def test_a_port_that_is_taken_is_one_clear_error(tmp_path):
+    from pelt_automl.execution.workers import Workers
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"this machine can't listen at tls://127.0.0.1:{port}"):
+            Workers(tmp_path, Make(POOL), {}, listen=f"tls://127.0.0.1:{port}").__enter__()
+
+
+# ------------------------------------------------------------ the same answer
+
+
+@pytest.fixture(scope="module")
+def selections(tmp_path_factory):
+    """The same selection in this process, with one worker, and with four, which end in another order."""
+    world = world_of(tmp_path_factory.mktemp("world"), QUALITY)
+    roles, seeds = Roles.of(world.seeds, 1, 10), None
+    found = {}
+    for count in (0, 1, 4):
+        folder, log = tmp_path_factory.mktemp(f"with-{count}"), Log()
+        setting, seeds = world.setting(roles.search, 1, 4, 0.0), Seeds(*[roles.search] * 3)
+        local = Recorded(world.pool, log.history, 2, kind=one_kind_of_all)
+        with crew(folder, Make(world.pool, pace=0.0), count) as workers:
+            executor = cluster(workers, log.history, world.pool, folder, kind=one_kind_of_all) if count else local
+            executor.seconds = 0.0
+            log.append(local.fitted("probe-0000", "probe", Stage.SEARCH, 0, seeds))
+            drive(CONTENDERS["ours-without-race"](setting, world.nearest), executor, log, Budget, Stage.SEARCH)
+            found[count] = world._finals(log, executor, roles, Budget), log.history
+    return found
+
+
+def test_without_the_race_one_and_four_workers_end_the_same_trainings_and_reach_the_same_verdict(selections):
+    def facts(history):
+        return {
+            (
+                event.trial,
+                event.method,
+                str(event.hyper_parameters),
+                event.seeds,
+                event.state,
+                event.steps,
+                event.select_score,
+                event.outputs,
+            )
+            for event in history.of_kind(TrialEnded)
+        }
+
+    def scores(history):
+        return {(event.trial, event.report_score) for event in history.of_kind(FinalistScored)}
+
+    (verdict, alone), (with_one, one), (with_four, four) = (selections[count] for count in (0, 1, 4))
+    assert verdict is not None
+    assert verdict == with_one == with_four
+    assert facts(alone) == facts(one) == facts(four)
+    assert scores(alone) == scores(one) == scores(four)
+    assert len(facts(four)) > 10
+    assert len({event.device for event in four.of_kind(SegmentEnded)} | {event.worker for event in four.of_kind(WorkerJoined)}) > 1
+
+
+def test_a_state_that_stays_with_its_worker_is_gone_with_it_and_the_training_starts_over(tmp_path):
+    log = Log()
+    with crew(tmp_path, Make(POOL), 1) as workers:
+        executor = cluster(workers, log.history, POOL, tmp_path)
+        first = replace(SEGMENTS[0], end=4)
+        log.append(Released(first, Because.FIRST))
+        log.append(SegmentEnded(first.trial, 0, 4, [], 1.0, "0" * 64 + ".safetensors"))
+        log.append(Released(replace(first, start=4, end=8), Because.QUOTA))
+        drive(Grid(SEGMENTS[:1]), executor, log, Budget)
+    assert [event.attempt for event in log.history.of_kind(StateLost)] == [0]
+    (again,) = [event.segment for event in log.history.of_kind(Released) if event.because == Because.REPEATED]
+    assert (again.start, again.attempt) == (0, 1)
+    assert ended(log.history) == {first.trial: "completed"}

@@ -1,0 +1,88 @@
+"""A whole selection with worker processes on a tiny model: nothing is lost with a worker, and its answer is that of one process."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from pelt_automl import select
+from pelt_automl.errors import SettingsError
+from pelt_automl.log.codec import to_json
+from pelt_automl.log.events import FinalistScored, SegmentEnded, SegmentLost, SelectionEnded, TrialEnded, WorkerJoined, of_kind
+from pelt_automl.options import settings_from
+from pelt_automl.selection import Selection
+from pelt_automl.selection.environment import question_of
+from pelt_automl.selection.hiring import check_hiring
+from tests.tiny_world import records_of
+
+FEW = {"methods": ["lora", "head"], "trials": 2, "finalist_seeds": 1, "race": False, "portfolio": False}
+
+
+class Killer:
+    """Kills a worker by SIGKILL as the second trial ends."""
+
+    def __init__(self):
+        self.ended, self.pids = 0, []
+
+    def record(self, event):
+        self.ended += isinstance(event, TrialEnded)
+        if isinstance(event, WorkerJoined):
+            self.pids.append(event.environment["process"])
+        if self.ended == 2 and len(self.pids) == 2:
+            os.kill(self.pids[0], signal.SIGKILL)
+            self.pids.append(0)
+
+
+@pytest.mark.slow  # a whole selection, and two processes that load torch
+def test_a_selection_with_two_workers_of_which_one_is_killed_has_the_answer_of_one_process(world, tmp_path, without_mlflow):
+    options = world.options(**FEW)
+    alone = select(**options, output=tmp_path / "alone")
+    killer = Killer()
+    found = select(**options, workers=2, output=tmp_path / "two", display=killer)
+    assert len(killer.pids) >= 3
+    one, two = (records_of(tmp_path / name) for name in ("alone", "two"))
+    ended = Counter(event.trial for event in of_kind(two, TrialEnded))
+    assert set(ended.values()) == {1}
+    assert {event.trial for event in of_kind(one, TrialEnded)} == set(ended)
+
+    def scores(events):
+        return {event.trial: pytest.approx(event.report_score, abs=0.02) for event in of_kind(events, FinalistScored)}
+
+    assert scores(one) == scores(two)
+    assert (found.method, len(found.leaderboard)) == (alone.method, len(alone.leaderboard))
+    assert len(of_kind(two, WorkerJoined)) >= 2
+    [end] = of_kind(two, SelectionEnded)
+    assert all(seconds > 0 for seconds in end.devices.values())
+    assert any(name.startswith("worker-2 (cpu, ") for name in end.devices)
+    assert {event.device.partition(" ")[0] for event in of_kind(two, SegmentEnded)} <= {"worker-1", "worker-2", "worker-1.2", "worker-2.2"}
+    report = (tmp_path / "two" / "report.md").read_text()
+    assert "seconds at work" in report
+    assert "seconds at work" not in (tmp_path / "alone" / "report.md").read_text()
+    assert not (tmp_path / "two" / "work").exists(), "what workers leave is cleared away"
+    assert all("SIGKILL" in event.cause for event in of_kind(two, SegmentLost))
+    assert not any("PRIVATE KEY" in to_json(event) for event in two)
+
+
+@pytest.mark.slow  # imports all that a selection needs
+def test_without_workers_nothing_of_dask_is_imported():
+    program = "import sys; import pelt_automl.cli, pelt_automl.selection, pelt_automl.execution.packs; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"dask", "distributed"} & set(modules)
+
+
+def test_who_computes_is_no_part_of_the_question(world, tmp_path):
+    own = settings_from(**world.options())
+    other = settings_from(**world.options(workers=4, listen="tls://127.0.0.1:1", certificates=tmp_path))
+    assert question_of(own, "0f") == question_of(other, "0f")
+
+
+def test_workers_that_cannot_be_had_are_refused_before_anything_is_loaded(world, tmp_path, monkeypatch):
+    monkeypatch.delenv("PELT_AUTOML_CERTIFICATES", raising=False)
+    with pytest.raises(SettingsError, match="workers on other machines need certificates"):
+        Selection.open(settings_from(**world.options(listen="tls://127.0.0.1:8786")), tmp_path / "out")
+    with pytest.raises(SettingsError, match="is no address of a selection's port"):
+        check_hiring(settings_from(**world.options(listen="127.0.0.1")).training)
+    assert not (tmp_path / "out").exists()
