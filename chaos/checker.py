@@ -59,8 +59,8 @@ class Trial:
     """Reference of the file from which it can go on."""
     open: bool = True
     """Whether its segment has no outcome yet."""
-    lost: bool = False
-    """Whether this attempt can't go on."""
+    lost: str = ""
+    """Why this attempt can't go on: ``StateLost``, or ``SegmentLost`` with its worker."""
     stopped: bool = False
     ended: Event | None = None
 
@@ -89,6 +89,8 @@ class Check:
     problems: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     report: Report = field(default_factory=Report)
+    workers: set[str] = field(default_factory=set)
+    """That have joined in this start and haven't left."""
     line: int = 0
     """That is looked at; 0 for what no one line shows."""
 
@@ -189,6 +191,7 @@ def check_events(check: Check) -> None:
         check.expect(not (report.openings and stage == "search"), "the search goes on after the report split was opened")
     check.line = 0
     check.counts["scored"] = len(report.scored)
+    check.expect(not (check.ended and check.workers), f"workers never left, though the selection has ended: {sorted(check.workers)}")
     for name, one in check.trials.items():
         check.expect(one.ended or not check.ended, f"{name} was released and has never ended, though the selection has")
 
@@ -232,10 +235,11 @@ def released(check: Check, event: Event) -> None:
     else:
         lost = attempt == last + 1 and one.lost
         check.expect(lost, f"{name} is released in attempt {attempt}, and the log doesn't say that attempt {last} is lost")
-        check.expect(start in (0, one.reached), f"{name} had come to step {one.reached} and begins attempt {attempt} at step {start}")
+        fine = start == (one.reached if one.lost == "SegmentLost" else 0)
+        check.expect(fine, f"{name} had come to step {one.reached} and begins attempt {attempt} at step {start}")
     if start == 0:
         one.points, one.reached, one.state = [], 0, ""
-    one.segment, one.open, one.lost = segment, True, False
+    one.segment, one.open, one.lost = segment, True, ""
 
 
 def same_training(check: Check, one: Trial, now: Event, parts: Sequence[str]) -> None:
@@ -269,10 +273,10 @@ def segment_ended(check: Check, event: Event) -> None:
     one.points, one.reached, one.state, one.open = [*one.points, *event["points"]], reached, event["state"], False
 
 
-def state_lost(check: Check, event: Event) -> None:
+def lost(check: Check, event: Event) -> None:
     """An attempt comes to its end, and nothing came of its segment."""
     if one := waiting(check, event):
-        one.open, one.lost = False, True
+        one.open, one.lost = False, event["event"]
         check.counts["attempts lost"] += 1
 
 
@@ -351,8 +355,21 @@ def scored(check: Check, event: Event) -> None:
 
 
 def started(check: Check, _event: Event) -> None:
-    """Each start opens the report split for itself."""
+    """Each start opens the report split for itself, and has workers of its own."""
     check.report.open = False
+    check.workers.clear()
+
+
+def joined(check: Check, event: Event) -> None:
+    """Each worker of a start has a name of its own."""
+    check.expect(event["worker"] not in check.workers, f"{event['worker']} joins and is there already")
+    check.workers.add(event["worker"])
+    check.counts["workers"] += 1
+
+
+def left(check: Check, event: Event) -> None:
+    """Gone; one that is refused has never joined."""
+    check.workers.discard(event["worker"])
 
 
 def outputs_lost(check: Check, event: Event) -> None:
@@ -364,7 +381,10 @@ HANDLERS: dict[str, Callable[[Check, Event], None]] = {
     "SelectionStarted": started,
     "Released": released,
     "SegmentEnded": segment_ended,
-    "StateLost": state_lost,
+    "StateLost": lost,
+    "SegmentLost": lost,
+    "WorkerJoined": joined,
+    "WorkerLeft": left,
     "Stopped": stopped,
     "TrialEnded": trial_ended,
     "ReportOpened": opened,
@@ -445,7 +465,9 @@ def check_files(check: Check) -> None:
     for event in check.of("Identified"):
         check_file(check, "texts", event["texts"])
     for one in check.trials.values():
-        if one.state and not one.ended and not one.lost:
+        needed = REFERENCE.fullmatch(one.state) and not one.ended and one.lost != "StateLost"  # a recorded training has no file
+        elsewhere = check.counts["workers"] and not (check.folder / "work" / "checkpoints" / one.state).exists()  # with a worker
+        if needed and not elsewhere:
             check_file(check, "work/checkpoints", one.state)
     for part in WORKING if check.of("Published") else ():
         check.expect(not (check.folder / "work" / part).exists(), f"work/{part} is left over; only a selection under way needs it")

@@ -235,6 +235,20 @@ def never_ended(events, folder):
     return "the selection hasn't come to its end"
 
 
+def worker_left_open(events, folder):
+    worker_lost(events)
+    events.remove([one for one in events if one["event"] == "WorkerLeft"][-1])
+    return "workers never left, though the selection has ended: ['worker-2']"
+
+
+def lost_segment_from_its_start(events, folder):
+    worker_lost(events)
+    release = next(one for one in events if one["event"] == "Released" and one["segment"]["attempt"])
+    start = release["segment"]["start"]
+    release["segment"] |= {"start": 0}
+    return f"had come to step {start} and begins attempt 1 at step 0"
+
+
 def ended_twice(events, folder):
     events.append(of(events, "SelectionEnded"))
     return "SelectionEnded is there 2 times"
@@ -257,7 +271,7 @@ DAMAGES = [
     lost_point, new_attempt, other_training, same_training_twice, twice_scored, opened_again, search_after_report, verdict_of_another,
     verdict_of_nobody, lost_finalist, other_scores, other_answer, other_winner, no_winner, damaged_outputs, missing_outputs, missing_texts,
     left_over, two_selections, another_question, lost_beginning, more_after_the_end, never_published, never_ended, ended_twice,
-    decided_twice, evidence_twice,
+    worker_left_open, lost_segment_from_its_start, decided_twice, evidence_twice,
 ]  # fmt: skip
 
 
@@ -326,9 +340,26 @@ def state_lost(events):
     after(events, release, lost | {"trial": name}, repeated)
 
 
+def worker_lost(events):
+    """Its segment is trained again under another attempt, from where it was; another worker leaves in the end."""
+    release, _ = goes_on(events)
+    name, worker = release["segment"]["trial"], {"device": "cpu, 1 thread", "host": "here", "environment": {}, "time": 1.0}
+    again = release | {"segment": release["segment"] | {"attempt": 1}, "because": "its worker was lost"}
+    lost = {"event": "SegmentLost", "time": 1.0, "trial": name, "attempt": 0, "worker": "worker-1", "cause": "it is gone"}
+    for later in events[events.index(release) + 1 :]:
+        own = later.get("segment", later)
+        if own.get("trial") == name and "attempt" in own:
+            own["attempt"] = 1
+    joined = [{"event": "WorkerJoined", "worker": f"worker-{number}"} | worker for number in (1, 2)]
+    left = [{"event": "WorkerLeft", "worker": f"worker-{number}", "why": "", "seconds": 1.0} | worker for number in (1, 2)]
+    after(events, of(events, "Planned"), *joined)
+    after(events, release, left[0], lost, again)
+    after(events, of(events, "VerdictReached"), left[1])
+
+
 @pytest.mark.parametrize(
     ("happened", "unfinished"),
-    [(killed_in_a_line, True), (killed_after_the_verdict, False), (outputs_lost, False), (state_lost, False)],
+    [(killed_in_a_line, True), (killed_after_the_verdict, False), (outputs_lost, False), (state_lost, False), (worker_lost, False)],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_what_the_program_may_do_after_a_kill_or_a_damage_is_fine(folder, happened, unfinished):
