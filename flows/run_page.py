@@ -79,7 +79,7 @@ def tag_this_run(names: Sequence[str]) -> None:
 @not_in_the_way
 def leave_artifacts(folder: Path, task: str) -> None:
     """The report as Markdown, the leaderboard as a table, and links to its folder and to this selection in MLflow."""
-    key = _key(task)
+    key = artifact_key(task)
     create_markdown_artifact((folder / REPORT).read_text(encoding="utf-8"), key=f"report-{key}", description=f"Selection for {task}")
     if rows := leaderboard(folder):
         create_table_artifact(rows, key=f"leaderboard-{key}", description="Finalists, best report score first")
@@ -90,18 +90,19 @@ def leave_artifacts(folder: Path, task: str) -> None:
 def leave_curve_artifacts(folder: Path, task: str) -> None:
     """A curve's report as Markdown, and links."""
     page = (folder / "k-curve.md").read_text(encoding="utf-8")
-    create_markdown_artifact(page, key=f"k-curve-{_key(task)}", description=f"Which method from which K on, for {task}")
-    leave_links(folder, _key(task))
+    create_markdown_artifact(page, key=f"k-curve-{artifact_key(task)}", description=f"Which method from which K on, for {task}")
+    leave_links(folder, artifact_key(task))
 
 
 def leave_links(folder: Path, key: str) -> None:
     """Links to the folder and, where an MLflow server has them, to its runs, reports and registered versions."""
     create_link_artifact(folder.as_uri(), str(folder), key=f"records-{key}", description=f"Everything that was written: {folder}")
     for what, (address, text) in mlflow_links(folder).items():
-        create_link_artifact(address, text, key=_key(f"mlflow-{what}-{key}"), description=text)
+        create_link_artifact(address, text, key=artifact_key(f"mlflow-{what}-{key}"), description=text)
 
 
-def _key(task: str) -> str:
+def artifact_key(task: str) -> str:
+    """A name as Prefect wants it of an artifact: lower case, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
 
 

@@ -3,16 +3,20 @@
 prefect deployment run select-pelt/default --param task=qnli --watch
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, tags
 
 from flows.clear_failures import step
 from flows.conduct import concluded, conducted, run_log
-from flows.flow_parameters import checked, checked_settings, with_parameters
+from flows.flow_parameters import checked, with_parameters
 from flows.run_display import LogDisplay
 from flows.run_page import leave_artifacts, leave_curve_artifacts, run_tags, select_name, selection_tag, tag_this_run, task_name, where
+from flows.verdict_changes import tell_change
+from pelt_automl.home import home
 from pelt_automl.log.folder import history_of
+from pelt_automl.options import settings_from
 from pelt_automl.report import Recommendation, verdict_text
 from pelt_automl.selection import Selection
 from pelt_automl.settings import is_curve, options
@@ -54,12 +58,13 @@ def recommend(selection: Selection) -> Recommendation:
 @flow(name="select-pelt", flow_run_name=select_name, validate_parameters=False)  # the settings say everything that is wrong at once
 @conducted
 @with_parameters(options())
-def select_pelt(**parameters: Any) -> Any:  # a dictionary, or a state that has it
+def select_pelt(*, output: str | None = None, **parameters: Any) -> Any:  # a dictionary, or a state that has it
     """Which parameter-efficient tuning method to use for a text task, with its trained weights.
 
     Paths are inside the worker's data folders.
 
     Args:
+        output: Name of the folder in ``selections`` of the program's home; named after task and key when it isn't given.
         **parameters: One for each knob of `pelt_automl.settings.options`.
 
     Returns:
@@ -67,10 +72,10 @@ def select_pelt(**parameters: Any) -> Any:  # a dictionary, or a state that has 
         everything; of a curve task, statement and folder.
     """
     if is_curve(parameters.get("k")):
-        return select_at_each_k(**parameters)
-    settings = checked_settings(**parameters)
+        return select_at_each_k(output=output, **parameters)
+    settings, _ = checked(settings_from, ("output",), output=output, **parameters)
     tag_this_run(run_tags(settings))
-    with tags(*run_tags(settings)), Selection.open(settings, display=LogDisplay(run_log())) as selection:
+    with tags(*run_tags(settings)), Selection.open(settings, place(output), display=LogDisplay(run_log())) as selection:
         tag_this_run([selection_tag(selection.key)])
         prepare(selection)
         search(selection)
@@ -78,9 +83,15 @@ def select_pelt(**parameters: Any) -> Any:  # a dictionary, or a state that has 
         explain(selection)
         recommendation = recommend(selection)
     leave_artifacts(recommendation.folder, task_name(settings.task))
+    tell_change(recommendation.folder)
     verdict = verdict_text(history_of(recommendation.folder))
     verdict += f"\n\n{where(recommendation.folder, 'report.html')}"
     return concluded(verdict, recommendation.statement, summary(recommendation))
+
+
+def place(output: str | None) -> Path | None:
+    """A selection's folder; None for the one that is named after task and key. The name was checked."""
+    return home() / "selections" / output if output else None
 
 
 @step
@@ -91,15 +102,15 @@ def select_at(run: "CurveRun", k: int | None) -> None:
         selection.run()
 
 
-def select_at_each_k(**parameters: Any) -> Any:
+def select_at_each_k(output: str | None, **parameters: Any) -> Any:
     """The curve, a step a K, with its report as an artifact. The answer has task, statement and folder."""
     from pelt_automl.curve import CurveRun, curve_settings, curve_text
 
-    settings, _ = checked(curve_settings, **parameters)
+    settings, _ = checked(curve_settings, ("output",), output=output, **parameters)
     names = sorted({name for k in settings.ks for name in run_tags(settings.at(k, None))})
     tag_this_run(names)
     with tags(*names):
-        run = CurveRun.open(settings, display=LogDisplay(run_log()))
+        run = CurveRun.open(settings, place(output), display=LogDisplay(run_log()))
         for k in run.ks:
             select_at(run, k)
     curve = run.result()

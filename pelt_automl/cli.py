@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from pelt_automl import __version__, settings
+from pelt_automl.announcing import tasks_app
 from pelt_automl.durable import full_disk
 from pelt_automl.errors import PeltError, SelectionError, all_problems
 from pelt_automl.home import expanded, home
@@ -52,6 +53,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(tasks_app, name="tasks")
 
 SYNC_SECONDS = 600.0
 """For one selection at most, when somebody waits for it."""
@@ -238,7 +241,7 @@ def methods(
         print(listing.sites_text(architecture))
 
 
-@app.command()
+@tasks_app.command("show")
 def tasks(
     name: Annotated[
         str | None,

@@ -13,6 +13,7 @@ import typer
 import yaml
 
 import chaos.checker
+import chaos.driver
 import pelt_automl
 import studies.simulate
 import studies.start
@@ -38,6 +39,7 @@ PAGES = {
 }
 STUDIES = {
     "chaos.checker": chaos.checker.options(),
+    "chaos.driver": chaos.driver.options(),
     "studies.table": studies.table.parser(),
     "studies.start": studies.start.parser(),
     "studies.simulate": studies.simulate.options(),
@@ -50,7 +52,13 @@ README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = typer.main.get_command(app).commands
 OPTIONS = {
-    name: {text for parameter in command.params for text in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+    name: {
+        text
+        for one in (command, *getattr(command, "commands", {}).values())
+        for parameter in one.params
+        for text in (*parameter.opts, *parameter.secondary_opts)
+    }
+    | {"--help"}
     for name, command in COMMANDS.items()
 }
 TARGETS = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))

@@ -209,6 +209,25 @@ def test_reevaluate_starts_what_is_new_in_the_one_worker_it_sits_in_and_reports_
     assert started["parent_task_run_id"] is None
 
 
+def test_an_announced_task_is_started_by_its_event_and_not_twice(server):
+    file = server.folder / "fresh.yaml"
+    file.write_text("train: reviews.csv\ntext_columns: [text]\nlabel_column: label\nk: 20\n")
+    command = [sys.executable, "-c", "from pelt_automl.cli import main; main()", "tasks", "announce", str(file)]
+    for _ in range(2):
+        typed = subprocess.run(command, cwd=server.folder, env=server.environment, capture_output=True, text=True, check=False)
+        assert typed.returncode == 0, typed.stdout + typed.stderr
+    deadline = time.monotonic() + 120
+    while len(looked := [run for run in server.runs("reevaluate-tasks") if (run["parameters"].get("announced") or {}).get("name")]) < 2:
+        assert time.monotonic() < deadline, looked
+        time.sleep(0.5)
+    assert {server.ended(run["id"])["state_type"] for run in looked} == {"COMPLETED"}
+    (started,) = [run for run in server.runs("select-pelt") if "task-file:fresh" in run["tags"]]
+    assert (started["parameters"]["k"], started["parameters"]["train"]) == (20, "reviews.csv")
+    assert server.ended(started["id"])["state_type"] == "COMPLETED"
+    (page,) = server.ask("artifacts/filter", artifacts={"key": {"any_": ["changed-verdicts"]}, "flow_run_id": {"any_": [looked[0]["id"]]}})
+    assert page["data"] == "No task has a second verdict yet.\n"
+
+
 def test_stopping_asks_for_a_run_under_way_and_the_next_start_goes_on_with_it_and_changes_nothing_else(server):
     nightly = server.ask("deployments/name/reevaluate-tasks/nightly")
     (schedule,) = nightly["schedules"]

@@ -11,6 +11,7 @@ from prefect import Flow
 
 from flows import reproduce_unipelt
 from flows.stack_side import _follow_code
+from pelt_automl.announcing import EVENT
 from pelt_automl.options import settings_from
 from pelt_automl.settings import options
 
@@ -25,7 +26,7 @@ def entrypoint(deployment):
 
 def test_the_deployments_have_the_names_that_readme_and_docs_type():
     names = [f"{entrypoint(deployment).name}/{deployment['name']}" for deployment in DEPLOYMENTS]
-    assert names == ["select-pelt/default", "reevaluate-tasks/nightly", "reproduce-unipelt/default"]
+    assert names == ["select-pelt/default", "reevaluate-tasks/nightly", "reproduce-unipelt/default", "reevaluate-tasks/announced"]
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["entrypoint"])
@@ -43,7 +44,7 @@ def test_make_up_gives_a_deployment_that_is_there_the_parameters_that_are_made_f
     client = SimpleNamespace(update_deployment=lambda deployment, change: sent.append(change))
     there = SimpleNamespace(id="d", entrypoint="flows/select_pelt.py:select_pelt", parameter_openapi_schema={}, pull_steps=[])
     _follow_code(client, there, there.entrypoint)
-    assert set(sent[0].parameter_openapi_schema["properties"]) == set(options())
+    assert set(sent[0].parameter_openapi_schema["properties"]) == {"output", *options()}
     there.parameter_openapi_schema, there.pull_steps = sent[0].parameter_openapi_schema, sent[0].pull_steps
     _follow_code(client, there, there.entrypoint)
     assert len(sent) == 1, "what is up to date stays"
@@ -55,6 +56,14 @@ def test_the_schedule_has_a_cron_and_a_time_zone_and_never_runs_twice_at_once():
         CronSim(schedule["cron"], datetime(2026, 1, 1, tzinfo=UTC))
         assert ZoneInfo(schedule["timezone"])
     assert nightly["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+
+
+def test_an_announced_task_starts_the_flow_that_looks_at_it_and_waits_for_its_turn():
+    announced = DEPLOYMENTS[3]
+    (trigger,) = announced["triggers"]
+    assert trigger["expect"] == [EVENT]
+    assert trigger["parameters"] == {"announced": "{{ event.payload }}"}
+    assert announced["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
 
 
 def test_every_task_file_that_is_shipped_has_only_fields_that_the_flow_knows():

@@ -1,4 +1,5 @@
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,11 +8,15 @@ import jsonschema
 import pytest
 
 from flows.flow_parameters import checked_settings
-from flows.reevaluate import asked_tag, outcome, summary
+from flows.reevaluate import asked_tag, file_tag, outcome, reevaluate, summary
 from flows.select_pelt import select_pelt
-from flows.task_files import due_files, read_task_file
+from flows.task_files import due_announced, due_files, last_verdicts, read_task_file
+from flows.verdict_changes import change_to, changes_table, in_words
+from pelt_automl import BEHAVIOUR
 from pelt_automl.errors import SettingsError
+from pelt_automl.home import home
 from pelt_automl.log.codec import read, to_json
+from pelt_automl.log.events import VerdictReached
 from pelt_automl.log.history import History
 from pelt_automl.report.schema import recommendation_from
 from pelt_automl.selection import Selection
@@ -47,17 +52,27 @@ def write(place, name, text):
     return path
 
 
-def give_verdict(**parameters):
-    """Starts a selection as the flow does, and lets it end as if it had been trained: names and hashes are the program's own."""
-    with Selection.open(checked_settings(**parameters)) as selection:
+def give_verdict(days=0.0, folder=None, method="lora", score=0.8125, **parameters):
+    """Starts a selection as the flow does, and lets it end as if it had been trained, so many days ago: names and hashes are the program's
+    own.
+    """
+    with Selection.open(checked_settings(**parameters), folder) as selection:
         data, folder = selection.question.data, selection.folder
     _, described, *ended = selection_double.events()
     described = replace(described, task=data.name, k=data.k, protocol=data.protocol, hashes={"data": data.data_hash})
     with (folder / "records.jsonl").open("a") as file:
-        file.writelines(to_json(event) + "\n" for event in (described, *ended))
+        file.writelines(to_json(aged(event, days, method, score)) + "\n" for event in (described, *ended))
     recommendation = recommendation_from(History.of(read(folder / "records.jsonl")), folder)
     (folder / "recommendation.json").write_text(recommendation.to_json())
     return folder
+
+
+def aged(event, days, method, score):
+    event = replace(event, time=time.time() - 86_400 * days)
+    if isinstance(event, VerdictReached):
+        standings = [replace(row, method=method, report_score=score) for row in event.standings]
+        return replace(event, method=method, report_score=score, standings=standings)
+    return event
 
 
 def states(place):
@@ -117,9 +132,10 @@ def test_another_question_or_another_effort_is_due_and_the_difference_is_said(pl
 def test_a_verdict_of_an_earlier_program_or_one_whose_records_are_damaged_is_said(place, monkeypatch):
     folder = give_verdict(**ASKED)
     write(place, "own.yaml", OWN)
-    monkeypatch.setattr("pelt_automl.selection.environment.BEHAVIOUR", -1)
+    for module in ("pelt_automl.selection.environment", "flows.task_files"):
+        monkeypatch.setattr(f"{module}.BEHAVIOUR", -1)
     assert states(place) == {"own": "new"}
-    assert "another version of the program" in why(place)
+    assert f"another version of the program: behavior -1, was {BEHAVIOUR}" in why(place)
     (folder / "records.jsonl").write_text("{\n")
     assert "other settings, or another version of the program" in why(place)
 
@@ -215,7 +231,7 @@ def test_what_is_up_to_date_or_wrong_starts_nothing(place, monkeypatch):
 def test_what_is_under_way_or_a_dry_run_starts_nothing(place, monkeypatch, running, dry_run, expected):
     run = SimpleNamespace(name="select-own", state_name="Running")
     monkeypatch.setattr("flows.reevaluate.run_deployment", lambda *arguments, **named: pytest.fail("started"))
-    monkeypatch.setattr("flows.reevaluate.under_way", lambda tag: run if running else None)
+    monkeypatch.setattr("flows.reevaluate.under_way", lambda *tags: (run if running else None, "none"))
     write(place, "own.yaml", OWN)
     assert expected in outcome(due_files("tasks.d")[0], dry_run=dry_run)
 
@@ -224,7 +240,7 @@ def test_what_is_under_way_or_a_dry_run_starts_nothing(place, monkeypatch, runni
 def test_only_what_was_started_now_is_said_to_be_started(place, monkeypatch, final, said):
     state = SimpleNamespace(is_final=lambda: final)
     run = SimpleNamespace(name="select-own", state=state, state_name="Cancelled" if final else "Scheduled")
-    monkeypatch.setattr("flows.reevaluate.under_way", lambda tag: None)
+    monkeypatch.setattr("flows.reevaluate.under_way", lambda *tags: (None, "none"))
     monkeypatch.setattr("flows.reevaluate.run_deployment", lambda *arguments, **named: run)
     write(place, "own.yaml", OWN)
     told = outcome(due_files("tasks.d")[0], dry_run=False)
@@ -245,3 +261,100 @@ def test_the_summary_is_a_markdown_table_whatever_stands_in_the_messages():
     rows = [{"name": "bad", "what": "problem", "outcome": "two\nlines | and a bar"}]
     assert summary(rows).splitlines() == ["| task file | state | outcome |", "|---|---|---|", "| bad | problem | two lines \\| and a bar |"]
     assert "no task file" in summary([])
+
+
+# -------------------------------------------------------------------- old verdicts
+
+
+def test_a_verdict_is_old_by_when_it_was_reached_and_not_by_when_its_report_was_written(place):
+    write(place, "own.yaml", OWN)
+    give_verdict(days=10.0, **ASKED)
+    for max_age, what in ((None, "up to date"), (11.0, "up to date"), (9.0, "old")):
+        (due,) = due_files("tasks.d", max_age)
+        assert due.what == what
+    assert due.why == "its last verdict is 10.0 days old, and may be 9"
+    give_verdict(days=1.0, folder=home() / "selections" / "again", **ASKED)
+    assert [due.what for due in due_files("tasks.d", 9.0)] == ["up to date"], "the newest counts"
+
+
+def test_an_old_verdict_is_found_again_in_another_folder_and_two_that_look_at_once_start_one_run(place, monkeypatch):
+    asked = []
+    run = SimpleNamespace(name="select-own", state=None)
+    monkeypatch.setattr("flows.reevaluate.under_way", lambda *tags: (None, "the-newest"))
+    monkeypatch.setattr("flows.reevaluate.run_deployment", lambda *arguments, **named: asked.append(named) or run)
+    write(place, "own.yaml", OWN)
+    first = give_verdict(days=10.0, **ASKED)
+    for _ in range(2):
+        (due,) = due_files("tasks.d", 9.0)
+        assert outcome(due, dry_run=False).startswith("started as select-own: its last verdict is 10.0 days old")
+    keys = {named["idempotency_key"] for named in asked}
+    assert keys == {f"{asked_tag(due.file)}-after-the-newest"}
+    assert asked[0]["tags"] == ["reevaluate-tasks", asked_tag(due.file), file_tag("own")]
+    output = asked[0]["parameters"].pop("output")
+    assert re.fullmatch(r"data-train-[0-9a-f]{8}-\d{8}-\d{4}", output)
+    assert output != first.name
+    assert asked[0]["parameters"] == due.file.parameters
+    jsonschema.validate(due.file.parameters | {"output": output}, select_pelt.parameters.model_dump())
+
+
+# -------------------------------------------------------------------- tasks that an event announces
+
+
+def test_an_announced_task_is_checked_and_due_as_a_file_with_its_content_is(place):
+    assert due_announced({"name": "own", "fields": ASKED}).what == "new"
+    give_verdict(**ASKED)
+    assert due_announced({"name": "own", "fields": ASKED}).what == "up to date"
+    for announced, said in (
+        ({"name": "own", "fields": {"task": "../x"}}, "announced task own: task '../x' isn't a task's name"),
+        ({"name": "own", "fields": ASKED | {"train": "/etc/passwd"}}, "lies outside"),
+        ({"name": "own", "fields": "task: qnli"}, "must hold lines 'name: value'"),
+        ({"name": "../own", "fields": ASKED}, "the announced task's name is '../own'"),
+        ({}, "the announced task's name is None"),
+    ):
+        due = due_announced(announced)
+        assert (due.what, said in due.why) == ("problem", True), due.why
+
+
+def test_the_flow_looks_at_the_announced_task_alone(place, monkeypatch):
+    pages = {}
+    monkeypatch.setattr("flows.reevaluate.recover", lambda: None)
+    monkeypatch.setattr("flows.reevaluate.create_markdown_artifact", lambda page, key, **_: pages.update({key: page}))
+    monkeypatch.setattr("flows.reevaluate.outcome", lambda due, dry_run: due.why)
+    write(place, "other.yaml", "task: qnli")
+    rows = reevaluate.fn.__wrapped__(announced={"name": "own", "fields": ASKED})
+    assert [(row["name"], row["what"]) for row in rows] == [("own", "new")]
+    assert "No task has a second verdict yet" in pages["changed-verdicts"]
+
+
+# -------------------------------------------------------------------- what a new verdict changes
+
+
+def test_a_flip_is_told_with_how_much_the_score_moved_and_the_lead_over_what_was_recommended(place):
+    give_verdict(days=3.0, method="head", score=0.75, **ASKED)
+    give_verdict(days=2.0, method="bitfit", score=0.5, **(ASKED | {"k": 32}))
+    after = give_verdict(days=1.0, folder=home() / "selections" / "again", method="lora", score=0.8125, **ASKED)
+    verdicts = list(last_verdicts())
+    assert [one.answer["method"] for one in verdicts] == ["head", "bitfit", "lora"]
+    change = change_to(verdicts[-1], verdicts)
+    assert (change.before, change.after, change.flipped, change.moved) == ("head", "lora", True, 0.0625)
+    assert change.after_folder == str(after)
+    assert in_words(change) == "flipped from head to lora: accuracy 0.7500, then 0.8125 (+0.0625; positive is better)"
+    assert "| data-train | flipped | flipped from head to lora: " in changes_table([change])
+    assert change_to(verdicts[0], verdicts) is None
+    assert change_to(verdicts[1], verdicts) is None, "another K is another question"
+    rows = [{"candidate": "a", "method": "lora", "difference": 0.01}, {"candidate": "b", "method": "head", "difference": 0.05}]
+    verdicts[-1].answer.update(candidate="a", leaderboard=[*rows, {"candidate": "c", "method": "head", "difference": 0.03}])
+    change = change_to(verdicts[-1], verdicts)
+    assert in_words(change).endswith("; in the new verdict it leads head by +0.0200")
+
+
+def test_of_an_error_less_is_better_and_the_same_method_is_no_flip(place):
+    give_verdict(days=3.0, score=0.75, **ASKED)
+    give_verdict(days=1.0, folder=home() / "selections" / "again", score=0.5, **ASKED)
+    verdicts = list(last_verdicts())
+    verdicts[-1].answer["greater_is_better"] = False
+    change = change_to(verdicts[-1], verdicts)
+    assert (change.flipped, change.moved) == (False, 0.25)
+    assert in_words(change).startswith("stayed lora: accuracy 0.7500, then 0.5000 (+0.2500")
+    verdicts[-1].answer["report_score"] = None
+    assert in_words(change_to(verdicts[-1], verdicts)) == "stayed lora: without a report score in both verdicts"
