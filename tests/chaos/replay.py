@@ -50,6 +50,7 @@ def main(source: Path, folder: Path, fault: str = "") -> None:
             file.flush()
             os.fsync(file.fileno())
     held.communicate()
+    time.sleep(0.5 if fault == "leaves" else 0.0)  # so that it is seen
 
 
 if __name__ == "__main__":

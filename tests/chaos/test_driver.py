@@ -33,7 +33,7 @@ def test_commands_and_their_descendants_are_killed_until_all_kills_are_done_and_
     assert [int(number) for number, _, _ in told] == list(range(1, 9))
     assert {what for _, what, _ in told} == {"the command", "process"}
     assert re.search(r"8 kills \(\d of commands, \d of their descendants\), \d selections: nothing was lost, doubled", done.stdout)
-    assert re.search(r"selection-1 has ended: \d+ events, [2-9] starts, ", done.stdout)
+    assert re.search(r"selection-\d has ended: \d+ events, ([2-9]|1\d) starts, ", done.stdout)
 
 
 @pytest.mark.slow
@@ -46,7 +46,7 @@ def test_commands_and_their_descendants_are_killed_until_all_kills_are_done_and_
     ],
 )
 def test_what_a_selection_makes_wrong_after_a_kill_is_found(replay, tmp_path, fault, said):
-    done = drive("--kills", 4, "--seed", 3, "--seconds", 20, "--folder", tmp_path / "kept", *replay, fault)
+    done = drive("--kills", 1 if fault == "leaves" else 4, "--seed", 3, "--seconds", 20, "--folder", tmp_path / "kept", *replay, fault)
     assert said in done.stdout, done.stdout + done.stderr
     assert done.returncode == 1
     assert f"everything is kept in {tmp_path / 'kept'}" in done.stdout
