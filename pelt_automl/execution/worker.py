@@ -97,6 +97,8 @@ class Offer:
     """The text of a file ``proof`` in it."""
     facts: Mapping[str, str]
     """The selection's own."""
+    travels: int = TRAVELS
+    """Bytes of a state at most that is sent."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ class _Here:
     bench: Bench | None = None
     folder: Path | None = None
     shares: bool = False
+    travels: int = TRAVELS
     interrupted: int = 0
     """The number of the latest piece that is to come back."""
     beats: int = 0
@@ -185,7 +188,7 @@ def take(given: bytes) -> Ready:
         raise SelectionError(differs)
     for folder in (bench.states, bench.kept):
         folder.mkdir(parents=True, exist_ok=True)
-    HERE.bench = bench
+    HERE.bench, HERE.travels = bench, offer.travels
     return Ready(bench.device, bench.environment, HERE.shares)
 
 
@@ -247,7 +250,7 @@ def _put(path: Path, content: bytes | None, source: Path) -> None:
 def _files(bench: Bench, events: Sequence[Event]) -> dict[str, bytes]:
     files = {}
     for event in events:
-        if isinstance(event, SegmentEnded) and (path := bench.states / event.state).is_file() and path.stat().st_size <= TRAVELS:
+        if isinstance(event, SegmentEnded) and (path := bench.states / event.state).is_file() and path.stat().st_size <= HERE.travels:
             files[event.state] = path.read_bytes()
         elif isinstance(event, TrialEnded) and (path := bench.kept / f"{event.trial}.safetensors").is_file():
             files[event.trial] = path.read_bytes()

@@ -10,8 +10,10 @@ import pytest
 
 from pelt_automl import select
 from pelt_automl.errors import SettingsError
+from pelt_automl.execution import workers
+from pelt_automl.execution.worker import TRAVELS, Offer
 from pelt_automl.log.codec import to_json
-from pelt_automl.log.events import FinalistScored, SegmentEnded, SegmentLost, SelectionEnded, TrialEnded, WorkerJoined, of_kind
+from pelt_automl.log.events import FinalistScored, SegmentEnded, SegmentLost, SelectionEnded, StateLost, TrialEnded, WorkerJoined, of_kind
 from pelt_automl.options import settings_from
 from pelt_automl.selection import Selection
 from pelt_automl.selection.environment import question_of
@@ -64,6 +66,31 @@ def test_a_selection_with_two_workers_of_which_one_is_killed_has_the_answer_of_o
     assert not (tmp_path / "two" / "work").exists(), "what workers leave is cleared away"
     assert all("SIGKILL" in event.cause for event in of_kind(two, SegmentLost))
     assert not any("PRIVATE KEY" in to_json(event) for event in two)
+
+
+@pytest.mark.slow  # a whole selection, and a process that loads torch
+@pytest.mark.parametrize("travels", [TRAVELS, 0], ids=["states travel", "states stay with the worker"])
+def test_a_worker_that_does_not_see_the_selections_folder_is_sent_what_it_needs(world, tmp_path, without_mlflow, monkeypatch, travels):
+    monkeypatch.setattr(workers, "Offer", lambda make, folder, proof, facts: Offer(make, str(tmp_path / "no"), proof, facts, travels))
+    settings = settings_from(**world.options(**FEW | {"trials": 3, "workers": 1}))
+    with Selection.open(settings, tmp_path / "out") as selection:
+        selection.prepare()
+        selection.search()
+        states = list((tmp_path / "out" / "work" / "checkpoints").glob("*"))
+        selection.confirm()
+        selection.explain()
+        found = selection.recommend()
+    events = records_of(tmp_path / "out")
+    at_rungs = of_kind(events, SegmentEnded)
+    assert at_rungs
+    assert all(len(event.state) == 64 + len(".safetensors") for event in at_rungs)
+    assert not of_kind(events, StateLost)
+    assert not of_kind(events, SegmentLost)
+    assert not (travels == 0 and states), "none has come"
+    assert {event.state for event in of_kind(events, TrialEnded)} <= {"completed", "stopped"}
+    assert found.method in ("lora", "head")
+    assert (tmp_path / "out" / "winner").is_dir()
+    assert of_kind(events, FinalistScored)
 
 
 @pytest.mark.slow  # imports all that a selection needs
