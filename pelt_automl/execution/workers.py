@@ -155,6 +155,12 @@ class _Membership(SchedulerPlugin):
     def __init__(self, inbox: "queue.Queue[tuple[str, Any]]") -> None:
         self.inbox = inbox
 
+    def watch(self, scheduler: Any) -> None:
+        """From now on, and who was there first: workers that wait for a selection join as soon as its port is open."""
+        scheduler.add_plugin(self, idempotent=True, name="pelt-automl")
+        for worker in list(scheduler.workers):
+            self.add_worker(scheduler, worker)
+
     def add_worker(self, scheduler: Any, worker: str) -> None:
         """One is there."""
         own = scheduler.workers[worker]
@@ -239,7 +245,7 @@ class Workers:
         self.client: Any = Client(cluster, set_as_default=False)
         self._held.callback(_closing, self.client)
         plugin = _Membership(self._inbox)
-        self._call(lambda: self.scheduler.add_plugin(plugin, idempotent=True, name="pelt-automl"))
+        self._call(lambda: plugin.watch(self.scheduler))
 
     def _call(self, what: Callable[[], object]) -> None:
         """In Dask's thread, without waiting for it."""
@@ -334,6 +340,8 @@ class Workers:
         return events
 
     def _joined(self, address: str, name: str, extra: Mapping[str, Any]) -> None:
+        if address in self.seats:
+            return  # told twice
         known = extra.get(FACTS, {})
         number = len(self._names)
         folder = self.folder / f"{number}"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import queue
 import signal
 import socket
 import ssl
@@ -315,6 +316,27 @@ def first_of(kind, workers):
             if isinstance(event, kind):
                 return event
     raise AssertionError(f"no {kind.__name__}")
+
+
+def test_a_worker_that_is_there_before_the_selection_is_seen(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    later = SimpleNamespace(address=f"tls://127.0.0.1:{port}", certificates=Certificates.temporary())
+    with by_hand(later):
+        time.sleep(2)
+        with crew(tmp_path, Make(POOL), 0, listen=later.address, certificates=later.certificates) as workers:
+            assert first_of(WorkerJoined, workers).device == "cpu, 1 thread"
+
+
+def test_who_has_joined_before_anybody_watched_is_told_of():
+    inbox, plugins = queue.Queue(), []
+    there = {"tls://a": SimpleNamespace(name="early", extra={"pelt-automl": {}})}
+    scheduler = SimpleNamespace(workers=there, add_plugin=lambda plugin, **_: plugins.append(plugin))
+    membership = workers_module._Membership(inbox)
+    membership.watch(scheduler)
+    assert plugins == [membership]
+    assert inbox.get_nowait() == ("joined", ("tls://a", "early", {"pelt-automl": {}}))
 
 
 def test_a_port_that_is_taken_is_one_clear_error(tmp_path):
