@@ -11,7 +11,7 @@ from flows.flow_parameters import checked_settings
 from flows.reevaluate import asked_tag, file_tag, outcome, reevaluate, summary
 from flows.select_pelt import select_pelt
 from flows.task_files import due_announced, due_files, last_verdicts, read_task_file
-from flows.verdict_changes import change_to, changes_table, in_words
+from flows.verdict_changes import change_to, changes_table, in_words, tell_change
 from pelt_automl import BEHAVIOUR
 from pelt_automl.errors import SettingsError
 from pelt_automl.home import home
@@ -346,6 +346,18 @@ def test_a_flip_is_told_with_how_much_the_score_moved_and_the_lead_over_what_was
     verdicts[-1].answer.update(candidate="a", leaderboard=[*rows, {"candidate": "c", "method": "head", "difference": 0.03}])
     change = change_to(verdicts[-1], verdicts)
     assert in_words(change).endswith("; in the new verdict it leads head by +0.0200")
+
+
+def test_a_selection_that_has_ended_tells_what_its_verdict_changes_as_artifact_and_mlflow_run(place, monkeypatch):
+    pages, sent = {}, []
+    monkeypatch.setattr("flows.verdict_changes.create_markdown_artifact", lambda page, key, **_: pages.update({key: page}))
+    monkeypatch.setattr("flows.verdict_changes.send_changes", lambda changes: sent.extend(changes) or "")
+    tell_change(give_verdict(days=3.0, method="head", score=0.75, **ASKED))
+    assert (pages, sent) == ({}, []), "the first verdict changes nothing"
+    tell_change(give_verdict(days=1.0, folder=home() / "selections" / "again", **ASKED))
+    assert list(pages) == ["verdict-change-data-train"]
+    assert "flipped from head to lora" in pages["verdict-change-data-train"]
+    assert [(change.before, change.after, change.moved) for change in sent] == [("head", "lora", 0.0625)]
 
 
 def test_of_an_error_less_is_better_and_the_same_method_is_no_flip(place):
