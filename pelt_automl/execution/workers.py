@@ -57,7 +57,7 @@ OPENING = 3600.0
 """The same for loading the model, which may have to be downloaded."""
 
 STARTS = 3
-"""So many starts for each place may fail in a row."""
+"""So many starts of a place may fail in a row; then it is given up."""
 
 LOOKS = 0.5
 """Seconds between two looks at the time limit, at the processes and at pieces that hang."""
@@ -144,6 +144,8 @@ class _Child:
     number: int
     environment: Mapping[str, str]
     starts: int = 0
+    failed: int = 0
+    """Starts in a row after which nobody was ready."""
     process: subprocess.Popen[bytes] | None = None
     name: str = ""
     errors: Path | None = None
@@ -207,7 +209,7 @@ class Workers:
         self._children = [_Child(number, own) for number, own in enumerate(environments, 1)]
         self._inbox: queue.Queue[tuple[str, Any]] = queue.Queue()
         self._events: list[Event] = []
-        self._failures, self._refusals = 0, list[str]()
+        self._refusals = list[str]()
         self._names: set[str] = set()
         self._held = ExitStack()
 
@@ -234,7 +236,7 @@ class Workers:
         try:
             cluster: Any = LocalCluster(
                 n_workers=0, host=self.host, scheduler_port=self.port, protocol="tls", security=security, silence_logs=False,
-                dashboard_address=None, worker_class=None, scheduler_kwargs={"dashboard": False},
+                dashboard_address="127.0.0.1:0", worker_class=None, scheduler_kwargs={"dashboard": False},
             )  # fmt: skip
         except (OSError, RuntimeError, ValueError) as error:
             raise SettingsError(
@@ -297,12 +299,16 @@ class Workers:
             if any(seat.name == child.name for seat in self.seats.values()):
                 continue  # what it was at is told first
             why = _said_at_its_end(child)
-            self._failures += 1
-            if self._failures >= STARTS * len(self._children) and not any(seat.label for seat in self.seats.values()):
-                raise SelectionError(f"no worker can be started: {why}. --verbose and a selection without --workers say more")
+            child.failed += 1
             log.info("%s ended: %s", child.name, why)
             _end(child.process)
-            self._start(child)
+            if child.failed < STARTS:
+                self._start(child)
+                continue
+            child.process = None
+            log.warning("%s is given up: %s", child.name, why)
+            if not any(own.process for own in self._children) and not any(seat.label for seat in self.seats.values()):
+                raise SelectionError(f"no worker can be started: {why}. A selection without --workers may say more")
 
     def _why(self, seat: Seat, otherwise: str) -> str:
         """How a process of this machine ended, once Dask has lost it."""
@@ -375,7 +381,6 @@ class Workers:
             seat.future = None
         why = self._why(seat, why)
         if seat.label:
-            self._failures = 0
             self._events.append(WorkerLeft(seat.name, seat.device, why, seat.busy))
         shutil.rmtree(seat.folder, ignore_errors=True)
         return Left(seat, why) if seat.label else None
@@ -448,7 +453,9 @@ class Workers:
             text = " ".join(str(error).split())
             self._refuse(seat, text if isinstance(error, PeltError) else f"{type(error).__name__}: {text}")
             return
-        self._failures, self._refusals = 0, []
+        self._refusals = []
+        for child in self._children:
+            child.failed = 0 if child.name == seat.name else child.failed
         seat.shares, seat.device, seat.label = ready.shares, ready.device, f"{seat.name} ({ready.device})"
         self._events.append(WorkerJoined(seat.name, ready.device, seat.host, dict(ready.environment)))
 
