@@ -16,7 +16,7 @@ def expected_cost(sizes: dict[str, int], methods: Sequence[str], settings: Selec
     examples = Sizes(sizes["train"], sizes["select"], sizes["report"], sizes["train"] + sizes["select"], 0)
     costs = Costs(methods, methods, settings.search, settings.training, examples)
     plan, speed = everything(costs), Speed(settings.training.batch_size, POLICY.evaluation_cost)
-    return costs.searching(plan, speed) + costs.finals(plan, speed)
+    return costs.searching(plan.steps, speed, settings.search.trials) + costs.finals(plan, speed)
 
 
 def next_share(left: float, costs: Sequence[float]) -> float:

@@ -12,7 +12,7 @@ from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import Event, Segment, SegmentEnded, StateLost, TrialEnded
 from pelt_automl.log.files import get, is_reference, put
 from pelt_automl.log.history import History
-from pelt_automl.scheduling.actions import Fit, Room, Score, Stop, Task
+from pelt_automl.scheduling.actions import Fit, Room, Score, Stop, TakeOver, Task
 from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.training.checkpoints import load_progress, save_progress
 from pelt_automl.training.memory import kept_pages
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 SUFFIX = ".safetensors"
 
 
-def trains_only(action: Fit | Score) -> None:
+def trains_only(action: Fit | TakeOver | Score) -> None:
     """For phases that only train. Raises `TypeError`."""
     raise TypeError(f"nothing is scored in this phase, and {action} came")
 
@@ -67,7 +67,7 @@ class Packs:
     """Of these trials, such as the hash of the question: states of others are refused."""
     at_once: int
     """Trials in a pack at most."""
-    aside: Callable[[Fit | Score], object] = trains_only
+    aside: Callable[[Fit | TakeOver | Score], object] = trains_only
     """Carries out what isn't a training, and logs it."""
     _packing: Packing = field(init=False)
     _trials: dict[str, _Trial] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Packs:
     def start(self, actions: Sequence[Task]) -> None:
         """Take them on: a trial that isn't in the live pack waits for a place, from the state of its last ended segment."""
         for action in actions:
-            if isinstance(action, Fit | Score):
+            if isinstance(action, Fit | TakeOver | Score):
                 self._packing.let_go()  # of the last trainings' memory
                 self.aside(action)
             elif isinstance(action, Stop):

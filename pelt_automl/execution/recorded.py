@@ -10,7 +10,7 @@ from typing import Any
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import CurvePoint, Event, FinalistScored, ReportOpened, Seeds, Segment, SegmentEnded, Stage, State, TrialEnded
 from pelt_automl.log.history import History
-from pelt_automl.scheduling.actions import Fit, Room, Score, Stop, Task
+from pelt_automl.scheduling.actions import Fit, Room, Score, Stop, TakeOver, Task
 from pelt_automl.search.portfolio import nearest
 
 
@@ -155,6 +155,8 @@ class Recorded:
             if isinstance(action, Fit):
                 known = next(trial for trial in self.history.ended(Stage.SEARCH) if trial.method == action.method)
                 self._events.append(self.fitted(known.candidate, action.method, Stage.FINALIST, action.index, action.seeds))
+            elif isinstance(action, TakeOver):
+                self._events.append(action.run)
             elif isinstance(action, Score):
                 self._score(action)
             elif isinstance(action, Stop):

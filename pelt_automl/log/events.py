@@ -194,6 +194,8 @@ class Planned(Event):
     figures: Literal["measured", "remembered", "estimated", ""] = ""
     """Where seconds and memory come from: a pack that was measured for this plan, earlier trainings on this machine, or sizes alone; empty
     in old records, whose were measured."""
+    fresh: bool = True
+    """Whether there is time to train finalists on fresh seeds; if not, trainings of the search are scored as they are."""
 
 
 @dataclass(frozen=True)

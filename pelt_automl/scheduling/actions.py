@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pelt_automl.log.events import Because, Event, Seeds, Segment
+from pelt_automl.log.events import Because, Event, Seeds, Segment, TrialEnded
 from pelt_automl.log.history import History
 
 
@@ -38,6 +38,14 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class TakeOver:
+    """Take a training of the search into the finals as it is, with its weights, its seeds and its score. A `TrialEnded` comes of it."""
+
+    run: TrialEnded
+    """As it is to stand in the log: a finalist's, on the first seed triple. Its candidate is the search's trial."""
+
+
+@dataclass(frozen=True)
 class Score:
     """Score finalists' runs on the same examples of the report split, which is opened for the first of them: `FinalistScored` events."""
 
@@ -58,7 +66,7 @@ class Finish:
     """This phase has come to its end."""
 
 
-Task = Train | Stop | Fit | Score
+Task = Train | Stop | Fit | TakeOver | Score
 """What an executor carries out."""
 
 Action = Task | Note | Finish
@@ -124,7 +132,7 @@ class Executor(Protocol):
     def start(self, actions: Sequence[Task]) -> None:
         """Take them on. Nothing is trained before `wait`, which first returns the ends of trials that were stopped at a rung.
 
-        `Fit` and `Score` are carried out at once; no training is under way then.
+        `Fit`, `TakeOver` and `Score` are carried out at once; no training is under way then.
         """
 
     def wait(self, expired: Callable[[], bool]) -> Sequence[Event]:

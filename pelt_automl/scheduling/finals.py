@@ -3,18 +3,19 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Protocol
 
 from pelt_automl.log.events import Because, Decision, Released, Seeds, Segment, Stage, TrialEnded, UnionPruned, What
 from pelt_automl.log.history import History, Trial
 from pelt_automl.methods import BASELINES
-from pelt_automl.scheduling.actions import Action, Budget, Finish, Fit, Note, Room, Score, Stop, Train
-from pelt_automl.search.finalists import Finalists, choose_finalists, fitted_baselines
+from pelt_automl.scheduling.actions import Action, Budget, Finish, Fit, Note, Room, Score, Stop, TakeOver, Train
+from pelt_automl.search.finalists import Finalists, choose_finalists, fitted_baselines, has_score
 from pelt_automl.settings import SearchSettings
 from pelt_automl.timing.policy import POLICY
 from pelt_automl.verdict.another_seed import Outlook
+from pelt_automl.verdict.decision import best_by_select_score
 from pelt_automl.verdict.wording import counted
 
 KEPT = "kept"
@@ -57,6 +58,8 @@ class Finals:
     a further round wasn't released before it is decided again.
 
     - *choice*: the best configuration of each method and the fixed defaults, as many as there is time for (see `choose_finalists`).
+    - *taking over*: where the time limit is too short for finals on fresh seeds, the best training of each method in the search stands for
+      the first seed as it is, with the search's seeds, of as many methods as there is time to score.
     - *rounds*: what is trained next is released whole, paired over the finalists: the least seeds together where time is ample, else seed
       by seed as long as there is time; then seed by seed. A round is cut off when only the time is left that was kept for what follows.
     - *scoring*: when the least seeds are trained, and after each further round, on the same examples of report for all.
@@ -81,6 +84,8 @@ class Finals:
     costs: Costs
     outlook: Callable[[History], Outlook]
     """What another seed would be good for."""
+    searched: Seeds | None = None
+    """The search's triple, where its trainings stand for the first seed; None: there is time for fresh ones."""
 
     def actions(self, history: History, room: Room, budget: Budget) -> Sequence[Action]:  # noqa: ARG002 the protocol's
         """The next round, its end when the time is up, or what is to be fitted, scored or noted before the next; see the rules above."""
@@ -95,6 +100,8 @@ class Finals:
         trained = [trial for trial in history.ended(Stage.FINALIST) if trial.method not in BASELINES]
         if not trained and (new := [trial for trial in found.chosen if trial.candidate not in decided]):
             return [Note(found.decision(trial)) for trial in new]
+        if taken := self._taken_over(history, finalists):
+            return taken
         scored = {event.trial for event in history.scored}
         unscored = [run for run in history.finals() if run.trial not in scored]
         alone = len(finalists) == 1 and bool(waiting) and not scored
@@ -104,7 +111,7 @@ class Finals:
             return self._scored(history, budget, POLICY.room_for_another)
         if {run.number for run in unscored}.intersection(indices := self._scored_indices(history)):
             return self._scored(history, budget)
-        for trial in waiting if scored and not unscored else ():
+        for trial in waiting if scored and not unscored and self.searched is None else ():
             runs = self._segments([trial], indices)
             if self._time_for(history, budget, runs) >= 1:
                 return [*self._round(history, budget, runs), Note(found.decision(trial))]  # a kill between them loses no training
@@ -125,6 +132,8 @@ class Finals:
     def found(self, history: History, budget: Budget) -> Finalists:
         """What the search leads to in the time that is left."""
         trials = [trial for trial in history.ended() if trial.method not in BASELINES]
+        if self.searched is not None:
+            trials = self._kept(trials)
 
         def affordable(wanted: Sequence[TrialEnded]) -> int:
             return self.affordable(history, budget, wanted)
@@ -135,11 +144,14 @@ class Finals:
         """How many of these, most wanted first, can be confirmed in the time that is left, at the speed that each method has shown.
 
         All that fit on the least number of seeds; else two on one seed each, for which evidence and costs may be given up; else the first
-        alone.
+        alone. Of trainings that are taken over, those that there is time to score.
         """
         if budget.limit is None:
             return len(wanted)
         example = self.costs.example(history)
+        if self.searched is not None:
+            left = budget.left - self.costs.closing(history, budget.limit)
+            return max(POLICY.fewest_finalists, int(left / (self.costs.least_scored * example)))
         training = [self.costs.finalist(history, trial.method) for trial in wanted]
         left, scoring = budget.left - self.costs.closing(history, budget.limit), self.costs.least_scored * example
         seeds = self.settings.finalist_seeds
@@ -155,11 +167,31 @@ class Finals:
         return [
             Segment(
                 f"final-{own.candidate}-seed{index}", own.candidate, own.method, dict(own.hyper_parameters), Stage.FINALIST, index,
-                isinstance(own, TrialEnded) and own.is_default, self.seeds(index), self.steps, 0, self.steps,
+                isinstance(own, TrialEnded) and own.is_default, self._triple(index), self.steps, 0, self.steps,
             )
             for index in indices
             for own in candidates
         ]  # fmt: skip
+
+    def _triple(self, index: int) -> Seeds:
+        return self.searched if index == 0 and self.searched is not None else self.seeds(index)
+
+    def _kept(self, trials: Iterable[TrialEnded]) -> list[TrialEnded]:
+        """Of each method the training whose weights the search has kept."""
+        by_method: dict[str, list[TrialEnded]] = {}
+        for trial in trials:
+            if trial.stage == Stage.SEARCH and has_score(trial):
+                by_method.setdefault(trial.method, []).append(trial)
+        return [best_by_select_score(own, self.greater_is_better) for own in by_method.values()]
+
+    def _taken_over(self, history: History, finalists: Iterable[TrialEnded]) -> list[Action]:
+        """Those of the search that aren't yet."""
+        runs = [
+            replace(own, trial=f"final-{own.candidate}-seed0", stage=Stage.FINALIST, number=0, seconds=0.0)
+            for own in finalists
+            if self.searched is not None
+        ]
+        return [TakeOver(run) for run in runs if run.trial not in history.trials]
 
     def _round(self, history: History, budget: Budget, runs: Sequence[Segment]) -> list[Action]:
         """Those that aren't trained yet."""
@@ -265,7 +297,7 @@ class Finals:
 
     def _fits(self, history: History, indices: Iterable[int]) -> list[Action]:
         return [
-            Fit(trial.method, index, self.seeds(index))
+            Fit(trial.method, index, self._triple(index))
             for index in indices
             for trial in fitted_baselines(history)
             if f"final-{trial.candidate}-seed{index}" not in history.trials and trial.candidate not in history.out_of_finals

@@ -2,16 +2,20 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from time import time as now
 
 import numpy as np
 from torch import Tensor
 
-from pelt_automl.log.events import Event, FinalistScored, Phase, ReportOpened, Stage, TrialEnded
+from pelt_automl.errors import SelectionError
+from pelt_automl.log.events import Event, FinalistScored, Phase, ReportOpened, Seeds, Stage, State, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES
-from pelt_automl.scheduling.actions import Budget, Fit, Score
+from pelt_automl.scheduling.actions import Budget, Fit, Score, TakeOver
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.finals import Finals, finalist_seeds
 from pelt_automl.search.finalists import FAR_POINTS
@@ -19,9 +23,10 @@ from pelt_automl.selection.baseline_phase import fit, score_baselines
 from pelt_automl.selection.finalist_weights import packs_of, said_of
 from pelt_automl.selection.machine import Machine, costs_of
 from pelt_automl.selection.question import Question, plans_of
+from pelt_automl.selection.search_phase import weights_of_method
 from pelt_automl.selection.working_folders import kept_at
 from pelt_automl.timing.clock import Clock
-from pelt_automl.training.checkpoints import save_tensors
+from pelt_automl.training.checkpoints import load_tensors, save_tensors
 from pelt_automl.training.evaluation import Predictions
 from pelt_automl.verdict.decision import outlook_of
 from pelt_automl.verdict.statistics import point
@@ -33,9 +38,11 @@ def confirm(question: Question, machine: Machine, log: Log, clock: Clock) -> Non
     def keep(event: TrialEnded, weights: Mapping[str, Tensor]) -> None:
         save_tensors(kept_at(machine.folder, event), weights)
 
-    def aside(action: Fit | Score) -> None:
+    def aside(action: Fit | TakeOver | Score) -> None:
         if isinstance(action, Fit):
             log.append(fit(machine, log.history.outputs, action.method, action.seeds, question.most_probed, action.index))
+        elif isinstance(action, TakeOver):
+            log.append(_taken_over(machine.folder, action.run))
         else:
             _score(question, machine, log, action)
 
@@ -65,7 +72,27 @@ def finals_of(question: Question, machine: Machine, history: History) -> Finals:
         far=FAR_POINTS * point(metric.name, machine.splits.search[1].labels),
         costs=costs_of(question, machine, history),
         outlook=lambda history: outlook_of(history, equivalence, question.search.most_seeds),
+        searched=_searched(history),
     )
+
+
+def _searched(history: History) -> Seeds | None:
+    """The search's triple, where there is no time for fresh ones."""
+    if history.plan is None or history.plan.fresh:
+        return None
+    return next((trial.seeds for trial in history.ended(Stage.SEARCH) if trial.method not in BASELINES), None)
+
+
+def _taken_over(folder: Path, run: TrialEnded) -> TrialEnded:
+    """A training of the search as a finalist's run, with its weights; without them it has failed."""
+    try:
+        weights, about = load_tensors(weights_of_method(folder, run.method))
+    except SelectionError as error:
+        return replace(run, state=State.FAILED, cause=str(error), time=now())
+    if about.get("trial") != run.candidate:
+        return replace(run, state=State.FAILED, cause="the search has kept no weights of it", time=now())
+    save_tensors(kept_at(folder, run), weights)
+    return replace(run, time=now())
 
 
 def _score(question: Question, machine: Machine, log: Log, action: Score) -> None:

@@ -18,7 +18,7 @@ from pelt_automl.log.log import Log
 from pelt_automl.log.outputs import Outputs
 from pelt_automl.methods import LEARNING_RATE, METHODS
 from pelt_automl.modifications import LowerLayers, count_on, needs_own_pack, pack_kind
-from pelt_automl.scheduling.actions import Executor, Fit, Score
+from pelt_automl.scheduling.actions import Executor, Fit, Score, TakeOver
 from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.splits import Splits
 from pelt_automl.selection.threads import Threads
@@ -106,7 +106,7 @@ class Machine:
         phase: Phase,
         total_steps: Callable[[], float],
         keep: Callable[[TrialEnded, Mapping[str, Tensor]], object],
-        aside: Callable[[Fit | Score], object] = trains_only,
+        aside: Callable[[Fit | TakeOver | Score], object] = trains_only,
     ) -> Executor:
         """What trains here, or with the workers, and shows its steps as the phase's progress. `keep`, `aside`: see `Packs`."""
         plans, probed, taken = plans_of(question, log.history), "probe" in log.history.decided(What.HEAD_START), 0

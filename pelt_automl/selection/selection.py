@@ -396,6 +396,7 @@ def _planned(question: Question, machine: Machine, history: History, clock: Cloc
         pack_size=size,
         precision=precision_name(machine.backbone.dtype),
         figures=figures,
+        fresh=plan.seeds > 0,
     )
 
 

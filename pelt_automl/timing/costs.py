@@ -42,14 +42,12 @@ class Plan:
 
     steps: int
     """Optimizer steps of a full training in the search."""
-    trials: int
-    """Of each method in the search, at least; as many more as the time allows."""
     final_steps: int
     """Of a finalist's training; never fewer than in the search."""
     finalists: int
     """Configurations that can be confirmed; decided again when the search has ended."""
     seeds: int
-    """Seeds that each of them can be trained on; decided again when they are trained."""
+    """Fresh seeds that each of them can be trained on; decided again when they are trained. 0: their trainings in the search are scored."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +82,17 @@ class Costs:
         plan = make_plan(steps, self.search.rungs, self.sizes.select, self.training_settings)
         return plan.steps * speed.step + plan.looked_at(self.sizes.select) * speed.example
 
-    def searching(self, plan: Plan, speed: Speed) -> float:
-        """A plan's search: of each method the default in full, and of the other trials the part that they get on average."""
-        schedule = make_plan(plan.steps, self.search.rungs, self.sizes.select, self.training_settings)
-        trials = 1 + (plan.trials - 1) * schedule.expected_share(self.search.promoted)
-        return len(self.methods) * trials * self.full(plan.steps, speed)
+    def searching(self, steps: int, speed: Speed, trials: int = 1) -> float:
+        """Of each method the default in full, and of its other trials the part that they get on average."""
+        schedule = make_plan(steps, self.search.rungs, self.sizes.select, self.training_settings)
+        shares = 1 + (trials - 1) * schedule.expected_share(self.search.promoted)
+        return len(self.methods) * shares * self.full(steps, speed)
 
     def finals(self, plan: Plan, speed: Speed) -> float:
         """A plan's finals: trainings, the least of report that time is kept for, and the evidence."""
-        run = self.full(plan.final_steps, speed) + self.least_scored * speed.example
-        return plan.finalists * plan.seeds * run + self._dissections(self.methods) * plan.seeds * speed.example
+        training, seeds = self.full(plan.final_steps, speed) if plan.seeds else 0.0, plan.seeds or 1
+        run = training + self.least_scored * speed.example
+        return plan.finalists * seeds * run + self._dissections(self.methods) * seeds * speed.example
 
     # ---------------------------------------------------------------- as the log has seen it
 
@@ -131,8 +130,13 @@ class Costs:
         return min(POLICY.fewest_report, self.sizes.report)
 
     def reserve(self, history: History, limit: float) -> float:
-        """Of the limit, what the search leaves to the finals: their share, as far as they can use it at the speed seen so far."""
+        """Of the limit, what the search leaves to the finals: their share, as far as they can use it at the speed seen so far.
+
+        Where trainings of the search are scored as they are, the time for that, and for what comes after it.
+        """
         share, closing = limit * self.search.finalist_share, self.closing(history, limit)
+        if not _planned(history).fresh:
+            return min(share, closing + POLICY.fewest_finalists * self.least_scored * self.example(history))
         one_run = self.finalist(history) + self.least_scored * self.example(history)
         return of_use_to_finals(share, one_run, closing, self.wanted_finalists, self.search)
 
@@ -153,7 +157,7 @@ class Costs:
         """
         trials = [trial for trial in history.ended() if trial.method in BASELINES]
         fitted = [trial for trial in trials if trial.stage == Stage.SEARCH and trial.curve]
-        seeds = self.search.finalist_seeds - len({trial.number for trial in trials if trial.stage == Stage.FINALIST})
+        seeds = self._least_seeds(history) - len({trial.number for trial in trials if trial.stage == Stage.FINALIST})
         if seeds <= 0:
             return 0.0
         if not any(BASELINES[trial.method].reads_backbone for trial in fitted):
@@ -167,7 +171,10 @@ class Costs:
         """Measuring gates and knocking submodules out; nothing without a gated finalist, before there are any without a gated method."""
         finalists = history.decided(What.FINALIST)
         methods = {trial.method for trial in history.ended() if trial.candidate in finalists} or set(self.methods)
-        return self.search.finalist_seeds * self._dissections(methods) * self.example(history)
+        return self._least_seeds(history) * self._dissections(methods) * self.example(history)
+
+    def _least_seeds(self, history: History) -> int:
+        return self.search.finalist_seeds if _planned(history).fresh else 1
 
     def _dissections(self, methods: Collection[str]) -> int:
         """Examples evaluated to take one run apart, of the union for which that takes the longest."""

@@ -1,7 +1,7 @@
-"""What a time limit allows: one ladder of plans, from everything to the least; the first that fits is taken."""
+"""What a time limit allows: how many finalists on how many fresh seeds, and how long trainings are."""
 
 import math
-from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from pelt_automl.timing.costs import Costs, Plan, Speed
 from pelt_automl.timing.policy import POLICY
@@ -11,7 +11,7 @@ from pelt_automl.timing.schedule import even_steps, wanted_steps
 def everything(costs: Costs) -> Plan:
     """What a selection does that has all the time it wants."""
     steps = even_steps(wanted_steps(costs.sizes.train, costs.training_settings))
-    return Plan(steps, costs.search.trials, steps, costs.wanted_finalists, costs.search.finalist_seeds)
+    return Plan(steps, steps, costs.wanted_finalists, costs.search.finalist_seeds)
 
 
 def lengths(costs: Costs) -> list[int]:
@@ -20,52 +20,31 @@ def lengths(costs: Costs) -> list[int]:
     return sorted({even_steps(steps) for steps in range(min(costs.training_settings.min_steps, wanted), wanted + 1)}, reverse=True)
 
 
-def ladder(costs: Costs, of_use: Callable[[Plan], bool] = lambda _: True) -> Iterator[Plan]:
-    """All plans of a limited time, the most wanted first; `of_use`: whether a plan's finals are, asked once of those with the same finals.
-
-    What is recommended is trained as the finalists are, and a search on shorter trainings finds much the same, as every search by
-    successive halving takes for granted: so the finals are shortened last.
-
-    - Of the finalists there are first fewer (down to `few_finalists`), then they are trained shorter (down to `long`), then the same with
-      `fewest_finalists`. What is left then are the longest trainings that fit with `fewest_seeds`, and with more if that fits, too.
-    - With each of these, trainings of the search get shorter (down to `short`), then there are fewer trials a method than `few_trials`,
-      then again shorter ones; they are never longer than the finalists'.
-
-    The last finals are always of use.
-    """
-    whole, steps = everything(costs), lengths(costs)
-    few, fewest = min(POLICY.few_finalists, whole.finalists), min(POLICY.fewest_finalists, whole.finalists)
-    seeds, fewest_seeds = whole.seeds, min(POLICY.fewest_seeds, whole.seeds)
-    long = [length for length in steps if length >= POLICY.long * steps[0]]
-    finals = [
-        *((steps[0], count, seeds) for count in range(whole.finalists, few, -1)),
-        *((length, few, seeds) for length in long),
-        *((length, fewest, seeds) for length in long),
-        *((length, *way) for length in steps for way in ((few, seeds), (fewest, seeds), (fewest, fewest_seeds))),
-    ]
-    trials = min(POLICY.few_trials, whole.trials)
-    for number, way in enumerate(finals, 1):
-        if number < len(finals) and not of_use(Plan(way[0], trials, *way)):
-            continue
-        shorter = [length for length in steps if length <= way[0]]
-        short = next(length for length in reversed(shorter) if length >= POLICY.short * shorter[0])
-        yield from (Plan(length, trials, *way) for length in shorter if length >= short)
-        yield from (Plan(short, fewer, *way) for fewer in range(trials - 1, 0, -1))
-        yield from (Plan(length, 1, *way) for length in shorter if length < short)
-
-
 def choose(costs: Costs, left: float, speed: Speed) -> Plan:
-    """The first plan of the ladder that fits into `left` seconds; everything where they are infinite.
+    """What fits into `left` seconds; everything where they are infinite.
 
-    The finals have their share of the time less what writing takes, and the search the rest of it less a reserve. A search that has too
-    little time even for the shortest training of each method takes what there is: no finalist is trained shorter for that.
+    - The finals have their share of the time less what writing takes. Of the finalists there are first fewer (down to `fewest_finalists`),
+      then fewer seeds (down to `fewest_seeds`). Where not even these fit, no finalist is trained on fresh seeds: their trainings in the
+      search are scored as they are, and the search has the finals' time.
+    - Trainings have their full length: what is recommended is no better than its training, and a short time is better spent on few
+      configurations, the best first, than on short trainings of many. They are shortened only where the search's time, less a reserve, is
+      too short for a full training of each of the `first` methods.
     """
+    whole = everything(costs)
     if math.isinf(left):
-        return everything(costs)
+        return whole
     for_finals = max(left * costs.search.finalist_share - costs.writing, 1.0)
-    for_search, least = (1 - POLICY.search_reserve) * (left - for_finals), (lengths(costs)[-1], 1)
-    plans = ladder(costs, lambda plan: costs.finals(plan, speed) <= for_finals)
-    return next(plan for plan in plans if (plan.steps, plan.trials) == least or costs.searching(plan, speed) <= for_search)
+    fewest, fewest_seeds = min(POLICY.fewest_finalists, whole.finalists), min(POLICY.fewest_seeds, whole.seeds)
+    ways = [(count, whole.seeds) for count in range(whole.finalists, fewest - 1, -1)] + [(fewest, fewest_seeds)]
+    plans = [replace(whole, finalists=count, seeds=seeds) for count, seeds in ways]
+    scored = replace(whole, finalists=fewest, seeds=0)
+    plan = next((plan for plan in plans if costs.finals(plan, speed) <= for_finals), scored)
+    finals = min(for_finals, costs.finals(plan, speed)) if plan is scored else for_finals
+    for_search = (1 - POLICY.search_reserve) * (left - finals)
+    trainings = min(POLICY.first, len(costs.methods))
+    possible = lengths(costs)
+    steps = next((steps for steps in possible if trainings * costs.full(steps, speed) <= for_search), possible[-1])
+    return replace(plan, steps=steps, final_steps=steps if plan is scored else plan.final_steps)
 
 
 def seconds_enough(costs: Costs, used: float, speed: Speed) -> float:
@@ -73,9 +52,9 @@ def seconds_enough(costs: Costs, used: float, speed: Speed) -> float:
 
     `used`: seconds spent before the search.
     """
-    steps = everything(costs).steps
-    plan = Plan(steps, 1, steps, POLICY.few_finalists, POLICY.fewest_seeds)
-    return used + costs.searching(plan, speed) / (1 - POLICY.search_reserve) + costs.finals(plan, speed) + costs.writing
+    whole = everything(costs)
+    plan = replace(whole, finalists=POLICY.few_finalists, seeds=POLICY.fewest_seeds)
+    return used + costs.searching(whole.steps, speed) / (1 - POLICY.search_reserve) + costs.finals(plan, speed) + costs.writing
 
 
 def in_words(plan: Plan, costs: Costs, left: float) -> str:
@@ -89,8 +68,10 @@ def in_words(plan: Plan, costs: Costs, left: float) -> str:
     if plan.steps < plan.final_steps:
         of_finalists = f"{plan.final_steps}" if plan.final_steps < whole.steps else f"all {plan.final_steps}"
         shortened.append(f"{of_finalists} for the finalists")
-    if plan.finalists < whole.finalists:
+    if not plan.seeds:
+        shortened.append("no finalist on fresh seeds (the best trainings of the search are scored as they are)")
+    elif plan.finalists < whole.finalists:
         shortened.append(f"about {plan.finalists} instead of {whole.finalists} finalists")
-    if plan.seeds < whole.seeds:
+    if 0 < plan.seeds < whole.seeds:
         shortened.append(f"{plan.seeds} instead of {whole.seeds} seeds for each")
     return f"the time limit allows {', '.join(shortened)}" if shortened else "the time limit allows everything"

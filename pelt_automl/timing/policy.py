@@ -24,17 +24,11 @@ class Policy:
 
     # ---------------------------------------------------------------- the plan
     few_finalists: int = 3
-    """Finalists: a fixed default, the leader and the runner-up. Before there are fewer, trainings are shortened to `long`."""
+    """Finalists: a fixed default, the leader and the runner-up. A limit that allows them is said to be enough."""
     fewest_finalists: int = 2
-    """Finalists, however short the time is."""
+    """Finalists that are trained on fresh seeds, or none: one alone is compared with nothing."""
     fewest_seeds: int = 2
     """Seeds of a finalist, where time is very short: fewer tell nothing of their spread."""
-    long: float = 0.75
-    """Share of an unshortened training: what is recommended is no better than its training, so finalists get fewer first."""
-    short: float = 0.5
-    """Share of an unshortened training: a trial's in the search gets shorter only when there are fewer trials than `few_trials`."""
-    few_trials: int = 3
-    """Trials of a method in the search: its default and what can be better where that doesn't suit."""
     search_reserve: float = 0.2
     """Share of the search's time that its plan leaves free: trials come in packs, and little is known of the speed."""
     # ---------------------------------------------------------------- trainings
@@ -52,7 +46,7 @@ class Policy:
     ahead: int = 2
     """Trials that a method may be ahead of another, whose own wait for a pack of their kind."""
     first: int = 2
-    """Methods whose defaults are always begun, however short the time is: with fewer there is nothing to compare."""
+    """Methods that always begin, however short the time is: with fewer there is nothing to compare. Only for them trainings are shortened."""
     nothing: float = 0.05
     """Share of the time limit that is spent on finishing trials near their ends when the time is up: stopping those saves nothing."""
     last_reserve: float = 0.15
