@@ -37,7 +37,7 @@ class CurveOptions(TypedDict, total=False):
     max_length: int | None
     """Maximum tokens per example, special ones included. Default: what 99 % of the texts to train on need, in steps of 32 and up to 512 (128 under the paper protocol). Never more than the model reads."""
     epochs: float | None
-    """Length of a full training in passes over the train split. Shortened when the time limit asks for it."""
+    """Length of a full training in passes over the train split. Shortened only when two of them don't fit into the time limit."""
     min_steps: int | None
     """Optimizer steps that a full training is never shortened below."""
     max_steps: int | None

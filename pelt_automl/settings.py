@@ -298,7 +298,7 @@ class TrainingSettings(Checked):
     )
     epochs: float = knob(
         20.0,
-        "Length of a full training in passes over the train split. Shortened when the time limit asks for it.",
+        "Length of a full training in passes over the train split. Shortened only when two of them don't fit into the time limit.",
         TRAINING,
         unit="passes",
         above=0,

@@ -313,6 +313,7 @@ def always(method: str) -> Callable[[Setting, Nearest], Scheduler]:
 
 
 OURS = "ours"
+FRESH = "ours-always-on-fresh-seeds"
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "ours-with-written-lists": {"portfolio": False},
     "ours-without-rungs": {"rungs": ()},
@@ -323,6 +324,7 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
 that was learned."""
 CONTENDERS: Mapping[str, Callable[[Setting, Nearest], Scheduler]] = {
     OURS: lambda own, _: ours(own),
+    FRESH: lambda own, _: ours(own),
     "ours-without-finals": lambda own, _: ours(replace(own, kept=0.0)),
     **{name: lambda own, _, changed=changed: ours(own, **changed) for name, changed in ABLATIONS.items()},  # type: ignore[misc]
     "random": lambda own, _: Plain(own, shuffled(own)),

@@ -48,7 +48,7 @@ from pelt_automl.verdict.decision import on_all_seeds
 from pelt_automl.verdict.standings import Comparison
 from pelt_automl.verdict.statistics import point
 from studies.calibration import comparison
-from studies.contenders import ABLATIONS, CONTENDERS, OURS, Nearest, Setting, answer, frozen, one_kind, ours
+from studies.contenders import ABLATIONS, CONTENDERS, FRESH, OURS, Nearest, Setting, answer, frozen, one_kind, ours
 from studies.harness import Report, Row, add_options, names, parser, shares, spoken
 from studies.portfolio import learned_without
 from studies.quality import judged
@@ -65,8 +65,10 @@ KNOWN = ("default", "known")
 FEWEST_SEEDS = 3
 PROBE_ALONE, FROZEN = "always-probe", "frozen"
 """The probe needs no scheduler: it trains nothing."""
-WITH_FINALS = (OURS, *ABLATIONS, FROZEN)
-"""Those that confirm finalists on fresh seeds."""
+WITH_FINALS = (OURS, FRESH, *ABLATIONS, FROZEN)
+"""Those that have finals."""
+ALWAYS_FRESH = (FRESH, FROZEN)
+"""Those whose finals are on fresh seeds, however short the time is."""
 Policy = Callable[[Setting, Nearest], Scheduler]
 Key = tuple[str, str]
 """A configuration: method, hyper-parameters as sorted JSON."""
@@ -236,7 +238,9 @@ class World:
             executor.seconds = self.seconds.get(PROBE, 0.0)
         else:
             with_finals = contender in WITH_FINALS and bool(roles.finals)
-            setting = self.setting(roles.search, number, asked.trials, asked.reserve if with_finals else 0.0)
+            fresh = contender in ALWAYS_FRESH or self.time_for_fresh_seeds(limit, asked.reserve)
+            kept = 0.0 if not with_finals else asked.reserve if fresh else min(asked.reserve, self.scoring() / (limit or math.inf))
+            setting = self.setting(roles.search, number, asked.trials, kept)
             seeds = Seeds(roles.search, roles.search, roles.search)
             baselines = [key[0] for key in self.scores if with_finals and key[0] in BASELINES]
             executor.seconds = 0.0 if PROBE in baselines else self.start  # all contenders' heads start from it
@@ -247,13 +251,23 @@ class World:
             found = answer((trial for trial in log.history.ended() if trial.method not in BASELINES), self.metric)
             best = recommended = key_of(found.method, found.hyper_parameters) if found else None
             if with_finals and log.history.ended():
-                best, recommended = self._finals(log, executor, roles, clock) or (best, best)
+                best, recommended = self._finals(log, executor, roles, clock, None if fresh else seeds) or (best, best)
         trainings = Counter(trial.stage for trial in log.history.ended() if trial.method not in BASELINES)
         regrets = {name: self.regret(key, roles.truth) for name, key in (("regret", best), ("recommended", recommended))}
         return regrets | {
             "method": recommended[0] if recommended else None, "seconds": executor.seconds, "trials": trainings[Stage.SEARCH],
             "finals": trainings[Stage.FINALIST], "ms": 1000 * took,
         }  # fmt: skip
+
+    def scoring(self) -> float:
+        """Seconds to score the fewest finalists as they are."""
+        return POLICY.fewest_finalists * len(self.labels) * self.example
+
+    def time_for_fresh_seeds(self, limit: float | None, share: float) -> bool:
+        """As the program plans it: the fewest finalists on the fewest seeds, in the finals' share of the limit."""
+        training = sum(self.seconds[method] for method in self.methods) / len(self.methods)
+        run = training + min(POLICY.fewest_report, len(self.labels)) * self.example
+        return limit is None or POLICY.fewest_finalists * POLICY.fewest_seeds * run <= share * limit
 
     def _compared(self, history: History) -> Comparison:
         """Finalists by what their runs say of the report examples that were scored."""
@@ -267,8 +281,13 @@ class World:
                 who[scored.candidate] = (scored.method, ended.parameters["kept"])
         return comparison(runs, who, self.labels[:examples].tolist(), self.metric.name, history.out_of_finals)
 
-    def _finals(self, log: Log, executor: Recorded, roles: Roles, clock: Callable[[], Budget]) -> tuple[Key, Key] | None:
-        """The program's finals: the finalist with the best mean, and what is recommended; None where nobody was scored."""
+    def _finals(
+        self, log: Log, executor: Recorded, roles: Roles, clock: Callable[[], Budget], searched: Seeds | None
+    ) -> tuple[Key, Key] | None:
+        """The program's finals: the finalist with the best mean, and what is recommended; None where nobody was scored.
+
+        `searched`: see `Finals`.
+        """
         least = min(SearchSettings.finalist_seeds, len(roles.finals))
         settings, better = SearchSettings(finalist_seeds=least, most_seeds=max(least, len(roles.finals))), self.metric.greater_is_better
 
@@ -277,7 +296,7 @@ class World:
 
         drive(
             Finals(lambda index: Seeds(*[roles.finals[index]] * 3), settings, self.plan.steps, len(self.labels), better,
-                   FAR_POINTS * self.point, FinalsCosts(self), ahead),
+                   FAR_POINTS * self.point, FinalsCosts(self), ahead, searched),
             executor, log, clock, Stage.FINALIST,
         )  # fmt: skip
         if not log.history.scored:
@@ -326,7 +345,7 @@ def options() -> argparse.ArgumentParser:
         "at-once": (int, 1, "trials in a pack"),
         "trials": (int, 5, "configurations of each method"),
         "share": (shares, [None], "limits, as shares of the oracle's cost such as 0.05,0.1 (default: no limit)"),
-        "reserve": (float, 0.4, "share of the limit that our search leaves to its finals"),
+        "reserve": (float, SearchSettings.finalist_share, "share of the limit for our finals (default: the program's)"),
         "most-seeds": (int, SearchSettings.most_seeds, "of the finals (default: the program's)"),
         "train": (Path, None, "train what TPE draws, and keep it in this folder (default: take the most similar recorded one)"),
         "precision": (("bf16", "fp32"), "bf16", "of the frozen weights in these trainings"),

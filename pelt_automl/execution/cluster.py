@@ -17,7 +17,7 @@ from pelt_automl.log.events import Because, Event, Segment, SegmentEnded, Segmen
 from pelt_automl.log.files import get, is_reference
 from pelt_automl.log.history import History
 from pelt_automl.log.outputs import Outputs
-from pelt_automl.scheduling.actions import Executor, Fit, Room, Score, Stop, Task, Train
+from pelt_automl.scheduling.actions import Executor, Fit, Room, Score, Stop, TakeOver, Task, Train
 from pelt_automl.scheduling.search import ALONE
 
 
@@ -80,7 +80,7 @@ class Cluster:
     def start(self, actions: Sequence[Task]) -> None:
         """Take them on; pieces are sent off by `wait`."""
         for action in actions:
-            if isinstance(action, Fit | Score):
+            if isinstance(action, Fit | TakeOver | Score):
                 self.local.start([action])
             elif isinstance(action, Stop):
                 self._stop(action)

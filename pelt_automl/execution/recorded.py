@@ -156,7 +156,8 @@ class Recorded:
                 known = next(trial for trial in self.history.ended(Stage.SEARCH) if trial.method == action.method)
                 self._events.append(self.fitted(known.candidate, action.method, Stage.FINALIST, action.index, action.seeds))
             elif isinstance(action, TakeOver):
-                self._events.append(action.run)
+                # a stopped one is scored as if it had come to its end: what it says of report earlier isn't recorded
+                self._events.append(replace(action.run, steps=self.history.trials[action.run.candidate].segment.steps))
             elif isinstance(action, Score):
                 self._score(action)
             elif isinstance(action, Stop):

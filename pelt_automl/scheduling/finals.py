@@ -58,8 +58,8 @@ class Finals:
     a further round wasn't released before it is decided again.
 
     - *choice*: the best configuration of each method and the fixed defaults, as many as there is time for (see `choose_finalists`).
-    - *taking over*: where the time limit is too short for finals on fresh seeds, the best training of each method in the search stands for
-      the first seed as it is, with the search's seeds, of as many methods as there is time to score.
+    - *taking over*: where the time limit is too short for finals on fresh seeds, the search's best trainings of the two best methods stand
+      for the first seed as they are, with the search's seeds.
     - *rounds*: what is trained next is released whole, paired over the finalists: the least seeds together where time is ample, else seed
       by seed as long as there is time; then seed by seed. A round is cut off when only the time is left that was kept for what follows.
     - *scoring*: when the least seeds are trained, and after each further round, on the same examples of report for all.
@@ -144,14 +144,13 @@ class Finals:
         """How many of these, most wanted first, can be confirmed in the time that is left, at the speed that each method has shown.
 
         All that fit on the least number of seeds; else two on one seed each, for which evidence and costs may be given up; else the first
-        alone. Of trainings that are taken over, those that there is time to score.
+        alone. Of trainings that are taken over, two.
         """
         if budget.limit is None:
             return len(wanted)
-        example = self.costs.example(history)
         if self.searched is not None:
-            left = budget.left - self.costs.closing(history, budget.limit)
-            return max(POLICY.fewest_finalists, int(left / (self.costs.least_scored * example)))
+            return POLICY.fewest_finalists
+        example = self.costs.example(history)
         training = [self.costs.finalist(history, trial.method) for trial in wanted]
         left, scoring = budget.left - self.costs.closing(history, budget.limit), self.costs.least_scored * example
         seeds = self.settings.finalist_seeds
@@ -235,7 +234,7 @@ class Finals:
 
     def _further_seed(self, history: History, budget: Budget, finalists: Sequence[TrialEnded]) -> list[Action]:
         """For the best and its challenger, as long as it may change the answer and there is time."""
-        if not finalists or history.decided(What.NO_TIME_FOR_SEED, What.ENOUGH_SEEDS):
+        if not finalists or not history.scored or history.decided(What.NO_TIME_FOR_SEED, What.ENOUGH_SEEDS):
             return []
         found = self.outlook(history)
         if found.stop:

@@ -46,7 +46,8 @@ class Policy:
     ahead: int = 2
     """Trials that a method may be ahead of another, whose own wait for a pack of their kind."""
     first: int = 2
-    """Methods that always begin, however short the time is: with fewer there is nothing to compare. Only for them trainings are shortened."""
+    """Methods that always begin, however short the time is: with fewer there is nothing to compare. Trainings are shortened for them alone.
+    """
     nothing: float = 0.05
     """Share of the time limit that is spent on finishing trials near their ends when the time is up: stopping those saves nothing."""
     last_reserve: float = 0.15

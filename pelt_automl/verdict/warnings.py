@@ -111,6 +111,11 @@ def _comparison(history: History, comparison: Comparison) -> Iterator[str]:
             "Finalists lack seeds, because not all runs were scored: means are adjusted for what the seeds that one lacks did to the "
             "others, and intervals are wider for it."
         )
+    if history.plan and not history.plan.fresh:
+        yield (
+            "There was no time to train finalists on fresh seeds: the search's own trainings were scored, the best of each method on "
+            "select. Of several good ones the luckiest looks best."
+        )
     if max(trained) == 1:
         each = "One seed only" if max(seeds.values()) == 1 else "One seed for each trained finalist"
         yield f"{each}: intervals and probabilities cover the report examples, not the luck of a split, initialization or order."

@@ -1,6 +1,6 @@
 """The rules of the finals, without a model: what is trained, fitted, scored and noted, in which order, and in how much time."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pytest
@@ -23,7 +23,7 @@ from pelt_automl.log.events import (
 )
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
-from pelt_automl.scheduling.actions import Budget, Finish, Fit, Note, Room, Score, Stop, Train
+from pelt_automl.scheduling.actions import Budget, Finish, Fit, Note, Room, Score, Stop, TakeOver, Train
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.finals import Finals, finalist_seeds
 from pelt_automl.settings import SearchSettings
@@ -63,10 +63,10 @@ def searched(method, score, number=0, fitted=False):
 ENOUGH = Outlook("enough")
 
 
-def finals(outlook=ENOUGH, least=2, most=4, costs=None):
+def finals(outlook=ENOUGH, least=2, most=4, costs=None, taken=None):
     asked_for = SearchSettings(finalist_seeds=least, most_seeds=most)
     asked = outlook if callable(outlook) else lambda _: outlook
-    return Finals(partial(finalist_seeds, "q"), asked_for, 20, 1000, True, 0.05, costs or FakeCosts(), asked)
+    return Finals(partial(finalist_seeds, "q"), asked_for, 20, 1000, True, 0.05, costs or FakeCosts(), asked, taken)
 
 
 @dataclass
@@ -100,6 +100,8 @@ class Laboratory:
                     ended = searched(action.method, 0.7, fitted=True)
                     more = {"trial": f"final-{name}-seed{action.index}", "stage": Stage.FINALIST, "number": action.index}
                     self.log.append(TrialEnded(**{**vars(ended), **more, "seeds": action.seeds}))
+                case TakeOver(run=run):
+                    self.log.append(replace(run, state="failed") if run.trial in self.failing else run)
                 case Score():
                     if self.log.history.opened is None:
                         self.log.append(ReportOpened(1, action.examples, 1000, "[]"))
@@ -160,6 +162,56 @@ def rounds(history):
             found = [*found[:-1], f"{found[-1]} {name}"] if isinstance(last, Released) else [*found, name]
         last = event
     return found
+
+
+# ------------------------------------------------------------ the search's own trainings
+
+SEARCHED = Seeds(0, 0, 0)
+OF_ONE_METHOD = [searched("lora", 0.6), searched("lora", 0.9, 1), searched("adapter", 0.8), searched("head", 0.7)]
+
+
+@pytest.mark.parametrize("limit", [1.0, 20.5, 27.0])
+def test_without_time_for_fresh_seeds_the_best_trainings_of_two_methods_are_scored_as_they_are(limit):
+    history = run(finals(taken=SEARCHED), OF_ONE_METHOD, limit=limit)
+    names = ["final-lora-0001-seed0", "final-adapter-0000-seed0"]
+    assert [scored.trial for scored in history.scored] == names, "LoRA's default isn't its best, and has no weights any more"
+    assert not history.of_kind(Released)
+    taken = [history.trials[name].ended for name in names]
+    assert [(own.stage, own.number, own.seeds, own.select_score, own.seconds) for own in taken] == [
+        (Stage.FINALIST, 0, SEARCHED, score, 0.0) for score in (0.9, 0.8)
+    ]
+    assert list(history.decided(What.NO_TIME_FOR_SEED)) == ["seed 1"]
+    assert list(history.decided(What.NO_TIME_FOR_FINALIST)) == ["head-0000"]
+
+
+def test_time_that_is_left_goes_into_fresh_seeds_and_baselines_are_fitted_on_the_same_ones():
+    probe = searched("probe", 0.6, fitted=True)
+    history = run(finals(taken=SEARCHED, least=2), [*THREE[:2], probe], limit=100.0)
+    assert rounds(history) == ["L1 A1"]
+    fitted = {trial.number: trial.seeds for trial in history.ended(Stage.FINALIST) if trial.method == "probe"}
+    assert fitted == {0: SEARCHED, 1: finalist_seeds("q", 1)}
+    assert {scored.seed_index for scored in history.scored} == {0, 1}
+
+
+def test_one_whose_weights_are_gone_has_failed_and_the_other_is_scored():
+    history = run(finals(taken=SEARCHED), THREE[:2], limit=25.0, failing=frozenset({"final-lora-0000-seed0"}))
+    assert [scored.candidate for scored in history.scored] == ["adapter-0000"]
+
+
+@pytest.mark.parametrize("least", [1, 2])
+def test_without_any_weights_there_is_nothing_to_compare_and_baselines_are_scored_alone(least):
+    gone = frozenset({"final-lora-0000-seed0", "final-adapter-0000-seed0"})
+    history = run(finals(taken=SEARCHED, least=least), [*THREE[:2], searched("probe", 0.6, fitted=True)], limit=25.0, failing=gone)
+    assert {scored.candidate for scored in history.scored} == {"probe-0000"}
+    assert not history.of_kind(Released)
+
+
+def test_a_kill_while_trainings_are_taken_over_changes_nothing():
+    whole = run(finals(taken=SEARCHED), OF_ONE_METHOD, limit=25.0)
+    for number in range(len(OF_ONE_METHOD), len(whole.events)):
+        again = run(finals(taken=SEARCHED), whole.events[:number], limit=25.0)
+        assert [scored.trial for scored in again.scored] == [scored.trial for scored in whole.scored]
+        assert list(again.trials) == list(whole.trials)
 
 
 # ------------------------------------------------------------ without a limit

@@ -1,13 +1,12 @@
 """What a time limit allows."""
 
 import math
-from itertools import pairwise
 
 import pytest
 
 from pelt_automl.settings import SearchSettings, TrainingSettings
-from pelt_automl.timing.costs import Costs, Plan, Sizes, Speed, of_use_to_finals
-from pelt_automl.timing.plan import choose, everything, in_words, ladder, seconds_enough
+from pelt_automl.timing.costs import Costs, Sizes, Speed, of_use_to_finals
+from pelt_automl.timing.plan import choose, everything, in_words, seconds_enough
 from pelt_automl.timing.policy import POLICY
 from pelt_automl.timing.schedule import make_plan
 
@@ -27,59 +26,35 @@ def allowed(left, **changes):
 
 
 NINE = (*METHODS, "unipelt-apl")
-OLD_AND_NEW = {
-    # methods, wanted steps, select, report, speed, settings; then, by the seconds left: steps of the search and of the finals, finalists,
-    # seeds, as planned by the two ladders of before (190fd78). A second row is what is planned now, where that is something else.
-    "three methods": (("head", "bitfit", "lora"), 280, 90, 1000, Speed(0.06, 0.002), {}, {
-        5: [(40, 40, 2, 2)], 30: [(40, 40, 2, 2)], 60: [(64, 64, 2, 2), (64, 72, 2, 2)], 90: [(96, 120, 2, 2), (96, 128, 2, 2)],
-        120: [(128, 184, 2, 2), (128, 192, 2, 2)], 180: [(208, 280, 2, 2)], 300: [(224, 224, 3, 3)], 600: [(280, 280, 4, 3)],
-    }),
-    "nine methods, a slow machine": (NINE, 280, 90, 1000, Speed(0.5, 0.02), {}, {
-        60: [(40, 40, 2, 2)], 300: [(40, 40, 2, 2)], 600: [(40, 88, 2, 2)], 1200: [(80, 240, 2, 2)], 3600: [(144, 280, 3, 3)],
-    }),
-    "one method": (("lora",), 140, 30, 200, Speed(0.1, 0.004), {}, {
-        60: [(40, 40, 2, 2)], 90: [(80, 80, 2, 2)], 120: [(112, 112, 2, 2), (120, 120, 2, 2)], 180: [(120, 120, 2, 3)],
-        300: [(144, 144, 2, 3)], 3600: [(144, 144, 2, 3)],
-    }),
-    "long trainings": (("lora", "adapter", "prefix"), 2000, 1000, 5000, Speed(0.02, 0.001), {}, {
-        20: [(40, 40, 2, 2)], 30: [(40, 40, 2, 2), (48, 56, 2, 2)], 60: [(176, 192, 2, 2), (176, 208, 2, 2)],
-        120: [(336, 464, 2, 2), (336, 480, 2, 2)], 300: [(816, 1368, 2, 2), (816, 1400, 2, 2)], 600: [(1864, 2000, 2, 3)],
-        1200: [(2000, 2000, 4, 3)], 3600: [(2000, 2000, 5, 3)],
-    }),
-    "short trainings": (("head", "lora", "adapter", "prefix", "unipelt-apl"), 40, 20, 60, Speed(0.1, 0.001), {}, {
-        5: [(40, 40, 2, 2)], 60: [(40, 40, 2, 3)], 90: [(40, 40, 3, 3)], 120: [(40, 40, 4, 3)], 180: [(40, 40, 6, 3)],
-        300: [(40, 40, 8, 3)],
-    }),
-    "more for the finals": (("head", "lora", "adapter"), 200, 60, 500, Speed(0.1, 0.002), {"finalist_share": 0.8, "finalist_seeds": 5}, {
-        30: [(40, 40, 2, 2)], 60: [(40, 80, 2, 2), (40, 88, 2, 2)], 90: [(48, 144, 2, 2)], 120: [(64, 200, 2, 2)], 180: [(96, 200, 2, 2)],
-        300: [(104, 200, 2, 5)], 600: [(168, 200, 4, 5)], 1200: [(200, 200, 5, 5)],
-    }),
-}  # fmt: skip
 
 
-@pytest.mark.parametrize("world", OLD_AND_NEW)
-def test_the_one_ladder_plans_what_two_have_planned_but_keeps_no_time_for_evidence_where_no_method_has_a_gate(world):
-    """The old ladders kept time for taking unions apart in every selection. Where there are none to take apart, the finals have it."""
-    methods, wanted, select, report, speed, search, plans = OLD_AND_NEW[world]
-    examples = Sizes(16 * wanted, select, report, 0, 0)
-    model = Costs(methods, methods, SearchSettings(**search), TrainingSettings(epochs=1), examples)
-    for left, rows in plans.items():
-        plan = choose(model, float(left), speed)
-        assert (plan.steps, plan.final_steps, plan.finalists, plan.seeds) == rows[-1], left
-        assert len(rows) == 1 or not any(method.startswith("unipelt") for method in methods)
-        assert all(new >= old for new, old in zip(rows[-1], rows[0], strict=True)), "nobody has less"
+def test_of_the_finals_first_finalists_are_left_out_then_seeds_then_they_are_not_on_fresh_seeds():
+    plans = [allowed(float(left)) for left in range(3000, 30, -2)]
+    ways = list(dict.fromkeys((given.finalists, given.seeds) for given in plans))
+    assert ways == [*((count, 3) for count in range(10, 1, -1)), (2, 2), (2, 0)]
+    assert all(given.final_steps == 200 for given in plans if given.seeds), "a finalist's training is never shortened"
 
 
-def test_the_ladder_goes_from_everything_to_the_least_and_with_the_same_finals_from_more_search_to_less():
-    model = costs()
-    plans = list(ladder(model))
-    assert plans[0] == Plan(200, 3, 200, 10, 3)
-    assert plans[-1] == Plan(20, 1, 20, 2, 2)
-    for higher, lower in pairwise(plans):
-        same = higher.final_steps, higher.finalists, higher.seeds
-        if same == (lower.final_steps, lower.finalists, lower.seeds) and lower.steps < lower.final_steps:
-            assert lower.steps < higher.steps or lower.trials < higher.trials
-            assert model.full(lower.steps, SPEED) <= model.full(higher.steps, SPEED)
+def test_trainings_are_shortened_only_where_the_first_two_methods_have_no_time_for_a_full_one():
+    plans = {left: allowed(float(left)) for left in range(3000, 6, -2)}
+    short = {left: given for left, given in plans.items() if given.steps < 200}
+    assert short
+    assert all(given.seeds == 0 and given.steps == given.final_steps for given in short.values())
+    longest, full = max(short), costs().full(200, SPEED)
+    scoring = 2 * 500 * SPEED.example
+    assert 2 * full <= 0.8 * (longest + 2 - scoring), "two more seconds would do"
+    assert 2 * full > 0.8 * (longest - scoring)
+    assert allowed(7.0).steps == 20, "the shortest that there is"
+    steps = [given.steps for given in plans.values()]
+    assert steps == sorted(steps, reverse=True), "less time never allows longer trainings"
+    assert allowed(45.0, methods=("lora",)).steps == 200 > allowed(45.0).steps, "one method alone has nothing to be compared with"
+
+
+def test_a_share_for_the_finals_of_ones_own_is_kept():
+    assert allowed(200.0).seeds == 2
+    assert allowed(200.0, finalist_share=0.2).seeds == 0
+    assert (allowed(200.0, finalist_share=0.8).finalists, allowed(200.0, finalist_share=0.8).seeds) == (2, 3)
+    assert allowed(120.0, finalist_seeds=1).seeds == 1
 
 
 @pytest.mark.parametrize("left", [math.inf, 10_000.0])
@@ -102,48 +77,29 @@ def test_a_full_training_costs_its_steps_and_its_evaluations():
     assert costs(select=700).full(200, SPEED) == pytest.approx(200 * 0.1 + (4 * 75 + 700) * 0.001), "the last one looks at all of select"
 
 
-@pytest.mark.parametrize("left", [100.0, 150.0, 300.0, 600.0, 1200.0, 2000.0])
-def test_what_is_allowed_fits_into_the_time(left):
+@pytest.mark.parametrize("left", [120.0, 150.0, 300.0, 600.0, 1200.0, 2000.0])
+def test_what_is_allowed_to_the_finals_fits_into_their_share(left):
     given = allowed(left)
-    search, finalists = planned_seconds(given)
-    assert search <= 0.8 * (left * 0.5 + POLICY.writing)
-    assert finalists <= left * 0.5
-    assert given.steps <= given.final_steps <= 200
+    _, finalists = planned_seconds(given)
+    assert finalists <= left * 0.5 - POLICY.writing
 
 
-def test_less_time_never_allows_more_of_the_search_nor_of_the_finals():
-    given = [planned_seconds(allowed(left)) for left in (2000.0, 1000.0, 500.0, 250.0, 120.0)]
-    for more, less in pairwise(given):
-        assert more[0] >= less[0]
-        assert more[1] >= less[1]
-    assert "instead of 200 steps" in in_words(allowed(120.0), costs(), 120.0)
+def test_less_time_never_allows_more_of_the_finals():
+    given = [planned_seconds(allowed(left))[1] for left in (2000.0, 1000.0, 500.0, 250.0, 120.0)]
+    assert given == sorted(given, reverse=True)
 
 
-def test_what_finals_are_spared_first_and_what_last():
-    plans = [allowed(float(left)) for left in range(3000, 30, -2)]
-    ways = list(dict.fromkeys((given.finalists, given.seeds) for given in plans))
-    assert ways == [*((count, 3) for count in range(10, 1, -1)), (2, 2)]
-    steps = {way: [given.final_steps for given in plans if (given.finalists, given.seeds) == way] for way in ways}
-    assert all(set(steps[count, 3]) == {200} for count in range(4, 11)), "finalists are left out before trainings are shortened"
-    assert (max(steps[3, 3]), min(steps[3, 3])) == (200, 152)
-    assert min(steps[2, 3]) == 152, "three quarters before seeds are left out"
-    assert (max(steps[2, 2]), min(steps[2, 2])) == (200, 20), "then as short as they have to be"
-
-
-def test_the_search_has_three_trials_a_method_at_half_the_finalists_length_before_it_has_fewer():
-    plans = [allowed(float(left)) for left in range(3000, 30, -10)]
-    long = [given for given in plans if given.final_steps == 200 and given.seeds == 3]
-    assert {given.steps for given in long} >= {200, 152, 104}
-    assert min(given.steps for given in long) == 104, "the shortest of at least a half that eight evaluations divide"
-    assert {given.trials for given in long if given.steps > 104} == {3}
-    assert allowed(120.0, methods=METHODS).steps < allowed(120.0, methods=METHODS[:2]).steps
-
-
-def test_the_message_says_what_is_shorter_for_whom():
-    given = allowed(400.0)
-    assert (given.steps, given.final_steps, given.finalists) == (104, 200, 3), "what the next line is about"
-    trainings = "trainings of 104 instead of 200 steps in the search, all 200 for the finalists"
-    assert in_words(given, costs(), 400.0) == f"the time limit allows {trainings}, about 3 instead of 10 finalists"
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (600.0, "the time limit allows about 4 instead of 10 finalists"),
+        (200.0, "the time limit allows about 2 instead of 10 finalists, 2 instead of 3 seeds for each"),
+        (100.0, "the time limit allows no finalist on fresh seeds (the best trainings of the search are scored as they are)"),
+        (30.0, "the time limit allows trainings of 112 instead of 200 steps, no finalist on fresh seeds (the best trainings of the search"),
+    ],
+)
+def test_the_message_says_what_there_is_less_of(left, said):
+    assert in_words(allowed(left), costs(), left).startswith(said)
 
 
 def test_as_many_finalists_as_methods_and_their_fixed_defaults():

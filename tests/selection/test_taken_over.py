@@ -1,0 +1,67 @@
+"""A limit too short for fresh seeds: the search's own trainings are scored as they are, and what is handed over is the best of them."""
+
+import csv
+
+import pytest
+
+import pelt_automl
+from pelt_automl.log.events import FinalistScored, Planned, Released, ReportOpened, SelectionEnded, Stage, TrialEnded
+from pelt_automl.log.history import History
+from pelt_automl.selection import selection as selection_module
+from pelt_automl.selection.search_phase import weights_of_method
+from pelt_automl.timing.pack_speed import PackSpeed
+from tests.tiny_world import of, records_of
+
+pytestmark = [pytest.mark.usefixtures("without_mlflow"), pytest.mark.whole]
+OPTIONS = {"seconds": 30, "methods": ["lora", "head", "bitfit"], "epochs": 4, "trials": 2, "finalist_seeds": 1, "most_seeds": 1}
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """A machine that is said to be too slow for finals on fresh seeds."""
+    monkeypatch.setattr(selection_module, "pack_speed", lambda *_: (PackSpeed({1: 0.5}, 0.01, 1.0), "measured"))
+
+
+def test_trainings_of_the_search_are_scored_with_their_own_weights_and_the_verdict_says_so(world, tmp_path, slow):
+    found = pelt_automl.select(output=tmp_path / "out", **world.options(**OPTIONS))
+    events = records_of(tmp_path / "out")
+    history = History.of(events)
+    (plan,) = of(events, Planned)
+    assert not plan.fresh
+    assert "no finalist on fresh seeds" in plan.message
+    first = [trial for trial in history.finals() if trial.number == 0 and trial.method in OPTIONS["methods"]]
+    assert len(first) >= 2
+    for run in first:
+        tried = history.trials[run.candidate].ended
+        assert (run.stage, run.seeds, run.curve, run.select_score, run.steps) == (
+            Stage.FINALIST, tried.seeds, tried.curve, tried.select_score, tried.steps,
+        )  # fmt: skip
+        assert run.time >= tried.time
+        best = max(trial.select_score for trial in history.ended(Stage.SEARCH) if trial.method == run.method)
+        assert run.select_score == best, "the best of its method"
+    assert {event.segment.number for event in of(events, Released) if event.segment.stage == Stage.FINALIST}.isdisjoint({0})
+    scored = {event.candidate: event.report_score for event in of(events, FinalistScored) if event.seed_index == 0}
+    assert found.candidate in scored
+    assert any("no time to train finalists on fresh seeds" in warning for warning in found.warnings)
+    assert of(events, ReportOpened)[0].openings == 1
+    rows = list(csv.DictReader(world.test.open(encoding="utf-8")))
+    said = pelt_automl.load(tmp_path / "out").predict([row["text"] for row in rows])
+    right = sum(one == row["label"] for one, row in zip(said, rows, strict=True)) / len(rows)
+    assert right == pytest.approx(scored[found.candidate]), "the weights that were scored are handed over"
+    assert of(events, SelectionEnded)
+
+
+def test_one_whose_weights_are_damaged_is_left_out(world, tmp_path, slow, monkeypatch):
+    confirm = selection_module.confirm
+
+    def damage(question, machine, log, clock):
+        path = weights_of_method(machine.folder, "lora")
+        path.write_bytes(path.read_bytes()[:-5] + b"\0\0\0\0\0")
+        confirm(question, machine, log, clock)
+
+    monkeypatch.setattr(selection_module, "confirm", damage)
+    found = pelt_automl.select(output=tmp_path / "out", **world.options(**OPTIONS))
+    runs = [trial for trial in of(records_of(tmp_path / "out"), TrialEnded) if trial.trial.startswith("final-lora") and trial.number == 0]
+    assert [run.state for run in runs] == ["failed"]
+    assert "damaged" in runs[0].cause
+    assert found.report_score is not None
