@@ -37,6 +37,8 @@ STATUS = {"completed": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
 """MLflow's, by a training's state."""
 UNDER_WAY = ("PENDING", "RUNNING", "CANCELLING")
 """Prefect's states of a run that somebody seems to work on."""
+TAKEN_OVER = ("candidate", "method", "seeds", "hyper_parameters", "curve", "steps", "select_score", "outputs")
+"""What a finalist's run has of a training of the search that stands for it."""
 WORKING = ("checkpoints", "finalists", "searched")
 """Folders in ``work`` that only a selection under way needs."""
 
@@ -299,8 +301,10 @@ def trial_ended(check: Check, event: Event) -> None:
     """Once, in its segment, with the curve that its segments have."""
     name, steps, state, one = event["trial"], event["steps"], event["state"], check.trials.get(event["trial"])
     check.counts["trainings"] += 1
-    if one is None:  # a baseline, which has no steps to release
-        check.expect(steps == 0, f"{name} has ended after {steps} steps and was never released")
+    if one is None:  # a baseline, which has no steps to release, or a training of the search that stands for a finalist's
+        own = check.trials.get(event["candidate"])
+        same = own and own.ended and event["stage"] == "finalist" and all(event[part] == own.ended[part] for part in TAKEN_OVER)
+        check.expect(steps == 0 or same, f"{name} has ended after {steps} steps and was never released")
         check.trials[name] = Trial({part: event[part] for part in (*IDENTITY, "trial")}, open=False, ended=event)
         return
     check.expect(not one.ended, f"{name} has ended twice")

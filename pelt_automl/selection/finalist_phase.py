@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.log.events import Event, FinalistScored, Phase, ReportOpened, Seeds, Stage, State, TrialEnded
+from pelt_automl.log.events import Event, FinalistScored, Phase, Released, ReportOpened, Seeds, Stage, State, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES
@@ -46,15 +46,15 @@ def confirm(question: Question, machine: Machine, log: Log, clock: Clock) -> Non
         else:
             _score(question, machine, log, action)
 
-    def trainings() -> int:
-        segments = [trial.segment for trial in log.history.trials.values()]
-        return sum(segment.stage == Stage.FINALIST and segment.method not in BASELINES for segment in segments)
+    def trainings() -> set[str]:
+        segments = [event.segment for event in log.history.of_kind(Released)]
+        return {segment.trial for segment in segments if segment.stage == Stage.FINALIST}
 
     decides = finals_of(question, machine, log.history)
-    ended = sum(trial.method not in BASELINES for trial in log.history.ended(Stage.FINALIST))
+    ended = {trial.trial for trial in log.history.ended(Stage.FINALIST)}
 
     def total_steps() -> float:
-        return decides.steps * (trainings() - ended)
+        return decides.steps * len(trainings() - ended)
 
     executor = machine.executor(question, log, Phase.FINALISTS, total_steps, keep, aside)
     drive(decides, executor, log, lambda: Budget(clock.limit, clock.elapsed), Stage.FINALIST)

@@ -113,11 +113,13 @@ def _known_first(
 
 def _keeper(machine: Machine, history: History) -> Callable[[TrialEnded, Mapping[str, Tensor]], None]:
     """Keeps the best weights of each method, by the rule of a verdict without finalists, which recommends that trial and needs them."""
+    handed = list[TrialEnded]()  # of those that end together, the log has none yet
 
     def keep(event: TrialEnded, weights: Mapping[str, Tensor]) -> None:
         if event.select_score is None:
             return
-        others = [other for other in history.ended(Stage.SEARCH) if other.method == event.method]
+        others = [other for other in (*history.ended(Stage.SEARCH), *handed) if other.method == event.method]
+        handed.append(event)
         if best_by_select_score([*others, event], machine.data.metric.greater_is_better) is event:
             save_tensors(weights_of_method(machine.folder, event.method), weights, {"trial": event.trial})
 

@@ -1,10 +1,19 @@
 """What the search does with what its rules decide: the race, and promotion from rungs."""
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 
 import pelt_automl
 from pelt_automl.log.events import Because, Decision, TrialEnded, What
+from pelt_automl.log.history import History
 from pelt_automl.scheduling import search as policy
+from pelt_automl.selection import search_phase
+from pelt_automl.tasks import METRICS
+from pelt_automl.training.checkpoints import load_tensors
+from pelt_automl.verdict.decision import best_by_select_score
+from tests.scheduling.test_finals import searched as ended
 from tests.tiny_world import losses, of, records_of
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
@@ -59,3 +68,16 @@ def test_a_trial_that_waits_at_its_rung_loses_nothing(world, tmp_path):
     (without,) = [t for t in searched(records_of(tmp_path / "through"), "lora") if t.trial == went_on.trial]
     assert [point.step for point in went_on.curve] == [point.step for point in without.curve]
     assert losses(went_on) == pytest.approx(losses(without), rel=1e-3)
+
+
+@pytest.mark.parametrize("scores", [(0.9, 0.5), (0.5, 0.9), (0.7, 0.7)])
+def test_of_trials_that_end_together_the_best_ones_weights_are_kept(tmp_path, scores):
+    """The log has the end of neither when their weights are handed over."""
+    machine = SimpleNamespace(folder=tmp_path, data=SimpleNamespace(metric=METRICS["accuracy"]))
+    keep, ends = search_phase._keeper(machine, History()), [ended("lora", score, number) for number, score in enumerate(scores)]
+    for number, end in enumerate(ends):
+        keep(end, {"weight": torch.full((2,), float(number))})
+    tensors, about = load_tensors(search_phase.weights_of_method(tmp_path, "lora"))
+    best = best_by_select_score(ends, greater_is_better=True)
+    assert about["trial"] == best.trial
+    assert tensors["weight"].tolist() == [float(best.number)] * 2

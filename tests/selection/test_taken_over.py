@@ -1,10 +1,12 @@
 """A limit too short for fresh seeds: the search's own trainings are scored as they are, and what is handed over is the best of them."""
 
 import csv
+import json
 
 import pytest
 
 import pelt_automl
+from chaos import checker
 from pelt_automl.log.events import FinalistScored, Planned, Released, ReportOpened, SelectionEnded, Stage, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.selection import selection as selection_module
@@ -22,7 +24,7 @@ def slow(monkeypatch):
     monkeypatch.setattr(selection_module, "pack_speed", lambda *_: (PackSpeed({1: 0.5}, 0.01, 1.0), "measured"))
 
 
-def test_trainings_of_the_search_are_scored_with_their_own_weights_and_the_verdict_says_so(world, tmp_path, slow):
+def test_trainings_of_the_search_are_scored_with_their_own_weights_and_the_verdict_says_so(world, tmp_path, slow, capsys):
     found = pelt_automl.select(output=tmp_path / "out", **world.options(**OPTIONS))
     events = records_of(tmp_path / "out")
     history = History.of(events)
@@ -49,6 +51,15 @@ def test_trainings_of_the_search_are_scored_with_their_own_weights_and_the_verdi
     right = sum(one == row["label"] for one, row in zip(said, rows, strict=True)) / len(rows)
     assert right == pytest.approx(scored[found.candidate]), "the weights that were scored are handed over"
     assert of(events, SelectionEnded)
+    # what checks selections after kills knows that such a run was never released, and that it has to be the search's
+    assert checker.main([str(tmp_path / "out")]) == 0
+    records = tmp_path / "out" / "records.jsonl"
+    lines = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
+    of_run = next(line for line in lines if line["event"] == "TrialEnded" and line["trial"] == run.trial)
+    of_run["steps"] -= 1
+    records.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert checker.main([str(tmp_path / "out")]) == 1
+    assert f"{run.trial} has ended after {run.steps - 1} steps and was never released" in capsys.readouterr().out
 
 
 def test_one_whose_weights_are_damaged_is_left_out(world, tmp_path, slow, monkeypatch):
@@ -60,7 +71,7 @@ def test_one_whose_weights_are_damaged_is_left_out(world, tmp_path, slow, monkey
         confirm(question, machine, log, clock)
 
     monkeypatch.setattr(selection_module, "confirm", damage)
-    found = pelt_automl.select(output=tmp_path / "out", **world.options(**OPTIONS))
+    found = pelt_automl.select(output=tmp_path / "out", **world.options(**OPTIONS | {"methods": ["lora", "head"]}))
     runs = [trial for trial in of(records_of(tmp_path / "out"), TrialEnded) if trial.trial.startswith("final-lora") and trial.number == 0]
     assert [run.state for run in runs] == ["failed"]
     assert "damaged" in runs[0].cause
