@@ -282,7 +282,7 @@ class World:
         return comparison(runs, who, self.labels[:examples].tolist(), self.metric.name, history.out_of_finals)
 
     def _finals(
-        self, log: Log, executor: Recorded, roles: Roles, clock: Callable[[], Budget], searched: Seeds | None
+        self, log: Log, executor: Recorded, roles: Roles, clock: Callable[[], Budget], searched: Seeds | None = None
     ) -> tuple[Key, Key] | None:
         """The program's finals: the finalist with the best mean, and what is recommended; None where nobody was scored.
 
