@@ -34,9 +34,9 @@ test: install  ## run the quick tests, one process per core
 test-all: install  ## run all tests: also the slow ones, those that need servers, the statistical ones
 	@PELT_CONFORMANCE=all PELT_SLOWEST_TEST=45 $(PYTEST)
 
-chaos: install  ## kill selections 54 times where it may hurt and 300 times at random, and prove that nothing is lost
+chaos: install  ## kill selections 54 times where it may hurt and up to 300 times at random, workers too; prove that nothing is lost
 	@PELT_CHAOS_ROWS=9 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/chaos/test_chaos.py
-	@$(BIN)/python -m chaos.driver --kills 300
+	@$(BIN)/python -m chaos.driver --kills 300 --seconds 1800 --workers 3 --span 8
 
 # `adapters` pins an older transformers, so it can't live in .venv; tests/parity/README.md says what is compared.
 parity: $(PARITY)/.installed  ## write the reference tensors of tests/parity again, with AdapterHub's adapters

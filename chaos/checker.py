@@ -27,6 +27,8 @@ REFERENCE = re.compile(r"([0-9a-f]{64})(\.[a-z]+)?")
 """A file by the SHA-256 of its content."""
 IDENTITY = ("candidate", "method", "hyper_parameters", "stage", "number", "is_default", "seeds")
 """What a training keeps for its whole life."""
+OLDEST = 8
+"""The first `pelt_automl.BEHAVIOUR` whose logs have all that is looked at here."""
 ONCE = ("DataDescribed", "Planned", "PortfolioLearned", "SelectionEnded", "Published")
 """Written once in the life of a selection, however often it is started."""
 DECIDED_ONCE = ("finalist", "left the race", "left the finals", "enough seeds", "method left out", "default over a limit")
@@ -124,6 +126,8 @@ def checked(folder: Path, mlflow: str | None = None, prefect: str | None = None,
     except OSError:
         pass  # a copy without its lock, or a disk that can't lock
     check = read_log(folder)
+    if (behaviour := check.events[0][1].get("behaviour", 1)) < OLDEST:
+        raise NotCheckableError(f"{folder} is of behavior {behaviour} of the program; selections of {OLDEST} and later can be checked")
     try:
         check_starts(check)
         check_events(check)

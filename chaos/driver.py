@@ -1,6 +1,6 @@
 """Kills processes of selections at random, starts them again until they have ended, and has the checker look at what came of them.
 
-    python -m chaos.driver [--kills N] [--seconds S] [--seed X] [-- COMMAND ...]
+    python -m chaos.driver [--kills N] [--seconds S] [--seed X] [--workers W | -- COMMAND ...]
 
 COMMAND starts one selection, or takes it up again; ``{folder}`` in it stands for the folder to write to. Without one it is a small
 selection of a task and a model that the package has. A kill is a `SIGKILL` of the command's own process, or of one of its descendants
@@ -230,6 +230,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--kills", type=int, default=10, help="how many (default: 10)")
     parser.add_argument("--seconds", type=float, default=math.inf, help="no kill comes later; what is under way then may end")
     parser.add_argument("--seed", type=int, default=0, help="of what is killed, and when")
+    parser.add_argument("--workers", type=int, default=0, help="of the small selection, which are killed as well (default: none)")
     parser.add_argument("--span", type=float, default=3.0, help="seconds in which a kill comes once a start has begun (default: 3)")
     parser.add_argument("--linger", type=float, default=60.0, help="seconds until the last process of a selection is gone (default: 60)")
     parser.add_argument("--folder", type=Path, help="new or empty; without it a temporary one, kept when something is wrong")
@@ -244,6 +245,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = options()
     asked = parser.parse_args(arguments)
     command = asked.command or [str(Path(sys.executable).with_name("pelt-automl")), *SMALL.split()]
+    if asked.workers and not asked.command:
+        command += ["--workers", str(asked.workers)]
     if asked.kills < 1 or not asked.seconds > 0:
         parser.error(f"--kills has to be at least 1 and --seconds above 0; {asked.kills} and {asked.seconds} came")
     if "{folder}" not in " ".join(command) or shutil.which(command[0]) is None:

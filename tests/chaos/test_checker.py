@@ -385,6 +385,7 @@ def test_a_state_that_a_training_goes_on_from_has_to_be_there_until_it_has_ended
         (lambda path: path, "records.jsonl can't be read (No such file or directory); name the folder of a selection"),
         (lambda path: path.mkdir(), "records.jsonl can't be read"),
         (lambda path: (path.mkdir(), (path / "records.jsonl").write_text("a,b\n1,2\n")), "doesn't begin as a selection's log does"),
+        (lambda path: (path.mkdir(), write(path, [{"event": "SelectionStarted", "behaviour": 3}])), "is of behavior 3 of the program"),
     ],
 )
 def test_what_is_no_selection_can_t_be_checked(tmp_path, capsys, make, said):
