@@ -171,6 +171,13 @@ class History:
         """Trainings that have ended, of one stage or of both."""
         return [trial for trial in self.of_kind(TrialEnded) if stage is None or trial.stage == stage]
 
+    def taken_over(self) -> set[str]:
+        """Names of finalists' runs that are trainings of the search as they were, since there was no time for fresh ones."""
+        if self.plan is None or self.plan.fresh:
+            return set()
+        released = {event.segment.trial for event in self.of_kind(Released)}
+        return {trial.trial for trial in self.ended(Stage.FINALIST) if trial.steps and trial.trial not in released}
+
     def finals(self) -> list[TrialEnded]:
         """The finalists' runs that haven't failed."""
         return [trial for trial in self.ended(Stage.FINALIST) if trial.state != State.FAILED]

@@ -33,7 +33,7 @@ class Recommendation:
     report_metric: str
     greater_is_better: bool
     report_score: float | None
-    """Mean over fresh seeds on the report split; None when no finalist was scored in time."""
+    """Mean over the finals' seeds on the report split; None when no finalist was scored in time."""
     report_interval: tuple[float, float] | None
     """95 %, over seeds and examples."""
     p_best: float | None

@@ -97,6 +97,7 @@ def summarize(history: History, folder: Path) -> Summary:
     recommendation, data = recommendation_from(history, folder), history.data
     trials = [trial for trial in latest(history) if trial.steps or not trial.out_of_time]
     began = {trial.trial for trial in trials}
+    twice = history.taken_over()
     tuned = {method: kept for method, own in searched(history).items() if (kept := [trial for trial in own if trial.trial in began])}
     gates = [(gate_evidence(history, name, recommendation.leaderboard), place_rows(history, name)) for name in union_candidates(history)]
     curves = [expected_best_of(method, own, data.sign) for method, own in tuned.items()]
@@ -108,7 +109,8 @@ def summarize(history: History, folder: Path) -> Summary:
         trials=trials,
         searched=tuned,
         methods={
-            name: _method([own for own in trials if own.method == name], data.sign) for name in dict.fromkeys(t.method for t in trials)
+            name: _method([own for own in trials if own.method == name and own.trial not in twice], data.sign)
+            for name in dict.fromkeys(t.method for t in trials)
         },
         decisions=[made for event in history.events if (made := decision_of(event))],
         gates=sorted(gates, key=lambda pair: (pair[0].candidate != recommendation.candidate, not pair[0].moved)),

@@ -84,7 +84,7 @@ class Finals:
     costs: Costs
     outlook: Callable[[History], Outlook]
     """What another seed would be good for."""
-    searched: Seeds | None = None
+    search_seeds: Seeds | None = None
     """The search's triple, where its trainings stand for the first seed; None: there is time for fresh ones."""
 
     def actions(self, history: History, room: Room, budget: Budget) -> Sequence[Action]:  # noqa: ARG002 the protocol's
@@ -111,7 +111,7 @@ class Finals:
             return self._scored(history, budget, POLICY.room_for_another)
         if {run.number for run in unscored}.intersection(indices := self._scored_indices(history)):
             return self._scored(history, budget)
-        for trial in waiting if scored and not unscored and self.searched is None else ():
+        for trial in waiting if scored and not unscored and self.search_seeds is None else ():
             runs = self._segments([trial], indices)
             if self._time_for(history, budget, runs) >= 1:
                 return [*self._round(history, budget, runs), Note(found.decision(trial))]  # a kill between them loses no training
@@ -132,13 +132,14 @@ class Finals:
     def found(self, history: History, budget: Budget) -> Finalists:
         """What the search leads to in the time that is left."""
         trials = [trial for trial in history.ended() if trial.method not in BASELINES]
-        if self.searched is not None:
+        if self.search_seeds is not None:
             trials = self._kept(trials)
 
         def affordable(wanted: Sequence[TrialEnded]) -> int:
             return self.affordable(history, budget, wanted)
 
-        return choose_finalists(trials, affordable, out=history.out_of_race, far=self.far, greater_is_better=self.greater_is_better)
+        far = self.far if self.search_seeds is None else -math.inf  # no place of its own for a default
+        return choose_finalists(trials, affordable, out=history.out_of_race, far=far, greater_is_better=self.greater_is_better)
 
     def affordable(self, history: History, budget: Budget, wanted: Sequence[TrialEnded]) -> int:
         """How many of these, most wanted first, can be confirmed in the time that is left, at the speed that each method has shown.
@@ -148,7 +149,7 @@ class Finals:
         """
         if budget.limit is None:
             return len(wanted)
-        if self.searched is not None:
+        if self.search_seeds is not None:
             return POLICY.fewest_finalists
         example = self.costs.example(history)
         training = [self.costs.finalist(history, trial.method) for trial in wanted]
@@ -173,7 +174,7 @@ class Finals:
         ]  # fmt: skip
 
     def _triple(self, index: int) -> Seeds:
-        return self.searched if index == 0 and self.searched is not None else self.seeds(index)
+        return self.search_seeds if index == 0 and self.search_seeds is not None else self.seeds(index)
 
     def _kept(self, trials: Iterable[TrialEnded]) -> list[TrialEnded]:
         """Of each method the training whose weights the search has kept."""
@@ -186,9 +187,9 @@ class Finals:
     def _taken_over(self, history: History, finalists: Iterable[TrialEnded]) -> list[Action]:
         """Those of the search that aren't yet."""
         runs = [
-            replace(own, trial=f"final-{own.candidate}-seed0", stage=Stage.FINALIST, number=0, seconds=0.0)
+            replace(own, trial=f"final-{own.candidate}-seed0", stage=Stage.FINALIST, number=0)
             for own in finalists
-            if self.searched is not None
+            if self.search_seeds is not None
         ]
         return [TakeOver(run) for run in runs if run.trial not in history.trials]
 

@@ -129,11 +129,11 @@ class SearchScheduler:
         """
         if budget.limit is None:
             return -math.inf
-        least = POLICY.last_reserve * budget.limit
+        reserve = self.costs.reserve(history, budget.limit)
+        least = min(POLICY.last_reserve * budget.limit, reserve)
         scored = {trial.segment.method for trial in history.trials.values() if self._evaluated(trial, room)} & set(self.methods)
         if not scored or is_closing(history):
             return least
-        reserve = self.costs.reserve(history, budget.limit)
         return reserve if len(scored) >= min(POLICY.first, len(self.methods)) else max(least, reserve / 2)
 
     def _evaluated(self, trial: Trial, room: Room) -> bool:
@@ -169,7 +169,7 @@ class _Turn:
             self._race()
         if self.budget.left <= self.fixed.deadline(self.history, self.room, self.budget):
             self._close()
-        elif not is_closing(self.history) and not self._ending():
+        elif not (is_closing(self.history) or self._ending() or self.history.decided(What.FINALIST)):
             self._fill()
         if all(trial.ended for trial in self._trials()):
             self._finish()

@@ -72,11 +72,11 @@ def finals_of(question: Question, machine: Machine, history: History) -> Finals:
         far=FAR_POINTS * point(metric.name, machine.splits.search[1].labels),
         costs=costs_of(question, machine, history),
         outlook=lambda history: outlook_of(history, equivalence, question.search.most_seeds),
-        searched=_searched(history),
+        search_seeds=_search_seeds(history),
     )
 
 
-def _searched(history: History) -> Seeds | None:
+def _search_seeds(history: History) -> Seeds | None:
     """The search's triple, where there is no time for fresh ones."""
     if history.plan is None or history.plan.fresh:
         return None

@@ -40,7 +40,7 @@ def choose(costs: Costs, left: float, speed: Speed) -> Plan:
     scored = replace(whole, finalists=fewest, seeds=0)
     plan = next((plan for plan in plans if costs.finals(plan, speed) <= for_finals), scored)
     finals = min(for_finals, costs.finals(plan, speed)) if plan is scored else for_finals
-    for_search = (1 - POLICY.search_reserve) * (left - finals)
+    for_search = (1 - POLICY.search_reserve) * (left - finals - costs.writing)
     trainings = min(POLICY.first, len(costs.methods))
     possible = lengths(costs)
     steps = next((steps for steps in possible if trainings * costs.full(steps, speed) <= for_search), possible[-1])
@@ -54,7 +54,9 @@ def seconds_enough(costs: Costs, used: float, speed: Speed) -> float:
     """
     whole = everything(costs)
     plan = replace(whole, finalists=POLICY.few_finalists, seeds=POLICY.fewest_seeds)
-    return used + costs.searching(whole.steps, speed) / (1 - POLICY.search_reserve) + costs.finals(plan, speed) + costs.writing
+    share, finals = costs.search.finalist_share, costs.finals(plan, speed) + costs.writing
+    search = costs.searching(whole.steps, speed) / (1 - POLICY.search_reserve)
+    return used + max(search / (1 - share), finals / share)
 
 
 def in_words(plan: Plan, costs: Costs, left: float) -> str:

@@ -121,9 +121,12 @@ def constant_runs(history: History, found: Sequence[Finalist]) -> dict[str, str]
 def with_failures(standings: Sequence[Standing], history: History, found: Sequence[Finalist]) -> list[Standing]:
     """Each with how many trainings its method had, in the search and the finals, and how many of these went wrong.
 
-    A training that the time limit ended before it could be evaluated says nothing about its method and doesn't count.
+    A training that the time limit ended before it could be evaluated says nothing about its method and doesn't count. One of the search
+    that stands for a finalist's counts once.
     """
+    twice = history.taken_over()
     trials = {trial.trial: trial for trial in history.ended() if (trial.state, trial.cause) != (State.FAILED, Because.TIME)}
+    trials = {name: trial for name, trial in trials.items() if name not in twice}
     failed = {trial.trial for trial in trials.values() if trial.state == State.FAILED} | {run.trial for run in not_finite(history, found)}
     constant = {trial.trial for trial in trials.values() if trial.constant_predictions} | set(constant_runs(history, found))
     own = [{trial.trial for trial in trials.values() if trial.method == row.method} for row in standings]

@@ -66,9 +66,13 @@ def _seconds(history: History) -> tuple[float | None, float | None]:
 
 
 def was_short_of_time(history: History) -> bool:
-    """Whether a longer limit would have changed what was trained: shorter trainings, trainings cut off, methods never compared."""
+    """Whether a longer limit would have changed what was trained.
+
+    Shorter trainings, trainings cut off, methods never compared, finalists that weren't trained on fresh seeds.
+    """
     limit, enough = _seconds(history)
     cut = any(trial.out_of_time for trial in history.ended()) or bool(never_compared(history))
+    cut = cut or (history.plan is not None and not history.plan.fresh)
     return cut or (limit is not None and enough is not None and enough > limit)
 
 

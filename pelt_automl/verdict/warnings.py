@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from pelt_automl.log.events import SelectionStarted, Stage, State, What
 from pelt_automl.log.history import History
+from pelt_automl.methods import BASELINES
 from pelt_automl.verdict.finalists import constant_runs, not_finite
 from pelt_automl.verdict.standings import Comparison
 from pelt_automl.verdict.wording import candidate_names, counted, listed, percent
@@ -88,7 +89,7 @@ def _runs(history: History, comparison: Comparison | None) -> Iterator[str]:
         causes[run.candidate].append("predictions or score not finite")
     for name, why in causes.items():
         yield f"{counted(len(why), 'finalist run')} of {names.get(name, name)} failed: {'; '.join(sorted(set(why)))}."
-    cut = [trial for trial in trials if trial.state == State.STOPPED]
+    cut = [trial for trial in trials if trial.state == State.STOPPED and trial.out_of_time]
     if cut and history.plan:
         who, whole = listed(sorted({names[trial.candidate] for trial in cut})), history.plan.final_steps or history.plan.steps
         runs, shortest = counted(len(cut), "finalist run"), min(trial.steps for trial in cut)
@@ -111,11 +112,10 @@ def _comparison(history: History, comparison: Comparison) -> Iterator[str]:
             "Finalists lack seeds, because not all runs were scored: means are adjusted for what the seeds that one lacks did to the "
             "others, and intervals are wider for it."
         )
-    if history.plan and not history.plan.fresh:
-        yield (
-            "There was no time to train finalists on fresh seeds: the search's own trainings were scored, the best of each method on "
-            "select. Of several good ones the luckiest looks best."
-        )
+    if taken := scored & history.taken_over():
+        fresh = scored - taken - {trial.trial for trial in history.ended() if trial.method in BASELINES}
+        what = "One seed is the search's own, whose" if fresh else "There was no time to train finalists on fresh seeds: the search's own"
+        yield f"{what} trainings were scored, the best of each method on select. Of several good ones the luckiest looks best."
     if max(trained) == 1:
         each = "One seed only" if max(seeds.values()) == 1 else "One seed for each trained finalist"
         yield f"{each}: intervals and probabilities cover the report examples, not the luck of a split, initialization or order."

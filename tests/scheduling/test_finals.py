@@ -178,7 +178,7 @@ def test_without_time_for_fresh_seeds_the_best_trainings_of_two_methods_are_scor
     assert not history.of_kind(Released)
     taken = [history.trials[name].ended for name in names]
     assert [(own.stage, own.number, own.seeds, own.select_score, own.seconds) for own in taken] == [
-        (Stage.FINALIST, 0, SEARCHED, score, 0.0) for score in (0.9, 0.8)
+        (Stage.FINALIST, 0, SEARCHED, score, 1.0) for score in (0.9, 0.8)
     ]
     assert list(history.decided(What.NO_TIME_FOR_SEED)) == ["seed 1"]
     assert list(history.decided(What.NO_TIME_FOR_FINALIST)) == ["head-0000"]

@@ -25,9 +25,6 @@ def allowed(left, **changes):
     return choose(costs(**changes), left, SPEED)
 
 
-NINE = (*METHODS, "unipelt-apl")
-
-
 def test_of_the_finals_first_finalists_are_left_out_then_seeds_then_they_are_not_on_fresh_seeds():
     plans = [allowed(float(left)) for left in range(3000, 30, -2)]
     ways = list(dict.fromkeys((given.finalists, given.seeds) for given in plans))
@@ -41,7 +38,7 @@ def test_trainings_are_shortened_only_where_the_first_two_methods_have_no_time_f
     assert short
     assert all(given.seeds == 0 and given.steps == given.final_steps for given in short.values())
     longest, full = max(short), costs().full(200, SPEED)
-    scoring = 2 * 500 * SPEED.example
+    scoring = 2 * 500 * SPEED.example + POLICY.writing
     assert 2 * full <= 0.8 * (longest + 2 - scoring), "two more seconds would do"
     assert 2 * full > 0.8 * (longest - scoring)
     assert allowed(7.0).steps == 20, "the shortest that there is"
@@ -95,7 +92,7 @@ def test_less_time_never_allows_more_of_the_finals():
         (600.0, "the time limit allows about 4 instead of 10 finalists"),
         (200.0, "the time limit allows about 2 instead of 10 finalists, 2 instead of 3 seeds for each"),
         (100.0, "the time limit allows no finalist on fresh seeds (the best trainings of the search are scored as they are)"),
-        (30.0, "the time limit allows trainings of 112 instead of 200 steps, no finalist on fresh seeds (the best trainings of the search"),
+        (30.0, "the time limit allows trainings of 96 instead of 200 steps, no finalist on fresh seeds (the best trainings of the search"),
     ],
 )
 def test_the_message_says_what_there_is_less_of(left, said):
@@ -113,8 +110,17 @@ def test_the_seconds_that_would_do_grow_with_methods_and_steps():
 
     assert enough() > 10 + 3 * 80 * 0.1 + 6 * 80 * 0.1
     assert enough(steps=160) > 1.7 * enough() - 20
-    assert enough(methods=METHODS[:6]) > enough() + 3 * 80 * 0.1
+    assert enough(methods=METHODS[:6]) > 10 + 2 * 6 * 80 * 0.1 > 10 + 2 * 3 * 80 * 0.1
     assert enough(used=20.0) == pytest.approx(enough() + 10)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 8])
+def test_with_the_seconds_that_would_do_finalists_are_trained_on_fresh_seeds(count, share):
+    model = costs(methods=METHODS[:count], finalist_share=share)
+    given = choose(model, seconds_enough(model, 0.0, SPEED), SPEED)
+    assert given.seeds >= 2
+    assert given.steps == 200
 
 
 @pytest.mark.parametrize(
