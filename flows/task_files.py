@@ -165,7 +165,7 @@ def last_verdicts() -> Iterator[Verdict]:
         try:
             answer = json.loads(path.read_text(encoding="utf-8"))
             reached = _reached(path.parent) or path.stat().st_mtime
-        except (ValueError, OSError):
+        except (ValueError, OSError, KeyError, TypeError):
             continue
         if isinstance(answer, dict):
             found.append(Verdict(path.parent, answer, reached))

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -209,8 +210,9 @@ class Workers:
         self._children = [_Child(number, own) for number, own in enumerate(environments, 1)]
         self._inbox: queue.Queue[tuple[str, Any]] = queue.Queue()
         self._events: list[Event] = []
-        self._refusals = list[str]()
-        self._names: set[str] = set()
+        self._refused = set[int]()
+        """Places of this machine whose process was refused, since anybody was ready."""
+        self._joins = count()
         self._held = ExitStack()
 
     @property
@@ -349,8 +351,7 @@ class Workers:
         if address in self.seats:
             return  # told twice
         known = extra.get(FACTS, {})
-        number = len(self._names)
-        folder = self.folder / f"{number}"
+        folder = self.folder / f"{next(self._joins)}"
         shutil.rmtree(folder, ignore_errors=True)  # of an earlier start
         seat = self.seats[address] = Seat(name, address, str(known.get("host", "")), folder)
         if differs := differences(known, identity()):
@@ -359,17 +360,16 @@ class Workers:
         proof = secrets.token_hex(16)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "proof").write_text(proof, encoding="utf-8")
-        self._names.add(address)
         self._submit(seat, take, Offer(self.make, str(folder), proof, self.facts))
 
     def _refuse(self, seat: Seat, why: str) -> None:
         said = f"{seat.name}{f' on {seat.host}' if seat.host else ''} is refused: {why}"
         log.warning("%s", said)
-        self._refusals.append(said)
+        own = {child.number for child in self._children if child.name == seat.name}
+        self._refused |= own
         self._call(lambda: self.scheduler.worker_send(seat.address, {"op": REFUSED, "why": why}))
         self._events.append(WorkerLeft(seat.name, "", f"refused: {why}", 0.0))
-        own = any(child.name == seat.name for child in self._children)
-        if own and len(self._refusals) >= len(self._children) and not any(other.label for other in self.seats.values()):
+        if own and len(self._refused) == len(self._children) and not any(other.label for other in self.seats.values()):
             raise SelectionError(f"no worker can be used: {why}")
 
     def _left(self, address: str, why: str) -> Left | None:
@@ -453,7 +453,7 @@ class Workers:
             text = " ".join(str(error).split())
             self._refuse(seat, text if isinstance(error, PeltError) else f"{type(error).__name__}: {text}")
             return
-        self._refusals = []
+        self._refused.clear()
         for child in self._children:
             child.failed = 0 if child.name == seat.name else child.failed
         seat.shares, seat.device, seat.label = ready.shares, ready.device, f"{seat.name} ({ready.device})"

@@ -423,3 +423,43 @@ def test_a_state_that_stays_with_its_worker_is_gone_with_it_and_the_training_sta
     (again,) = [event.segment for event in log.history.of_kind(Released) if event.because == Because.REPEATED]
     assert (again.start, again.attempt) == (0, 1)
     assert ended(log.history) == {first.trial: "completed"}
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    """Two places without a process, whose joining and leaving a test tells of."""
+    monkeypatch.setattr(Workers, "_submit", lambda *_: None)
+    monkeypatch.setattr(Workers, "_call", lambda *_: None)
+    monkeypatch.setattr(Workers, "_why", lambda _self, _seat, otherwise: otherwise)
+    own = Workers(tmp_path / "workers", Make(POOL), {"data": "d1"}, [{}, {}])
+    for child in own._children:
+        child.name = f"worker-{child.number}"
+    return own
+
+
+FINE, OTHER = {"pelt-automl": identity()}, {"pelt-automl": identity() | {"version": "0"}}
+
+
+def test_no_two_workers_share_a_folder_whoever_was_refused_or_has_left(told):
+    told._joined("tls://a", "old", OTHER)
+    told._joined("tls://b", "new", FINE)
+    told._left("tls://a", "refused")
+    assert told.seats["tls://b"].folder.is_dir()
+    told._joined("tls://c", "first", FINE)
+    told._left("tls://c", "gone")
+    told._joined("tls://c", "at the same address", FINE)
+    told._joined("tls://d", "last", FINE)
+    folders = [seat.folder for seat in told.seats.values()]
+    assert len(set(folders)) == len(folders)
+
+
+def test_the_selection_ends_when_each_of_its_places_is_refused_and_not_when_one_is_twice(told):
+    told._joined("tls://2", "worker-2", FINE)
+    for name in ("worker-1", "worker-1.2"):  # its process was started again
+        told._children[0].name = name
+        told._joined(f"tls://{name}", name, FINE)
+        told._opened(told.seats[f"tls://{name}"], None, SelectionError("another worker has the GPU"))
+        told.seats.pop(f"tls://{name}")
+    told._joined("tls://stranger", "by hand", OTHER)
+    with pytest.raises(SelectionError, match="no worker can be used: it is taken"):
+        told._opened(told.seats["tls://2"], None, SelectionError("it is taken"))
