@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import yaml
 
 from flows.flow_parameters import as_sent, checked_settings, data_roots, inside
 from pelt_automl import BEHAVIOUR
+from pelt_automl.announcing import NAME
 from pelt_automl.errors import PeltError, SettingsError, all_problems
 from pelt_automl.home import home
 from pelt_automl.log.events import SelectionStarted
@@ -22,8 +22,6 @@ from pelt_automl.selection import Asked, asked_of
 
 ENDINGS = (".yaml", ".yml")
 """What a task file's name ends with."""
-NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,99}", re.ASCII)
-"""Of an announced task."""
 TAIL = 65_536
 """Bytes at the end of a selection's records that have its end."""
 

@@ -6,6 +6,7 @@ An event with the file's content, sent as plain HTTP: Prefect itself is needed o
 import base64
 import json
 import os
+import re
 import tomllib
 import urllib.error
 import urllib.request
@@ -22,6 +23,8 @@ from pelt_automl.printable import printable_uri
 
 EVENT = "pelt-automl.task.announced"
 """The deployment trigger of prefect.yaml waits for it."""
+NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,99}", re.ASCII)
+"""A task file's, without its ending: it names folders and runs."""
 SECONDS = 15.0
 """That the server may take."""
 
@@ -62,6 +65,10 @@ def read_task(file: Path) -> dict[str, Any]:
 
     from pelt_automl.options import settings_from
 
+    if not NAME.fullmatch(file.stem):
+        raise SettingsError(
+            f"{file}: a task is named as its file, and {file.stem!r} is no name; use letters, digits, '.', '_' and '-', 100 at most"
+        )
     try:
         fields = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:

@@ -107,6 +107,13 @@ def test_a_wrong_file_is_named_before_anybody_is_told(task, text, said):
         read_task(task.parent / "none.yaml")
 
 
+@pytest.mark.parametrize("name", ["my task", "-k", "ärger", "a" * 101])
+def test_a_name_that_no_task_may_have_is_refused_before_anybody_is_told(task, name):
+    file = task.rename(task.with_name(f"{name}.yaml"))
+    with pytest.raises(SettingsError, match="is no name; use letters, digits"):
+        read_task(file)
+
+
 def test_tasks_are_shown_as_before(monkeypatch):
     run = CliRunner().invoke
     listed = run(cli.app, ["tasks"])

@@ -234,15 +234,15 @@ class Workers:
         return self
 
     def _listen(self) -> None:
-        security = self.certificates.security()
+        security, host = self.certificates.security(), f"[{self.host}]" if ":" in self.host else self.host
         try:
             cluster: Any = LocalCluster(
-                n_workers=0, host=self.host, scheduler_port=self.port, protocol="tls", security=security, silence_logs=False,
+                n_workers=0, host=host, scheduler_port=self.port, protocol="tls", security=security, silence_logs=False,
                 dashboard_address="127.0.0.1:0", worker_class=None, scheduler_kwargs={"dashboard": False},
             )  # fmt: skip
         except (OSError, RuntimeError, ValueError) as error:
             raise SettingsError(
-                f"this machine can't listen at tls://{self.host}:{self.port} ({_reason(error)}): name an address of its own and a free port"
+                f"this machine can't listen at tls://{host}:{self.port} ({_reason(error)}): name an address of its own and a free port"
             ) from error
         self._held.callback(_closing, cluster)
         self.scheduler, self.address = cluster.scheduler, cluster.scheduler_address

@@ -463,3 +463,17 @@ def test_the_selection_ends_when_each_of_its_places_is_refused_and_not_when_one_
     told._joined("tls://stranger", "by hand", OTHER)
     with pytest.raises(SelectionError, match="no worker can be used: it is taken"):
         told._opened(told.seats["tls://2"], None, SelectionError("it is taken"))
+
+
+def test_an_ipv6_address_is_listened_at_in_brackets(tmp_path, monkeypatch):
+    asked = {}
+
+    def taken(**given):
+        asked.update(given)
+        raise OSError(98, "Address already in use")
+
+    monkeypatch.setattr(workers_module, "LocalCluster", taken)
+    own = Workers(tmp_path, Make(POOL), {}, listen="tls://[::1]:8786", certificates=Certificates.temporary())
+    with pytest.raises(SettingsError, match=r"can't listen at tls://\[::1\]:8786 "), own:
+        pass
+    assert (asked["host"], asked["scheduler_port"]) == ("[::1]", 8786)
