@@ -199,6 +199,9 @@ class Cluster:
 
     def _send(self) -> bool:
         """Give each idle worker what it goes on with, and divide what waits among those with free places; whether any piece was sent."""
+        for seat in self._own():
+            if seat.idle:
+                self._crossed(seat)
         self._assign()
         sent = False
         for seat in self._own():
@@ -206,6 +209,14 @@ class Cluster:
                 self._submit(seat)
                 sent = True
         return sent
+
+    def _crossed(self, seat: Seat) -> None:
+        """Stops may cross the piece that ends their trial, which is all then; or its segment, and then the trial has still to end there."""
+        known = self.history.trials
+        seat.outbox = [task for task in seat.outbox if not (isinstance(task, Stop) and known[task.trial].ended)]
+        for task in seat.outbox:
+            if isinstance(task, Stop):
+                seat.segments.setdefault(task.trial, known[task.trial].segment)
 
     def _assign(self) -> None:
         idle = [seat for seat in self._own() if seat.idle]

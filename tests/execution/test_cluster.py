@@ -1,0 +1,88 @@
+"""What is said and heard out of step, with workers of this process: nothing is started."""
+
+from dataclasses import replace
+
+import pytest
+
+from pelt_automl.execution.worker import Done
+from pelt_automl.execution.workers import Ended, Seat
+from pelt_automl.log.events import Because, Released, SegmentEnded, Stopped, TrialEnded
+from pelt_automl.log.history import History
+from pelt_automl.log.log import Log
+from pelt_automl.scheduling.actions import Stop, Train
+from tests.execution.crew import POOL, SEGMENTS, STEPS, Replayed, cluster, one_kind
+
+
+class Hands:
+    """One worker; its pieces are carried out when it is asked what has happened, so that all that was said meanwhile comes too late."""
+
+    def __init__(self, folder):
+        self.seat = Seat("w", "tls://a", "h", folder / "w", label="w (cpu)", device="cpu", shares=True)
+        self.executor = Replayed(POOL, History(), 2, kind=one_kind)
+        self.piece, self.left = None, []
+
+    def ready(self):
+        return [self.seat]
+
+    def beat(self, _seat):
+        return {}
+
+    def interrupt(self, _seat):
+        pass
+
+    def events(self):
+        return []
+
+    def dismiss(self, seat, why):
+        self.left.append(why)
+
+    def send(self, seat, piece):
+        seat.future, self.piece = object(), piece
+
+    def happened(self, _seconds):
+        if self.seat.future is None:
+            return None
+        self.seat.future = None
+        try:
+            return Ended(self.seat, self._carried_out())
+        except Exception as error:  # noqa: BLE001 as a worker does
+            return Ended(self.seat, None, error)
+
+    def _carried_out(self):
+        self.executor.history.trials.clear()
+        self.executor.history.trials.update(self.piece.trials)
+        self.executor.start(self.piece.actions)
+        events = self.executor.wait(lambda: False)
+        return Done(events, self.executor.room(), {}, 1.0)
+
+
+def begun(folder, *segments):
+    """Workers, log and executor that have been told to train these, and have sent them off."""
+    hands, log = Hands(folder), Log()
+    executor = cluster(hands, log.history, POOL, folder)
+    for segment in segments:
+        if segment.start:
+            log.append(Released(replace(segment, start=0, end=segment.start), Because.FIRST))
+            log.append(SegmentEnded(segment.trial, 0, segment.start, [], 1.0, f"{segment.trial}@{segment.start}"))
+        log.append(Released(segment, Because.QUOTA))
+    executor.start([Train(segment, Because.FIRST) for segment in segments])
+    assert executor.wait(lambda: True) == []
+    return hands, log, executor
+
+
+def what_came(log, executor, times):
+    for _ in range(times):
+        for event in executor.wait(lambda: False):
+            log.append(event)
+
+
+@pytest.mark.parametrize(("start", "end", "state"), [(0, 4, "stopped"), (4, STEPS, "completed")])
+def test_a_stop_that_crosses_the_end_of_its_segment_or_of_its_trial_ends_that_trial_alone(tmp_path, start, end, state):
+    own, other = replace(SEGMENTS[0], start=start, end=end), SEGMENTS[1]
+    _, log, executor = begun(tmp_path, own, other)
+    log.append(Stopped(own.trial, Because.NOT_PROMOTED, {}))
+    executor.start([Stop(own.trial, Because.NOT_PROMOTED)])
+    what_came(log, executor, 4)
+    assert {event.trial: event.state for event in log.history.of_kind(TrialEnded)} == {own.trial: state, other.trial: "completed"}
+    assert len(log.history.of_kind(TrialEnded)) == 2
+    assert executor.running() == []
