@@ -27,7 +27,7 @@ class Cluster:
 
     A worker's pack goes on until its next segment ends, and comes back; a trial whose next segment is released at once goes on there. No
     worker has more than one piece of work. What a lost worker was at is released again under a new attempt, from the end of its last
-    segment; lost twice, it trains alone, so that it takes no others with it; a third time, and where it raises alone, it has failed. A
+    segment; lost twice, it trains alone, so that it takes no others with it; a third time it has failed. A worker that raises is lost. A
     state that is too large to be sent is gone with its worker, and its trial starts over. Nothing is heard of a worker that has left.
     """
 
@@ -320,14 +320,12 @@ class Cluster:
         return replace(event, outputs=said)
 
     def _failed(self, seat: Seat, error: BaseException | None) -> None:
-        """Not a training's own failure, which is an event: what was alone has failed for good, others are tried alone."""
+        """Not a training's own failure, which is an event: the worker's fault, as if it were lost. It is sent away."""
         cause = f"{type(error).__name__}: {error}"
         for segment in list(seat.segments.values()):
-            if len(seat.segments) == 1 and self._is_open(segment):
-                self._events.append(self.failed(segment, cause))
-            else:
-                self._lose(seat, segment, cause)
+            self._lose(seat, segment, cause)
         seat.segments, seat.outbox, seat.room, seat.fresh = {}, [], Room(0), True
+        self.workers.dismiss(seat, cause)
 
     def _lost(self, seat: Seat, why: str) -> None:
         """All that a worker was at."""

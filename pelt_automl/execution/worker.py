@@ -220,9 +220,10 @@ def carry_out(given: bytes) -> Done:
 
 
 def score(given: bytes) -> tuple[Any, float]:
-    """Evaluate; what came of it, and its seconds."""
-    started = time.perf_counter()
-    return _bench().score(loads(given)), time.perf_counter() - started
+    """Evaluate, without the packs' memory; what came of it, and its seconds."""
+    bench, started = _bench(), time.perf_counter()
+    bench.executor.stop()
+    return bench.score(loads(given)), time.perf_counter() - started
 
 
 def _bench() -> Bench:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -102,6 +103,8 @@ class Seat:
     """The last count of its steps, and since when."""
     busy: float = 0.0
     """Seconds that it was at work."""
+    fault: str = ""
+    """Why it is sent away."""
 
     @property
     def idle(self) -> bool:
@@ -316,12 +319,19 @@ class Workers:
         """How a process of this machine ended, once Dask has lost it."""
         child = next((own for own in self._children if own.name == seat.name), None)
         if child is None or child.process is None:
-            return otherwise
+            return seat.fault or otherwise
         with suppress(subprocess.TimeoutExpired):
             child.process.wait(0.5)
-            return _said_at_its_end(child)
+            return seat.fault or _said_at_its_end(child)
         _end(child.process)  # it was stopped, or hangs: what it still says is of no use
-        return otherwise
+        return seat.fault or otherwise
+
+    def dismiss(self, seat: Seat, why: str) -> None:
+        """Send away who has raised. The only one that is there stays, unless another is started in its place: nobody else may come."""
+        if len(self.ready()) > 1 or any(child.name == seat.name for child in self._children):
+            seat.fault = why
+            self._call(lambda: self.scheduler.remove_worker(seat.address, stimulus_id="pelt-automl-raised"))
+            self._left(seat.address, why)
 
     # ---------------------------------------------------------------- who is there
 
@@ -464,30 +474,37 @@ class Workers:
     ) -> list[Any]:
         """Have each job evaluated by who is free, and return what came of them, in their order. No training may be under way.
 
-        Raises what a job raises, and `SelectionError` when its workers are lost again and again.
+        A worker that raises is lost. Raises `SelectionError` when the workers of a job are lost again and again.
 
         Args:
             jobs: each makes what is handed to a worker, once it is known whether that sees the selection's folder.
             told: of who joins and leaves meanwhile.
             progress: told how many are done.
         """
-        results, waiting, at, losses = dict[int, Any](), list(range(len(jobs))), dict[Seat, int](), dict[int, int]()
+        results, waiting, at, losses = dict[int, Any](), list(range(len(jobs))), dict[Seat, int](), Counter[int]()
+
+        def lost(job: int, why: str, error: BaseException | None = None) -> None:
+            losses[job] += 1
+            if losses[job] >= MOST_LOST:
+                raise SelectionError(f"{MOST_LOST} workers in a row were lost at the same evaluation: {why}") from error
+            waiting.insert(0, job)
+
         while len(results) < len(jobs):
             for seat in [own for own in self.ready() if own.idle][: len(waiting)]:
                 at[seat] = waiting.pop(0)
+                seat.room = Room(seat.room.free + len(seat.room.at))  # its packs go first
                 self._submit(seat, score, jobs[at[seat]](seat.shares))
             match self.happened(LOOKS):
                 case Scored(seat, what, error) if seat in at:
-                    if error is not None:
-                        raise error
-                    results[at.pop(seat)] = what
-                    progress(len(results))
-                case Left(seat, why) if seat in at:
                     job = at.pop(seat)
-                    losses[job] = losses.get(job, 0) + 1
-                    if losses[job] >= MOST_LOST:
-                        raise SelectionError(f"{MOST_LOST} workers in a row were lost at the same evaluation: {why}")
-                    waiting.insert(0, job)
+                    if error is None:
+                        results[job] = what
+                        progress(len(results))
+                    else:
+                        lost(job, f"{type(error).__name__}: {error}", error)
+                        self.dismiss(seat, f"{type(error).__name__}: {error}")
+                case Left(seat, why) if seat in at:
+                    lost(at.pop(seat), why)
                 case _:
                     pass
             told(self.events())

@@ -74,8 +74,12 @@ class RecordedBench:
     environment: dict = field(default_factory=lambda: {"cores": 1})
 
     def score(self, job):
-        """Twice as much; a job may kill the first worker that has it."""
+        """Twice as much; a job may kill the first worker that has it, or raise there; a negative number always raises."""
         number, once = job
+        if number < 0 or (once and once.name == "raised" and not once.exists()):
+            if once:
+                once.touch()
+            raise OSError(28, f"no space for {number}")
         if once and not once.exists():
             once.touch()
             os.kill(os.getpid(), 9)

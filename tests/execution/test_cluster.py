@@ -1,16 +1,21 @@
 """What is said and heard out of step, with workers of this process: nothing is started."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
+from distributed.protocol.pickle import dumps
 
+from pelt_automl.execution import worker
 from pelt_automl.execution.worker import Done
 from pelt_automl.execution.workers import Ended, Seat
-from pelt_automl.log.events import Because, Released, SegmentEnded, Stopped, TrialEnded
+from pelt_automl.log.events import Because, Released, SegmentEnded, SegmentLost, Stopped, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
-from pelt_automl.scheduling.actions import Stop, Train
-from tests.execution.crew import POOL, SEGMENTS, STEPS, Replayed, cluster, one_kind
+from pelt_automl.scheduling.actions import Budget, Stop, Train
+from pelt_automl.scheduling.drive import drive
+from pelt_automl.scheduling.grid import Grid
+from tests.execution.crew import POOL, SEGMENTS, STEPS, Make, Replayed, cluster, one_kind
 
 
 class Hands:
@@ -49,6 +54,8 @@ class Hands:
             return Ended(self.seat, None, error)
 
     def _carried_out(self):
+        if self.piece.fresh:
+            self.executor.stop()
         self.executor.history.trials.clear()
         self.executor.history.trials.update(self.piece.trials)
         self.executor.start(self.piece.actions)
@@ -86,3 +93,25 @@ def test_a_stop_that_crosses_the_end_of_its_segment_or_of_its_trial_ends_that_tr
     assert {event.trial: event.state for event in log.history.of_kind(TrialEnded)} == {own.trial: state, other.trial: "completed"}
     assert len(log.history.of_kind(TrialEnded)) == 2
     assert executor.running() == []
+
+
+def test_what_raises_is_the_workers_fault_who_is_sent_away_and_a_loss_of_its_trainings(tmp_path):
+    hands, log = Hands(tmp_path), Log()
+    hands.executor.raises = {SEGMENTS[0].trial}
+    drive(Grid(SEGMENTS[:2]), cluster(hands, log.history, POOL, tmp_path), log, Budget)
+    assert {event.trial: event.state for event in log.history.of_kind(TrialEnded)} == {"lora-0000": "failed", "lora-0001": "completed"}
+    assert Counter(event.trial for event in log.history.of_kind(SegmentLost)) == {"lora-0000": 2, "lora-0001": 2}
+    (failed,) = [event.cause for event in log.history.of_kind(TrialEnded) if event.cause]
+    assert failed == "3 workers in a row were lost at it: OSError: [Errno 28] no space for lora-0000"
+    assert hands.left == ["OSError: [Errno 28] no space for lora-0000"] * 3
+
+
+def test_packs_go_before_an_evaluation_comes(tmp_path, monkeypatch):
+    bench = Make(POOL)(tmp_path)
+    for segment in SEGMENTS[:2]:
+        bench.history.apply(Released(segment, Because.FIRST))
+        bench.executor.start([Train(segment, Because.FIRST)])
+    monkeypatch.setattr(worker.HERE, "bench", bench)
+    assert len(bench.executor.running()) == 2
+    assert worker.score(dumps((2, None)))[0] == 4
+    assert list(bench.executor.running()) == []

@@ -170,14 +170,15 @@ def by_hand(workers, name="stranger", certificates=None, **environment):
         process.wait()
 
 
-def test_what_raises_is_tried_alone_and_fails_by_itself_with_its_text(tmp_path):
+def test_what_raises_again_and_again_is_given_up_with_its_text_and_takes_no_other_with_it(tmp_path):
     history = trained(tmp_path, Make(POOL, pace=0.0, raises=frozenset({"lora-0002"})), at_once=4)
     states = ended(history)
     assert states == dict.fromkeys(ALL, "completed") | {"lora-0002": "failed"}
     assert nothing_twice(history)
     (failed,) = [event for event in history.of_kind(TrialEnded) if event.state == "failed"]
-    assert failed.cause == "OSError: [Errno 28] no space for lora-0002"
-    assert len(history.of_kind(WorkerJoined)) <= 2, "nobody had to be replaced"
+    assert failed.cause == "3 workers in a row were lost at it: OSError: [Errno 28] no space for lora-0002"
+    sent_away = [event.why for event in history.of_kind(WorkerLeft) if event.why]
+    assert sent_away == ["OSError: [Errno 28] no space for lora-0002"] * 3
 
 
 def test_a_training_that_kills_its_worker_again_and_again_is_given_up_and_takes_no_other_with_it(tmp_path):
@@ -231,6 +232,23 @@ def test_evaluations_are_spread_and_one_whose_worker_dies_is_done_again(tmp_path
         assert workers.gather(jobs, events.extend, done.append) == [0, 2, 4, 6, 8, 10]
     assert done == [1, 2, 3, 4, 5, 6]
     assert len([event for event in events if isinstance(event, WorkerLeft)]) == 1
+
+
+def test_an_evaluation_that_raises_is_done_again_elsewhere_and_given_up_at_last(tmp_path):
+    with crew(tmp_path, Make(POOL), 2) as workers:
+        events, done = [], []
+        jobs = [lambda _, number=number: (number, tmp_path / "raised" if number == 2 else None) for number in range(4)]
+        assert workers.gather(jobs, events.extend, done.append) == [0, 2, 4, 6]
+        assert [event.why for event in events if isinstance(event, WorkerLeft)] == ["OSError: [Errno 28] no space for 2"]
+        with pytest.raises(SelectionError, match=r"3 workers in a row were lost at the same evaluation: OSError: .* no space for -1"):
+            workers.gather([lambda _: (-1, None)], events.extend, done.append)
+
+
+def test_the_only_worker_from_elsewhere_stays_when_it_raises(tmp_path):
+    with crew(tmp_path, Make(POOL), 0) as workers, by_hand(workers):
+        jobs = [lambda _: (1, tmp_path / "raised")]
+        assert workers.gather(jobs, lambda _: None, lambda _: None) == [2]
+        assert len(workers.ready()) == 1
 
 
 def test_workers_that_cannot_start_are_one_clear_error(tmp_path):
