@@ -82,7 +82,7 @@ class Bench(Protocol):
     environment: Mapping[str, Any]
 
     def score(self, job: Any) -> Any:
-        """Evaluate what was trained."""
+        """Evaluate what was trained, with a `beat` at least every minute or so."""
 
 
 @dataclass(frozen=True)
@@ -150,12 +150,17 @@ class _Here:
     interrupted: int = 0
     """The number of the latest piece that is to come back."""
     beats: int = 0
-    """Steps: they tell a piece that advances from one that hangs."""
+    """Steps, and passes of the model: they tell a worker that advances from one that hangs."""
     at: dict[str, int] = field(default_factory=dict)
     """The step of each trial in the live pack."""
 
 
 HERE = _Here()
+
+
+def beat(*_: Any) -> None:
+    """Something was computed. An evaluation is a single step to whoever waits for it, and may take longer than a worker may be silent."""
+    HERE.beats += 1
 
 
 def identity() -> dict[str, str]:
@@ -207,7 +212,8 @@ def carry_out(given: bytes) -> Done:
     bench.history.trials.update(piece.trials)
 
     def expired() -> bool:
-        HERE.beats, HERE.at = HERE.beats + 1, dict(executor.room().at)
+        beat()
+        HERE.at = dict(executor.room().at)
         return HERE.interrupted >= piece.number
 
     executor.start(piece.actions)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pelt_automl.backbones.loading import best_device, load_backbone
 from pelt_automl.errors import SelectionError
+from pelt_automl.execution.worker import beat
 from pelt_automl.log.events import Event, Phase, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
@@ -73,6 +74,7 @@ class PackBench:
         backbone = load_backbone(
             question.settings.model, precision=precision or "auto", dropout=dropout, tokenizer=question.tokenizer, work=work
         )
+        backbone.layers()[0].module.register_forward_hook(beat)  # copies of the model have it, too
         chosen = Threads(lambda: {threads: 0.0}) if threads and backbone.device.type == "cpu" else None
         if chosen:
             chosen.choose()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pelt_automl.execution.cluster import Cluster
 from pelt_automl.execution.recorded import Recorded, RecordedPool, RecordedTraining
+from pelt_automl.execution.worker import beat
 from pelt_automl.execution.workers import Workers
 from pelt_automl.log.events import CurvePoint, Seeds, Segment, Stage, State
 from pelt_automl.log.history import History
@@ -72,6 +73,8 @@ class RecordedBench:
     facts: dict = field(default_factory=lambda: {"data": "d1"})
     device: str = "cpu, 1 thread"
     environment: dict = field(default_factory=lambda: {"cores": 1})
+    batches: int = 1
+    """Of an evaluation."""
 
     def score(self, job):
         """Twice as much; a job may kill the first worker that has it, or raise there; a negative number always raises."""
@@ -83,7 +86,9 @@ class RecordedBench:
         if once and not once.exists():
             once.touch()
             os.kill(os.getpid(), 9)
-        time.sleep(0.05)
+        for _ in range(self.batches):
+            time.sleep(0.05)
+            beat()
         return 2 * number
 
 
@@ -97,12 +102,13 @@ class Make:
     raises: frozenset = frozenset()
     kills: frozenset = frozenset()
     data: str = "d1"
+    batches: int = 1
 
     def __call__(self, folder):
         history = History()
         executor = Replayed(self.pool, history, self.at_once, kind=one_kind)
         executor.pace, executor.raises, executor.kills = self.pace, self.raises, self.kills
-        return RecordedBench(history, executor, folder / "work" / "checkpoints", folder / "kept", {"data": self.data})
+        return RecordedBench(history, executor, folder / "work" / "checkpoints", folder / "kept", {"data": self.data}, batches=self.batches)
 
 
 @contextmanager

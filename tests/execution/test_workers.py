@@ -244,6 +244,13 @@ def test_an_evaluation_that_raises_is_done_again_elsewhere_and_given_up_at_last(
             workers.gather([lambda _: (-1, None)], events.extend, done.append)
 
 
+def test_an_evaluation_that_takes_longer_than_a_worker_may_be_silent_is_no_loss_while_it_advances(tmp_path):
+    with crew(tmp_path, Make(POOL, batches=120), 1, stalled=3.0) as workers:
+        events = []
+        assert workers.gather([lambda _: (1, None)], events.extend, lambda _: None) == [2]
+    assert not [event for event in events if isinstance(event, WorkerLeft)]
+
+
 def test_the_only_worker_from_elsewhere_stays_when_it_raises(tmp_path):
     with crew(tmp_path, Make(POOL), 0) as workers, by_hand(workers):
         jobs = [lambda _: (1, tmp_path / "raised")]
