@@ -76,9 +76,10 @@ def test_descendants_are_children_and_their_children():
     nested = "import subprocess, sys; subprocess.run(['sleep', '30'])"
     with subprocess.Popen([sys.executable, "-c", nested], start_new_session=True) as process:
         try:
-            while len(found := descendants(process.pid)) < 1:
+            found = []
+            while [one.command for one in found] != ["sleep 30"]:  # before that it is a copy of its parent
                 assert process.poll() is None
-            assert [one.command for one in found] == ["sleep 30"]
+                found = descendants(process.pid)
             assert process.pid in {one.pid for one in descendants(os.getpid())} >= {found[0].pid}
         finally:
             os.killpg(process.pid, signal.SIGKILL)

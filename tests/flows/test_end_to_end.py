@@ -15,7 +15,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from chaos.checker import check_prefect, read_log
+from chaos.checker import Check, check_prefect
 
 pytestmark = pytest.mark.stack
 
@@ -103,8 +103,9 @@ class Server:
         return self.ask(f"flow_runs/{run_id}")
 
     def left_open(self):
-        """What the checker of `chaos` says of the toy task's flow runs; the doubles' selections share a key."""
-        check = read_log(self.folder / "home" / "selections" / "toy-task-abc123")
+        """What the checker of `chaos` says of the doubles' flow runs, which share a key, after a selection of theirs has ended."""
+        check = Check(self.folder)
+        check.events = [(1, {"event": "SelectionStarted", "key": "abc123"}), (2, {"event": "SelectionEnded"})]
         check_prefect(check, f"http://127.0.0.1:{self.port}/api")
         return check.problems
 
