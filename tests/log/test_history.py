@@ -1,6 +1,7 @@
 """What the fold of a log says, event by event."""
 
 from copy import copy
+from dataclasses import replace
 
 import pytest
 
@@ -67,6 +68,16 @@ def test_decisions_are_found_by_what_and_subject_and_the_first_of_them_counts():
     assert history.decided(What.FINALIST, What.LEFT_RACE).keys() == {"lora-0001", "head"}
     assert history.decided(*LACK_OF_TIME) == {"seed 3": no_time}
     assert (history.out_of_race, history.out_of_finals, history.decided(What.PROMOTED)) == ({"head"}, {"ia3-0000"}, {})
+
+
+def test_what_was_taken_over_is_a_finalists_run_that_nobody_released_in_a_plan_without_fresh_seeds():
+    fresh, short = Planned(10, 3, 2, 1.0), Planned(10, 3, 2, 1.0, fresh=False)
+    taken, trained = ended("final-a-seed0", stage=Stage.FINALIST), ended("final-a-seed1", stage=Stage.FINALIST)
+    fitted = replace(ended("final-probe-seed0", "probe", Stage.FINALIST), steps=0)
+    segment = Segment("final-a-seed1", "a", "lora", {}, Stage.FINALIST, 1, False, Seeds(0, 0, 0), 10, 0, 10)
+    events = [ended("a"), taken, Released(segment, Because.FIRST, time=0.0), trained, fitted]
+    assert History.of([short, *events]).taken_over() == {"final-a-seed0"}
+    assert History.of([fresh, *events]).taken_over() == set() == History.of(events).taken_over()
 
 
 def test_trainings_are_told_apart_by_what_they_are_for_and_how_they_ended():

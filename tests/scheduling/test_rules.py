@@ -2,7 +2,7 @@
 
 import pytest
 
-from pelt_automl.log.events import LACK_OF_TIME, Because, Decision
+from pelt_automl.log.events import LACK_OF_TIME, Because, Decision, What
 from pelt_automl.log.history import History
 from pelt_automl.scheduling.actions import Budget, Room
 from tests.scheduling.world import FakeCosts, asked, at, ended, kind_of, name_of, released, said, scheduler, segment, stopped, tried
@@ -326,6 +326,20 @@ def test_what_there_is_no_time_for_is_passed_over_and_two_defaults_always_begin(
     for limit, expected in ((238, "head-0000 0-20: first"), (240, "lora-0001 0-20: first")):
         more = asked(policy, *both, room=Room(2, OTHERS), budget=Budget(limit, 40))
         assert [words for words in more if words.endswith(": first")] == [expected], "half of the limit is kept"
+
+
+def test_nothing_begins_any_more_once_a_finalist_is_chosen():
+    """A search that is taken up again after a kill in the finals may see more time left than it did."""
+    begun, room = tried("lora", 0, 0.9), Room(2, OTHERS)
+    assert asked(scheduler("lora", "head"), *begun, room=room)
+    chosen = Decision(What.FINALIST, "lora-0000", "best", time=0.0)
+    assert not [words for words in asked(scheduler("lora", "head"), *begun, chosen, room=room) if words.endswith(": first")]
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_reserve_below_the_last_fifteen_percent_is_the_deadline_always(closing):
+    events = [*tried("lora", 0, 0.9), *([stopped("lora", 0, Because.TIME)] if closing else [])]
+    assert scheduler("lora", "head", costs=FakeCosts(kept=0.05)).deadline(History.of(events), Room(0, OTHERS), Budget(1000, 0)) == 50
 
 
 def test_what_the_learned_order_has_is_trained_in_full_and_others_are_compared_at_their_rung():

@@ -46,6 +46,9 @@ def test_trainings_of_the_search_are_scored_with_their_own_weights_and_the_verdi
     assert found.candidate in scored
     assert any("no time to train finalists on fresh seeds" in warning for warning in found.warnings)
     assert of(events, ReportOpened)[0].openings == 1
+    for row in found.leaderboard:
+        assert row.trainings == sum(trial.method == row.method for trial in history.ended(Stage.SEARCH)), "none is counted twice"
+        assert row.training_seconds == pytest.approx(history.trials[row.candidate].ended.seconds)
     rows = list(csv.DictReader(world.test.open(encoding="utf-8")))
     said = pelt_automl.load(tmp_path / "out").predict([row["text"] for row in rows])
     right = sum(one == row["label"] for one, row in zip(said, rows, strict=True)) / len(rows)
