@@ -4,7 +4,8 @@
 are the same folder.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-POOL = "pelt"
+POOLS = ("pelt", "gpu")
+"""Where selections run, and where their workers do."""
 RESUMABLE = ("select-pelt", "reproduce-unipelt")
 """Flows that go on where they stood; the others are started by their schedule."""
 INTERRUPTED, STOPPED = "Interrupted", "Stopped"
@@ -60,14 +62,14 @@ def at_work(client: "SyncPrefectClient") -> "list[FlowRun]":
     return _all(lambda offset: client.read_flow_runs(flow_run_filter=states, limit=MOST, offset=offset))
 
 
-def close_dead(client: "SyncPrefectClient", *, stopped: bool = False, no_worker: bool = False) -> "list[FlowRun]":
+def close_dead(client: "SyncPrefectClient", *, stopped: bool = False, no_worker: Collection[str] = ()) -> "list[FlowRun]":
     """Close the flow runs whose process is gone, and the steps that dead runs left; returns those runs.
 
-    `stopped`: `make down` has ended them. `no_worker`: nobody of this machine works on the pool, so that a run which a worker had only
-    taken is dead, too.
+    `stopped`: `make down` has ended them. `no_worker`: pools that no worker of `make up`'s works on, so that a run which a worker had
+    only taken is dead, too.
     """
-    taken_is_dead = no_worker and not other_workers(client)
-    dead = [run for run in at_work(client) if is_dead(client, run, taken_is_dead=taken_is_dead)]
+    nobody = {pool for pool in no_worker if not other_workers(client, pool)}
+    dead = [run for run in at_work(client) if is_dead(client, run, taken_is_dead=run.work_pool_name in nobody)]
     for run in dead:
         close_run(client, run, stopped=stopped)
     _close_steps(client)
@@ -81,10 +83,10 @@ def start_again(client: "SyncPrefectClient") -> list[Again]:
     return [_start_again(client, run) for run in runs]
 
 
-def other_workers(client: "SyncPrefectClient", own: str = f"{POOL}-1") -> list[str]:
-    """The workers of the pool that are at work, but for `make up`'s."""
+def other_workers(client: "SyncPrefectClient", pool: str) -> list[str]:
+    """The workers of the pool that are at work, but for `make up`'s, which are called ``gpu-1`` and so on."""
     try:
-        return [name for name in workers_of(client, POOL) if name != own]
+        return [name for name in workers_of(client, pool) if not re.fullmatch(rf"{pool}-\d+", name)]
     except ObjectNotFound:
         return []
 

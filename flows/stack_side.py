@@ -1,6 +1,6 @@
 """What ``scripts/stack.py`` leaves to Prefect: deployments, runs under way, runs that were killed. Answers in JSON, a line a fact.
 
-python -m flows.stack_side missing FILE | recover yes|no | running | close | status
+python -m flows.stack_side missing FILE | recover [POOL...] | running | close | status
 """
 
 import json
@@ -20,7 +20,7 @@ from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import load_flow_arguments_from_entrypoint, load_flow_from_entrypoint
 
-from flows.dead_runs import POOL, at_work, close_dead, close_run, is_dead, start_again
+from flows.dead_runs import POOLS, at_work, close_dead, close_run, is_dead, start_again
 from flows.life_signs import is_alive, process_of
 from flows.sqlite_workers import warning_of_workers
 
@@ -34,14 +34,14 @@ PATIENCE = 15.0
 
 
 def missing(client: "SyncPrefectClient", file: str) -> Facts:
-    """Write the deployments of prefect.yaml that the server hasn't to `file`, for ``prefect deploy``, and say if the pool is missing.
+    """Write the deployments of prefect.yaml that the server hasn't to `file`, for ``prefect deploy``, and say which pools are missing.
 
     Those that are there stay as they are: schedules, limits and default parameters are the operator's. Only what belongs to the code
     follows it: where it lies, and which parameters a flow takes.
     """
     wanted = yaml.safe_load(Path("prefect.yaml").read_text(encoding="utf-8"))
     absent: Facts = []
-    facts: Facts = [] if _pool(client) else [{"missing_pool": POOL}]
+    facts: Facts = [{"missing_pool": pool} for pool in POOLS if not _pool(client, pool)]
     for entry in wanted["deployments"]:
         name = f"{load_flow_arguments_from_entrypoint(entry['entrypoint'])['name']}/{entry['name']}"
         try:
@@ -53,10 +53,10 @@ def missing(client: "SyncPrefectClient", file: str) -> Facts:
     return facts + _stale(client, {fact["deployment"] for fact in facts if "deployment" in fact})
 
 
-def _pool(client: "SyncPrefectClient") -> Facts:
+def _pool(client: "SyncPrefectClient", name: str) -> Facts:
     """The fact about it; none when there isn't one."""
     try:
-        pool = client.read_work_pool(POOL)
+        pool = client.read_work_pool(name)
     except ObjectNotFound:
         return []
     return [{"pool": pool.name, "paused": pool.is_paused, "limit": pool.concurrency_limit}]
@@ -78,9 +78,9 @@ def _stale(client: "SyncPrefectClient", names: set[str]) -> Facts:
     return [{"stale": name} for name in sorted(found) if name not in names]
 
 
-def recover(client: "SyncPrefectClient", worker: str) -> Facts:
-    """Close the runs whose process is gone, and start them again. `worker`: whether `make up`'s runs, ``yes`` or ``no``."""
-    dead = close_dead(client, no_worker=worker == "no")
+def recover(client: "SyncPrefectClient", *no_worker: str) -> Facts:
+    """Close the runs whose process is gone, and start them again. `no_worker`: pools for which no worker of `make up`'s runs."""
+    dead = close_dead(client, no_worker=no_worker)
     closed = [{"closed": run.name, "was": run.state_name} for run in dead]
     return closed + [{"again": str(again)} for again in start_again(client)]
 
@@ -90,7 +90,7 @@ def close(client: "SyncPrefectClient") -> Facts:
     outlived = [run for run in at_work(client) if run.infrastructure_pid and is_alive(str(run.id))]
     _end([pid for run in outlived if (pid := process_of(str(run.id))) is not None])
     # Another worker may have reported their end already, as a crash.
-    closed = {run.id: run for run in [*outlived, *close_dead(client, stopped=True, no_worker=True)]}
+    closed = {run.id: run for run in [*outlived, *close_dead(client, stopped=True, no_worker=POOLS)]}
     for run in outlived:
         if (state := client.read_flow_run(run.id).state) and state.is_completed():
             continue
@@ -130,7 +130,7 @@ def _exists(pid: int) -> bool:
 
 
 def status(client: "SyncPrefectClient") -> Facts:
-    """Runs under way, dead runs, what waits, schedules, the pool, and what isn't as it should be."""
+    """Runs under way, dead runs, what waits, schedules, the pools, and what isn't as it should be."""
     facts = running(client)
     facts += [{"dead": run.name, "state": run.state_name} for run in at_work(client) if is_dead(client, run)]
     waiting = FlowRunFilter.model_validate({"state": {"name": {"any_": ["Late", "AwaitingConcurrencySlot", "Pending"]}}})
@@ -140,7 +140,11 @@ def status(client: "SyncPrefectClient") -> Facts:
             {"schedule": schedule.slug, "active": schedule.active and not deployment.paused, "cron": getattr(schedule.schedule, "cron", "")}
             for schedule in deployment.schedules
         ]
-    return facts + _pool(client) + [{"warning": text} for text in [warning_of_workers(client)] if text]
+    return (
+        facts
+        + [fact for pool in POOLS for fact in _pool(client, pool)]
+        + [{"warning": text} for text in [warning_of_workers(client)] if text]
+    )
 
 
 COMMANDS: dict[str, Callable[..., Facts]] = {own.__name__: own for own in (missing, recover, close, running, status)}

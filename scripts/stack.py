@@ -1,4 +1,4 @@
-"""Starts and stops what `make up` promises: Prefect's server, a worker with its deployments, and MLflow's UI, all on loopback.
+"""Starts and stops what `make up` promises: Prefect's server, its workers with their deployments, and MLflow's UI, all on loopback.
 
 All state (databases, logs, process ids) lies in PELT_AUTOML_HOME, ``./pelt-home`` by default. Starting twice is harmless and changes
 nothing that is there; stopping ends what was started here and nothing else. Nothing but the standard library is loaded: the servers are the
@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,17 +21,26 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from stack_devices import VISIBLE, place, visible_gpus
 
 from pelt_automl.durable import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
-POOL = "pelt"
-REMEMBERED = {"PELT_AUTOML_DATA_DIR": "data-dir.txt", "PELT_AUTOML_DATA_ROOTS": "data-roots.txt"}
+POOL, GPU_POOL = "pelt", "gpu"
+DATA = {"PELT_AUTOML_DATA_DIR": "data-dir.txt", "PELT_AUTOML_DATA_ROOTS": "data-roots.txt"}
 """What the worker reads files from, by variable, and the file that keeps its value for the next `make up`."""
+CERTIFICATES = "PELT_AUTOML_CERTIFICATES"
+COUNT = "GPU_WORKERS"
+REMEMBERED = DATA | {CERTIFICATES: "certificates.txt", COUNT: "gpu-workers.txt"}
+MOST_WORKERS = 64
+"""Of the pool `gpu`: a slip of the finger isn't to start a thousand processes."""
+RENEWED = 330.0
+"""Days after which `make up` makes its certificates again; they are valid for a year."""
 PATIENCE = 120.0
 """Seconds that a service may take until it answers, and a command until it ends."""
 MARK = "# Written by `make up`, removed by `make down`: lets the prefect command in this folder find the server.\n"
@@ -49,6 +59,8 @@ class Stack:
     mlflow_port: int
     settings_file: Path
     """Prefect reads ``prefect.toml`` from the folder in which its command is typed."""
+    gpu_workers: int = 1
+    """How many workers of the pool `gpu` are wanted."""
 
     @property
     def api(self) -> str:
@@ -69,27 +81,25 @@ class Stack:
         """The services' environment: the caller's, less what would lead to another Prefect server."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_API_", "PREFECT_PROFILE"))}
         # As last time where nothing else is said: a selection that is resumed needs its data.
-        last = {variable: value for variable, value in last_data(self).items() if variable not in kept and value}
-        return (
-            kept
-            | last
-            | {
-                "PELT_AUTOML_HOME": str(self.home),
-                "PELT_AUTOML_ROOT": str(ROOT),
-                "PREFECT_HOME": str(self.home / "prefect"),
-                "PREFECT_API_URL": self.api,
-                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-                "PREFECT_WORKER_QUERY_SECONDS": "1",
-                "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-                # `prefect deployment run ... --watch` shows the log, which ends with the verdict.
-                "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
-                "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",
-                "DO_NOT_TRACK": "true",
-                "MLFLOW_TRACKING_URI": self.mlflow,
-                "MLFLOW_DISABLE_TELEMETRY": "true",
-                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            }
-        )
+        last = {variable: value for variable, value in remembered(self).items() if variable not in kept and value}
+        said = kept | last
+        return said | {
+            CERTIFICATES: said.get(CERTIFICATES) or str(own_certificates(self)),
+            "PELT_AUTOML_HOME": str(self.home),
+            "PELT_AUTOML_ROOT": str(ROOT),
+            "PREFECT_HOME": str(self.home / "prefect"),
+            "PREFECT_API_URL": self.api,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+            # `prefect deployment run ... --watch` shows the log, which ends with the verdict.
+            "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
+            "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",
+            "DO_NOT_TRACK": "true",
+            "MLFLOW_TRACKING_URI": self.mlflow,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
 
 
 @dataclass(frozen=True)
@@ -102,13 +112,14 @@ class Service:
     """Address that answers once the service is ready; None: ready when it runs."""
     port: int | None = None
     port_variable: str = ""
+    own: Mapping[str, str] = field(default_factory=dict)
+    """What its environment has more than that of the others."""
 
 
 def services(stack: Stack) -> list[Service]:
     """In the order in which they are started."""
     prefect = (sys.executable, "-m", "prefect")
     server = (*prefect, "server", "start", "--host", HOST, "--port", str(stack.prefect_port))
-    worker = (*prefect, "worker", "start", "--pool", POOL, "--type", "process", "--name", f"{POOL}-1", "--limit", "1")
     # Artifacts go straight to the folder: an in-process selection and the worker's see the same experiments.
     store = ("--backend-store-uri", f"sqlite:///{stack.home / 'mlflow.db'}", "--no-serve-artifacts")
     artifacts = ("--default-artifact-root", (stack.home / "mlartifacts").as_uri())
@@ -117,8 +128,31 @@ def services(stack: Stack) -> list[Service]:
     return [
         Service("prefect-server", server, f"{stack.api}/health", stack.prefect_port, "PELT_AUTOML_PREFECT_PORT"),
         Service("mlflow-server", mlflow, f"{stack.mlflow}/health", stack.mlflow_port, "PELT_AUTOML_MLFLOW_PORT"),
-        Service("worker", worker),
+        Service("worker", worker_command(POOL, f"{POOL}-1")),
+        *gpu_services(stack),
     ]
+
+
+def worker_command(pool: str, name: str) -> tuple[str, ...]:
+    """Starts a worker, which carries out one flow run at a time."""
+    return (sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name, "--limit", "1")
+
+
+def gpu_services(stack: Stack) -> list[Service]:
+    """The workers of the pool `gpu` that are wanted, and those that run though fewer are wanted now."""
+    known = {int(path.stem.removeprefix(f"{GPU_POOL}-")) for path in stack.folder.glob(f"{GPU_POOL}-[0-9]*.pid")}
+    numbers = {number for number in known if running(stack, f"{GPU_POOL}-{number}")} | set(range(1, stack.gpu_workers + 1))
+    gpus = visible_gpus(os.environ)
+    return [
+        Service(name, worker_command(GPU_POOL, name), own=place(number, stack.gpu_workers, gpus, os.environ))
+        for number in sorted(numbers)
+        for name in [f"{GPU_POOL}-{number}"]
+    ]
+
+
+def is_worker(name: str) -> bool:
+    """Whether the service carries out flow runs."""
+    return name == "worker" or name.startswith(f"{GPU_POOL}-")
 
 
 # -------------------------------------------------------------------- processes
@@ -156,7 +190,7 @@ def start(stack: Stack, service: Service) -> None:
         process = subprocess.Popen(
             service.command,
             cwd=ROOT,
-            env=stack.environment(),
+            env=stack.environment() | service.own,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -265,22 +299,25 @@ def up(stack: Stack) -> None:
 
     What this call started ends again when it fails.
     """
+    check_devices(stack)
     stack.folder.mkdir(parents=True, exist_ok=True)
     stack = with_running_ports(stack)
     write_text(ports_file(stack), json.dumps({"prefect": stack.prefect_port, "mlflow": stack.mlflow_port}))
+    make_certificates(stack)
     started: list[str] = []
     try:
         for service in services(stack):
             runs = running(stack, service.name) is not None
             if service.name == "worker":
                 deploy(stack)
-                tell(side(stack, "recover", "yes" if runs else "no"))
+                tell(side(stack, "recover", *pools_without_worker(stack)))
             if not runs:
                 print(f"Starting the {service.name} ...", flush=True)
                 started.append(service.name)
                 start(stack, service)
                 if service.name == "worker":
-                    remember_data(stack)
+                    remember(stack, *DATA, CERTIFICATES)
+        remember(stack, COUNT)
     except BaseException:
         for name in reversed(started):
             stop(stack, name)
@@ -292,8 +329,9 @@ def deploy(stack: Stack) -> None:
     """Make the work pool and the deployments that aren't there. Those that are stay as they are: paused, limited, or changed."""
     file = stack.folder / "missing-deployments.yaml"
     facts = side(stack, "missing", str(file))
-    if any("missing_pool" in fact for fact in facts):
-        prefect_command(stack, "work-pool", "create", POOL, "--type", "process")
+    for fact in facts:
+        if "missing_pool" in fact:
+            prefect_command(stack, "work-pool", "create", fact["missing_pool"], "--type", "process")
     if any(not fact["there"] for fact in facts if "deployment" in fact):
         prefect_command(stack, "deploy", "--all", "--prefect-file", str(file))
     file.unlink(missing_ok=True)
@@ -302,6 +340,46 @@ def deploy(stack: Stack) -> None:
             print(
                 f"{fact['stale']} is deployed, but isn't in prefect.yaml any more. To remove it: prefect deployment delete {fact['stale']}"
             )
+
+
+def check_devices(stack: Stack) -> None:
+    """Raises `StackError` when there are GPUs, and fewer than workers that want one."""
+    gpus = visible_gpus(os.environ)
+    if gpus and stack.gpu_workers > len(gpus):
+        seen = f"{VISIBLE} names" if VISIBLE in os.environ else "this machine has"
+        raise StackError(
+            f"{COUNT} is {stack.gpu_workers}, and {seen} {len(gpus)} GPU{'s' if len(gpus) > 1 else ''} for them, one each: "
+            f"{COUNT}={len(gpus)} make up"
+        )
+
+
+def pools_without_worker(stack: Stack) -> list[str]:
+    """The work pools for which no worker of `make up`'s runs now."""
+    pools = {POOL if service.name == "worker" else GPU_POOL for service in services(stack) if running(stack, service.name)}
+    return [pool for pool in (POOL, GPU_POOL) if pool not in pools]
+
+
+def own_certificates(stack: Stack) -> Path:
+    """The folder with the certificates of this home's selections and their workers."""
+    return stack.home / "certificates"
+
+
+def make_certificates(stack: Stack) -> None:
+    """Make them where they are used and aren't there, or soon end. Raises `StackError` when that fails."""
+    folder, new = own_certificates(stack), stack.home / "certificates.new"
+    if stack.environment()[CERTIFICATES] != str(folder):
+        return
+    if folder.is_dir():
+        if time.time() - folder.stat().st_mtime < RENEWED * 86_400:
+            return
+        print(f"The certificates in {folder} are made again, since they soon end. Copy them to other machines that have them.")
+    shutil.rmtree(new, ignore_errors=True)
+    command = [sys.executable, "-c", "from pelt_automl.cli import main; main()", "certificates", str(new)]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    if made.returncode:
+        raise StackError(f"no certificates can be made: {made.stderr.strip()}")
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
 
 
 def tell(facts: list[dict[str, Any]]) -> None:
@@ -335,17 +413,27 @@ def ports_file(stack: Stack) -> Path:
     return stack.folder / "ports.json"
 
 
-def remember_data(stack: Stack) -> None:
-    """Keep what the worker is started with."""
-    environment = stack.environment()
-    for variable, name in REMEMBERED.items():
-        write_text(stack.folder / name, environment.get(variable, ""))
+def remember(stack: Stack, *variables: str) -> None:
+    """Keep what the workers are started with."""
+    environment = stack.environment() | {COUNT: str(stack.gpu_workers)}
+    for variable in variables:
+        own = variable == CERTIFICATES and environment[variable] == str(own_certificates(stack))
+        write_text(stack.folder / REMEMBERED[variable], "" if own else environment.get(variable, ""))
+
+
+def remembered(stack: Stack) -> dict[str, str]:
+    """What the workers were last started with, by variable; empty for nothing."""
+    return {variable: kept_value(stack.folder / REMEMBERED[variable]) for variable in (*DATA, CERTIFICATES)}
+
+
+def kept_value(file: Path) -> str:
+    """What `remember` wrote; empty for nothing."""
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def last_data(stack: Stack) -> dict[str, str]:
-    """What the worker was last started with, by variable; empty for nothing."""
-    files = {variable: stack.folder / name for variable, name in REMEMBERED.items()}
-    return {variable: file.read_text(encoding="utf-8") if file.is_file() else "" for variable, file in files.items()}
+    """The data folders that the worker was last started with, by variable; empty for nothing."""
+    return {variable: value for variable, value in remembered(stack).items() if variable in DATA}
 
 
 def data_folders(stack: Stack) -> str:
@@ -361,7 +449,7 @@ def data_folders(stack: Stack) -> str:
 
 def listed(values: Mapping[str, str]) -> str:
     """The folders of these variables, each once."""
-    folder, more = (values[variable] for variable in REMEMBERED)
+    folder, more = (values[variable] for variable in DATA)
     return ", ".join(dict.fromkeys(filter(None, [folder, *more.split(os.pathsep)])))
 
 
@@ -377,6 +465,7 @@ Prefect's UI   http://{HOST}:{stack.prefect_port}
 MLflow's UI    {stack.mlflow}
 State          {stack.home} (logs in {stack.folder})
 Data folders   {data_folders(stack)}
+GPU workers    {gpu_workers(stack)}
 
 Next, in this folder:
   {commands / "prefect"} deployment run select-pelt/default --param task=pydoc-topic --param k=200 --param seconds=240 --watch
@@ -385,18 +474,28 @@ It ends with the verdict, or with why it failed; both are on the run's page in P
 To see what runs: make status. Logs: make logs. To stop it all: make down"""
 
 
+def gpu_workers(stack: Stack) -> str:
+    """Those that run, in words."""
+    names = [service.name for service in gpu_services(stack) if running(stack, service.name)]
+    more = len(names) - stack.gpu_workers
+    return (", ".join(names) or f"none; for 2: {COUNT}=2 make up") + (
+        f" (to have {stack.gpu_workers}: make down; {COUNT}={stack.gpu_workers} make up)" if more > 0 else ""
+    )
+
+
 def down(stack: Stack) -> None:
-    """Stop what `up` started, the worker first. Raises `StackError` when selections are under way and nobody says that they may stop."""
+    """Stop what `up` started, the workers first. Raises `StackError` when selections are under way and nobody says that they may stop."""
     stack = with_running_ports(stack)
     ask_for(under_way(stack))
-    stopped = [name for name in ("worker",) if stop(stack, name)]
+    # The selections' own worker first: their flow runs end the others that they asked for.
+    stopped = [service.name for service in services(stack) if is_worker(service.name) and stop(stack, service.name)]
     if answers(f"{stack.api}/health") and running(stack, "prefect-server") is not None:
         try:
             for fact in side(stack, "close"):
                 print(f"Stopped: {fact['closed']}. The next make up resumes it.")
         except (StackError, subprocess.TimeoutExpired) as error:
             print(f"The runs under way could not be closed; the next make up closes them. {error}", file=sys.stderr)
-    stopped += [service.name for service in reversed(services(stack)) if service.name != "worker" and stop(stack, service.name)]
+    stopped += [service.name for service in reversed(services(stack)) if not is_worker(service.name) and stop(stack, service.name)]
     if stack.settings_file.is_file() and stack.settings_file.read_text(encoding="utf-8").startswith(MARK):
         stack.settings_file.unlink()
     print(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
@@ -411,7 +510,8 @@ def under_way(stack: Stack) -> list[str]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 names.append(file.read().partition(" ")[2].strip() or path.stem)
-    if running(stack, "prefect-server") is not None and running(stack, "worker") is not None and answers(f"{stack.api}/health"):
+    works = any(running(stack, service.name) for service in services(stack) if is_worker(service.name))
+    if works and running(stack, "prefect-server") is not None and answers(f"{stack.api}/health"):
         with contextlib.suppress(StackError, subprocess.TimeoutExpired):
             names += [fact["run"] for fact in side(stack, "running")]
     return sorted(set(names))
@@ -454,7 +554,8 @@ def state_of(stack: Stack, service: Service) -> str:
         return "doesn't run"
     where = "" if service.port is None else f" at http://{HOST}:{service.port}"
     mute = service.health is not None and not answers(service.health)
-    return f"runs (process {pid}){where}" + ("; it doesn't answer" if mute else "")
+    device = f" on GPU {service.own[VISIBLE]}" if VISIBLE in service.own else ""
+    return f"runs (process {pid}){where}{device}" + ("; it doesn't answer" if mute else "")
 
 
 def line_of(fact: dict[str, Any]) -> str:
@@ -501,7 +602,15 @@ def read_stack(environment: Mapping[str, str], settings_file: Path) -> Stack:
             raise StackError(f"{variable} is {value!r}; it must be a port number from 1 to 65535")
         ports.append(int(value))
     home = Path(environment.get("PELT_AUTOML_HOME") or ROOT / "pelt-home").expanduser().absolute()
-    return Stack(home, ports[0], ports[1], settings_file)
+    return Stack(home, ports[0], ports[1], settings_file, count_of(environment.get(COUNT), home / "stack" / REMEMBERED[COUNT]))
+
+
+def count_of(said: str | None, kept: Path) -> int:
+    """How many workers of the pool `gpu` are wanted: as said, as last time, or one. Raises `StackError` for what is no count."""
+    text = (kept_value(kept) if said is None else said).strip() or "1"
+    if not text.isdecimal() or int(text) > MOST_WORKERS:
+        raise StackError(f"{COUNT} is {text!r}; it must be a number of workers from 0 to {MOST_WORKERS}")
+    return int(text)
 
 
 COMMANDS = {"up": up, "down": down, "status": status, "logs": logs}

@@ -34,7 +34,8 @@ class Server:
 
     def __init__(self, folder):
         self.folder, self.port = folder, free_port()
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_", "PELT_"))} | {
+        foreign = ("PREFECT_", "MLFLOW_", "PELT_", "GPU_")
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | {
             "PELT_AUTOML_HOME": str(folder / "home"),
             "PELT_AUTOML_DATA_DIR": str(folder / "data"),
             "PELT_AUTOML_PREFECT_PORT": str(self.port),
@@ -140,7 +141,7 @@ def server(tmp_path_factory):
         yield server
     finally:
         down = server.stack("down", FORCE="1")
-    assert down.stdout == "Stopped: worker, mlflow-server, prefect-server.\n"
+    assert down.stdout == "Stopped: worker, gpu-1, mlflow-server, prefect-server.\n"
     assert not (folder / "prefect.toml").exists()
 
 
@@ -258,7 +259,8 @@ def test_stopping_asks_for_a_run_under_way_and_the_next_start_goes_on_with_it_an
     told = server.stack("status").stdout
     assert "nightly, 0 3 * * *: paused" in told
     assert "pelt, at most 3 runs at once" in told
-    assert len(re.findall("runs .process", told)) == 3
+    assert len(re.findall("runs .process", told)) == 4
+    assert re.search(r"work pool +gpu\n", told)
     assert "prefect-server.log" in server.stack("logs").stdout
 
 

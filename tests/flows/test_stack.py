@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import stack_devices
 import yaml
+
+from pelt_automl.execution.certificates import Certificates
 
 HARD = re.compile(r"where (?:it|they) stood|go(?:es)? on with|\banew\b|called after|stands in|comes before the Hub|at most\.\"")
 GONE = "but its process is gone; make up closes it and resumes its selection"
@@ -101,8 +104,17 @@ def test_the_services_know_nothing_of_another_prefect_server(stack, monkeypatch)
 
 @pytest.fixture
 def nothing_said(monkeypatch):
-    for variable in ("PELT_AUTOML_DATA_DIR", "PELT_AUTOML_DATA_ROOTS"):
+    for variable in ("PELT_AUTOML_DATA_DIR", "PELT_AUTOML_DATA_ROOTS", "PELT_AUTOML_CERTIFICATES", "GPU_WORKERS"):
         monkeypatch.delenv(variable, raising=False)
+
+
+def nothing_started(script, monkeypatch):
+    """`up` starts nothing; returns the names of what it would have started."""
+    started = []
+    for name, answer in (("deploy", None), ("side", []), ("make_certificates", None)):
+        monkeypatch.setattr(script, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(script, "start", lambda stack, service: started.append(service.name))
+    return started
 
 
 @pytest.mark.usefixtures("nothing_said")
@@ -111,7 +123,7 @@ def test_the_data_folders_named_are_those_that_the_running_worker_has(script, st
     with monkeypatch.context() as said:
         said.setenv("PELT_AUTOML_DATA_DIR", "/data")
         said.setenv("PELT_AUTOML_DATA_ROOTS", "/more:/my models:")
-        script.remember_data(stack)
+        script.remember(stack, *script.DATA)
     assert script.data_folders(stack) == "/data, /more, /my models"
     monkeypatch.setenv("PELT_AUTOML_DATA_ROOTS", "/the others")
     assert script.data_folders(stack) == (
@@ -171,7 +183,7 @@ def test_a_log_is_added_to_and_its_end_is_shown(script, stack, monkeypatch, caps
     script.logs(stack)
     assert len(capsys.readouterr().out.splitlines()) == 2
     monkeypatch.setenv("SERVICE", "database")
-    with pytest.raises(script.StackError, match="SERVICE is 'database'; there are prefect-server, mlflow-server, worker"):
+    with pytest.raises(script.StackError, match="SERVICE is 'database'; there are prefect-server, mlflow-server, worker, gpu-1"):
         script.logs(stack)
 
 
@@ -187,7 +199,8 @@ def test_a_prefect_toml_of_the_users_own_stays_as_it_is(script, stack):
 
 def test_the_state_of_services_that_do_not_run_is_told_without_asking_anybody(script, stack, capsys):
     script.status(stack)
-    assert capsys.readouterr().out.splitlines()[:3] == [f"{name:<15} doesn't run" for name in ("prefect-server", "mlflow-server", "worker")]
+    names = ("prefect-server", "mlflow-server", "worker", "gpu-1")
+    assert capsys.readouterr().out.splitlines()[:4] == [f"{name:<15} doesn't run" for name in names]
     assert not (stack.folder / "ports.json").exists()
 
 
@@ -208,8 +221,7 @@ def test_facts_are_told_in_words(script, fact, line):
 @pytest.mark.usefixtures("nothing_said")
 @pytest.mark.parametrize("variable", ["PELT_AUTOML_DATA_DIR", "PELT_AUTOML_DATA_ROOTS"])
 def test_data_folders_are_those_of_last_time_unless_others_or_none_are_said(script, stack, monkeypatch, variable):
-    for name, answer in (("deploy", None), ("side", []), ("start", None)):
-        monkeypatch.setattr(script, name, lambda *_, answer=answer: answer)
+    nothing_started(script, monkeypatch)
     for said in ("/data", "/other", ""):
         monkeypatch.setenv(variable, said)
         assert stack.environment()[variable] == said
@@ -230,3 +242,87 @@ def test_words_that_were_hard_to_read_are_gone():
     for name in ("scripts/stack.py", "Makefile", "docs/servers.md", "prefect.yaml", "flows/reproduce_unipelt.py", "pelt_automl/cli.py"):
         text = (root / name).read_text()
         assert HARD.findall(text) == [], name
+
+
+@pytest.mark.parametrize("wrong", ["-1", "two", "1.5", "65"])
+def test_a_number_of_gpu_workers_that_is_none_is_one_clear_error(tmp_path, wrong):
+    environment = dict(os.environ, PELT_AUTOML_HOME=str(tmp_path), GPU_WORKERS=wrong)
+    command = [sys.executable, str(SCRIPT), "up", "--settings-file", str(tmp_path / "prefect.toml")]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (2, f"GPU_WORKERS is '{wrong}'; it must be a number of workers from 0 to 64\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("nothing_said")
+def test_gpu_workers_are_as_many_as_said_as_last_time_or_one_and_more_may_come_later(script, stack, tmp_path, monkeypatch, sleeper):
+    started = nothing_started(script, monkeypatch)
+
+    def up(**said):
+        started.clear()
+        script.up(script.read_stack({"PELT_AUTOML_HOME": str(stack.home)} | said, tmp_path / "prefect.toml"))
+        return [name for name in started if name.startswith("gpu-")]
+
+    assert up() == ["gpu-1"]
+    (stack.folder / "gpu-1.pid").write_text(f"{sleeper.pid} {script.started_at(sleeper.pid)}")
+    assert up(GPU_WORKERS="3") == ["gpu-2", "gpu-3"]
+    assert up() == ["gpu-2", "gpu-3"], "as last time"
+    assert up(GPU_WORKERS="") == []
+    assert up(GPU_WORKERS="0") == []
+    assert [service.name for service in script.gpu_services(stack)] == ["gpu-1"], "what runs is known though it isn't wanted any more"
+
+
+def test_each_gpu_worker_has_a_gpu_of_its_own_and_more_workers_than_gpus_are_refused(script, stack, monkeypatch, tmp_path):
+    (tmp_path / "nvidia-smi").write_text(
+        "#!/bin/sh\nprintf 'GPU 0: H200 (UUID: GPU-a)\\n  MIG 1g (UUID: MIG-b)\\nGPU 1: H200 (UUID: GPU-c)\\n'\n"
+    )
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    two, three = (script.replace(stack, gpu_workers=count) for count in (2, 3))
+    assert [service.own for service in script.gpu_services(two)] == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    with pytest.raises(
+        script.StackError, match=r"^GPU_WORKERS is 3, and this machine has 2 GPUs for them, one each: GPU_WORKERS=2 make up$"
+    ):
+        script.up(three)
+    assert list(stack.folder.iterdir()) == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-c")
+    assert script.gpu_services(stack)[0].own == {"CUDA_VISIBLE_DEVICES": "GPU-c"}
+    with pytest.raises(script.StackError, match="CUDA_VISIBLE_DEVICES names 1 GPU for them"):
+        script.up(two)
+
+
+@pytest.mark.parametrize(
+    ("said", "threads"), [({}, ["4", "4"]), ({"OMP_NUM_THREADS": "3"}, ["3", "3"]), ({"CUDA_VISIBLE_DEVICES": "-1"}, ["4", "4"])]
+)
+def test_without_gpus_the_workers_share_the_cores_unless_the_user_says_how_many_threads_each_has(monkeypatch, said, threads):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(stack_devices, "usable_cores", lambda: 9)
+    gpus = stack_devices.visible_gpus(said)
+    assert [stack_devices.place(number, 2, gpus, said) for number in (1, 2)] == [{"OMP_NUM_THREADS": own} for own in threads]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nothing_said")
+def test_certificates_are_made_once_for_the_user_alone_unless_the_user_has_some(script, stack, monkeypatch, capsys):
+    script.make_certificates(stack)
+    own = stack.home / "certificates"
+    assert stack.environment()["PELT_AUTOML_CERTIFICATES"] == str(own)
+    assert {path.name: oct(path.stat().st_mode)[-3:] for path in own.iterdir()} == dict.fromkeys(("ca.pem", "cert.pem", "key.pem"), "600")
+    assert oct(own.stat().st_mode)[-3:] == "700"
+    Certificates.of(own).security()
+    first = Certificates.of(own)
+    script.make_certificates(stack)
+    assert (Certificates.of(own), capsys.readouterr().out) == (first, "")
+    os.utime(own, (0, 0))
+    script.make_certificates(stack)
+    assert Certificates.of(own) != first
+    assert "are made again, since they soon end" in capsys.readouterr().out
+    monkeypatch.setenv("PELT_AUTOML_CERTIFICATES", "/others")
+    os.utime(own, (0, 0))
+    script.make_certificates(stack)
+    script.remember(stack, "PELT_AUTOML_CERTIFICATES")
+    monkeypatch.delenv("PELT_AUTOML_CERTIFICATES")
+    assert stack.environment()["PELT_AUTOML_CERTIFICATES"] == "/others", "as last time"
+    monkeypatch.setenv("PELT_AUTOML_CERTIFICATES", "")
+    assert stack.environment()["PELT_AUTOML_CERTIFICATES"] == str(own)
+    assert capsys.readouterr().out == ""
