@@ -30,6 +30,8 @@ INTERRUPTED, STOPPED = "Interrupted", "Stopped"
 """Names of the Crashed state of a run that is to be started again: it was killed, or `make down` stopped it."""
 AGAIN = "started-again:"
 """Tag that counts how often a run was started again after a kill."""
+WORKERS_OF = "workers-of:"
+"""Tag of the runs of a selection's workers, with the id of the flow run that has asked for them."""
 MOST_AGAIN = 3
 """A run that takes its machine down each time isn't started for ever."""
 SILENCE = timedelta(minutes=5)
@@ -141,6 +143,19 @@ def close_run(client: "SyncPrefectClient", run: "FlowRun", *, stopped: bool, for
     ):
         client.set_task_run_state(step.id, State(type=StateType.CRASHED, message=why), force=True)
     forget(str(run.id))
+    _cancel_workers(client, run, why)
+
+
+def workers_tag(run_id: str) -> str:
+    """By which the runs of a selection's workers are found: see `WORKERS_OF`."""
+    return f"{WORKERS_OF}{run_id}"
+
+
+def _cancel_workers(client: "SyncPrefectClient", run: "FlowRun", why: str) -> None:
+    """Those that haven't begun. The others have lost their selection, and end by themselves."""
+    waiting = {"tags": {"all_": [workers_tag(str(run.id))]}, "state": {"type": {"any_": ["SCHEDULED", "PENDING"]}}}
+    for own in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(waiting), limit=MOST):
+        client.set_flow_run_state(own.id, State(type=StateType.CANCELLING, message=f"the flow run of its selection was closed: {why}"))
 
 
 def _close_steps(client: "SyncPrefectClient") -> None:

@@ -11,6 +11,7 @@ from prefect import flow, tags
 from flows.clear_failures import step
 from flows.conduct import concluded, conducted, run_log
 from flows.flow_parameters import checked, with_parameters
+from flows.places import places_of
 from flows.run_display import LogDisplay
 from flows.run_page import leave_artifacts, leave_curve_artifacts, run_tags, select_name, selection_tag, tag_this_run, task_name, where
 from flows.verdict_changes import tell_change
@@ -74,9 +75,13 @@ def select_pelt(*, output: str | None = None, **parameters: Any) -> Any:  # a di
     if is_curve(parameters.get("k")):
         return select_at_each_k(output=output, **parameters)
     settings, _ = checked(settings_from, ("output",), output=output, **parameters)
+    places = places_of(settings.training)
     tag_this_run(run_tags(settings))
-    with tags(*run_tags(settings)), Selection.open(settings, place(output), display=LogDisplay(run_log())) as selection:
+    opened = Selection.open(settings, place(output), display=LogDisplay(run_log()), provider=places)
+    with tags(*run_tags(settings)), opened as selection:
         tag_this_run([selection_tag(selection.key)])
+        if places and not selection.finished:
+            places.check()
         prepare(selection)
         search(selection)
         confirm(selection)

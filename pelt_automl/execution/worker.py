@@ -153,6 +153,9 @@ class _Here:
     """Steps, and passes of the model: they tell a worker that advances from one that hangs."""
     at: dict[str, int] = field(default_factory=dict)
     """The step of each trial in the live pack."""
+    ends: dict[str, int] = field(default_factory=dict)
+    """The step that each of them trains to."""
+    evaluates: bool = False
 
 
 HERE = _Here()
@@ -210,6 +213,7 @@ def carry_out(given: bytes) -> Done:
         _put(bench.states / reference, content, Path(piece.source) / reference)
     bench.history.trials.clear()
     bench.history.trials.update(piece.trials)
+    HERE.ends = {name: trial.segment.end for name, trial in piece.trials.items()}
 
     def expired() -> bool:
         beat()
@@ -229,7 +233,11 @@ def score(given: bytes) -> tuple[Any, float]:
     """Evaluate, without the packs' memory; what came of it, and its seconds."""
     bench, started = _bench(), time.perf_counter()
     bench.executor.stop()
-    return bench.score(loads(given)), time.perf_counter() - started
+    HERE.evaluates = True
+    try:
+        return bench.score(loads(given)), time.perf_counter() - started
+    finally:
+        HERE.evaluates = False
 
 
 def _bench() -> Bench:
@@ -341,9 +349,14 @@ def serve(
 
 
 def main() -> None:
-    """A worker on a leash: its settings are a line on stdin, and it ends when that pipe does, however its starter ends."""
+    """A worker on a leash: its settings are a line on stdin, and it ends when that pipe does, however its starter ends.
+
+    See `pelt_automl.execution.leashed.start` for who starts it.
+    """
     given = json.loads(sys.stdin.readline())
     threading.Thread(target=_leash, daemon=True).start()
+    if given.get("tells"):
+        threading.Thread(target=_tell, daemon=True).start()
     try:
         serve(given["address"], given["name"], Certificates(*given["certificates"]), WAITS)
     except PeltError as error:
@@ -353,3 +366,32 @@ def main() -> None:
 def _leash() -> None:
     sys.stdin.buffer.read()
     os._exit(TROUBLE)
+
+
+def _tell() -> None:
+    """A line of JSON on standard output when something has changed: the device, and how far each training in the pack is."""
+    said: dict[str, Any] = {}
+    while True:
+        at = {name: (step, HERE.ends.get(name, step)) for name, step in dict(HERE.at).items()}
+        now = {
+            "device": HERE.bench.device if HERE.bench else "",
+            "doing": "evaluates" if HERE.evaluates else in_words(at),
+            "done": _share(at),
+        }
+        if now != said:
+            print(json.dumps(now), flush=True)
+        said = now
+        time.sleep(1)
+
+
+def _share(at: Mapping[str, tuple[int, int]]) -> float:
+    ends = sum(end for _, end in at.values())
+    return sum(step for step, _ in at.values()) / ends if ends else 0.0
+
+
+def in_words(at: Mapping[str, tuple[int, int]]) -> str:
+    """``lora-0003 and 2 more, step 12 of 40``, of the step of each trial and the one that it trains to."""
+    if not at:
+        return "waits for work"
+    (name, (step, end)), *others = at.items()
+    return f"{name}{f' and {len(others)} more' if others else ''}, step {step} of {end}"

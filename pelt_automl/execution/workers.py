@@ -5,15 +5,11 @@ lost worker was at is this process' business. All that happens comes through one
 """
 
 import contextlib
-import json
 import logging
-import os
 import queue
 import secrets
 import shutil
-import signal
 import subprocess
-import sys
 import time
 import warnings
 from collections import Counter
@@ -30,6 +26,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.protocol.pickle import dumps
 
 from pelt_automl.errors import PeltError, SelectionError, SettingsError
+from pelt_automl.execution import leashed
 from pelt_automl.execution.certificates import Certificates, listening
 from pelt_automl.execution.worker import (
     BEAT,
@@ -44,6 +41,7 @@ from pelt_automl.execution.worker import (
     carry_out,
     differences,
     identity,
+    in_words,
     score,
     take,
 )
@@ -213,6 +211,10 @@ class Workers:
         self._children = [_Child(number, own) for number, own in enumerate(environments, 1)]
         self._inbox: queue.Queue[tuple[str, Any]] = queue.Queue()
         self._events: list[Event] = []
+        self.supplied, self.over = False, False
+        """Whether somebody brings workers from elsewhere, and follows who leaves; whether the work is done."""
+        self.proven = set[str]()
+        """The names of those that were ready at any time."""
         self._refused = set[int]()
         """Places of this machine whose process was refused, since anybody was ready."""
         self._joins = count()
@@ -264,7 +266,7 @@ class Workers:
             child.name = ""  # nobody follows
         self._held.close()
         for child in self._children:
-            _end(child.process, patience=3.0)
+            leashed.end(child.process, patience=3.0)
         for child in self._children:
             if child.errors:
                 child.errors.unlink(missing_ok=True)
@@ -273,7 +275,8 @@ class Workers:
         self.seats.clear()
 
     def leaving(self) -> list[WorkerLeft]:
-        """The records of those that are there, for who is about to send them away."""
+        """The records of those that are there, for who is about to send them away: the work is done."""
+        self.over = True
         return [WorkerLeft(seat.name, seat.device, "", seat.busy) for seat in self.seats.values() if seat.label]
 
     # ---------------------------------------------------------------- processes on this machine
@@ -283,18 +286,7 @@ class Workers:
         child.name = f"worker-{child.number}" + (f".{child.starts}" if child.starts > 1 else "")
         child.errors = child.errors or self.folder / f".worker-{child.number}.txt"
         self.folder.mkdir(parents=True, exist_ok=True)
-        program = "from pelt_automl.execution.worker import main; main()"
-        with child.errors.open("wb") as errors:
-            child.process = subprocess.Popen(  # noqa: S603 this program itself
-                [sys.executable, "-P", "-c", program], env={**os.environ, **child.environment}, stdin=subprocess.PIPE, stdout=errors,
-                stderr=errors, start_new_session=True,
-            )  # fmt: skip
-        own = self.certificates
-        line = {"address": self.address, "name": child.name, "certificates": [own.authority, own.certificate, own.key]}
-        assert child.process.stdin is not None
-        with suppress(OSError):  # it is gone already: seen below
-            child.process.stdin.write(json.dumps(line).encode() + b"\n")
-            child.process.stdin.flush()
+        child.process = leashed.start(self.address, child.name, self.certificates, child.errors, child.environment)
 
     def _tend(self) -> None:
         """Start again what has ended. Raises `SelectionError` when that doesn't help."""
@@ -303,10 +295,10 @@ class Workers:
                 continue
             if any(seat.name == child.name for seat in self.seats.values()):
                 continue  # what it was at is told first
-            why = _said_at_its_end(child)
+            why = leashed.said_at_its_end(child.process, child.errors)
             child.failed += 1
             log.info("%s ended: %s", child.name, why)
-            _end(child.process)
+            leashed.end(child.process)
             if child.failed < STARTS:
                 self._start(child)
                 continue
@@ -322,16 +314,38 @@ class Workers:
             return seat.fault or otherwise
         with suppress(subprocess.TimeoutExpired):
             child.process.wait(0.5)
-            return seat.fault or _said_at_its_end(child)
-        _end(child.process)  # it was stopped, or hangs: what it still says is of no use
+            return seat.fault or leashed.said_at_its_end(child.process, child.errors)
+        leashed.end(child.process)  # it was stopped, or hangs: what it still says is of no use
         return seat.fault or otherwise
 
     def dismiss(self, seat: Seat, why: str) -> None:
         """Send away who has raised. The only one that is there stays, unless another is started in its place: nobody else may come."""
-        if len(self.ready()) > 1 or any(child.name == seat.name for child in self._children):
+        if len(self.ready()) > 1 or self.supplied or any(child.name == seat.name for child in self._children):
             seat.fault = why
             self._call(lambda: self.scheduler.remove_worker(seat.address, stimulus_id="pelt-automl-raised"))
             self._left(seat.address, why)
+
+    # ---------------------------------------------------------------- for who brings others, from any thread
+
+    def present(self) -> set[str]:
+        """The names of those that are connected, ready or not."""
+        return {str(own.name) for own in list(self.scheduler.workers.values())}
+
+    def hopeless(self, why: str) -> None:
+        """Nobody else will come: that is an error as soon as nobody is there."""
+        self._inbox.put(("hopeless", why))
+
+    def at_work(self) -> list[tuple[str, str, str]]:
+        """Of each that is there its name, its device, and in words what it is at."""
+        return [(seat.name, seat.device, self._doing(seat)) for seat in list(self.seats.values())]
+
+    def _doing(self, seat: Seat) -> str:
+        if not seat.label:
+            return "loads the model"
+        if seat.future is not None and not seat.piece:
+            return "evaluates"
+        at = self.beat(seat).get("at", {})
+        return in_words({name: (int(at.get(name, own.start)), own.end) for name, own in list(seat.segments.items())})
 
     # ---------------------------------------------------------------- who is there
 
@@ -350,7 +364,16 @@ class Workers:
             return self._left(what, "its connection is gone, or it was silent for too long")
         elif kind == "done":
             return self._done(*what)
+        elif kind == "hopeless" and not self.ready():
+            raise SelectionError(what)
         return None
+
+    def first(self, told: Callable[[Event], object]) -> None:
+        """Wait until anybody is ready. `told`: of who joins and leaves meanwhile."""
+        while not self.ready():
+            self.happened(LOOKS)
+            for event in self.events():
+                told(event)
 
     def events(self) -> list[Event]:
         """Who has joined and left since this was asked last."""
@@ -464,6 +487,7 @@ class Workers:
             self._refuse(seat, text if isinstance(error, PeltError) else f"{type(error).__name__}: {text}")
             return
         self._refused.clear()
+        self.proven.add(seat.name)
         for child in self._children:
             child.failed = 0 if child.name == seat.name else child.failed
         seat.shares, seat.device, seat.label = ready.shares, ready.device, f"{seat.name} ({ready.device})"
@@ -519,31 +543,6 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
-
-
-def _said_at_its_end(child: _Child) -> str:
-    """``it was killed by SIGKILL, as a system short of memory does``, or what it said last."""
-    assert child.process is not None
-    code = child.process.poll()
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        return f"it was killed by {name}" + (", as a system short of memory does" if name == "SIGKILL" else "")
-    said = child.errors.read_text(encoding="utf-8", errors="replace").strip().splitlines() if child.errors and child.errors.exists() else []
-    return said[-1].removeprefix("error: ") if said else f"it ended with code {code}"
-
-
-def _end(process: "subprocess.Popen[bytes] | None", patience: float = 0.0) -> None:
-    """However it is."""
-    if process is None:
-        return
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(patience)
-    if process.poll() is None:
-        process.kill()
-    process.wait()
-    if process.stdin:
-        with suppress(OSError):
-            process.stdin.close()
 
 
 def _closing(what: Any) -> None:

@@ -379,6 +379,14 @@ class WorkerLeft(Event):
 
 
 @dataclass(frozen=True)
+class WorkersAwaited(Event):
+    """The first worker is ready, after a wait in which nothing could be trained."""
+
+    seconds: float
+    """That the time limit doesn't count."""
+
+
+@dataclass(frozen=True)
 class StateLost(Event):
     """A trial can't go on: the state of its last ended segment is missing or damaged. It is released again from its start."""
 
@@ -765,8 +773,8 @@ KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         SelectionStarted, DataDescribed, Planned, Identified, PortfolioLearned, Released, Stopped, SegmentEnded, SegmentLost, StateLost,
-        TrialEnded, WorkerJoined, WorkerLeft, Decision, ReportOpened, FinalistScored, OutputsLost, GateMeasured, ContributionMeasured,
-        KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded, Published,
+        TrialEnded, WorkerJoined, WorkerLeft, WorkersAwaited, Decision, ReportOpened, FinalistScored, OutputsLost, GateMeasured,
+        ContributionMeasured, KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded, Published,
     )
 }  # fmt: skip
 """Every kind of event that is kept, by the name that stands in its line."""

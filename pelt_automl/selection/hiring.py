@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from pelt_automl.backbones.loading import best_device
 from pelt_automl.errors import SettingsError
 from pelt_automl.execution.certificates import Certificates, listening
-from pelt_automl.log.events import Decision, Planned, TrialEnded
+from pelt_automl.log.events import Decision, Planned, SelectionStarted, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.selection.environment import usable_cores
 from pelt_automl.selection.machine import Machine
@@ -25,8 +25,23 @@ if TYPE_CHECKING:
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-def check_hiring(training: TrainingSettings) -> None:
+class Provider(Protocol):
+    """Who brings the workers that the settings ask for, in place of processes of this machine: a pool of places, say."""
+
+    listen: str
+    """Where they find the selection: ``tls://HOST:PORT``; port 0: any free one."""
+    certificates: Certificates
+
+    def bring(self, workers: "Workers", count: int, start: SelectionStarted, epoch: int) -> AbstractContextManager[object]:
+        """Keep `count` of them there while inside. Called once for each start of a selection, of which this is the `epoch`-th."""
+
+
+def check_hiring(training: TrainingSettings, provider: Provider | None = None) -> None:
     """Raises `SettingsError` for workers that can't be had: more than there are GPUs, an address that is none, no certificates."""
+    if provider:
+        listening(provider.listen)
+        provider.certificates.security()
+        return
     if training.listen:
         listening(training.listen)
         Certificates.of(training.certificates).security()
@@ -35,23 +50,32 @@ def check_hiring(training: TrainingSettings) -> None:
 
 
 @contextmanager
-def hired(question: Question, machine: Machine, history: History) -> Iterator["Workers"]:
-    """Those that the settings ask for, while inside. Nothing is waited for."""
+def hired(question: Question, machine: Machine, history: History, provider: Provider | None = None) -> Iterator["Workers"]:
+    """Those that the settings ask for, while inside: processes of this machine, or those of the provider. Nothing is waited for."""
     from pelt_automl.execution.workers import Workers
     from pelt_automl.selection.bench import PackBench, facts_of
 
     training = question.settings.training
-    environments, threads = _places(training)
+    environments, threads = ([], training.threads) if provider else _places(training)
+    listen, certificates = training.listen, Certificates.of(training.certificates) if training.listen else None
+    if provider:
+        listen, certificates = provider.listen, provider.certificates
     events = [event for event in history.events if isinstance(event, Planned | Decision)]
     with Workers(
         working(machine.folder, "workers"),
         partial(PackBench.make, question, events, threads),
         facts_of(question, machine.backbone.sha256),
         environments,
-        training.listen,
-        Certificates.of(training.certificates) if training.listen else None,
+        listen,
+        certificates,
     ) as workers:
-        yield workers
+        if provider is None:
+            yield workers
+            return
+        starts = history.of_kind(SelectionStarted)
+        workers.supplied = True
+        with provider.bring(workers, training.workers or 1, starts[-1], len(starts)):
+            yield workers
 
 
 def _gpus() -> list[str]:

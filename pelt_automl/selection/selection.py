@@ -15,7 +15,18 @@ from pelt_automl.backbones.loading import Backbone, Precision, check_model, load
 from pelt_automl.errors import SelectionError, SettingsError
 from pelt_automl.home import expanded, home
 from pelt_automl.log.codec import read
-from pelt_automl.log.events import DataDescribed, Decision, Event, OutputsLost, Phase, Planned, Recorder, SelectionStarted, What
+from pelt_automl.log.events import (
+    DataDescribed,
+    Decision,
+    Event,
+    OutputsLost,
+    Phase,
+    Planned,
+    Recorder,
+    SelectionStarted,
+    What,
+    WorkersAwaited,
+)
 from pelt_automl.log.folder import LOCK, OUTPUTS, RECOMMENDATION, RECORDS, check_output, exclusive, make_output, make_work_folder
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
@@ -33,7 +44,7 @@ from pelt_automl.selection.evidence_phase import explain
 from pelt_automl.selection.field import field_of
 from pelt_automl.selection.finalist_phase import confirm
 from pelt_automl.selection.head_start import decide_head_start
-from pelt_automl.selection.hiring import check_hiring
+from pelt_automl.selection.hiring import Provider, check_hiring
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.limits import apply_limits, leave_out, over_parameters
 from pelt_automl.selection.machine import Machine, costs_of
@@ -84,11 +95,12 @@ class Selection:
         inherited: Inherited,
         bill: dict[str, float],
         held: ExitStack,
+        provider: Provider | None = None,
     ) -> None:
         """Use `Selection.open`. `bill`: seconds by phase; `held` is let go at the end: the recorders, the folder's lock, ..."""
         self.folder, self.key, self.question, self.log, self.clock = folder, key, question, log, clock
         self.inherited, self.bill, self._held = inherited, bill, held
-        self.splits, self._crew = Splits(question), held.enter_context(ExitStack())
+        self.splits, self.provider, self._crew = Splits(question), provider, held.enter_context(ExitStack())
 
     @staticmethod
     def open(
@@ -98,12 +110,13 @@ class Selection:
         *,
         inherited: Inherited | None = None,
         started: float | None = None,
+        provider: Provider | None = None,
     ) -> "Selection":
         """Check settings, search spaces and data, and start a selection, or take it up where an earlier start left it.
 
         `folder`: None for one in the program's home. `display` is told of every event, progress included.
         `inherited`: what an earlier selection hands on. `started`: where the time limit begins to count, on the monotonic
-        clock; None: with this call.
+        clock; None: with this call. `provider`: who brings the workers that are asked for; None: they are processes of this machine.
         Raises `TaskError`, `SettingsError`, `BackboneError`, `SearchSpaceError` for what can't be used, and `SelectionError` when the
         folder holds another selection or another process works in it. All of this happens before a model is loaded.
         """
@@ -113,7 +126,7 @@ class Selection:
         table, shape = load_outline(settings.model)
         possible, _ = field_of(settings.search.methods, table, shape, baselines=settings.search.baselines)
         spaces = load_spaces(settings.search.spaces, possible)
-        check_hiring(settings.training)
+        check_hiring(settings.training, provider)
         if uses_portfolio(settings):
             shipped_portfolio()  # what is wrong with it is said before anything is loaded
         inherited = inherited or Inherited()
@@ -137,7 +150,7 @@ class Selection:
             events = _earlier_events(folder, key)
             clock = Clock(settings.search.seconds, used=seconds_used(events), started=started)
             log = Log(events, _recorders(folder, held), display, Outputs(folder / OUTPUTS))
-            selection = Selection(folder, key, question, log, clock, inherited, bill, held)
+            selection = Selection(folder, key, question, log, clock, inherited, bill, held, provider)
             if not selection.finished:
                 make_work_folder(folder)
                 log.append(_started(question, name, key, clock, resumed=bool(events)))
@@ -217,7 +230,17 @@ class Selection:
         if training.workers or training.listen:
             from pelt_automl.selection.hiring import hired
 
-            self.machine.workers = self._crew.enter_context(hired(self.question, self.machine, self.log.history))
+            self.machine.workers = self._crew.enter_context(hired(self.question, self.machine, self.log.history, self.provider))
+
+    def _await_worker(self) -> None:
+        """Workers that are brought come when there is a place for them: until the first is there, the time limit doesn't run."""
+        if self.provider is None or self.machine.workers is None or self.machine.workers.ready():
+            return
+        since = time.monotonic()
+        self.machine.workers.first(self.log.append)
+        waited = time.monotonic() - since
+        self.clock = self.clock.without(waited)
+        self.log.append(WorkersAwaited(waited))
 
     def _dismiss(self) -> None:
         """Send them away, and put what they did on the record."""
@@ -234,6 +257,7 @@ class Selection:
         with self._timed(Phase.BASELINES):
             fit_baselines(self.question, self.machine, self.log)
             learn_portfolio(self.question, self.machine, self.log)
+        self._await_worker()
         with self._timed(Phase.SEARCH), self._remembered():
             search(self.question, self.machine, self.log, self.clock, self.inherited)
 

@@ -20,6 +20,7 @@ from pelt_automl.log.events import (
     What,
     WorkerJoined,
     WorkerLeft,
+    WorkersAwaited,
 )
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES, METHODS
@@ -94,16 +95,24 @@ def describe(event: Event) -> str:
             return f"a full training has {event.steps} steps (about {event.seconds_a_training:.0f} s){of_finalists}; {event.message}"
         case PortfolioLearned():
             return f"what to try first: {_learned_from(event)}" if event.sources else ""
-        case WorkerJoined():
-            return f"worker joined: {event.worker} ({event.device}, on {event.host})"
-        case WorkerLeft():
-            return f"worker left: {event.worker} ({event.why})" if event.why else ""
+        case WorkerJoined() | WorkerLeft() | WorkersAwaited():
+            return _of_workers(event)
         case TrialEnded() | SegmentLost() | StateLost() | FinalistScored() | CostMeasured():
             return _of_training(event)
         case ReportOpened():
             return f"report split opened: {event.examples} of {event.of} examples"
         case _:
             return ""
+
+
+def _of_workers(event: WorkerJoined | WorkerLeft | WorkersAwaited) -> str:
+    match event:
+        case WorkerJoined():
+            return f"worker joined: {event.worker} ({event.device}, on {event.host})"
+        case WorkerLeft():
+            return f"worker left: {event.worker} ({event.why})" if event.why else ""
+        case WorkersAwaited():
+            return f"waited {event.seconds:.0f} s for the first worker; the time limit doesn't count them"
 
 
 def _of_training(event: TrialEnded | SegmentLost | StateLost | FinalistScored | CostMeasured) -> str:

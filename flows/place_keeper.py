@@ -1,0 +1,268 @@
+"""Keeps so many flow runs of ``pelt-worker`` at work for a selection, by who is there.
+
+Who is there, Dask says; Prefect is only asked for places and told what is over. A thread of its own does that, so that a selection never
+waits for a server that is away.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelling, Crashed
+
+from flows.dead_runs import workers_tag
+from flows.run_page import artifact_key, selection_tag
+from flows.sqlite_workers import workers_of
+from pelt_automl.errors import SettingsError
+from pelt_automl.log.events import SelectionStarted
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+    from pelt_automl.execution.workers import Workers
+
+DEPLOYMENT = "pelt-worker/default"
+ROUND = 1.0
+"""Seconds between two looks."""
+STARTS = 3
+"""So many starts for each place may fail in a row; then no more are asked for."""
+WAITS, SAYS_AGAIN = 10.0, 300.0
+"""Seconds without any worker after which that is said, and said again."""
+TO_LEAVE, TO_END = 10.0, 120.0
+"""Seconds in which a run whose worker has left ends by itself, then when cancelled; after that it is closed by force."""
+PAGE = 5.0
+"""Seconds between two pictures of the workers on the selection's page."""
+PATIENCE = 8.0
+"""Seconds for the last words to Prefect's server: all of a cancelled run's end has 30."""
+ADVICE = "`GPU_WORKERS=2 make up` starts two; on another machine: `prefect worker start --pool {pool} --limit 1`, for each GPU"
+
+
+def deployed(client: "SyncPrefectClient") -> tuple[str, UUID]:
+    """The pool of the workers' deployment, and its id. Raises `SettingsError` where it isn't there."""
+    try:
+        found = client.read_deployment_by_name(DEPLOYMENT)
+    except ObjectNotFound:
+        raise SettingsError(f"{DEPLOYMENT} isn't deployed, so that no worker can be started; `make up` deploys it") from None
+    if not found.work_pool_name:
+        raise SettingsError(f"{DEPLOYMENT} has no work pool; delete it with `prefect deployment delete {DEPLOYMENT}`, then `make up`")
+    return found.work_pool_name, found.id
+
+
+@dataclass(eq=False)
+class _Place:
+    """One of those that were asked for, with the run that has it."""
+
+    number: int
+    starts: int = 0
+    run: UUID | None = None
+    name: str = ""
+    """Of its worker."""
+    seen: bool = False
+    """Whether that has been there."""
+
+
+@dataclass(eq=False)
+class _Gone:
+    """A run whose worker has left."""
+
+    since: float
+    asked: bool = False
+
+
+@dataclass(eq=False)
+class Keeper(threading.Thread):
+    """Keeps so many flow runs at work, by who is there. Tells the selection when nobody else will come."""
+
+    workers: "Workers"
+    count: int
+    started: SelectionStarted
+    epoch: int
+    log: "logging.Logger | logging.LoggerAdapter[Any]"
+    parent: str
+    """The flow run's id."""
+    parent_name: str
+    places: list[_Place] = field(default_factory=list)
+    gone: dict[UUID, _Gone] = field(default_factory=dict)
+    vain: int = 0
+    """Starts in a row after which nobody was ready."""
+    last: UUID | None = None
+    """The run that ended last."""
+    deployment: tuple[str, UUID] | None = None
+    away: bool = False
+    """Whether Prefect's server doesn't answer."""
+    alone: float = field(default_factory=time.monotonic)
+    """Since when nobody is there."""
+    said: float = 0.0
+    page: UUID | None = None
+    shown: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The table's rows, by worker."""
+    shown_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        """One that ends with the process, whatever it waits for."""
+        super().__init__(name="places", daemon=True)
+        self.places = [_Place(number) for number in range(1, self.count + 1)]
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Round after round, until `end`."""
+        with get_client(sync_client=True) as client:
+            while not self._over.wait(ROUND):
+                self._guarded(self.round, client)
+            self._guarded(self.finish, client)
+
+    def end(self) -> None:
+        """Ask for no more, and give back what is held. Returns within some seconds even if Prefect's server is away."""
+        self._over.set()
+        self.join(PATIENCE)
+
+    def _guarded(self, step: "Callable[[SyncPrefectClient], None]", client: "SyncPrefectClient") -> None:
+        try:
+            step(client)
+            self.away = False
+        except SettingsError as error:  # the deployment was deleted
+            self.workers.hopeless(str(error))
+        except Exception as error:  # noqa: BLE001 whatever it is, the selection goes on
+            if not self.away:
+                self.log.warning("Prefect's server can't be asked for workers now (%s); those that are there go on.", type(error).__name__)
+            self.away = True
+
+    # ---------------------------------------------------------------- a round
+
+    def round(self, client: "SyncPrefectClient") -> None:
+        """Look who is there, ask for those that are missing, and take care of the runs of those that have left."""
+        here = self.workers.present()
+        states = self._states(client, here)
+        for place in self.places:
+            self._look(place, here, states)
+        self._close(client, states)
+        if self.vain >= STARTS * self.count:
+            if not here:
+                self._give_up(client)
+        else:
+            for place in self.places:
+                if place.run is None:
+                    self._ask(client, place)
+        self._say(client, here, states)
+        self._show(client)
+
+    def _states(self, client: "SyncPrefectClient", here: set[str]) -> "dict[UUID, FlowRun]":
+        """The runs of which Prefect has to say how they are: those whose worker isn't there."""
+        wanted = [place.run for place in self.places if place.run and place.name not in here] + list(self.gone)
+        if not wanted:
+            return {}
+        return {run.id: run for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": wanted}}))}
+
+    def _look(self, place: _Place, here: set[str], states: "dict[UUID, FlowRun]") -> None:
+        if place.run is None:
+            return
+        if place.name in here:
+            place.seen = True
+            return
+        known = states.get(place.run)
+        ended = known is not None and known.state is not None and known.state.is_final()
+        if not place.seen and not ended:
+            return  # it is on its way
+        self.vain = 0 if place.name in self.workers.proven else self.vain + 1
+        self.last = place.run
+        if not ended:
+            self.gone[place.run] = _Gone(time.monotonic())
+        place.run, place.seen = None, False
+
+    def _ask(self, client: "SyncPrefectClient", place: _Place) -> None:
+        from pelt_automl.execution.worker import identity  # Dask
+
+        if self.deployment is None:
+            self.deployment = deployed(client)
+            self.log.info("%d workers are asked for from the pool %r", self.count, self.deployment[0])
+        place.starts += 1
+        place.name = f"worker-{place.number}" + (f".{place.starts}" if place.starts > 1 else "")
+        try:
+            run = client.create_flow_run_from_deployment(
+                self.deployment[1],
+                parameters={"address": self.workers.address, "worker": place.name, "versions": identity()},
+                name=f"{place.name} of {self.parent_name}",
+                tags=[selection_tag(self.started.key), workers_tag(self.parent)],
+                idempotency_key=f"{self.parent}-{self.started.key[:16]}-{self.epoch}-{place.name}",
+            )
+        except ObjectNotFound:
+            raise SettingsError(f"{DEPLOYMENT} was deleted, so that no worker can be started; `make up` deploys it") from None
+        except Exception:
+            place.starts -= 1  # the same key again: it may have been heard
+            raise
+        place.run, place.seen = run.id, False
+
+    def _close(self, client: "SyncPrefectClient", states: "dict[UUID, FlowRun]") -> None:
+        """First a run may say itself why its worker has left; then it is cancelled, at last closed, so that its place is free."""
+        for id_, own in list(self.gone.items()):
+            known, waited = states.get(id_), time.monotonic() - own.since
+            if known is None or known.state is None:
+                continue
+            if known.state.is_final():
+                del self.gone[id_]
+            elif waited > TO_END:
+                client.set_flow_run_state(id_, Crashed(message="its worker has left, and its process doesn't end"), force=True)
+            elif waited > TO_LEAVE and not own.asked:
+                client.set_flow_run_state(id_, Cancelling(message="its worker has left the selection"))
+                own.asked = True
+
+    def _give_up(self, client: "SyncPrefectClient") -> None:
+        ended = client.read_flow_run(self.last).state if self.last else None
+        why = ended.message if ended and ended.message else "they don't say why"
+        told = f"no worker can be started: the last {self.vain} ended before they could work ({why}). The log of their flow runs says more"
+        self.workers.hopeless(f"{told}; without the parameter workers, the selection trains where its own flow runs")
+
+    # ---------------------------------------------------------------- what is seen
+
+    def _say(self, client: "SyncPrefectClient", here: set[str], states: "dict[UUID, FlowRun]") -> None:
+        """In the log, when nobody is there for some time."""
+        now = time.monotonic()
+        if here:
+            self.alone, self.said = now, 0.0
+        elif now - self.alone > WAITS and (not self.said or now - self.said > SAYS_AGAIN) and self.deployment:
+            self.said = now
+            pool = self.deployment[0]
+            if not workers_of(client, pool):
+                self.log.warning("It waits for a worker: nobody works on the pool %r. %s", pool, ADVICE.format(pool=pool))
+            elif states and all(run.state and run.state.is_scheduled() for run in states.values()):
+                self.log.info("It waits for a worker: the pool %r has no free place", pool)
+            else:
+                self.said = 0.0  # the first is being started
+
+    def _show(self, client: "SyncPrefectClient", *, ended: bool = False) -> None:
+        """On the selection's page, a table of who is there and what each is at, and who has been."""
+        now = time.monotonic()
+        rows = {name: row | {"at": "has left"} for name, row in self.shown.items()}
+        if not ended:
+            rows |= {name: {"worker": name, "device": device, "at": at} for name, device, at in self.workers.at_work()}
+        if rows == self.shown or (now - self.shown_at < PAGE and not ended):
+            return
+        text = json.dumps(list(rows.values()))
+        if self.page is None:
+            key = f"workers-{artifact_key(self.started.task)}"
+            what = ArtifactCreate(key=key, type="table", description="Who trains", data=text, flow_run_id=UUID(self.parent))
+            self.page = client.create_artifact(what).id
+        else:
+            client.update_artifact(self.page, ArtifactUpdate(data=text))
+        self.shown, self.shown_at = rows, now
+
+    # ---------------------------------------------------------------- the end
+
+    def finish(self, client: "SyncPrefectClient") -> None:
+        """Runs whose worker never came, or has left, are cancelled; those of broken-off work, too. Others end by themselves."""
+        here = self.workers.present() if self.workers.over else set[str]()
+        for run in [place.run for place in self.places if place.run and place.name not in here] + list(self.gone):
+            known = client.read_flow_run(run).state
+            if known and not known.is_final():
+                client.set_flow_run_state(run, Cancelling(message="the selection has ended"))
+        self._show(client, ended=True)
