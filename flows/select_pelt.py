@@ -112,10 +112,13 @@ def select_at_each_k(output: str | None, **parameters: Any) -> Any:
     from pelt_automl.curve import CurveRun, curve_settings, curve_text
 
     settings, _ = checked(curve_settings, ("output",), output=output, **parameters)
+    places = places_of(settings.whole.training)
     names = sorted({name for k in settings.ks for name in run_tags(settings.at(k, None))})
     tag_this_run(names)
     with tags(*names):
-        run = CurveRun.open(settings, place(output), display=LogDisplay(run_log()))
+        run = CurveRun.open(settings, place(output), display=LogDisplay(run_log()), provider=places)
+        if places and not run.finished:
+            places.check()
         for k in run.ks:
             select_at(run, k)
     curve = run.result()

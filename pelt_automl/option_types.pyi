@@ -101,7 +101,7 @@ class CurveOptions(TypedDict, total=False):
     prefer: Literal["params", "latency", "time", "score"] | None
     """What decides among the tied: trainable parameters, latency of one text, training time, or the report score."""
     workers: int | None
-    """Worker processes to start on this machine: a GPU each; on a processor they share the cores (docs/workers.md). Default: none, all is trained in the selection's own process."""
+    """Worker processes to start on this machine: a GPU each; on a processor they share the cores (docs/workers.md). In a flow: places of the work pool gpu, on any machine (docs/servers.md). Default: none, all is trained in the selection's own process."""
     listen: str | None
     """Where workers on other machines find the selection: tls://HOST:8786, an address of this machine. They are started there with: pelt-automl worker tls://HOST:8786."""
     certificates: str | Path | None

@@ -352,8 +352,8 @@ class TrainingSettings(Checked):
     )
     workers: int | None = knob(
         None,
-        "Worker processes to start on this machine: a GPU each; on a processor they share the cores (docs/workers.md). Default: none, all "
-        "is trained in the selection's own process.",
+        "Worker processes to start on this machine: a GPU each; on a processor they share the cores (docs/workers.md). In a flow: places "
+        "of the work pool gpu, on any machine (docs/servers.md). Default: none, all is trained in the selection's own process.",
         WORKERS,
         unit="workers",
         low=1,

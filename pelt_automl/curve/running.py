@@ -22,6 +22,7 @@ from pelt_automl.option_types import CurveOptions
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.selection.environment import key_of
 from pelt_automl.selection.field import field_of
+from pelt_automl.selection.hiring import Provider
 from pelt_automl.selection.inherited import Inherited
 from pelt_automl.selection.process import process_restored
 from pelt_automl.selection.selection import Selection
@@ -42,20 +43,23 @@ class CurveRun:
         max_length: int,
         clock: Clock,
         display: Recorder | None = None,
+        provider: Provider | None = None,
     ) -> None:
         """Use `CurveRun.open`. `data`: the task at each K; `max_length`: tokens that texts are cut to, the same at each K, by the largest;
         `clock`: of the whole curve.
         """
         self.settings, self.folder, self.methods, self.data, self.max_length = settings, folder, methods, data, max_length
-        self.clock, self.display = clock, display
+        self.clock, self.display, self.provider = clock, display, provider
         self.missing: dict[str, str] = {}
         """K at which no trial came to anything, and why."""
         self._backbone: Backbone | None = None
         """Loaded by the first selection that needs it."""
 
     @staticmethod
-    def open(settings: CurveSettings, folder: Path | None = None, display: Recorder | None = None) -> "CurveRun":
-        """Check settings, search spaces and data for every K. `folder`: None for one in the program's home.
+    def open(
+        settings: CurveSettings, folder: Path | None = None, display: Recorder | None = None, *, provider: Provider | None = None
+    ) -> "CurveRun":
+        """Check settings, search spaces and data for every K. `folder`: None for one in the program's home; `provider`: as in `Selection`.
 
         Raises what `Selection.open` raises, with everything that is wrong with any K at once, before a model is loaded.
         """
@@ -77,7 +81,7 @@ class CurveRun:
         check_output(folder, "curve")
         used = sum(seconds_used(history_at(folder, k).events) for k in settings.ks)
         clock = Clock(whole.search.seconds, used=used, started=started)
-        return CurveRun(settings, folder, methods, dict(zip(settings.ks, tasks, strict=True)), length, clock, display)
+        return CurveRun(settings, folder, methods, dict(zip(settings.ks, tasks, strict=True)), length, clock, display, provider)
 
     @property
     def ks(self) -> tuple[int | None, ...]:
@@ -98,8 +102,11 @@ class CurveRun:
         begun = self._begun_with(k)
         settings = self.settings.at(k, self.seconds_at(k), begun["training"]["max_length"] if begun else self.max_length)
         try:
-            with Selection.open(settings, self.folder / folder_of(k), self.display, inherited=self._inherited(k)) as selection:
+            inherited = self._inherited(k)
+            opened = Selection.open(settings, self.folder / folder_of(k), self.display, inherited=inherited, provider=self.provider)
+            with opened as selection:
                 yield selection
+                self.clock = self.clock.without(selection.waited)
                 self._backbone = selection.loaded or self._backbone
         except NoTrialCompletedError as error:
             self.missing[in_words(k)] = str(error)

@@ -100,6 +100,8 @@ class Selection:
         """Use `Selection.open`. `bill`: seconds by phase; `held` is let go at the end: the recorders, the folder's lock, ..."""
         self.folder, self.key, self.question, self.log, self.clock = folder, key, question, log, clock
         self.inherited, self.bill, self._held = inherited, bill, held
+        self.waited = 0.0
+        """Seconds that this start waited for the first worker; the time limit doesn't count them."""
         self.splits, self.provider, self._crew = Splits(question), provider, held.enter_context(ExitStack())
 
     @staticmethod
@@ -238,9 +240,9 @@ class Selection:
             return
         since = time.monotonic()
         self.machine.workers.first(self.log.append)
-        waited = time.monotonic() - since
-        self.clock = self.clock.without(waited)
-        self.log.append(WorkersAwaited(waited))
+        self.waited = time.monotonic() - since
+        self.clock = self.clock.without(self.waited)
+        self.log.append(WorkersAwaited(self.waited))
 
     def _dismiss(self) -> None:
         """Send them away, and put what they did on the record."""

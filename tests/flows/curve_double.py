@@ -49,7 +49,7 @@ class CurveRun:
         self.settings, self.folder, self.ks = settings, folder, settings.ks
 
     @staticmethod
-    def open(settings, folder=None, display=None):
+    def open(settings, folder=None, display=None, *, provider=None):
         folder = home() / "selections" / f"{settings.whole.task.task}-curve"
         folder.mkdir(parents=True, exist_ok=True)
         return CurveRun(settings, folder)

@@ -56,7 +56,7 @@ class Selection:
         self.name, self.key = folder.name, "abc123"
 
     @staticmethod
-    def open(settings, folder=None, display=None):
+    def open(settings, folder=None, display=None, *, provider=None):
         folder = folder or home() / "selections" / f"{settings.task.task or settings.task.train.stem}-abc123"
         folder.mkdir(parents=True, exist_ok=True)
         return Selection(settings, folder, display)

@@ -1,4 +1,4 @@
-"""What is asked of Prefect for a selection's workers, with doubles of the server and of who joins; the real ones: test_real_places."""
+"""What is asked of Prefect for a selection's workers, with doubles of the server and of who joins."""
 
 import json
 import logging
