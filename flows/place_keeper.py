@@ -40,6 +40,8 @@ WAITS, SAYS_AGAIN = 10.0, 300.0
 """Seconds without any worker after which that is said, and said again."""
 TO_LEAVE, TO_END = 10.0, 120.0
 """Seconds in which a run whose worker has left ends by itself, then when cancelled; after that it is closed by force."""
+TO_JOIN = 180.0
+"""Seconds in which a run that was begun has to join; then its process is gone, or hangs."""
 PAGE = 5.0
 """Seconds between two pictures of the workers on the selection's page."""
 PATIENCE = 8.0
@@ -69,6 +71,8 @@ class _Place:
     """Of its worker."""
     seen: bool = False
     """Whether that has been there."""
+    begun: float | None = None
+    """When its run had a place."""
 
 
 @dataclass(eq=False)
@@ -171,13 +175,16 @@ class Keeper(threading.Thread):
             return
         known = states.get(place.run)
         ended = known is not None and known.state is not None and known.state.is_final()
-        if not place.seen and not ended:
+        if known is not None and known.state is not None and not known.state.is_scheduled() and place.begun is None:
+            place.begun = time.monotonic()
+        late = place.begun is not None and time.monotonic() - place.begun > TO_JOIN
+        if not place.seen and not ended and not late:
             return  # it is on its way
         self.vain = 0 if place.name in self.workers.proven else self.vain + 1
         self.last = place.run
         if not ended:
             self.gone[place.run] = _Gone(time.monotonic())
-        place.run, place.seen = None, False
+        place.run = None
 
     def _ask(self, client: "SyncPrefectClient", place: _Place) -> None:
         from pelt_automl.execution.worker import identity  # Dask
@@ -200,7 +207,7 @@ class Keeper(threading.Thread):
         except Exception:
             place.starts -= 1  # the same key again: it may have been heard
             raise
-        place.run, place.seen = run.id, False
+        place.run, place.seen, place.begun = run.id, False, None
 
     def _close(self, client: "SyncPrefectClient", states: "dict[UUID, FlowRun]") -> None:
         """First a run may say itself why its worker has left; then it is cancelled, at last closed, so that its place is free."""

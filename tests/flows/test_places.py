@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 
 from flows import dead_runs, pelt_worker, place_keeper, places
-from flows.place_keeper import STARTS, TO_END, TO_LEAVE, WAITS, Keeper
+from flows.place_keeper import STARTS, TO_END, TO_JOIN, TO_LEAVE, WAITS, Keeper
 from pelt_automl.errors import SettingsError
 from pelt_automl.execution.certificates import Certificates
 from pelt_automl.execution.worker import identity
@@ -154,6 +154,16 @@ def test_who_has_left_is_replaced_at_once_whatever_prefect_says_and_its_run_is_c
     assert world.server.states() == {"worker-1": "CRASHED", "worker-2": "RUNNING", "worker-1.2": "SCHEDULED"}
     world.round()
     assert not world.keeper.gone
+
+
+def test_a_run_that_was_begun_and_never_joins_is_replaced_and_one_that_waits_for_a_place_is_not(world):
+    world.round()
+    world.server.named("worker-1").state = State(type=StateType.RUNNING)
+    world.round()
+    world.round(TO_JOIN + 1)
+    assert list(world.server.states()) == ["worker-1", "worker-2", "worker-1.2"]
+    world.round(TO_LEAVE + 1)
+    assert world.server.states() == {"worker-1": "CANCELLING", "worker-2": "SCHEDULED", "worker-1.2": "SCHEDULED"}
 
 
 def failing(world, rounds):

@@ -27,12 +27,12 @@ def entrypoint(deployment):
 def test_the_deployments_have_the_names_that_readme_and_docs_type():
     names = [f"{entrypoint(deployment).name}/{deployment['name']}" for deployment in DEPLOYMENTS]
     own = ["select-pelt/default", "reevaluate-tasks/nightly", "reproduce-unipelt/default", "reevaluate-tasks/announced"]
-    assert names == [*own, "pelt-worker/default"]
+    assert names == [*own, "pelt-worker/default", "reproduce-unipelt/gpu"]
 
 
 def test_selections_never_take_a_workers_place_and_workers_are_started_by_the_name_that_they_are_deployed_under():
     pools = [deployment["work_pool"]["name"] for deployment in DEPLOYMENTS]
-    assert pools == ["pelt"] * 4 + ["gpu"], "a selection that waits for workers in its own full pool would wait for ever"
+    assert pools == ["pelt"] * 4 + ["gpu"] * 2, "a selection that waits for workers in its own full pool would wait for ever"
     assert place_keeper.DEPLOYMENT == "pelt-worker/default"
     assert set(entrypoint(DEPLOYMENTS[4]).parameters.properties) == {"address", "worker", "versions"}, "and no secret"
 
