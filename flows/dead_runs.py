@@ -1,6 +1,6 @@
 """Flow runs whose process was killed: they are closed, with their steps, and their selections started again.
 
-``make up``, ``make down`` and the nightly flow call this. A selection that is started again is resumed: the same parameters
+``make up``, ``make down``, an automation and the nightly flow call this. A selection that is started again is resumed: the same parameters
 are the same folder.
 """
 
@@ -9,13 +9,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import State, StateType
 from prefect.events.filters import EventFilter
 from prefect.exceptions import ObjectNotFound
 
-from flows.life_signs import forget, is_alive
+from flows.life_signs import forget, is_alive, left
 from flows.sqlite_workers import workers_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ RESUMABLE = ("select-pelt", "reproduce-unipelt")
 """Flows that go on where they stood; the others are started by their schedule."""
 INTERRUPTED, STOPPED = "Interrupted", "Stopped"
 """Names of the Crashed state of a run that is to be started again: it was killed, or `make down` stopped it."""
+STARTED_AGAIN = "Started again"
+"""Name of its state afterwards. No event of the name ``Crashed``: that would ask for it to be started again."""
 AGAIN = "started-again:"
 """Tag that counts how often a run was started again after a kill."""
 WORKERS_OF = "workers-of:"
@@ -40,6 +43,8 @@ SETTLING = timedelta(minutes=1)
 """Prefect writes a step's end down some seconds after it."""
 MOST = 200
 """What Prefect's server returns at once."""
+_TOLD = "started again"
+"""In the message of a run for which that has been decided."""
 _UNFINISHED_STEPS = TaskRunFilter.model_validate({"state": {"type": {"any_": ["PENDING", "RUNNING"]}}})
 
 
@@ -64,18 +69,38 @@ def at_work(client: "SyncPrefectClient") -> "list[FlowRun]":
     return _all(lambda offset: client.read_flow_runs(flow_run_filter=states, limit=MOST, offset=offset))
 
 
-def close_dead(client: "SyncPrefectClient", *, stopped: bool = False, no_worker: Collection[str] = ()) -> "list[FlowRun]":
+def close_dead(
+    client: "SyncPrefectClient", *, stopped: bool = False, no_worker: Collection[str] = (), reported: str = ""
+) -> "list[FlowRun]":
     """Close the flow runs whose process is gone, and the steps that dead runs left; returns those runs.
 
     `stopped`: `make down` has ended them. `no_worker`: pools that no worker of `make up`'s works on, so that a run which a worker had
-    only taken is dead, too.
+    only taken is dead, too. `reported`: a run that its worker has closed as crashed.
     """
     nobody = {pool for pool in no_worker if not other_workers(client, pool)}
     dead = [run for run in at_work(client) if is_dead(client, run, taken_is_dead=run.work_pool_name in nobody)]
     for run in dead:
         close_run(client, run, stopped=stopped)
+    crashed = _crashed(client, reported)
+    for run in crashed:
+        close_run(client, run, stopped=False, force=True)
     _close_steps(client)
-    return dead
+    return dead + crashed
+
+
+def _crashed(client: "SyncPrefectClient", reported: str) -> "list[FlowRun]":
+    """The runs to be started again that a worker has closed by itself: it saw their process end. Others' locks are taken away."""
+    found = []
+    for run_id in {*left(), *([reported] if reported else [])}:
+        try:
+            run = client.read_flow_run(UUID(run_id))
+        except (ObjectNotFound, ValueError):
+            continue
+        if run.state_type == StateType.CRASHED and run.state_name == "Crashed" and _TOLD not in str(run.state and run.state.message):
+            found += [run] if client.read_flow(run.flow_id).name in RESUMABLE else []
+        if run.state and run.state.is_final() and run not in found:
+            forget(run_id)
+    return found
 
 
 def start_again(client: "SyncPrefectClient") -> list[Again]:
@@ -178,7 +203,8 @@ def _start_again(client: "SyncPrefectClient", run: "FlowRun") -> Again:
     if not again.why_not:
         again = _new_run(client, run, times)
     message = f"{run.state.message if run.state else ''}; {str(again).partition('; ')[2]}"
-    client.set_flow_run_state(run.id, State(type=StateType.CRASHED, name="Crashed", message=message), force=True)
+    name = STARTED_AGAIN if again.started else "Crashed"
+    client.set_flow_run_state(run.id, State(type=StateType.CRASHED, name=name, message=message), force=True)
     return again
 
 

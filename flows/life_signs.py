@@ -96,6 +96,11 @@ def process_of(run_id: str) -> int | None:
     return None
 
 
+def left() -> list[str]:
+    """The runs that this machine's processes worked on when they died."""
+    return [path.stem for path in sorted((home() / "flow-runs").glob("*.lock")) if is_alive(path.stem) is False]
+
+
 def forget(run_id: str) -> None:
     """Take away what a dead run left."""
     lock_file(run_id).unlink(missing_ok=True)

@@ -18,7 +18,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 
 from flows.conduct import conducted, run_log
-from flows.dead_runs import close_dead, is_dead, start_again
+from flows.dead_runs import is_dead
+from flows.resume_killed import recover
 from flows.run_page import name_for, not_in_the_way
 from flows.task_files import Due, TaskFile, due_announced, due_files, last_verdicts
 from flows.verdict_changes import change_to, changes_table, in_words, send
@@ -79,15 +80,6 @@ def tell_changes(files: list[Due], *, dry_run: bool) -> None:
             run_log().info("Verdict on %s %s", change.task, in_words(change))
     if not dry_run:
         send(changes)
-
-
-def recover() -> None:
-    """Close what was killed, and start its selections again."""
-    with get_client(sync_client=True) as client:
-        for run in close_dead(client):
-            run_log().warning("%s was still %s, but its process is gone; closed", run.name, run.state_name)
-        for again in start_again(client):
-            run_log().warning("%s", again)
 
 
 def outcome(due: Due, *, dry_run: bool) -> str:

@@ -1,5 +1,6 @@
 """Several workers on Prefect's SQLite file lock each other out for up to a minute, which a selection's time limit counts."""
 
+import os
 from typing import TYPE_CHECKING
 
 from prefect.client.schemas.filters import WorkerFilter
@@ -8,7 +9,7 @@ from prefect.settings import get_current_settings
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-POSTGRESQL = "PREFECT_SERVER_DATABASE_CONNECTION_URL=postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE"
+POSTGRESQL = "FORCE=1 PELT_AUTOML_DATABASE=postgresql://USER:PASSWORD@HOST/DATABASE"
 
 
 def warning_of_workers(client: "SyncPrefectClient") -> str:
@@ -34,6 +35,8 @@ def workers_of(client: "SyncPrefectClient", pool: str) -> list[str]:
 
 
 def is_sqlite() -> bool:
-    """Whether the server has no other database; `make up` hands its setting on to server and worker."""
+    """Whether the server has no other database: `make up` tells its workers; elsewhere, by Prefect's own setting."""
+    if told := os.environ.get("PELT_AUTOML_SERVER_DATABASE"):
+        return told == "sqlite"
     url = get_current_settings().server.database.connection_url
     return url is None or url.get_secret_value().startswith("sqlite")

@@ -20,11 +20,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import stack_database
+from stack_database import OWN, SQLITE, Database, DatabaseError
 from stack_devices import VISIBLE, place, visible_gpus
 
 from pelt_automl.durable import write_text
@@ -36,7 +39,12 @@ DATA = {"PELT_AUTOML_DATA_DIR": "data-dir.txt", "PELT_AUTOML_DATA_ROOTS": "data-
 """What the worker reads files from, by variable, and the file that keeps its value for the next `make up`."""
 CERTIFICATES = "PELT_AUTOML_CERTIFICATES"
 COUNT = "GPU_WORKERS"
-REMEMBERED = DATA | {CERTIFICATES: "certificates.txt", COUNT: "gpu-workers.txt"}
+LISTEN = "PELT_AUTOML_LISTEN"
+REMEMBERED = DATA | {CERTIFICATES: "certificates.txt", LISTEN: "listen.txt", COUNT: "gpu-workers.txt"}
+SERVER_DATABASE = "PELT_AUTOML_SERVER_DATABASE"
+"""Of the workers' environment: the kind alone. The address, with its password, is for the two servers."""
+FILES = Database(SQLITE)
+PREFECTS_OWN = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 MOST_WORKERS = 64
 """Of the pool `gpu`: a slip of the finger isn't to start a thousand processes."""
 RENEWED = 330.0
@@ -59,7 +67,9 @@ class Stack:
     mlflow_port: int
     settings_file: Path
     """Prefect reads ``prefect.toml`` from the folder in which its command is typed."""
-    gpu_workers: int = 1
+    database: Database = FILES
+    """Where Prefect's and MLflow's servers keep their state; as last time, until `up` has looked at what is wanted now."""
+    gpu_workers: int = 0
     """How many workers of the pool `gpu` are wanted."""
 
     @property
@@ -79,7 +89,8 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """The services' environment: the caller's, less what would lead to another Prefect server."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_API_", "PREFECT_PROFILE"))}
+        foreign = ("PREFECT_API_", "PREFECT_PROFILE", stack_database.VARIABLE)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         # As last time where nothing else is said: a selection that is resumed needs its data.
         last = {variable: value for variable, value in remembered(self).items() if variable not in kept and value}
         said = kept | last
@@ -89,6 +100,7 @@ class Stack:
             "PELT_AUTOML_ROOT": str(ROOT),
             "PREFECT_HOME": str(self.home / "prefect"),
             "PREFECT_API_URL": self.api,
+            SERVER_DATABASE: "sqlite" if self.database.is_sqlite else "postgresql",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
@@ -108,8 +120,8 @@ class Service:
 
     name: str
     command: tuple[str, ...]
-    health: str | None = None
-    """Address that answers once the service is ready; None: ready when it runs."""
+    health: Callable[[], bool] | None = None
+    """Whether the service answers; None: it is ready when it runs."""
     port: int | None = None
     port_variable: str = ""
     own: Mapping[str, str] = field(default_factory=dict)
@@ -121,13 +133,15 @@ def services(stack: Stack) -> list[Service]:
     prefect = (sys.executable, "-m", "prefect")
     server = (*prefect, "server", "start", "--host", HOST, "--port", str(stack.prefect_port))
     # Artifacts go straight to the folder: an in-process selection and the worker's see the same experiments.
-    store = ("--backend-store-uri", f"sqlite:///{stack.home / 'mlflow.db'}", "--no-serve-artifacts")
-    artifacts = ("--default-artifact-root", (stack.home / "mlartifacts").as_uri())
+    artifacts = ("--no-serve-artifacts", "--default-artifact-root", (stack.home / "mlartifacts").as_uri())
     address = ("--host", HOST, "--port", str(stack.mlflow_port), "--workers", "1")
-    mlflow = (sys.executable, "-m", "mlflow", "server", *address, *store, *artifacts)
+    mlflow = (sys.executable, "-m", "mlflow", "server", *address, *artifacts)
+    database, home = stack.database, stack.home
+    answered = partial(answers, f"{stack.api}/health"), partial(answers, f"{stack.mlflow}/health")
     return [
-        Service("prefect-server", server, f"{stack.api}/health", stack.prefect_port, "PELT_AUTOML_PREFECT_PORT"),
-        Service("mlflow-server", mlflow, f"{stack.mlflow}/health", stack.mlflow_port, "PELT_AUTOML_MLFLOW_PORT"),
+        *([Service(stack_database.NAME, stack_database.command_of_own(home), partial(serves, stack))] if database.address == OWN else []),
+        Service("prefect-server", server, answered[0], stack.prefect_port, "PELT_AUTOML_PREFECT_PORT", database.of_prefect(home)),
+        Service("mlflow-server", mlflow, answered[1], stack.mlflow_port, "PELT_AUTOML_MLFLOW_PORT", database.of_mlflow(home)),
         Service("worker", worker_command(POOL, f"{POOL}-1")),
         *gpu_services(stack),
     ]
@@ -139,15 +153,19 @@ def worker_command(pool: str, name: str) -> tuple[str, ...]:
 
 
 def gpu_services(stack: Stack) -> list[Service]:
-    """The workers of the pool `gpu` that are wanted, and those that run though fewer are wanted now."""
+    """The workers of the pool `gpu` that are wanted, and those that were started and not stopped, though fewer are wanted now."""
     known = {int(path.stem.removeprefix(f"{GPU_POOL}-")) for path in stack.folder.glob(f"{GPU_POOL}-[0-9]*.pid")}
-    numbers = {number for number in known if running(stack, f"{GPU_POOL}-{number}")} | set(range(1, stack.gpu_workers + 1))
     gpus = visible_gpus(os.environ)
     return [
         Service(name, worker_command(GPU_POOL, name), own=place(number, stack.gpu_workers, gpus, os.environ))
-        for number in sorted(numbers)
+        for number in sorted(known | set(wanted(stack)))
         for name in [f"{GPU_POOL}-{number}"]
     ]
+
+
+def wanted(stack: Stack) -> range:
+    """The numbers of the workers of the pool `gpu` that `up` starts."""
+    return range(1, stack.gpu_workers + 1)
 
 
 def is_worker(name: str) -> bool:
@@ -184,6 +202,7 @@ def start(stack: Stack, service: Service) -> None:
     if service.port is not None and is_taken(service.port):
         way_out = f"end that, or choose one: {service.port_variable}=PORT make up"
         raise StackError(f"port {service.port} for the {service.name} is taken by another program; {way_out}")
+    account = stack_database.as_account() if service.name == stack_database.NAME else {}
     with log_of(stack, service.name).open("a") as log:
         log.write(f"--- make up, {time.strftime('%Y-%m-%d %H:%M:%S')}: {shlex.join(service.command)}\n")
         log.flush()
@@ -197,6 +216,7 @@ def start(stack: Stack, service: Service) -> None:
             start_new_session=True,
             # A shell that starts jobs in the background ignores SIGINT, and a worker that inherits this ignores its first SIGTERM.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+            **account,
         )
     write_text(stack.folder / f"{service.name}.pid", f"{process.pid} {started_at(process.pid)}")
     wait_until_healthy(stack, service, process)
@@ -209,7 +229,7 @@ def wait_until_healthy(stack: Stack, service: Service, process: subprocess.Popen
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise StackError(f"the {service.name} ended at once; the end of {log_of(stack, service.name)}:\n{tail(stack, service.name)}")
-        if answers(service.health) if service.health else time.monotonic() > least:
+        if service.health() if service.health else time.monotonic() > least:
             return
         time.sleep(0.2)
     raise StackError(f"the {service.name} did not answer within {PATIENCE:.0f} s; see {log_of(stack, service.name)}")
@@ -219,7 +239,9 @@ def stop(stack: Stack, name: str) -> bool:
     """End a service and its children: asked first, killed after 15 seconds. Returns whether it ran."""
     pid = running(stack, name)
     if pid is not None:
-        for wanted, patience in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
+        # PostgreSQL would wait for its clients after a SIGTERM.
+        gently = signal.SIGINT if name == stack_database.NAME else signal.SIGTERM
+        for wanted, patience in ((gently, 15.0), (signal.SIGKILL, 5.0)):
             signal_group(pid, wanted)
             deadline = time.monotonic() + patience
             while started_at(pid) is not None and time.monotonic() < deadline:
@@ -254,6 +276,11 @@ def answers(address: str) -> bool:
             return bool(response.status == 200)
     except (OSError, urllib.error.URLError):
         return False
+
+
+def serves(stack: Stack) -> bool:
+    """Whether the stack's PostgreSQL answers."""
+    return not stack_database.problem_with(stack.database, stack.home)
 
 
 def log_of(stack: Stack, name: str) -> Path:
@@ -299,9 +326,11 @@ def up(stack: Stack) -> None:
 
     What this call started ends again when it fails.
     """
+    stack = with_workers(with_database(stack))
     check_devices(stack)
     stack.folder.mkdir(parents=True, exist_ok=True)
     stack = with_running_ports(stack)
+    prepare_database(stack)
     write_text(ports_file(stack), json.dumps({"prefect": stack.prefect_port, "mlflow": stack.mlflow_port}))
     make_certificates(stack)
     started: list[str] = []
@@ -309,15 +338,18 @@ def up(stack: Stack) -> None:
         for service in services(stack):
             runs = running(stack, service.name) is not None
             if service.name == "worker":
+                write_text(stack.folder / "database.txt", stack.database.named)
                 deploy(stack)
                 tell(side(stack, "recover", *pools_without_worker(stack)))
-            if not runs:
+            surplus = service.name.startswith(f"{GPU_POOL}-") and int(service.name.removeprefix(f"{GPU_POOL}-")) not in wanted(stack)
+            if not runs and not surplus:
                 print(f"Starting the {service.name} ...", flush=True)
                 started.append(service.name)
                 start(stack, service)
                 if service.name == "worker":
-                    remember(stack, *DATA, CERTIFICATES)
-        remember(stack, COUNT)
+                    remember(stack, *DATA, CERTIFICATES, LISTEN)
+        if COUNT in os.environ:
+            write_text(stack.folder / REMEMBERED[COUNT], os.environ[COUNT].strip())
     except BaseException:
         for name in reversed(started):
             stop(stack, name)
@@ -340,6 +372,76 @@ def deploy(stack: Stack) -> None:
             print(
                 f"{fact['stale']} is deployed, but isn't in prefect.yaml any more. To remove it: prefect deployment delete {fact['stale']}"
             )
+
+
+def with_database(stack: Stack) -> Stack:
+    """The stack with the database that is asked for, else that of last time; in a new home an own PostgreSQL where one can be started.
+
+    Raises `StackError` when another one is asked for than the home's: nothing is copied from one to the other.
+    """
+    if PREFECTS_OWN in os.environ:
+        raise StackError(
+            f"{PREFECTS_OWN} is set. Say {stack_database.VARIABLE}={stack_database.SHAPE} in its place: MLflow's server uses it, too"
+        )
+    asked, kept = stack_database.said(os.environ), kept_database(stack)
+    if not asked and kept:
+        return replace(stack, database=Database.of(kept))
+    if not asked:
+        return replace(stack, database=Database(SQLITE if stack_database.why_not_own(stack.home) else OWN))
+    database = Database.of(asked)
+    if kept and database.named != kept:
+        there = Database(kept).in_words(stack.home)
+        if any(running(stack, name) for name in ("prefect-server", "mlflow-server")):
+            raise StackError(f"the servers run, and keep their state in {there}. To change that, say first: make down")
+        if not forced():
+            raise StackError(
+                f"Prefect's runs, schedules and limits and MLflow's experiments are in {there}, and {stack_database.VARIABLE} names "
+                f"{database.in_words(stack.home)}. Nothing is copied, and nothing is lost: they stay there, and are seen again when you go "
+                f"back. Selections and their verdicts are folders, and stay as they are. To change: "
+                f"FORCE=1 {stack_database.VARIABLE}=... make up. To stay: leave {stack_database.VARIABLE} out"
+            )
+    return replace(stack, database=database)
+
+
+def kept_database(stack: Stack) -> str:
+    """The name of the one that the home's servers use; empty for a new home. Homes of before have SQLite files and no note of it."""
+    old = (stack.home / "prefect" / "prefect.db").exists()
+    return kept_value(stack.folder / "database.txt") or (SQLITE if old else "")
+
+
+def with_workers(stack: Stack) -> Stack:
+    """The stack with as many workers of the pool `gpu` as are wanted: as said, as last time, or one, which SQLite can't have.
+
+    Raises `StackError` for any on SQLite.
+    """
+    said = os.environ.get(COUNT)
+    text = (kept_value(stack.folder / REMEMBERED[COUNT]) if said is None else said).strip()
+    count = count_of(text) if text else int(not stack.database.is_sqlite)
+    if count and stack.database.is_sqlite:
+        raise StackError(
+            f"{COUNT} is {count}, and Prefect's server keeps its state in SQLite files: {count + 1} workers ({POOL}'s is one) lock each "
+            f"other out, for up to a minute at a time, which time limits count. {to_postgresql(stack)} Without: {COUNT}=0 make up"
+        )
+    return replace(stack, gpu_workers=count)
+
+
+def to_postgresql(stack: Stack) -> str:
+    """What to type for a home on SQLite."""
+    force = "make down; FORCE=1 " if kept_database(stack) else ""
+    named = f"{force}{stack_database.VARIABLE}={stack_database.SHAPE} make up"
+    if why := stack_database.why_not_own(stack.home):
+        return f"make up can't start a PostgreSQL of its own: {why}. To name one: {named}."
+    return f"With a PostgreSQL that make up starts: {force}{stack_database.VARIABLE}={OWN} make up. With another: {named}."
+
+
+def prepare_database(stack: Stack) -> None:
+    """Make the data of an own PostgreSQL, or ask the one that is named. Raises an error when it can't be used."""
+    database = stack.database
+    if database.address == OWN:
+        stack_database.prepare_own(stack.home)
+    elif not database.is_sqlite and (problem := stack_database.problem_with(database, stack.home)):
+        again = "" if database.named != database.address else " If it wants a password: say it again, or keep it in ~/.pgpass."
+        raise StackError(f"{database.named} can't be used: {problem}.{again}")
 
 
 def check_devices(stack: Stack) -> None:
@@ -415,7 +517,7 @@ def ports_file(stack: Stack) -> Path:
 
 def remember(stack: Stack, *variables: str) -> None:
     """Keep what the workers are started with."""
-    environment = stack.environment() | {COUNT: str(stack.gpu_workers)}
+    environment = stack.environment()
     for variable in variables:
         own = variable == CERTIFICATES and environment[variable] == str(own_certificates(stack))
         write_text(stack.folder / REMEMBERED[variable], "" if own else environment.get(variable, ""))
@@ -423,7 +525,7 @@ def remember(stack: Stack, *variables: str) -> None:
 
 def remembered(stack: Stack) -> dict[str, str]:
     """What the workers were last started with, by variable; empty for nothing."""
-    return {variable: kept_value(stack.folder / REMEMBERED[variable]) for variable in (*DATA, CERTIFICATES)}
+    return {variable: kept_value(stack.folder / REMEMBERED[variable]) for variable in (*DATA, CERTIFICATES, LISTEN)}
 
 
 def kept_value(file: Path) -> str:
@@ -464,6 +566,7 @@ def instructions(stack: Stack, *, own_settings: bool) -> str:
 Prefect's UI   http://{HOST}:{stack.prefect_port}
 MLflow's UI    {stack.mlflow}
 State          {stack.home} (logs in {stack.folder})
+Database       {stack.database.in_words(stack.home)}
 Data folders   {data_folders(stack)}
 GPU workers    {gpu_workers(stack)}
 
@@ -477,10 +580,10 @@ To see what runs: make status. Logs: make logs. To stop it all: make down"""
 def gpu_workers(stack: Stack) -> str:
     """Those that run, in words."""
     names = [service.name for service in gpu_services(stack) if running(stack, service.name)]
-    more = len(names) - stack.gpu_workers
-    return (", ".join(names) or f"none; for 2: {COUNT}=2 make up") + (
-        f" (to have {stack.gpu_workers}: make down; {COUNT}={stack.gpu_workers} make up)" if more > 0 else ""
-    )
+    if not names:
+        return f"none. They need PostgreSQL. {to_postgresql(stack)}" if stack.database.is_sqlite else f"none; for 2: {COUNT}=2 make up"
+    fewer = f" (to have {stack.gpu_workers}: make down; {COUNT}={stack.gpu_workers} make up)" if len(names) > stack.gpu_workers else ""
+    return ", ".join(names) + fewer
 
 
 def down(stack: Stack) -> None:
@@ -519,7 +622,7 @@ def under_way(stack: Stack) -> list[str]:
 
 def ask_for(names: list[str]) -> None:
     """Let a person decide about selections that are under way; FORCE=1 has decided."""
-    if not names or os.environ.get("FORCE", "").lower() in ("1", "true", "yes"):
+    if not names or forced():
         return
     what = f"{len(names)} flow run{'s are' if len(names) > 1 else ' is'} under way: {', '.join(names)}"
     if not sys.stdin.isatty():
@@ -531,6 +634,11 @@ def ask_for(names: list[str]) -> None:
         raise StackError("Nothing was stopped.")
 
 
+def forced() -> bool:
+    """Whether the caller has decided already."""
+    return os.environ.get("FORCE", "").lower() in ("1", "true", "yes")
+
+
 # -------------------------------------------------------------------- a look at it
 
 
@@ -540,6 +648,7 @@ def status(stack: Stack) -> None:
     for service in services(stack):
         print(f"{service.name:<15} {state_of(stack, service)}")
     print(f"{'state':<15} {stack.home} (logs in {stack.folder})")
+    print(f"{'database':<15} {stack.database.in_words(stack.home)}")
     if running(stack, "worker") is not None:
         print(f"{'data folders':<15} {data_folders(stack)}")
     if running(stack, "prefect-server") is not None and answers(f"{stack.api}/health"):
@@ -553,7 +662,7 @@ def state_of(stack: Stack, service: Service) -> str:
     if pid is None:
         return "doesn't run"
     where = "" if service.port is None else f" at http://{HOST}:{service.port}"
-    mute = service.health is not None and not answers(service.health)
+    mute = service.health is not None and not service.health()
     device = f" on GPU {service.own[VISIBLE]}" if VISIBLE in service.own else ""
     return f"runs (process {pid}){where}{device}" + ("; it doesn't answer" if mute else "")
 
@@ -584,10 +693,11 @@ def logs(stack: Stack) -> None:
     """The last lines of each log, or of one: SERVICE=worker; LINES=200 for more."""
     lines = os.environ.get("LINES", "")
     names = [service.name for service in services(stack)]
-    wanted = os.environ.get("SERVICE") or ""
-    if wanted and wanted not in names:
-        raise StackError(f"SERVICE is {wanted!r}; there are {', '.join(names)}")
-    for name in [wanted] if wanted else names:
+    names += sorted(path.stem for path in stack.folder.glob("*.log") if path.stem not in names)
+    asked = os.environ.get("SERVICE") or ""
+    if asked and asked not in names:
+        raise StackError(f"SERVICE is {asked!r}; there are {', '.join(names)}")
+    for name in [asked] if asked else names:
         print(f"=== {log_of(stack, name)}")
         if log_of(stack, name).is_file():
             print(tail(stack, name, int(lines) if lines.isdecimal() else 30))
@@ -602,12 +712,13 @@ def read_stack(environment: Mapping[str, str], settings_file: Path) -> Stack:
             raise StackError(f"{variable} is {value!r}; it must be a port number from 1 to 65535")
         ports.append(int(value))
     home = Path(environment.get("PELT_AUTOML_HOME") or ROOT / "pelt-home").expanduser().absolute()
-    return Stack(home, ports[0], ports[1], settings_file, count_of(environment.get(COUNT), home / "stack" / REMEMBERED[COUNT]))
+    count_of(environment.get(COUNT) or "0")
+    stack = Stack(home, ports[0], ports[1], settings_file)
+    return replace(stack, database=Database(kept_database(stack) or SQLITE))
 
 
-def count_of(said: str | None, kept: Path) -> int:
-    """How many workers of the pool `gpu` are wanted: as said, as last time, or one. Raises `StackError` for what is no count."""
-    text = (kept_value(kept) if said is None else said).strip() or "1"
+def count_of(text: str) -> int:
+    """How many workers of the pool `gpu` are wanted. Raises `StackError` for what is no count."""
     if not text.isdecimal() or int(text) > MOST_WORKERS:
         raise StackError(f"{COUNT} is {text!r}; it must be a number of workers from 0 to {MOST_WORKERS}")
     return int(text)
@@ -624,7 +735,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         COMMANDS[arguments.what](read_stack(os.environ, arguments.settings_file))
-    except StackError as error:
+    except (StackError, DatabaseError) as error:
         print(error, file=sys.stderr)
         return 2
     except BrokenPipeError:  # `make logs | head`

@@ -4,13 +4,16 @@ import errno
 import logging
 import threading
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
+from prefect.exceptions import ObjectNotFound
 
 from flows import dead_runs, run_page, sqlite_workers
 from flows.clear_failures import clear_failure
 from flows.conduct import warnings_in_log
 from flows.dead_runs import Again
+from flows.life_signs import left, lock_file
 from pelt_automl.recorders import sending
 
 
@@ -63,7 +66,7 @@ def test_a_second_worker_on_a_sqlite_file_is_warned_of(monkeypatch, workers, sql
     monkeypatch.setattr(sqlite_workers, "is_sqlite", lambda: sqlite)
     warning = sqlite_workers.warning_of_workers(None)
     assert bool(warning) is warned
-    assert not warned or ("2 workers (b, pelt-1)" in warning and "PREFECT_SERVER_DATABASE_CONNECTION_URL=postgresql" in warning)
+    assert not warned or ("2 workers (b, pelt-1)" in warning and "PELT_AUTOML_DATABASE=postgresql" in warning)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +92,42 @@ def test_a_run_that_is_killed_each_time_is_started_again_three_times_and_one_tha
     assert isinstance(again, Again)
     assert (again.started.name if again.started else None) == name
     assert [call["tags"] for call in made] == ([] if more is None else [more])
-    assert [(found.type, found.name) for found in states] == [("CRASHED", "Crashed")]
+    assert [(found.type, found.name) for found in states] == [("CRASHED", "Started again" if name else "Crashed")]
     assert name or "it isn't started again: it was killed 4 times" in str(again)
+
+
+def test_a_run_that_its_worker_reports_as_crashed_is_found_by_the_lock_that_it_left_or_by_the_report_once():
+    key = {name: str(uuid4()) for name in ("left", "reported", "cancelled", "told", "other", "gone")}
+    states = {"left": "", "reported": "", "told": "its process was killed; it isn't started again: it was killed 4 times", "other": ""}
+    runs = {
+        key[name]: SimpleNamespace(
+            id=key[name],
+            flow_id="reevaluate-tasks" if name == "other" else "select-pelt",
+            state_type="CANCELLED" if name == "cancelled" else "CRASHED",
+            state_name="Cancelled" if name == "cancelled" else "Crashed",
+            state=SimpleNamespace(message=states.get(name, ""), is_final=lambda: True),
+        )
+        for name in key
+        if name != "gone"
+    }
+
+    def read_flow_run(run_id):
+        if str(run_id) not in runs:
+            raise ObjectNotFound(KeyError())
+        return runs[str(run_id)]
+
+    client = SimpleNamespace(read_flow_run=read_flow_run, read_flow=lambda flow: SimpleNamespace(name=flow))
+    for name in ("left", "cancelled", "told", "other"):
+        lock_file(key[name]).parent.mkdir(parents=True, exist_ok=True)
+        lock_file(key[name]).write_text("1 a")
+
+    def found(reported=""):
+        return {run.id for run in dead_runs._crashed(client, reported)}
+
+    assert found(key["reported"]) == {key["left"], key["reported"]}
+    assert left() == [key["left"]], "the others' are taken away"
+    for reported in ("", "nonsense", key["gone"], key["told"], key["cancelled"]):
+        assert found(reported) == {key["left"]}
 
 
 def test_a_full_disk_fails_a_run_in_one_sentence_and_another_error_of_the_system_keeps_its_traceback():

@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
+PATIENCE = 150.0
+"""Seconds after which a test fails: on a machine with much else to do, a flow takes a minute to start."""
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -38,6 +42,7 @@ class Server:
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | {
             "PELT_AUTOML_HOME": str(folder / "home"),
             "PELT_AUTOML_DATA_DIR": str(folder / "data"),
+            "PELT_AUTOML_DATABASE": "sqlite",
             "PELT_AUTOML_PREFECT_PORT": str(self.port),
             "PELT_AUTOML_MLFLOW_PORT": str(free_port()),
             "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "flows" / "worker_doubles"), str(ROOT), os.environ.get("PYTHONPATH", "")]),
@@ -80,7 +85,7 @@ class Server:
         return self.ask(f"deployments/{found['id']}/create_flow_run", parameters=found["parameters"] | parameters)["id"]
 
     def ended(self, run_id):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while (run := self.ask(f"flow_runs/{run_id}"))["state_type"] not in ENDED:
             assert time.monotonic() < deadline, run["state"]
             time.sleep(0.3)
@@ -97,7 +102,7 @@ class Server:
 
     def at_work(self, run_id):
         """Waits until the run searches; returns it."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while [step["name"].rpartition("-")[0] for step in self.unfinished_steps(run_id)] != ["search"]:
             assert time.monotonic() < deadline
             time.sleep(0.3)
@@ -112,7 +117,7 @@ class Server:
 
     def log(self, *run_ids):
         """The lines of ended runs, once the last has come: logs are sent in the background."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while True:
             lines = self.ask("logs/filter", logs={"flow_run_id": {"any_": list(run_ids)}}, limit=200, sort="TIMESTAMP_ASC")
             if len([line for line in lines if line["message"].startswith("Finished in state") and not line["task_run_id"]]) == len(run_ids):
@@ -141,7 +146,7 @@ def server(tmp_path_factory):
         yield server
     finally:
         down = server.stack("down", FORCE="1")
-    assert down.stdout == "Stopped: worker, gpu-1, mlflow-server, prefect-server.\n"
+    assert down.stdout == "Stopped: worker, mlflow-server, prefect-server.\n"
     assert not (folder / "prefect.toml").exists()
 
 
@@ -218,7 +223,7 @@ def test_an_announced_task_is_started_by_its_event_and_not_twice(server):
     for _ in range(2):
         typed = subprocess.run(command, cwd=server.folder, env=server.environment, capture_output=True, text=True, check=False)
         assert typed.returncode == 0, typed.stdout + typed.stderr
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while len(looked := [run for run in server.runs("reevaluate-tasks") if (run["parameters"].get("announced") or {}).get("name")]) < 2:
         assert time.monotonic() < deadline, looked
         time.sleep(1.0)
@@ -249,7 +254,7 @@ def test_stopping_asks_for_a_run_under_way_and_the_next_start_goes_on_with_it_an
 
     assert server.stack("up").stdout.count(f"{name} was stopped; started again as {name}.") == 1
     old, (new,) = server.ask(f"flow_runs/{long}"), server.unfinished()
-    assert (old["state_type"], old["state_name"]) == ("CRASHED", "Crashed")
+    assert (old["state_type"], old["state_name"]) == ("CRASHED", "Started again")
     assert old["state"]["message"] == f"stopped by make down; started again as {name}"
     assert new["parameters"] == old["parameters"]
     assert server.unfinished_steps(long) == []
@@ -259,7 +264,7 @@ def test_stopping_asks_for_a_run_under_way_and_the_next_start_goes_on_with_it_an
     told = server.stack("status").stdout
     assert "nightly, 0 3 * * *: paused" in told
     assert "pelt, at most 3 runs at once" in told
-    assert len(re.findall("runs .process", told)) == 4
+    assert len(re.findall("runs .process", told)) == 3
     assert re.search(r"work pool +gpu\n", told)
     assert "prefect-server.log" in server.stack("logs").stdout
 

@@ -6,11 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+import stack_database
 import stack_devices
 import yaml
+from stack_database import Database
 
 from pelt_automl.execution.certificates import Certificates
 
@@ -104,14 +107,21 @@ def test_the_services_know_nothing_of_another_prefect_server(stack, monkeypatch)
 
 @pytest.fixture
 def nothing_said(monkeypatch):
-    for variable in ("PELT_AUTOML_DATA_DIR", "PELT_AUTOML_DATA_ROOTS", "PELT_AUTOML_CERTIFICATES", "GPU_WORKERS"):
+    for variable in (
+        "PELT_AUTOML_DATA_DIR",
+        "PELT_AUTOML_DATA_ROOTS",
+        "PELT_AUTOML_CERTIFICATES",
+        "PELT_AUTOML_LISTEN",
+        "GPU_WORKERS",
+        "PELT_AUTOML_DATABASE",
+    ):
         monkeypatch.delenv(variable, raising=False)
 
 
 def nothing_started(script, monkeypatch):
     """`up` starts nothing; returns the names of what it would have started."""
     started = []
-    for name, answer in (("deploy", None), ("side", []), ("make_certificates", None)):
+    for name, answer in (("deploy", None), ("side", []), ("make_certificates", None), ("prepare_database", None)):
         monkeypatch.setattr(script, name, lambda *_, answer=answer: answer)
     monkeypatch.setattr(script, "start", lambda stack, service: started.append(service.name))
     return started
@@ -183,7 +193,7 @@ def test_a_log_is_added_to_and_its_end_is_shown(script, stack, monkeypatch, caps
     script.logs(stack)
     assert len(capsys.readouterr().out.splitlines()) == 2
     monkeypatch.setenv("SERVICE", "database")
-    with pytest.raises(script.StackError, match="SERVICE is 'database'; there are prefect-server, mlflow-server, worker, gpu-1"):
+    with pytest.raises(script.StackError, match="SERVICE is 'database'; there are prefect-server, mlflow-server, worker"):
         script.logs(stack)
 
 
@@ -199,8 +209,8 @@ def test_a_prefect_toml_of_the_users_own_stays_as_it_is(script, stack):
 
 def test_the_state_of_services_that_do_not_run_is_told_without_asking_anybody(script, stack, capsys):
     script.status(stack)
-    names = ("prefect-server", "mlflow-server", "worker", "gpu-1")
-    assert capsys.readouterr().out.splitlines()[:4] == [f"{name:<15} doesn't run" for name in names]
+    names = ("prefect-server", "mlflow-server", "worker")
+    assert capsys.readouterr().out.splitlines()[:3] == [f"{name:<15} doesn't run" for name in names]
     assert not (stack.folder / "ports.json").exists()
 
 
@@ -219,7 +229,7 @@ def test_facts_are_told_in_words(script, fact, line):
 
 
 @pytest.mark.usefixtures("nothing_said")
-@pytest.mark.parametrize("variable", ["PELT_AUTOML_DATA_DIR", "PELT_AUTOML_DATA_ROOTS"])
+@pytest.mark.parametrize("variable", ["PELT_AUTOML_DATA_DIR", "PELT_AUTOML_DATA_ROOTS", "PELT_AUTOML_LISTEN"])
 def test_data_folders_are_those_of_last_time_unless_others_or_none_are_said(script, stack, monkeypatch, variable):
     nothing_started(script, monkeypatch)
     for said in ("/data", "/other", ""):
@@ -256,19 +266,25 @@ def test_a_number_of_gpu_workers_that_is_none_is_one_clear_error(tmp_path, wrong
 @pytest.mark.usefixtures("nothing_said")
 def test_gpu_workers_are_as_many_as_said_as_last_time_or_one_and_more_may_come_later(script, stack, tmp_path, monkeypatch, sleeper):
     started = nothing_started(script, monkeypatch)
+    (stack.folder / "database.txt").write_text("own")
 
-    def up(**said):
+    def up(said=None):
         started.clear()
-        script.up(script.read_stack({"PELT_AUTOML_HOME": str(stack.home)} | said, tmp_path / "prefect.toml"))
+        with monkeypatch.context() as typed:
+            if said is not None:
+                typed.setenv("GPU_WORKERS", said)
+            script.up(script.read_stack({"PELT_AUTOML_HOME": str(stack.home)}, tmp_path / "prefect.toml"))
         return [name for name in started if name.startswith("gpu-")]
 
     assert up() == ["gpu-1"]
     (stack.folder / "gpu-1.pid").write_text(f"{sleeper.pid} {script.started_at(sleeper.pid)}")
-    assert up(GPU_WORKERS="3") == ["gpu-2", "gpu-3"]
+    assert up("3") == ["gpu-2", "gpu-3"]
     assert up() == ["gpu-2", "gpu-3"], "as last time"
-    assert up(GPU_WORKERS="") == []
-    assert up(GPU_WORKERS="0") == []
-    assert [service.name for service in script.gpu_services(stack)] == ["gpu-1"], "what runs is known though it isn't wanted any more"
+    assert up("") == []
+    (stack.folder / "gpu-2.pid").write_text("999999999 5")
+    assert up("0") == []
+    names = [service.name for service in script.gpu_services(stack)]
+    assert names == ["gpu-1", "gpu-2"], "what runs, or died, is shown though it isn't wanted any more"
 
 
 def test_each_gpu_worker_has_a_gpu_of_its_own_and_more_workers_than_gpus_are_refused(script, stack, monkeypatch, tmp_path):
@@ -278,17 +294,17 @@ def test_each_gpu_worker_has_a_gpu_of_its_own_and_more_workers_than_gpus_are_ref
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    two, three = (script.replace(stack, gpu_workers=count) for count in (2, 3))
+    two = script.replace(stack, gpu_workers=2)
     assert [service.own for service in script.gpu_services(two)] == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
     with pytest.raises(
         script.StackError, match=r"^GPU_WORKERS is 3, and this machine has 2 GPUs for them, one each: GPU_WORKERS=2 make up$"
     ):
-        script.up(three)
+        script.check_devices(script.replace(stack, gpu_workers=3))
     assert list(stack.folder.iterdir()) == []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-c")
-    assert script.gpu_services(stack)[0].own == {"CUDA_VISIBLE_DEVICES": "GPU-c"}
+    assert script.gpu_services(two)[0].own == {"CUDA_VISIBLE_DEVICES": "GPU-c"}
     with pytest.raises(script.StackError, match="CUDA_VISIBLE_DEVICES names 1 GPU for them"):
-        script.up(two)
+        script.check_devices(two)
 
 
 @pytest.mark.parametrize(
@@ -326,3 +342,152 @@ def test_certificates_are_made_once_for_the_user_alone_unless_the_user_has_some(
     monkeypatch.setenv("PELT_AUTOML_CERTIFICATES", "")
     assert stack.environment()["PELT_AUTOML_CERTIFICATES"] == str(own)
     assert capsys.readouterr().out == ""
+
+
+@pytest.fixture
+def own_possible(monkeypatch):
+    """Whether `make up` could start a PostgreSQL of its own; empty for yes."""
+
+    def set_to(why):
+        monkeypatch.setattr(stack_database, "why_not_own", lambda home: why)
+
+    set_to("")
+    return set_to
+
+
+@pytest.mark.usefixtures("nothing_said")
+def test_a_new_home_gets_a_postgresql_of_its_own_where_one_can_be_started_and_one_with_sqlite_files_keeps_them(script, stack, own_possible):
+    assert script.with_database(stack).database.address == "own"
+    assert script.with_workers(script.with_database(stack)).gpu_workers == 1
+    own_possible("PostgreSQL isn't installed")
+    files = script.with_database(stack)
+    assert (files.database.address, script.with_workers(files).gpu_workers) == ("sqlite", 0)
+    own_possible("")
+    (stack.folder / "database.txt").write_text(files.database.named)
+    assert script.with_database(stack).database.address == "sqlite", "as last time, though PostgreSQL is there now"
+    (stack.folder / "database.txt").unlink()
+    (stack.home / "prefect").mkdir()
+    (stack.home / "prefect" / "prefect.db").write_text("")
+    assert script.with_database(stack).database.address == "sqlite", "a home of before"
+    assert "none. They need PostgreSQL. With a PostgreSQL that make up starts: make down; FORCE=1" in script.gpu_workers(stack)
+
+
+@pytest.mark.usefixtures("nothing_said")
+@pytest.mark.parametrize(
+    ("why", "way_out"),
+    [
+        ("", "With a PostgreSQL that make up starts: PELT_AUTOML_DATABASE=own make up."),
+        ("it isn't installed", "can't start a PostgreSQL of its own: it isn't installed. To name one: PELT_AUTOML_DATABASE=postgresql://"),
+    ],
+)
+def test_several_workers_on_sqlite_are_refused_with_the_reason_and_the_way_out(script, stack, own_possible, monkeypatch, why, way_out):
+    own_possible(why)
+    monkeypatch.setenv("GPU_WORKERS", "2")
+    monkeypatch.setenv("PELT_AUTOML_DATABASE", "sqlite")
+    with pytest.raises(script.StackError) as refused:
+        script.up(stack)
+    assert str(refused.value).startswith(
+        "GPU_WORKERS is 2, and Prefect's server keeps its state in SQLite files: 3 workers (pelt's is one) lock"
+    )
+    assert way_out in str(refused.value)
+    assert list(stack.folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("nothing_said", "own_possible")
+def test_another_database_than_the_homes_is_refused_unless_it_is_forced_since_nothing_is_copied(script, stack, monkeypatch):
+    (stack.folder / "database.txt").write_text("sqlite")
+    monkeypatch.setenv("PELT_AUTOML_DATABASE", "postgresql://me:secret@db/x")
+    with pytest.raises(script.StackError, match=r"are in the SQLite files of .* names postgresql://me@db/x\. Nothing is copied") as refused:
+        script.up(stack)
+    assert "secret" not in str(refused.value)
+    with monkeypatch.context() as forced:
+        forced.setenv("FORCE", "1")
+        assert script.with_database(stack).database.address == "postgresql://me:secret@db/x"
+    (stack.folder / "prefect-server.pid").write_text(f"{os.getpid()} {script.started_at(os.getpid())}")
+    monkeypatch.setenv("FORCE", "1")
+    with pytest.raises(script.StackError, match=r"the servers run, and keep their state in the SQLite files .* make down"):
+        script.up(stack)
+    monkeypatch.setenv("PELT_AUTOML_DATABASE", "sqlite")
+    assert script.with_database(stack).database.is_sqlite
+    monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", "postgresql+asyncpg://me:secret@db/x")
+    with pytest.raises(script.StackError, match=r"^PREFECT_SERVER_DATABASE_CONNECTION_URL is set\. Say PELT_AUTOML_DATABASE="):
+        script.up(stack)
+
+
+@pytest.mark.usefixtures("nothing_said")
+def test_a_database_that_does_not_answer_is_one_clear_error_without_its_password(script, stack, monkeypatch):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("PELT_AUTOML_DATABASE", f"postgresql://me:secret@127.0.0.1:{nobody.getsockname()[1]}/x")
+        with pytest.raises(
+            script.StackError, match=r"^postgresql://me@127\.0\.0\.1:\d+/x can't be used: .*[Cc]onnection refused"
+        ) as refused:
+            script.up(stack)
+    assert "secret" not in str(refused.value)
+    assert list(stack.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", ["mysql://a@b/c", "postgresql://host", "postgresql:///x", "x", "postgresql://a:secret@b:port/c"])
+def test_what_is_no_database_is_one_clear_error_without_the_password(wrong):
+    with pytest.raises(
+        stack_database.DatabaseError, match=r"PELT_AUTOML_DATABASE is no address of a PostgreSQL database; expected"
+    ) as refused:
+        Database.of(wrong)
+    assert "secret" not in str(refused.value)
+
+
+HOME = Path("/h")
+
+
+@pytest.mark.parametrize(
+    ("said", "prefect", "mlflow", "named"),
+    [
+        ("postgres://u:p%40w@localhost/d", "postgresql+asyncpg://u:p%40w@localhost/d", "postgresql://u:p%40w@localhost/d?M", "postgresql://u@localhost/d"),
+        ("postgresql://u@db:5/d", "postgresql+asyncpg://u@db:5/d?ssl=require", "postgresql://u@db:5/d?sslmode=require&M", "postgresql://u@db:5/d"),
+        (
+            "postgresql://db/d?sslmode=disable&password=p", "postgresql+asyncpg://db/d?password=p&ssl=disable",
+            "postgresql://db/d?password=p&sslmode=disable&M", "postgresql://db/d?sslmode=disable",
+        ),
+        (
+            "own", "postgresql+asyncpg://pelt@/postgres?host=%2Fh%2Fpostgres", "postgresql://pelt@/postgres?host=%2Fh%2Fpostgres&M", "own",
+        ),
+    ],
+)  # fmt: skip
+def test_both_servers_get_one_database_with_a_schema_for_mlflow_and_tls_to_other_machines(said, prefect, mlflow, named):
+    database = Database.of(said)
+    assert database.of_prefect(HOME) == {"PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect}
+    assert database.of_mlflow(HOME) == {"MLFLOW_BACKEND_STORE_URI": mlflow.replace("M", "options=-csearch_path%3Dmlflow")}
+    assert database.named == named
+
+
+def test_only_the_two_servers_know_the_databases_address(script, stack, monkeypatch):
+    monkeypatch.setenv("PELT_AUTOML_DATABASE", "postgresql://me:secret@db/x")
+    known = script.replace(stack, database=Database.of("postgresql://me:secret@db/x"))
+    assert "secret" not in str(known.environment())
+    assert known.environment()["PELT_AUTOML_SERVER_DATABASE"] == "postgresql"
+    knows = {service.name: "secret" in str(service.own) for service in script.services(known)}
+    assert knows == {"prefect-server": True, "mlflow-server": True, "worker": False}
+    assert "secret" not in str([service.command for service in script.services(known)])
+    assert "secret" not in script.instructions(known, own_settings=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "why"),
+    [
+        ("h", False, ""),
+        ("closed/h", False, ""),
+        ("closed/h", True, "root may not run PostgreSQL, and the account postgres, which would, may not enter"),
+        ("x" * 120, False, "is too long for PostgreSQL's socket"),
+    ],
+)  # fmt: skip
+def test_where_no_own_postgresql_can_be_started_it_says_why_and_what_to_do(monkeypatch, path, root, why):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        (Path(folder) / "closed").mkdir(mode=0o700)
+        monkeypatch.setattr(stack_database, "binaries", lambda home: Path("/usr/bin"))
+        monkeypatch.setattr(stack_database, "account", lambda: "postgres" if root else None)
+        monkeypatch.setattr(stack_database.pwd, "getpwnam", lambda name: None)
+        told = stack_database.why_not_own(Path(folder) / path)
+        assert (why in told) if why else not told
+        monkeypatch.setattr(stack_database, "binaries", lambda home: None)
+        assert "apt-get install postgresql" in stack_database.why_not_own(Path(folder) / path)
