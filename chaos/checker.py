@@ -61,6 +61,8 @@ class Trial:
     """This attempt's evaluations."""
     state: str = ""
     """Reference of the file from which it can go on."""
+    holder: str = ""
+    """The worker that alone has that file, which is too large to travel."""
     open: bool = True
     """Whether its segment has no outcome yet."""
     lost: str = ""
@@ -244,7 +246,7 @@ def released(check: Check, event: Event) -> None:
         fine = start == (one.reached if one.lost == "SegmentLost" else 0)
         check.expect(fine, f"{name} had come to step {one.reached} and begins attempt {attempt} at step {start}")
     if start == 0:
-        one.points, one.reached, one.state = [], 0, ""
+        one.points, one.reached, one.state, one.holder = [], 0, "", ""
     one.segment, one.open, one.lost = segment, True, ""
 
 
@@ -276,7 +278,8 @@ def segment_ended(check: Check, event: Event) -> None:
     name, end, reached = event["trial"], one.segment["end"], event["reached"]
     check.expect(reached == end, f"{name} was to come to step {end} and came to step {reached}: its steps have a gap")
     check_points(check, name, event["points"], one.reached if one.reached else -1, reached)
-    one.points, one.reached, one.state, one.open = [*one.points, *event["points"]], reached, event["state"], False
+    one.points, one.reached, one.open = [*one.points, *event["points"]], reached, False
+    one.state, one.holder = event["state"], event.get("holder", "")
 
 
 def lost(check: Check, event: Event) -> None:
@@ -473,9 +476,7 @@ def check_files(check: Check) -> None:
     for event in check.of("Identified"):
         check_file(check, "texts", event["texts"])
     for one in check.trials.values():
-        needed = REFERENCE.fullmatch(one.state) and not one.ended and one.lost != "StateLost"  # a recorded training has no file
-        elsewhere = check.counts["workers"] and not (check.folder / "work" / "checkpoints" / one.state).exists()  # with a worker
-        if needed and not elsewhere:
+        if REFERENCE.fullmatch(one.state) and not (one.ended or one.holder or one.lost == "StateLost"):  # a recorded training has no file
             check_file(check, "work/checkpoints", one.state)
     for part in WORKING if check.of("Published") else ():
         check.expect(not (check.folder / "work" / part).exists(), f"work/{part} is left over; only a selection under way needs it")

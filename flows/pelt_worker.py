@@ -25,7 +25,7 @@ from flows.conduct import Log, conducted, run_log
 from pelt_automl.errors import SelectionError
 from pelt_automl.execution import leashed
 from pelt_automl.execution.certificates import Certificates
-from pelt_automl.execution.worker import differences, identity
+from pelt_automl.execution.worker import STOPPED, differences, identity
 
 LOOKS = 2.0
 """Seconds between two updates of the run's page."""
@@ -66,6 +66,8 @@ def pelt_worker(address: str, worker: str, versions: dict[str, str]) -> Any:  # 
             leashed.end(child)  # a cancelled run comes here by an exception
         if page.end():
             return Cancelled(message="the selection was cancelled, or this worker")
+    if child.returncode == STOPPED:
+        return Cancelled(message=why)
     if child.returncode:
         raise SelectionError(f"{worker} has ended: {why}")
     return Completed(message="the selection has ended")

@@ -45,9 +45,7 @@ class Certificates:
     @staticmethod
     def of(folder: Path | None) -> "Certificates":
         """Those in a folder, else in the one that the environment names. Raises `SettingsError` where there are none."""
-        named = os.environ.get(VARIABLE)
-        given = folder or named
-        place = expanded(given) if given else None
+        place = certificates_folder(folder)
         make = f"make some with: pelt-automl certificates DIR, and name the same ones on every machine: --certificates DIR, or ${VARIABLE}"
         if place is None:
             raise SettingsError(f"workers on other machines need certificates, since whoever reaches the port could run anything; {make}")
@@ -83,6 +81,12 @@ class Certificates:
         except (ssl.SSLError, ValueError, OSError) as error:
             raise SettingsError(f"these certificates can't be used: {error}. Make others with: pelt-automl certificates DIR") from error
         return made
+
+
+def certificates_folder(folder: Path | None) -> Path | None:
+    """A folder that is named, else the one that the environment names; None for neither."""
+    given = folder or os.environ.get(VARIABLE)
+    return expanded(given) if given else None
 
 
 def listening(address: str) -> tuple[str, int]:

@@ -1,7 +1,5 @@
 """Segments trained by workers, in packs: the executor of `pelt_automl.scheduling` for several devices. No torch."""
 
-import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -9,16 +7,15 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pelt_automl.durable import sync
 from pelt_automl.errors import SelectionError
 from pelt_automl.execution.worker import Done, Piece
 from pelt_automl.execution.workers import LOOKS, MOST_LOST, Ended, Left, Seat, Workers
 from pelt_automl.log.events import Because, Event, Segment, SegmentEnded, SegmentLost, StateLost, TrialEnded
-from pelt_automl.log.files import get, is_reference
+from pelt_automl.log.files import adopt, is_reference
 from pelt_automl.log.history import History
 from pelt_automl.log.outputs import Outputs
 from pelt_automl.scheduling.actions import Executor, Fit, Room, Score, Stop, TakeOver, Task, Train
-from pelt_automl.scheduling.search import ALONE
+from pelt_automl.timing.kinds import ALONE, is_alone
 
 
 @dataclass
@@ -37,7 +34,7 @@ class Cluster:
     local: Executor
     """Of this process: it ends trials that no worker has, and fits and scores."""
     kind: Callable[[Segment], Hashable]
-    """What trials that share a pack have in common; a tuple with `ALONE` in it for one that can't share any."""
+    """What trials that share a pack have in common; see `is_alone` for one that can't share any."""
     at_once: int
     """Trials in a pack at most."""
     states: Path
@@ -145,8 +142,7 @@ class Cluster:
 
     def _free(self, seat: Seat) -> int:
         kind = self._pack_kind(seat)
-        alone = isinstance(kind, tuple) and ALONE in kind
-        return 0 if alone else max(0, self._places(seat) - len(seat.segments))
+        return 0 if is_alone(kind) else max(0, self._places(seat) - len(seat.segments))
 
     def _pack_kind(self, seat: Seat) -> Hashable | None:
         return next((self._kind(segment) for segment in seat.segments.values()), None)
@@ -236,10 +232,10 @@ class Cluster:
         while empty and self._movable():
             counts = Counter(self._kind(segment) for segment in self._movable())
             ((kind, count),) = counts.most_common(1)
-            seats = empty[: max(1, len(empty) - len(counts) + 1)] if not (isinstance(kind, tuple) and ALONE in kind) else empty[:1]
+            seats = empty[: max(1, len(empty) - len(counts) + 1)] if not is_alone(kind) else empty[:1]
             share = -(-count // len(seats))
             for seat in seats:
-                most = 1 if isinstance(kind, tuple) and ALONE in kind else min(share, self._places(seat))
+                most = 1 if is_alone(kind) else min(share, self._places(seat))
                 for segment in self._of_kind(kind)[:most]:
                     self._give(seat, segment)
             empty = empty[len(seats) :]
@@ -299,15 +295,14 @@ class Cluster:
                 del seat.segments[segment.trial]
 
     def _with_state(self, seat: Seat, event: SegmentEnded, files: Mapping[str, bytes]) -> SegmentEnded:
-        """Its state in this process' folder, if it isn't too large to come here. Raises `SelectionError` for a damaged one."""
+        """Its state in this process' folder, if it isn't too large to travel. Raises `SelectionError` for a damaged one."""
         if not is_reference(event.state):  # recorded trainings have none
             return replace(event, device=seat.label)
         if seat.shares or event.state in files:
-            _bring(seat.folder / STATES / event.state if seat.shares else files[event.state], self.states / event.state)
-            get(self.states, event.state)
-        else:
-            seat.holds.add(event.state)
-        return replace(event, device=seat.label)
+            adopt(self.states, event.state, seat.folder / STATES / event.state if seat.shares else files[event.state])
+            return replace(event, device=seat.label)
+        seat.holds.add(event.state)
+        return replace(event, device=seat.label, holder=seat.name)
 
     def _with_weights(self, seat: Seat, event: TrialEnded, files: Mapping[str, bytes]) -> TrialEnded:
         path = seat.folder / KEPT / f"{event.trial}.safetensors"
@@ -355,7 +350,8 @@ class Cluster:
             return
         self._shown = time.monotonic()
         steps = {name: step for seat in self._own() for name, step in self._at(seat).items()}
-        self.progress(steps, "; ".join(f"{seat.name}: {_in_words(list(seat.segments))}" for seat in self._own()))
+        at = "; ".join(f"{seat.name}: {_in_words(list(seat.segments))}" for seat in self._own())
+        self.progress(steps, at or f"waiting for a worker at {self.workers.address}")
 
 
 def _in_words(trials: Sequence[str]) -> str:
@@ -365,27 +361,3 @@ def _in_words(trials: Sequence[str]) -> str:
 
 STATES, KEPT = "work/checkpoints", "kept"
 """Where a worker leaves states and best weights, in its folder."""
-
-
-def _bring(source: Path | bytes, path: Path) -> None:
-    """A file that a worker has made, durably. Raises `SelectionError` where it can't be read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        return
-    draft = path.with_name(f".from-a-worker{path.suffix}")
-    draft.unlink(missing_ok=True)
-    if isinstance(source, bytes):
-        draft.write_bytes(source)
-    else:
-        try:
-            try:
-                os.link(source, draft)
-            except FileNotFoundError:
-                raise
-            except OSError:
-                shutil.copyfile(source, draft)
-        except OSError as error:
-            raise SelectionError(f"{source} can't be read: {error.strerror}") from error
-    sync(draft)
-    draft.replace(path)
-    sync(path.parent)

@@ -11,16 +11,16 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import dask
 from distributed import Worker
@@ -31,7 +31,9 @@ from distributed.utils import get_ip
 from pelt_automl import BEHAVIOUR, __version__
 from pelt_automl.errors import PeltError, SelectionError
 from pelt_automl.execution.certificates import Certificates
+from pelt_automl.execution.scratch import own_folder
 from pelt_automl.log.events import Event, SegmentEnded, TrialEnded
+from pelt_automl.log.files import adopt
 from pelt_automl.log.history import History, Trial
 from pelt_automl.scheduling.actions import Executor, Room, Task
 from pelt_automl.search.spaces import shipped_spaces
@@ -51,15 +53,16 @@ SETTINGS: Mapping[str, Any] = {
 FACTS, BEAT = "pelt-automl", "pelt-automl-beat"
 """What a worker is, told once as it joins; and how far it is, told about every second: plain values, which no version can misread."""
 
-INTERRUPT, REFUSED = "pelt-automl-interrupt", "pelt-automl-refused"
-"""Messages to a worker."""
+INTERRUPT, REFUSED, FINISHED = "pelt-automl-interrupt", "pelt-automl-refused", "pelt-automl-finished"
+"""Messages to a worker: come back with what you are at; you can't take part; there is nothing more to do for anybody."""
 
 TRAVELS = 64 * 2**20
 """Bytes of a state at most that is sent to a selection that doesn't see the worker's folder: LoRA's on BERT-base has 5 MB. A larger one
 (160 MB for MAM, 1.8 GB for full fine-tuning) stays with the worker, and its training goes on there."""
 
-LEFT, TROUBLE, REFUSAL, LOST = 0, 1, 2, 3
-"""Exit codes: the selection has ended, the starter is gone, it can't be used, the connection is gone."""
+LEFT, TROUBLE, REFUSAL, LOST, STOPPED = 0, 1, 2, 3, 4
+"""Exit codes: the selection has ended; nobody was found, or the starter is gone; it can't be used; the connection is gone; the selection
+was stopped before its end. One that a signal has stopped ends with 128 and the signal's number, as a shell has it."""
 
 WAITS, WAITS_LONG = 30.0, 600.0
 """Seconds for a selection to answer: of a worker that a selection has started, and of one that may be there first."""
@@ -145,7 +148,10 @@ class _Here:
 
     bench: Bench | None = None
     folder: Path | None = None
+    """For what it needs on disk, as long as it lives."""
     shares: bool = False
+    finished: bool = False
+    """Whether the selection has told that it has come to its end."""
     travels: int = TRAVELS
     interrupted: int = 0
     """The number of the latest piece that is to come back."""
@@ -190,8 +196,8 @@ def take(given: bytes) -> Ready:
     place = Path(offer.folder)
     with suppress(OSError, ValueError):
         HERE.shares = (place / "proof").read_text(encoding="utf-8") == offer.proof
-    HERE.folder = place if HERE.shares else Path(tempfile.mkdtemp(prefix="pelt-automl-worker-"))
-    bench: Bench = loads(offer.make)(HERE.folder)
+    HERE.folder = HERE.folder or own_folder()
+    bench: Bench = loads(offer.make)(place if HERE.shares else HERE.folder)
     if differs := differences(bench.facts, offer.facts):
         raise SelectionError(differs)
     for folder in (bench.states, bench.kept):
@@ -210,7 +216,8 @@ def carry_out(given: bytes) -> Done:
     for path in bench.kept.iterdir():
         path.unlink()  # the selection has it
     for reference, content in piece.states.items():
-        _put(bench.states / reference, content, Path(piece.source) / reference)
+        with suppress(SelectionError):  # without its state a trial can't go on: the executor says so
+            adopt(bench.states, reference, Path(piece.source) / reference if content is None else content)
     bench.history.trials.clear()
     bench.history.trials.update(piece.trials)
     HERE.ends = {name: trial.segment.end for name, trial in piece.trials.items()}
@@ -246,22 +253,6 @@ def _bench() -> Bench:
     return HERE.bench
 
 
-def _put(path: Path, content: bytes | None, source: Path) -> None:
-    """A state that comes from elsewhere. One that isn't there stays away: the executor says so."""
-    if path.exists():
-        return
-    if content is not None:
-        path.write_bytes(content)
-        return
-    with suppress(FileNotFoundError):
-        try:
-            os.link(source, path)
-        except FileNotFoundError:
-            raise
-        except OSError:
-            shutil.copyfile(source, path)
-
-
 def _files(bench: Bench, events: Sequence[Event]) -> dict[str, bytes]:
     files = {}
     for event in events:
@@ -280,13 +271,17 @@ class Place(Worker):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        self.stream_handlers |= {INTERRUPT: _interrupted, REFUSED: _refused}
+        self.stream_handlers |= {INTERRUPT: _interrupted, REFUSED: _refused, FINISHED: _finished}
 
     async def close(self, *_: Any, reason: str = "", **__: Any) -> None:
-        """End this process."""
-        if reason == "scheduler-close":
+        """End this process, unless it has never joined: then `serve` says why."""
+        if reason.startswith("failure-to-start"):
+            return
+        if reason == "scheduler-close" and HERE.finished:
             print("the selection has ended", file=sys.stderr, flush=True)
             _leave(LEFT, "")
+        if reason == "scheduler-close":
+            _leave(STOPPED, "the selection was stopped before its end; start this worker again once it goes on")
         _leave(LOST, "stopped" if reason == "worker-close" else f"the selection is lost ({reason})")
 
 
@@ -298,8 +293,12 @@ def _refused(why: str) -> None:
     _leave(REFUSAL, f"the selection has refused this worker: {why}")
 
 
-def _leave(code: int, why: str) -> None:
-    if HERE.folder and not HERE.shares:
+def _finished() -> None:
+    HERE.finished = True
+
+
+def _leave(code: int, why: str) -> NoReturn:
+    if HERE.folder:
         shutil.rmtree(HERE.folder, ignore_errors=True)
     if why:
         print(f"error: {why}", file=sys.stderr, flush=True)
@@ -310,14 +309,14 @@ def _beat(_: Worker) -> dict[str, Any]:
     return {"beats": HERE.beats, "at": dict(HERE.at)}
 
 
-async def _join(address: str, name: str, certificates: Certificates, patience: float, joined: Callable[[], object]) -> None:
+async def _join(address: str, name: str, certificates: Certificates, folder: Path, patience: float, joined: Callable[[], object]) -> None:
     security = certificates.security()
     own = {
         "nthreads": 1,
         "host": get_ip(get_address_host(address)),  # by itself Dask listens on every interface
         "dashboard_address": "127.0.0.1:0",
         "security": security,
-        "local_directory": tempfile.gettempdir(),
+        "local_directory": str(folder),
         "death_timeout": patience,
         "startup_information": {FACTS: lambda _: identity() | {"host": socket.gethostname(), "pid": os.getpid()}},
         "metrics": {BEAT: _beat},
@@ -330,22 +329,35 @@ async def _join(address: str, name: str, certificates: Certificates, patience: f
 def serve(
     address: str, name: str, certificates: Certificates, patience: float = WAITS_LONG, joined: Callable[[], object] = lambda: None
 ) -> None:
-    """Work for the selection that listens at `address` until it ends; the process ends with it. `joined`: called once it has.
+    """Work for the selection that listens at `address`; this process ends with it, or with what keeps it from that, and nothing comes back.
 
-    Raises `SelectionError` when nobody answers within `patience` seconds.
+    `patience`: seconds to wait for somebody who answers; `joined`: called once somebody has. Raises `SettingsError` for certificates that
+    are none.
     """
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda got, _: _leave(128 + got, f"stopped by {signal.Signals(got).name}"))
+    folder = HERE.folder = own_folder()
     with dask.config.set(SETTINGS):
         try:
-            asyncio.run(_join(address, name, certificates, patience, joined))
+            asyncio.run(_join(address, name, certificates, folder, patience, joined))
         except (OSError, TimeoutError, ValueError, RuntimeError) as error:
             if isinstance(error, PeltError):
                 raise
-            why = " ".join(str(error).split())[:200] or "no answer"
-            raise SelectionError(
-                f"no selection could be reached at {address} within {patience:.0f} s ({why}). "
-                "Is one running with --listen, can its port be reached from here, and are the certificates the same?"
-            ) from error
+            _leave(*_why_not(error, address, name, patience))
+
+
+def _why_not(error: BaseException, address: str, name: str, patience: float) -> tuple[int, str]:
+    """The exit code and the sentence of a worker that has never joined."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    why = " ".join(str(error).split())[:200] or "no answer"
+    if "name taken" in why:
+        return REFUSAL, f"the selection has another worker with the name {name} already: give each a --name of its own"
+    return TROUBLE, (
+        f"no selection could be reached at {address} within {patience:.0f} s ({why}). "
+        "Is one running with --listen, can its port be reached from here, and are the certificates the same?"
+    )
 
 
 def main() -> None:
@@ -365,7 +377,7 @@ def main() -> None:
 
 def _leash() -> None:
     sys.stdin.buffer.read()
-    os._exit(TROUBLE)
+    _leave(TROUBLE, "")
 
 
 def _tell() -> None:

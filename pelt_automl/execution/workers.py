@@ -10,6 +10,7 @@ import queue
 import secrets
 import shutil
 import subprocess
+import threading
 import time
 import warnings
 from collections import Counter
@@ -31,6 +32,7 @@ from pelt_automl.execution.certificates import Certificates, listening
 from pelt_automl.execution.worker import (
     BEAT,
     FACTS,
+    FINISHED,
     INTERRUPT,
     REFUSED,
     SETTINGS,
@@ -51,7 +53,8 @@ from pelt_automl.scheduling.actions import Room, Task
 log = logging.getLogger(__name__)
 
 STALLED = 600.0
-"""Seconds without a step after which a piece of work is lost: a worker that answers isn't yet one that advances."""
+"""Seconds without a step after which a piece of work is lost: a worker that answers isn't yet one that advances. What came of a piece may
+take so long to fetch, too."""
 
 OPENING = 3600.0
 """The same for loading the model, which may have to be downloaded."""
@@ -274,9 +277,11 @@ class Workers:
             shutil.rmtree(seat.folder, ignore_errors=True)
         self.seats.clear()
 
-    def leaving(self) -> list[WorkerLeft]:
-        """The records of those that are there, for who is about to send them away: the work is done."""
+    def finish(self) -> list[WorkerLeft]:
+        """Tell all that nothing more is to be done for anybody; the records of those that are there, for who then sends them away."""
         self.over = True
+        for seat in self.seats.values():
+            self._say(seat, {"op": FINISHED})
         return [WorkerLeft(seat.name, seat.device, "", seat.busy) for seat in self.seats.values() if seat.label]
 
     # ---------------------------------------------------------------- processes on this machine
@@ -322,8 +327,15 @@ class Workers:
         """Send away who has raised. The only one that is there stays, unless another is started in its place: nobody else may come."""
         if len(self.ready()) > 1 or self.supplied or any(child.name == seat.name for child in self._children):
             seat.fault = why
-            self._call(lambda: self.scheduler.remove_worker(seat.address, stimulus_id="pelt-automl-raised"))
+            self._send_away(seat, "raised")
             self._left(seat.address, why)
+
+    def _send_away(self, seat: Seat, why: str) -> None:
+        """Whatever it is at; nothing happens to one that is gone already."""
+        self._call(lambda: self.scheduler.remove_worker(seat.address, stimulus_id=f"pelt-automl-{why}"))
+
+    def _say(self, seat: Seat, message: Mapping[str, Any]) -> None:
+        self._call(lambda: self.scheduler.worker_send(seat.address, message))
 
     # ---------------------------------------------------------------- for who brings others, from any thread
 
@@ -400,7 +412,7 @@ class Workers:
         log.warning("%s", said)
         own = {child.number for child in self._children if child.name == seat.name}
         self._refused |= own
-        self._call(lambda: self.scheduler.worker_send(seat.address, {"op": REFUSED, "why": why}))
+        self._say(seat, {"op": REFUSED, "why": why})
         self._events.append(WorkerLeft(seat.name, "", f"refused: {why}", 0.0))
         if own and len(self._refused) == len(self._children) and not any(other.label for other in self.seats.values()):
             raise SelectionError(f"no worker can be used: {why}")
@@ -427,7 +439,7 @@ class Workers:
             seat.beats = (beats, now)
         if now - seat.beats[1] > (self.stalled if seat.label else OPENING):
             seat.beats = (beats, now)
-            self._call(lambda: self.scheduler.remove_worker(seat.address, stimulus_id="pelt-automl-stalled"))
+            self._send_away(seat, "stalled")
             self._inbox.put(("left", seat.address))
 
     def beat(self, seat: Seat) -> Mapping[str, Any]:
@@ -449,8 +461,7 @@ class Workers:
 
     def interrupt(self, seat: Seat) -> None:
         """Have the piece that it is at come back after its step."""
-        message = {"op": INTERRUPT, "piece": seat.number}
-        self._call(lambda: self.scheduler.worker_send(seat.address, message))
+        self._say(seat, {"op": INTERRUPT, "piece": seat.number})
 
     def _submit(self, seat: Seat, function: Callable[..., Any], given: Any) -> None:
         seat.beats = (-1, time.monotonic())
@@ -458,16 +469,21 @@ class Workers:
             function, dumps(given), key=(function.__name__, seat.name, seat.number, secrets.token_hex(4)), workers=[seat.address],
             allow_other_workers=False, pure=False,
         )  # fmt: skip
-        future.add_done_callback(lambda _: self._inbox.put(("done", (seat, future))))
+        future.add_done_callback(lambda _: threading.Thread(target=self._fetch, args=(seat, future), daemon=True).start())
 
-    def _done(self, seat: Seat, future: Future[Any]) -> Happened | None:
-        if seat.future is not future:
-            return None  # of a worker that is gone: refused
+    def _fetch(self, seat: Seat, future: Future[Any]) -> None:
+        """However long it takes, while others are heard: who doesn't get it here in time is lost as one that doesn't advance."""
         try:
-            what, error = future.result(timeout=60), None
+            what, error = future.result(), None
         except Exception as raised:  # noqa: BLE001 whatever it is, it is told
             what, error = None, raised
+        self._inbox.put(("done", (seat, future, what, error)))
+
+    def _done(self, seat: Seat, future: Future[Any], what: Any, error: BaseException | None) -> Happened | None:
+        if seat.future is not future:
+            return None  # of a worker that is gone: refused
         if _is_loss(error) or (error is not None and future.status != "error"):
+            self._send_away(seat, "lost")
             return self._left(seat.address, "it went before it could hand over what it had done")
         future.release()
         seat.future = None

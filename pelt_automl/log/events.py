@@ -340,6 +340,8 @@ class SegmentEnded(Event):
     """Reference of the file (see `pelt_automl.log.files`) from which the next segment can go on."""
     device: str = ""
     """``cpu`` or ``cuda``; of a worker, its name."""
+    holder: str = ""
+    """The worker that alone has the state, which is too large to travel; empty where it lies in the selection's folder."""
 
 
 @dataclass(frozen=True)
@@ -351,6 +353,16 @@ class SegmentLost(Event):
     """The one that is lost; the next has the next number."""
     worker: str
     cause: str
+
+
+@dataclass(frozen=True)
+class Listening(Event):
+    """Workers that are started on other machines can join."""
+
+    address: str
+    """``tls://192.0.2.7:8786``"""
+    command: str
+    """What starts one there."""
 
 
 @dataclass(frozen=True)
@@ -773,7 +785,7 @@ KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         SelectionStarted, DataDescribed, Planned, Identified, PortfolioLearned, Released, Stopped, SegmentEnded, SegmentLost, StateLost,
-        TrialEnded, WorkerJoined, WorkerLeft, WorkersAwaited, Decision, ReportOpened, FinalistScored, OutputsLost, GateMeasured,
+        TrialEnded, Listening, WorkerJoined, WorkerLeft, WorkersAwaited, Decision, ReportOpened, FinalistScored, OutputsLost, GateMeasured,
         ContributionMeasured, KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded, Published,
     )
 }  # fmt: skip

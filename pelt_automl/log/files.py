@@ -1,11 +1,14 @@
 """Files that a log refers to by the SHA-256 of their content: outputs and states. What was damaged is never taken for what was written."""
 
 import hashlib
+import os
 import re
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from pelt_automl.durable import full_disk_as_os_error, sync
+from pelt_automl.durable import full_disk, full_disk_as_os_error, sync
 from pelt_automl.errors import SelectionError
 
 REFERENCE = re.compile(r"[0-9a-f]{64}(\.[a-z]+)?")
@@ -28,6 +31,47 @@ def put(folder: Path, write: Callable[[Path], object], suffix: str = "") -> str:
     draft.replace(folder / reference)
     sync(folder)
     return reference
+
+
+def adopt(folder: Path, reference: str, source: Path | bytes) -> Path:
+    """Store what another process has made and named, and return its path: linked where that can be, else copied.
+
+    Nothing else comes to lie under the name; what lies there whole stays. Raises `SelectionError` for a `source` that is damaged or can't
+    be read.
+    """
+    with suppress(SelectionError):
+        return get(folder, reference)
+    folder.mkdir(parents=True, exist_ok=True)
+    path, draft = folder / reference, folder / f".adopting{Path(reference).suffix}"
+    draft.unlink(missing_ok=True)
+    try:
+        if isinstance(source, bytes):
+            draft.write_bytes(source)
+        else:
+            _link_or_copy(source, draft)
+        if not is_reference(reference) or _digest(draft) != reference.partition(".")[0]:
+            said = f"what came for {path}" if isinstance(source, bytes) else str(source)
+            raise SelectionError(f"{said} is damaged: its content isn't what was written")
+        sync(draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync(folder)
+    return path
+
+
+def _link_or_copy(source: Path, path: Path) -> None:
+    try:
+        try:
+            os.link(source, path)
+        except FileNotFoundError:
+            raise
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(source, path)
+    except OSError as error:
+        if full_disk(error):
+            raise
+        raise SelectionError(f"{source} can't be read: {error.strerror}") from error
 
 
 def get(folder: Path, reference: str) -> Path:

@@ -31,6 +31,7 @@ from pelt_automl.search.promotion import promoted
 from pelt_automl.search.race import leaving
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import Metric
+from pelt_automl.timing.kinds import is_alone
 from pelt_automl.timing.policy import POLICY
 from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.verdict.savings import score_by
@@ -38,10 +39,6 @@ from pelt_automl.verdict.wording import in_short
 
 if TYPE_CHECKING:
     from pelt_automl.search.proposer import Asked
-
-
-ALONE = "alone"
-"""In the kind of a trial that can't share a pack."""
 
 
 class Costs(Protocol):
@@ -100,7 +97,7 @@ class SearchScheduler:
     proposer: Proposes
     costs: Costs
     kind: Callable[[Segment], Hashable]
-    """What trials that share a pack have in common, as in `Room`; a tuple with `ALONE` in it for one that can't share any."""
+    """What trials that share a pack have in common, as in `Room`; see `is_alone` for one that can't share any."""
     inherited: Mapping[str, Sequence[HyperParameters]] = field(default_factory=dict)
     """Configurations that another selection found, by method; they are among those that the proposer knows."""
     source: str = ""
@@ -343,7 +340,7 @@ class _Turn:
 
     def _places(self, kind: Hashable | None) -> int:
         """Of the pack that is being filled, those that nobody has: a trial has its place as long as its segment is open."""
-        if isinstance(kind, tuple) and ALONE in kind:
+        if is_alone(kind):
             return 0
         left = sum(not self.history.trials[name].open for name in self.room.at)
         return self.room.free + left - list(self._waiting().values()).count(kind)

@@ -1,6 +1,7 @@
 """A selection's workers: who is started here, what they are told, and what is checked before anything is loaded. Dask is imported late."""
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -10,9 +11,9 @@ import torch
 
 from pelt_automl.backbones.loading import best_device
 from pelt_automl.errors import SettingsError
-from pelt_automl.execution.certificates import Certificates, listening
-from pelt_automl.log.events import Decision, Planned, SelectionStarted, TrialEnded
-from pelt_automl.log.history import History
+from pelt_automl.execution.certificates import Certificates, certificates_folder, listening
+from pelt_automl.log.events import Decision, Listening, Planned, SelectionStarted, TrialEnded
+from pelt_automl.log.log import Log
 from pelt_automl.selection.environment import usable_cores
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.question import Question
@@ -50,7 +51,7 @@ def check_hiring(training: TrainingSettings, provider: Provider | None = None) -
 
 
 @contextmanager
-def hired(question: Question, machine: Machine, history: History, provider: Provider | None = None) -> Iterator["Workers"]:
+def hired(question: Question, machine: Machine, log: Log, provider: Provider | None = None) -> Iterator["Workers"]:
     """Those that the settings ask for, while inside: processes of this machine, or those of the provider. Nothing is waited for."""
     from pelt_automl.execution.workers import Workers
     from pelt_automl.selection.bench import PackBench, facts_of
@@ -60,7 +61,7 @@ def hired(question: Question, machine: Machine, history: History, provider: Prov
     listen, certificates = training.listen, Certificates.of(training.certificates) if training.listen else None
     if provider:
         listen, certificates = provider.listen, provider.certificates
-    events = [event for event in history.events if isinstance(event, Planned | Decision)]
+    events = [event for event in log.history.events if isinstance(event, Planned | Decision)]
     with Workers(
         working(machine.folder, "workers"),
         partial(PackBench.make, question, events, threads),
@@ -70,9 +71,12 @@ def hired(question: Question, machine: Machine, history: History, provider: Prov
         certificates,
     ) as workers:
         if provider is None:
+            if training.listen:
+                folder = certificates_folder(training.certificates)
+                log.append(Listening(workers.address, f"pelt-automl worker {workers.address} --certificates {shlex.quote(str(folder))}"))
             yield workers
             return
-        starts = history.of_kind(SelectionStarted)
+        starts = log.history.of_kind(SelectionStarted)
         workers.supplied = True
         with provider.bring(workers, training.workers or 1, starts[-1], len(starts)):
             yield workers

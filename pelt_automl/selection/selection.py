@@ -232,7 +232,7 @@ class Selection:
         if training.workers or training.listen:
             from pelt_automl.selection.hiring import hired
 
-            self.machine.workers = self._crew.enter_context(hired(self.question, self.machine, self.log.history, self.provider))
+            self.machine.workers = self._crew.enter_context(hired(self.question, self.machine, self.log, self.provider))
 
     def _await_worker(self) -> None:
         """Workers that are brought come when there is a place for them: until the first is there, the time limit doesn't run."""
@@ -247,7 +247,7 @@ class Selection:
     def _dismiss(self) -> None:
         """Send them away, and put what they did on the record."""
         if "machine" in vars(self) and self.machine.workers is not None:
-            for event in self.machine.workers.leaving():
+            for event in self.machine.workers.finish():
                 self.log.append(event)
             self.machine.workers = None
             self._crew.close()

@@ -10,6 +10,7 @@ from typing import Any
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.design_space import Modification
 from pelt_automl.modifications import pack_kind
+from pelt_automl.timing.kinds import ALONE, is_alone
 from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.training.failures import Failure
 from pelt_automl.training.memory import give_back, kept_pages
@@ -18,9 +19,6 @@ from pelt_automl.training.trials import TrialRun
 from pelt_automl.training.work import Work
 
 log = logging.getLogger(__name__)
-
-ALONE = "alone"
-"""In the kind of a trial that can't share a pack, with its name."""
 
 
 Kind = tuple[Any, ...]
@@ -114,7 +112,7 @@ class Packing:
         """Choose the kind of the next pack where there is none; a pack keeps its own as long as others of it may come."""
         if members := self._open_members():
             self.kind = self._kinds[members[0]]
-        if self.kind and ALONE in self.kind and not self._any_of_kind():
+        if is_alone(self.kind) and not self._any_of_kind():
             self.kind = None
         if self.kind is None:
             waiting = {kind: queue for kind, queue in self._waiting.items() if queue}
@@ -142,7 +140,7 @@ class Packing:
         """Make the pack, or let those go that have nothing to train, and others of the kind come into their places."""
         assert self.kind is not None
         staying, queue = self._open_members(), self._waiting.get(self.kind, deque())
-        joining = min((1 if ALONE in self.kind else self.at_once) - len(staying), len(queue))
+        joining = min((1 if is_alone(self.kind) else self.at_once) - len(staying), len(queue))
         if self.pack and joining <= 0 and len(staying) == len(self._members):
             return
         if self.pack:

@@ -7,6 +7,7 @@ from pelt_automl.log.events import (
     Decision,
     Event,
     FinalistScored,
+    Listening,
     Planned,
     PortfolioLearned,
     Released,
@@ -95,7 +96,7 @@ def describe(event: Event) -> str:
             return f"a full training has {event.steps} steps (about {event.seconds_a_training:.0f} s){of_finalists}; {event.message}"
         case PortfolioLearned():
             return f"what to try first: {_learned_from(event)}" if event.sources else ""
-        case WorkerJoined() | WorkerLeft() | WorkersAwaited():
+        case Listening() | WorkerJoined() | WorkerLeft() | WorkersAwaited():
             return _of_workers(event)
         case TrialEnded() | SegmentLost() | StateLost() | FinalistScored() | CostMeasured():
             return _of_training(event)
@@ -105,8 +106,10 @@ def describe(event: Event) -> str:
             return ""
 
 
-def _of_workers(event: WorkerJoined | WorkerLeft | WorkersAwaited) -> str:
+def _of_workers(event: Listening | WorkerJoined | WorkerLeft | WorkersAwaited) -> str:
     match event:
+        case Listening():
+            return f"workers can join at {event.address}; on each of the other machines: {event.command}"
         case WorkerJoined():
             return f"worker joined: {event.worker} ({event.device}, on {event.host})"
         case WorkerLeft():

@@ -340,10 +340,17 @@ def state_lost(events):
     after(events, release, lost | {"trial": name}, repeated)
 
 
+WORKER = {"device": "cpu, 1 thread", "host": "here", "environment": {}, "time": 1.0}
+
+
+def worker_joins(events):
+    after(events, of(events, "Planned"), {"event": "WorkerJoined", "worker": "worker-1"} | WORKER)
+
+
 def worker_lost(events):
     """Its segment is trained again under another attempt, from where it was; another worker leaves in the end."""
     release, _ = goes_on(events)
-    name, worker = release["segment"]["trial"], {"device": "cpu, 1 thread", "host": "here", "environment": {}, "time": 1.0}
+    name, worker = release["segment"]["trial"], WORKER
     again = release | {"segment": release["segment"] | {"attempt": 1}, "because": "its worker was lost"}
     lost = {"event": "SegmentLost", "time": 1.0, "trial": name, "attempt": 0, "worker": "worker-1", "cause": "it is gone"}
     for later in events[events.index(release) + 1 :]:
@@ -377,6 +384,18 @@ def test_a_state_that_a_training_goes_on_from_has_to_be_there_until_it_has_ended
     write(folder, events)
     (problem,) = checked(folder, unfinished=True).problems
     assert problem.startswith(f"work/checkpoints/{ended['state']}, which the log refers to, can't be read")
+
+
+@pytest.mark.parametrize(("holder", "missing"), [("", 1), ("worker-1", 0)])
+def test_with_workers_a_state_may_be_missing_only_where_the_log_says_that_it_is_too_large_to_travel(folder, holder, missing):
+    events = lines_of(folder)
+    ended = of(events, "SegmentEnded")
+    ended["holder"] = holder
+    del events[events.index(ended) + 1 :]
+    worker_joins(events)
+    write(folder, events)
+    problems = checked(folder, unfinished=True).problems
+    assert [ended["state"] in problem for problem in problems] == [True] * missing
 
 
 @pytest.mark.parametrize(

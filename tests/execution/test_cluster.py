@@ -12,7 +12,7 @@ from pelt_automl.execution.workers import Ended, Seat
 from pelt_automl.log.events import Because, Released, SegmentEnded, SegmentLost, Stopped, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
-from pelt_automl.scheduling.actions import Budget, Stop, Train
+from pelt_automl.scheduling.actions import Budget, Room, Stop, Train
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.grid import Grid
 from tests.execution.crew import POOL, SEGMENTS, STEPS, Make, Replayed, cluster, one_kind
@@ -104,6 +104,26 @@ def test_what_raises_is_the_workers_fault_who_is_sent_away_and_a_loss_of_its_tra
     (failed,) = [event.cause for event in log.history.of_kind(TrialEnded) if event.cause]
     assert failed == "3 workers in a row were lost at it: OSError: [Errno 28] no space for lora-0000"
     assert hands.left == ["OSError: [Errno 28] no space for lora-0000"] * 3
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_a_state_that_comes_damaged_is_a_loss_and_is_not_kept_under_its_name(tmp_path, shares):
+    hands, log, executor = begun(tmp_path, replace(SEGMENTS[0], end=4))
+    state, hands.seat.shares = f"{'0' * 64}.safetensors", shares
+    (hands.seat.folder / "work" / "checkpoints").mkdir(parents=True)
+    (hands.seat.folder / "work" / "checkpoints" / state).write_bytes(b"torn")
+    executor._ended(hands.seat, Done([SegmentEnded("lora-0000", 0, 4, [], 1.0, state)], Room(2), {state: b"torn"}, 1.0), None)
+    what_came(log, executor, 1)
+    assert [event.cause.endswith("its content isn't what was written") for event in log.history.of_kind(SegmentLost)] == [True]
+    assert list((tmp_path / "states").iterdir()) == []
+
+
+def test_a_state_that_is_too_large_to_travel_has_a_holder_in_the_log(tmp_path):
+    hands, log, executor = begun(tmp_path, replace(SEGMENTS[0], end=4))
+    hands.seat.shares = False
+    executor._ended(hands.seat, Done([SegmentEnded("lora-0000", 0, 4, [], 1.0, f"{'0' * 64}.safetensors")], Room(2), {}, 1.0), None)
+    what_came(log, executor, 1)
+    assert [event.holder for event in log.history.of_kind(SegmentEnded)] == ["w"]
 
 
 def test_packs_go_before_an_evaluation_comes(tmp_path, monkeypatch):

@@ -21,8 +21,8 @@ from pelt_automl.errors import SelectionError, SettingsError
 from pelt_automl.execution import workers as workers_module
 from pelt_automl.execution.certificates import Certificates, listening
 from pelt_automl.execution.recorded import Recorded
-from pelt_automl.execution.worker import identity
-from pelt_automl.execution.workers import Workers
+from pelt_automl.execution.worker import Done, identity
+from pelt_automl.execution.workers import Ended, Left, Seat, Workers
 from pelt_automl.log.events import (
     Because,
     FinalistScored,
@@ -37,7 +37,7 @@ from pelt_automl.log.events import (
     WorkerLeft,
 )  # fmt: skip
 from pelt_automl.log.log import Log
-from pelt_automl.scheduling.actions import Budget
+from pelt_automl.scheduling.actions import Budget, Room
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.grid import Grid
 from studies.contenders import CONTENDERS
@@ -79,7 +79,7 @@ def trained(folder, make, seen=lambda _workers, _event: None, count=2, **more):
     with crew(folder, make, count, **more) as workers:
         log = Watched(lambda event: seen(workers, event))
         drive(Grid(SEGMENTS), cluster(workers, log.history, POOL, folder, at_once), log, Budget)
-        for event in workers.leaving():
+        for event in workers.finish():
             log.append(event)
     return log.history
 
@@ -153,10 +153,10 @@ def test_a_worker_that_is_silent_is_lost_and_what_it_says_when_it_wakes_is_refus
 
 
 @contextlib.contextmanager
-def by_hand(workers, name="stranger", certificates=None, **environment):
+def by_hand(workers, name=None, certificates=None, **environment):
     """A worker as somebody starts it on another machine."""
-    own = certificates or workers.certificates
-    line = {"address": workers.address, "name": f"{name}-{time.monotonic_ns()}", "certificates": [own.authority, own.certificate, own.key]}
+    own, name = certificates or workers.certificates, name or f"stranger-{time.monotonic_ns()}"
+    line = {"address": workers.address, "name": name, "certificates": [own.authority, own.certificate, own.key]}
     program = "from pelt_automl.execution.worker import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment
@@ -346,6 +346,58 @@ def test_a_worker_of_another_program_or_with_other_data_is_refused_with_both_val
         first_of(WorkerJoined, workers)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_stopped_leaves_nothing_behind(tmp_path, number):
+    place = tmp_path / "temporary"
+    place.mkdir()
+    with crew(tmp_path, Make(POOL), 0) as workers, by_hand(workers, TMPDIR=str(place)) as other:
+        first_of(WorkerJoined, workers)
+        assert list(place.iterdir()), "what this is about"
+        other.send_signal(number)
+        assert other.wait(10) == 128 + number
+        assert other.stderr.read() == f"error: stopped by {number.name}\n"
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("finished", "code", "said"),
+    [
+        (True, 0, "the selection has ended\n"),
+        (False, 4, "error: the selection was stopped before its end; start this worker again "),
+    ],
+)
+def test_a_worker_says_whether_the_selection_has_ended_or_was_stopped(tmp_path, finished, code, said):
+    with crew(tmp_path, Make(POOL), 0) as workers, by_hand(workers) as other:
+        first_of(WorkerJoined, workers)
+        if finished:
+            workers.finish()
+        workers.__exit__(None, None, None)
+        assert other.wait(10) == code
+        assert other.stderr.read().startswith(said)
+
+
+def test_two_workers_of_one_name_are_one_clear_message(tmp_path):
+    with crew(tmp_path, Make(POOL), 0) as workers, by_hand(workers, "a"):
+        first_of(WorkerJoined, workers)
+        with by_hand(workers, "a") as other:
+            assert other.wait(20) == 2
+            assert other.stderr.read() == "error: the selection has another worker with the name a already: give each a --name of its own\n"
+
+
+def test_a_worker_that_finds_nobody_says_so(tmp_path, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tls://127.0.0.1:{free.getsockname()[1]}"
+    program = f"""
+from pelt_automl.execution.certificates import Certificates
+from pelt_automl.execution.worker import serve
+serve({address!r}, "a", Certificates.temporary(), patience=2.0)
+"""
+    other = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert other.returncode == 1
+    assert other.stderr.startswith(f"error: no selection could be reached at {address} within 2 s (")
+
+
 def first_of(kind, workers):
     for _ in range(60):
         workers.happened(0.5)
@@ -460,6 +512,53 @@ def told(tmp_path, monkeypatch):
     for child in own._children:
         child.name = f"worker-{child.number}"
     return own
+
+
+class SlowToFetch:
+    """What came of a piece, which takes two minutes to come here, by its own clock."""
+
+    status = "finished"
+
+    def __init__(self):
+        self.callbacks = []
+
+    def add_done_callback(self, callback):
+        self.callbacks.append(callback)
+
+    def result(self, timeout=None):
+        if timeout is not None and timeout < 120:
+            raise TimeoutError
+        return Done([], Room(0), {}, 1.0)
+
+    def release(self):
+        pass
+
+
+def test_what_takes_long_to_fetch_is_no_loss(told, monkeypatch):
+    monkeypatch.undo()
+    future = SlowToFetch()
+    told.client = SimpleNamespace(submit=lambda *_, **__: future)
+    seat = Seat("w", "tls://a", "h", told.folder / "w", label="w (cpu)", device="cpu")
+    told.seats["tls://a"] = seat
+    told.scheduler = SimpleNamespace(workers={})
+    told.send(seat, None)
+    future.callbacks[0](future)
+    happened = told.happened(5.0)
+    assert isinstance(happened, Ended)
+    assert happened.error is None
+    assert seat in told.ready()
+
+
+def test_a_worker_whose_result_cannot_be_had_is_sent_away(told, monkeypatch):
+    future = SlowToFetch()
+    future.result = lambda: (_ for _ in ()).throw(MemoryError())
+    seat, away = Seat("w", "tls://a", "h", told.folder / "w", label="w (cpu)", device="cpu", future=future), []
+    told.seats["tls://a"] = seat
+    monkeypatch.setattr(Workers, "_send_away", lambda _self, seat, _why: away.append(seat))
+    told.scheduler = SimpleNamespace(workers={})
+    told._fetch(seat, future)
+    assert isinstance(told.happened(5.0), Left)
+    assert away == [seat]
 
 
 FINE, OTHER = {"pelt-automl": identity()}, {"pelt-automl": identity() | {"version": "0"}}

@@ -353,6 +353,7 @@ def child(program):
     ("program", "state", "message"),
     [
         ('print(\'{"device": "cpu"}\')', "COMPLETED", "the selection has ended"),
+        ("import sys; print('error: the selection was stopped', file=sys.stderr); sys.exit(4)", "CANCELLED", "the selection was stopped"),
         ("import os; os.kill(os.getpid(), 9)", "FAILED", "worker-1 has ended: it was killed by SIGKILL, as a system short of memory does"),
         ("import sys; sys.exit('error: the selection is lost')", "FAILED", "worker-1 has ended: the selection is lost"),
     ],

@@ -9,10 +9,11 @@ import pytest
 from pelt_automl.log.events import Because, Decision, Released, Seeds, Segment, SegmentEnded, Stopped, TrialEnded, What
 from pelt_automl.log.history import History
 from pelt_automl.scheduling.actions import Budget, Note, Room, Stop, Train
-from pelt_automl.scheduling.search import ALONE, SearchScheduler
+from pelt_automl.scheduling.search import SearchScheduler
 from pelt_automl.search.proposer import Asked
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks.metrics import METRICS
+from pelt_automl.timing.kinds import ALONE
 from pelt_automl.timing.schedule import TrainingPlan
 from tests.recorded.reading import PATHS, SchedulerCalled, read
 

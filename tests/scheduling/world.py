@@ -10,10 +10,11 @@ from pelt_automl.log.events import Because, CurvePoint, Released, Seeds, Segment
 from pelt_automl.log.history import History
 from pelt_automl.log.outputs import Outputs
 from pelt_automl.scheduling.actions import Budget, Finish, Note, Room, Stop, Train
-from pelt_automl.scheduling.search import ALONE, SearchScheduler
+from pelt_automl.scheduling.search import SearchScheduler
 from pelt_automl.search.proposer import Asked
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks.metrics import METRICS
+from pelt_automl.timing.kinds import ALONE
 from pelt_automl.timing.schedule import TrainingPlan
 
 SEEDS = Seeds(0, 0, 0)

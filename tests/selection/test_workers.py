@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -9,8 +10,10 @@ from collections import Counter
 import pytest
 
 from pelt_automl import select
+from pelt_automl.display import TerminalDisplay
 from pelt_automl.errors import SettingsError
 from pelt_automl.execution import workers
+from pelt_automl.execution.certificates import Certificates
 from pelt_automl.execution.worker import TRAVELS, Offer
 from pelt_automl.log.codec import to_json
 from pelt_automl.log.events import FinalistScored, SegmentEnded, SegmentLost, SelectionEnded, StateLost, TrialEnded, WorkerJoined, of_kind
@@ -91,6 +94,20 @@ def test_a_worker_that_does_not_see_the_selections_folder_is_sent_what_it_needs(
     assert found.method in ("lora", "head")
     assert (tmp_path / "out" / "winner").is_dir()
     assert of_kind(events, FinalistScored)
+
+
+@pytest.mark.slow  # loads a model
+def test_a_selection_that_listens_says_where_and_what_to_type_on_the_other_machines(world, tmp_path, without_mlflow, capsys):
+    folder = tmp_path / "my certificates"
+    Certificates.temporary().write(folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tls://127.0.0.1:{free.getsockname()[1]}"
+    settings = settings_from(**world.options(listen=address, certificates=folder))
+    with Selection.open(settings, tmp_path / "out", TerminalDisplay()) as selection:
+        selection.prepare()
+    [said] = [line for line in capsys.readouterr().err.splitlines() if "workers can join" in line]
+    assert f"workers can join at {address}; on each of the other machines: pelt-automl worker {address} --certificates '{folder}'" in said
 
 
 @pytest.mark.slow  # imports all that a selection needs
