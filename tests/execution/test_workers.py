@@ -145,7 +145,7 @@ def test_a_worker_that_is_silent_is_lost_and_what_it_says_when_it_wakes_is_refus
 
         hands = []
         drive(Grid(SEGMENTS), cluster(workers, log.history, POOL, tmp_path), log, Budget)
-        assert stranger.wait(10) == 3, "it has noticed that it was sent away"
+        assert stranger.wait(30) == 3, "it has noticed that it was sent away"
         hands[0].__exit__(None, None, None)
     assert ended(log.history) == dict.fromkeys(ALL, "completed")
     assert nothing_twice(log.history)
@@ -334,7 +334,7 @@ def test_a_worker_of_another_program_or_with_other_data_is_refused_with_both_val
     monkeypatch.setattr(workers_module, "identity", lambda: identity() | {"behavior": "0"})
     with crew(tmp_path, Make(POOL), 0) as workers, by_hand(workers) as other:
         left = first_of(WorkerLeft, workers)
-        assert other.wait(20) == 2
+        assert other.wait(60) == 2
         said = other.stderr.read()
     assert left.why == f"refused: behavior {identity()['behavior']}, the selection has 0"
     assert f"the selection has refused this worker: behavior {identity()['behavior']}, the selection has 0" in said
@@ -354,7 +354,7 @@ def test_a_worker_that_is_stopped_leaves_nothing_behind(tmp_path, number):
         first_of(WorkerJoined, workers)
         assert list(place.iterdir()), "what this is about"
         other.send_signal(number)
-        assert other.wait(10) == 128 + number
+        assert other.wait(30) == 128 + number
         assert other.stderr.read() == f"error: stopped by {number.name}\n"
     assert list(place.iterdir()) == []
 
@@ -372,7 +372,7 @@ def test_a_worker_says_whether_the_selection_has_ended_or_was_stopped(tmp_path, 
         if finished:
             workers.finish()
         workers.__exit__(None, None, None)
-        assert other.wait(10) == code
+        assert other.wait(30) == code
         assert other.stderr.read().startswith(said)
 
 
@@ -380,7 +380,7 @@ def test_two_workers_of_one_name_are_one_clear_message(tmp_path):
     with crew(tmp_path, Make(POOL), 0) as workers, by_hand(workers, "a"):
         first_of(WorkerJoined, workers)
         with by_hand(workers, "a") as other:
-            assert other.wait(20) == 2
+            assert other.wait(60) == 2
             assert other.stderr.read() == "error: the selection has another worker with the name a already: give each a --name of its own\n"
 
 
