@@ -9,13 +9,16 @@ from pathlib import Path
 
 from pelt_automl.errors import SelectionError
 from pelt_automl.execution.worker import Done, Piece
-from pelt_automl.execution.workers import LOOKS, MOST_LOST, Ended, Left, Seat, Workers
+from pelt_automl.execution.workers import LOOKS, MOST_LOST, Ended, Happened, Left, Seat, Workers
 from pelt_automl.log.events import Because, Event, Segment, SegmentEnded, SegmentLost, StateLost, TrialEnded
 from pelt_automl.log.files import adopt, is_reference
 from pelt_automl.log.history import History
 from pelt_automl.log.outputs import Outputs
 from pelt_automl.scheduling.actions import Executor, Fit, Room, Score, Stop, TakeOver, Task, Train
 from pelt_automl.timing.kinds import ALONE, is_alone
+
+AT_HOME = 5.0
+"""Seconds that this process trains at most without looking after its workers, unless something comes from them."""
 
 
 @dataclass
@@ -26,13 +29,16 @@ class Cluster:
     worker has more than one piece of work. What a lost worker was at is released again under a new attempt, from the end of its last
     segment; lost twice, it trains alone, so that it takes no others with it; a third time it has failed. A worker that raises is lost. A
     state that is too large to be sent is gone with its worker, and its trial starts over. Nothing is heard of a worker that has left.
+
+    Where workers come by themselves, this process trains as long as none is there. Whoever then comes gets all that waits, and what is in
+    the pack here at the end of its segment.
     """
 
     workers: Workers
     history: History
     """That of the log to which the driver appends."""
     local: Executor
-    """Of this process: it ends trials that no worker has, and fits and scores."""
+    """Of this process: it ends trials that no worker has, fits and scores, and trains as long as nobody else does."""
     kind: Callable[[Segment], Hashable]
     """What trials that share a pack have in common; see `is_alone` for one that can't share any."""
     at_once: int
@@ -52,17 +58,23 @@ class Cluster:
     _events: list[Event] = field(default_factory=list)
     """Not handed out yet."""
     _shown: float = 0.0
+    _home: Seat = field(init=False)
+    """This process as one that trains; its pack is `local`'s."""
+
+    def __post_init__(self) -> None:
+        """Nothing is trained here yet."""
+        self._home = Seat("this process", "", "", self.states, label="this process", owner=self, shares=True)
 
     # ---------------------------------------------------------------- the protocol
 
     def room(self) -> Room:
         """Of the worker whose pack has free places; else of those that have no pack, all together."""
-        self._own()
-        idle = [seat for seat in self.workers.ready() if seat.idle]
+        present = self._own()
+        idle = [seat for seat in present if seat.idle]
         open_to = next((seat for seat in idle if seat.segments and self._free(seat)), None)
         filling = [open_to] if open_to else [seat for seat in idle if not seat.segments]
         at = {name: step for seat in filling for name, step in self._at(seat).items()}
-        elsewhere = {name: step for seat in self.workers.ready() if seat not in filling for name, step in self._at(seat).items()}
+        elsewhere = {name: step for seat in present if seat not in filling for name, step in self._at(seat).items()}
         waiting = {name: self._kind(segment) for name, segment in self._queue.items()}
         kind = self._pack_kind(open_to) if open_to else None
         free = sum(self._places(seat) for seat in filling) - len(at)
@@ -86,15 +98,15 @@ class Cluster:
 
     def wait(self, expired: Callable[[], bool]) -> Sequence[Event]:
         """Send pieces off, and wait for what comes of them; see the protocol."""
-        if not self._events:
+        if not self._events and (self._to_end or not self._home.segments):
             self.local.start(self._to_end)
             self._to_end = []
-            self._events += self.local.wait(lambda: True)
+            self._came_here(self.local.wait(lambda: True))
         sent = not self._events and self._send()
-        if sent and any(seat.idle for seat in self.workers.ready()):
+        if sent and any(seat.idle for seat in self._own()):
             return []  # others can be filled
         while not (self._events or self._to_end or self._nothing_to_do() or (expired() and not self._stops())):
-            match self.workers.happened(LOOKS):
+            match self._happened(expired):
                 case Ended(seat, done, error) if seat.owner is self:
                     self._ended(seat, done, error)
                 case Left(seat, why):
@@ -110,25 +122,32 @@ class Cluster:
 
     def stop(self) -> None:
         """Let go of what is here. Who is at work comes back by himself, and isn't heard."""
-        for seat in self._own():
-            if not seat.idle:
+        for seat in [*self._own(), self._home]:
+            if not seat.idle and seat is not self._home:
                 self.workers.interrupt(seat)
             seat.segments, seat.outbox, seat.owner, seat.room = {}, [], None, Room(0)
+        self._home.future = None
         self._queue, self._to_end, self._events = {}, [], []
         self.local.stop()
 
     # ---------------------------------------------------------------- who is where
 
     def _own(self) -> list[Seat]:
-        """Those that are there; a new one is empty."""
-        for seat in self.workers.ready():
+        """Those that are there; a new one is empty. This process is one while nobody else is, and until its last segment has ended."""
+        ready = self.workers.ready()
+        for seat in ready:
             if seat.owner is not self and seat.idle:
                 seat.owner, seat.segments, seat.outbox, seat.room, seat.fresh = self, {}, [], Room(0), True
-        return [seat for seat in self.workers.ready() if seat.owner is self]
+        at_home = self.workers.alone and (not ready or self._home.segments)
+        return [*(seat for seat in ready if seat.owner is self), *([self._home] if at_home else [])]
+
+    def _takes(self, seat: Seat) -> bool:
+        """Whether it is given more: this process only while nobody else is there."""
+        return seat is not self._home or not self.workers.ready()
 
     def _at(self, seat: Seat) -> dict[str, int]:
         """The step of each trial that sits there: of one that is under way, as it said last."""
-        said = self.workers.beat(seat).get("at", {}) if not seat.idle else seat.room.at
+        said = seat.room.at if seat.idle else self.local.room().at if seat is self._home else self.workers.beat(seat).get("at", {})
         own = {name: max(self.history.trials[name].reached, int(said.get(name, 0))) for name in seat.segments}
         if seat.idle:  # those whose segment has ended keep their places until the next piece
             known = self.history.trials
@@ -142,7 +161,7 @@ class Cluster:
 
     def _free(self, seat: Seat) -> int:
         kind = self._pack_kind(seat)
-        return 0 if is_alone(kind) else max(0, self._places(seat) - len(seat.segments))
+        return 0 if is_alone(kind) or not self._takes(seat) else max(0, self._places(seat) - len(seat.segments))
 
     def _pack_kind(self, seat: Seat) -> Hashable | None:
         return next((self._kind(segment) for segment in seat.segments.values()), None)
@@ -159,7 +178,7 @@ class Cluster:
         return any(self.history.trials[name].stopped for seat in self._own() for name in seat.segments)
 
     def _nothing_to_do(self) -> bool:
-        return not self.running() and bool(self.workers.ready())
+        return not self.running() and bool(self.workers.ready() or self._own())
 
     # ---------------------------------------------------------------- what is to be done
 
@@ -184,11 +203,12 @@ class Cluster:
 
     def _seat_of(self, trial: str) -> Seat | None:
         """Who trains it, or has it in memory."""
-        return next((seat for seat in self._own() if trial in seat.segments or (seat.idle and trial in seat.room.at)), None)
+        own = self._own()
+        return next((s for s in own if trial in s.segments or (s.idle and trial in s.room.at and self._takes(s))), None)
 
     def _tell(self, seat: Seat, action: Task) -> None:
         seat.outbox.append(action)
-        if not seat.idle:
+        if not seat.idle and seat is not self._home:
             self.workers.interrupt(seat)
 
     # ---------------------------------------------------------------- pieces on their way
@@ -228,7 +248,7 @@ class Cluster:
             kind = self._pack_kind(seat)
             for segment in self._of_kind(kind)[: self._free(seat)] if kind is not None else ():
                 self._give(seat, segment)
-        empty = [seat for seat in idle if not seat.segments]
+        empty = [seat for seat in idle if not seat.segments and self._takes(seat)]
         while empty and self._movable():
             counts = Counter(self._kind(segment) for segment in self._movable())
             ((kind, count),) = counts.most_common(1)
@@ -258,6 +278,10 @@ class Cluster:
         seat.outbox.append(Train(segment, Because.FIRST))  # why, the log says
 
     def _submit(self, seat: Seat) -> None:
+        if seat is self._home:
+            actions, seat.outbox, seat.future = seat.outbox, [], self.local
+            self.local.start(actions)
+            return
         known, new = self.history.trials, seat.room.at.keys()
         states: dict[str, bytes | None] = {}
         for action in seat.outbox:
@@ -269,6 +293,29 @@ class Cluster:
         actions, fresh = seat.outbox, seat.fresh
         seat.outbox, seat.fresh, seat.number = [], False, seat.number + 1
         self.workers.send(seat, Piece(seat.number, fresh, trials, actions, states, str(self.states.absolute())))
+
+    # ---------------------------------------------------------------- this process as a worker
+
+    def _happened(self, expired: Callable[[], bool]) -> Happened | None:
+        """What happens next at the workers. The pack of this process, where there is one, trains until something does."""
+        home = self._home
+        if home.idle:
+            return self.workers.happened(LOOKS)
+        soon = time.monotonic() + AT_HOME
+        events = [] if home.outbox else self.local.wait(lambda: self.workers.news or time.monotonic() > soon or expired())
+        if events or home.outbox:
+            home.future, home.room = None, self.local.room()
+        self._came_here(events)
+        return self.workers.happened(0.0)
+
+    def _came_here(self, events: Sequence[Event]) -> None:
+        """Events of this process' own executor, as they are to stand in the log."""
+        for event in events:
+            self._home.segments.pop(getattr(event, "trial", ""), None)
+        self._events += events
+        if self._home.room != Room(0) and not self._home.segments and not self._takes(self._home):
+            self.local.stop()  # others go on
+            self._home.future, self._home.room = None, Room(0)
 
     # ---------------------------------------------------------------- what came of them
 
@@ -351,7 +398,8 @@ class Cluster:
         self._shown = time.monotonic()
         steps = {name: step for seat in self._own() for name, step in self._at(seat).items()}
         at = "; ".join(f"{seat.name}: {_in_words(list(seat.segments))}" for seat in self._own())
-        self.progress(steps, at or f"waiting for a worker at {self.workers.address}")
+        nobody = "" if self.workers.ready() else f"no worker is there yet, at {self.workers.address}"
+        self.progress(steps, "; ".join(filter(None, (nobody, at))))
 
 
 def _in_words(trials: Sequence[str]) -> str:

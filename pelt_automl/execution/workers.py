@@ -212,6 +212,8 @@ class Workers:
         self.address = ""
         """For workers: ``tls://192.0.2.7:8786``."""
         self._children = [_Child(number, own) for number, own in enumerate(environments, 1)]
+        self.alone = not environments
+        """Whether all come by themselves, whenever that is: the selection's own process then works as long as none is there."""
         self._inbox: queue.Queue[tuple[str, Any]] = queue.Queue()
         self._events: list[Event] = []
         self.supplied, self.over = False, False
@@ -224,9 +226,9 @@ class Workers:
         self._held = ExitStack()
 
     @property
-    def own(self) -> int:
-        """How many are started here."""
-        return len(self._children)
+    def news(self) -> bool:
+        """Whether `happened` has something to tell at once."""
+        return not self._inbox.empty()
 
     def __enter__(self) -> Self:
         """Listen, and start the processes. Raises `SettingsError` where the port can't be had."""
@@ -510,7 +512,11 @@ class Workers:
         self._events.append(WorkerJoined(seat.name, ready.device, seat.host, dict(ready.environment)))
 
     def gather(
-        self, jobs: Sequence[Callable[[bool], Any]], told: Callable[[list[Event]], object], progress: Callable[[int], object]
+        self,
+        jobs: Sequence[Callable[[bool], Any]],
+        told: Callable[[list[Event]], object],
+        progress: Callable[[int], object],
+        here: Callable[[int], Any],
     ) -> list[Any]:
         """Have each job evaluated by who is free, and return what came of them, in their order. No training may be under way.
 
@@ -520,6 +526,7 @@ class Workers:
             jobs: each makes what is handed to a worker, once it is known whether that sees the selection's folder.
             told: of who joins and leaves meanwhile.
             progress: told how many are done.
+            here: evaluates a job, given its place, in this process: while nobody is there, where they come by themselves.
         """
         results, waiting, at, losses = dict[int, Any](), list(range(len(jobs))), dict[Seat, int](), Counter[int]()
 
@@ -530,11 +537,15 @@ class Workers:
             waiting.insert(0, job)
 
         while len(results) < len(jobs):
+            if self.alone and not self.ready():
+                job = waiting.pop(0)
+                results[job] = here(job)
+                progress(len(results))
             for seat in [own for own in self.ready() if own.idle][: len(waiting)]:
                 at[seat] = waiting.pop(0)
                 seat.room = Room(seat.room.free + len(seat.room.at))  # its packs go first
                 self._submit(seat, score, jobs[at[seat]](seat.shares))
-            match self.happened(LOOKS):
+            match self.happened(LOOKS if at or not self.alone else 0.0):
                 case Scored(seat, what, error) if seat in at:
                     job = at.pop(seat)
                     if error is None:

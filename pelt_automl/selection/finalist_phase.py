@@ -131,7 +131,8 @@ def _said(
             for event in events:
                 log.append(event)
 
-        yield from machine.workers.gather(scoring(machine, packs, machine.splits.opened), told, progress)
+        jobs = scoring(machine, packs, machine.splits.opened)
+        yield from machine.workers.gather(jobs, told, progress, lambda job: said_of(machine, packs[job]))
         return
     for done, pack in enumerate(packs):
         progress(done)

@@ -121,7 +121,8 @@ class Machine:
             if self.threads.look():
                 why = f"measured again, since the machine's load has changed: {self.threads} threads"
                 log.append(Decision(What.THREADS, "machine", why, {"threads": float(self.threads.number)}))
-            log.progress(phase, min(taken, total_steps()), total_steps())
+            if self.workers is None:  # else that of all is shown
+                log.progress(phase, min(taken, total_steps()), total_steps())
 
         def on_evaluation(_run: TrialRun, _step: int, evaluation: Evaluation) -> None:
             self.watch.evaluation(len(evaluation.logits))

@@ -114,8 +114,9 @@ class Make:
 @contextmanager
 def crew(folder, make, count=2, **more):
     """So many processes on this machine."""
-    settings = QUICK | more.pop("settings", {})
+    settings, alone = QUICK | more.pop("settings", {}), more.pop("alone", False)
     with Workers(folder / "workers", make, {"data": "d1"}, [{}] * count, settings=settings, **more) as workers:
+        workers.alone = alone
         yield workers
 
 

@@ -7,6 +7,7 @@ import pytest
 from distributed.protocol.pickle import dumps
 
 from pelt_automl.execution import worker
+from pelt_automl.execution.recorded import Recorded
 from pelt_automl.execution.worker import Done
 from pelt_automl.execution.workers import Ended, Seat
 from pelt_automl.log.events import Because, Released, SegmentEnded, SegmentLost, Stopped, TrialEnded
@@ -24,10 +25,11 @@ class Hands:
     def __init__(self, folder):
         self.seat = Seat("w", "tls://a", "h", folder / "w", label="w (cpu)", device="cpu", shares=True)
         self.executor = Replayed(POOL, History(), 2, kind=one_kind)
-        self.piece, self.left = None, []
+        self.piece, self.left, self.alone, self.news = None, [], False, False
+        self.there, self.comes = True, 0
 
     def ready(self):
-        return [self.seat]
+        return [self.seat] if self.there else []
 
     def beat(self, _seat):
         return {}
@@ -45,6 +47,8 @@ class Hands:
         seat.future, self.piece = object(), piece
 
     def happened(self, _seconds):
+        self.comes -= 1
+        self.there = self.there or self.comes == 0
         if self.seat.future is None:
             return None
         self.seat.future = None
@@ -124,6 +128,46 @@ def test_a_state_that_is_too_large_to_travel_has_a_holder_in_the_log(tmp_path):
     executor._ended(hands.seat, Done([SegmentEnded("lora-0000", 0, 4, [], 1.0, f"{'0' * 64}.safetensors")], Room(2), {}, 1.0), None)
     what_came(log, executor, 1)
     assert [event.holder for event in log.history.of_kind(SegmentEnded)] == ["w"]
+
+
+class Slow(Recorded):
+    """Comes back after each step, as one that has to look after others; tells how many it has done."""
+
+    steps = 0
+
+    def wait(self, expired):
+        before = self.steps
+        return super().wait(lambda: expired() or self.steps > before)
+
+    def _step(self):
+        self.steps += 1
+        super()._step()
+
+
+def by_themselves(folder, comes):
+    """Workers that come by themselves, of which one comes after so many looks; this process, and what is logged."""
+    hands, log = Hands(folder), Log()
+    hands.alone, hands.there, hands.comes, hands.address = True, False, comes, "tls://a"
+    executor = cluster(hands, log.history, POOL, folder)
+    executor.local = Slow(POOL, log.history, 2, kind=one_kind)
+    drive(Grid(SEGMENTS), executor, log, Budget)
+    return hands, executor.local, log.history
+
+
+def test_while_nobody_is_there_this_process_trains(tmp_path):
+    hands, local, history = by_themselves(tmp_path, 10_000)
+    assert {event.trial: event.state for event in history.of_kind(TrialEnded)} == {own.trial: "completed" for own in SEGMENTS}
+    assert (local.steps, hands.piece) == (STEPS * len(SEGMENTS) / 2, None)
+
+
+def test_who_comes_trains_from_then_on_and_this_process_ends_its_segments_alone(tmp_path):
+    hands, local, history = by_themselves(tmp_path, 3)
+    ends = Counter(event.trial for event in history.of_kind(TrialEnded) if event.state == "completed")
+    assert ends == {own.trial: 1 for own in SEGMENTS}
+    assert not history.of_kind(SegmentLost)
+    assert local.steps == STEPS, "the pack that was under way"
+    assert hands.piece is not None
+    assert local.running() == []
 
 
 def test_packs_go_before_an_evaluation_comes(tmp_path, monkeypatch):

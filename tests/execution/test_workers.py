@@ -51,6 +51,11 @@ pytestmark = pytest.mark.slow  # each starts processes
 ALL = {own.trial for own in SEGMENTS}
 
 
+def nobody(_job):
+    """Evaluates in this process, which is nobody's business while a worker is there."""
+    raise AssertionError
+
+
 class Watched(Log):
     """Tells of each event before it is kept."""
 
@@ -229,7 +234,7 @@ def test_evaluations_are_spread_and_one_whose_worker_dies_is_done_again(tmp_path
     with crew(tmp_path, Make(POOL), 2) as workers:
         events, done = [], []
         jobs = [lambda _, number=number: (number, tmp_path / "died" if number == 2 else None) for number in range(6)]
-        assert workers.gather(jobs, events.extend, done.append) == [0, 2, 4, 6, 8, 10]
+        assert workers.gather(jobs, events.extend, done.append, nobody) == [0, 2, 4, 6, 8, 10]
     assert done == [1, 2, 3, 4, 5, 6]
     assert len([event for event in events if isinstance(event, WorkerLeft)]) == 1
 
@@ -238,23 +243,52 @@ def test_an_evaluation_that_raises_is_done_again_elsewhere_and_given_up_at_last(
     with crew(tmp_path, Make(POOL), 2) as workers:
         events, done = [], []
         jobs = [lambda _, number=number: (number, tmp_path / "raised" if number == 2 else None) for number in range(4)]
-        assert workers.gather(jobs, events.extend, done.append) == [0, 2, 4, 6]
+        assert workers.gather(jobs, events.extend, done.append, nobody) == [0, 2, 4, 6]
         assert [event.why for event in events if isinstance(event, WorkerLeft)] == ["OSError: [Errno 28] no space for 2"]
         with pytest.raises(SelectionError, match=r"3 workers in a row were lost at the same evaluation: OSError: .* no space for -1"):
-            workers.gather([lambda _: (-1, None)], events.extend, done.append)
+            workers.gather([lambda _: (-1, None)], events.extend, done.append, nobody)
 
 
 def test_an_evaluation_that_takes_longer_than_a_worker_may_be_silent_is_no_loss_while_it_advances(tmp_path):
     with crew(tmp_path, Make(POOL, batches=120), 1, stalled=3.0) as workers:
         events = []
-        assert workers.gather([lambda _: (1, None)], events.extend, lambda _: None) == [2]
+        assert workers.gather([lambda _: (1, None)], events.extend, lambda _: None, nobody) == [2]
     assert not [event for event in events if isinstance(event, WorkerLeft)]
+
+
+def test_evaluations_are_done_in_this_process_until_a_worker_comes(tmp_path):
+    with crew(tmp_path, Make(POOL), 0, alone=True) as workers, contextlib.ExitStack() as stack:
+        here = []
+
+        def evaluated(job):
+            here.append(job)
+            if len(here) == 2:
+                stack.enter_context(by_hand(workers))
+                first_of(WorkerJoined, workers)
+            return 2 * job
+
+        jobs = [lambda _, number=number: (number, None) for number in range(5)]
+        assert workers.gather(jobs, lambda _: None, lambda _: None, evaluated) == [0, 2, 4, 6, 8]
+    assert here == [0, 1]
+
+
+def test_a_worker_that_comes_while_this_process_trains_goes_on_with_what_waits(tmp_path):
+    with crew(tmp_path, Make(POOL), 0, alone=True) as workers, contextlib.ExitStack() as stack:
+        comes = after(2, lambda workers: (stack.enter_context(by_hand(workers)), first_of(WorkerJoined, workers)))
+        log = Watched(lambda event: comes(workers, event))
+        executor = cluster(workers, log.history, POOL, tmp_path)
+        drive(Grid(SEGMENTS), executor, log, Budget)
+        [left] = workers.finish()
+    assert ended(log.history) == dict.fromkeys(ALL, "completed")
+    assert nothing_twice(log.history)
+    assert left.seconds > 0
+    assert not log.history.of_kind(SegmentLost)
 
 
 def test_the_only_worker_from_elsewhere_stays_when_it_raises(tmp_path):
     with crew(tmp_path, Make(POOL), 0) as workers, by_hand(workers):
         jobs = [lambda _: (1, tmp_path / "raised")]
-        assert workers.gather(jobs, lambda _: None, lambda _: None) == [2]
+        assert workers.gather(jobs, lambda _: None, lambda _: None, nobody) == [2]
         assert len(workers.ready()) == 1
 
 

@@ -96,6 +96,24 @@ def test_a_worker_that_does_not_see_the_selections_folder_is_sent_what_it_needs(
     assert of_kind(events, FinalistScored)
 
 
+@pytest.mark.slow  # a whole selection
+def test_a_selection_to_which_no_worker_comes_has_the_answer_of_one_without(world, tmp_path, without_mlflow):
+    Certificates.temporary().write(tmp_path / "certificates")
+    options = world.options(**FEW)
+    alone = select(**options, output=tmp_path / "alone")
+    listening = {"listen": "tls://127.0.0.1:0", "certificates": tmp_path / "certificates"}
+    found = select(**options, **listening, output=tmp_path / "listening")
+    one, other = (records_of(tmp_path / name) for name in ("alone", "listening"))
+
+    def facts(events):
+        ends = of_kind(events, TrialEnded)
+        return {(event.trial, event.state, event.steps, event.select_score) for event in ends}, len(ends)
+
+    assert facts(one) == facts(other)
+    assert (found.method, found.report_score) == (alone.method, alone.report_score)
+    assert not of_kind(other, WorkerJoined)
+
+
 @pytest.mark.slow  # loads a model
 def test_a_selection_that_listens_says_where_and_what_to_type_on_the_other_machines(world, tmp_path, without_mlflow, capsys):
     folder = tmp_path / "my certificates"
