@@ -1,5 +1,6 @@
 """Segments trained by workers, in packs: the executor of `pelt_automl.scheduling` for several devices. No torch."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pelt_automl.errors import SelectionError
+from pelt_automl.execution.paces import SLOW
 from pelt_automl.execution.worker import Done, Piece
 from pelt_automl.execution.workers import LOOKS, MOST_LOST, Ended, Happened, Left, Seat, Workers
 from pelt_automl.log.events import Because, Event, Segment, SegmentEnded, SegmentLost, StateLost, TrialEnded
@@ -30,6 +32,9 @@ class Cluster:
     segment; lost twice, it trains alone, so that it takes no others with it; a third time it has failed. A worker that raises is lost. A
     state that is too large to be sent is gone with its worker, and its trial starts over. Nothing is heard of a worker that has left.
 
+    A device that has shown itself much slower than another has accordingly fewer places, and what it would hold everybody up with is moved
+    to a faster worker as soon as one is free, once a segment.
+
     Where workers come by themselves, this process trains as long as none is there. Whoever then comes gets all that waits, and what is in
     the pack here at the end of its segment.
     """
@@ -49,6 +54,8 @@ class Cluster:
     """Given the file of each trial's best weights before its end is logged."""
     failed: Callable[[Segment, str], TrialEnded]
     """The record of a trial that is given up, with its cause."""
+    paced: Callable[[Segment], Hashable] = lambda segment: segment.method
+    """What trials have in common that take about as long a step on one device."""
     progress: Callable[[Mapping[str, int], str], object] = lambda _steps, _text: None
     """Told about every second of the step of each trial at a worker, and in words of who is at what."""
     _queue: dict[str, Segment] = field(default_factory=dict)
@@ -57,6 +64,10 @@ class Cluster:
     """Stops of trials that no worker has any more."""
     _events: list[Event] = field(default_factory=list)
     """Not handed out yet."""
+    _heirs: dict[str, Seat] = field(default_factory=dict)
+    """Who is to train what was moved to it, by trial."""
+    _moved: set[tuple[str, int]] = field(default_factory=set)
+    """Trials and the beginnings of their segments that were."""
     _shown: float = 0.0
     _home: Seat = field(init=False)
     """This process as one that trains; its pack is `local`'s."""
@@ -115,6 +126,8 @@ class Cluster:
                     pass
             self._events += self.workers.events()
             if not self._events:
+                self._move()
+            if not self._events:
                 self._send()  # who came back with nothing, because there is something to be said to him
             self._show()
         events, self._events = self._events, []
@@ -155,9 +168,10 @@ class Cluster:
         return own
 
     def _places(self, seat: Seat) -> int:
-        """In its packs: fewer where it has run out of memory."""
+        """In its packs: fewer where it has run out of memory, and on a slow device."""
         told = seat.room.free + len(seat.room.at)
-        return min(self.at_once, told) if told else self.at_once
+        most = min(self.at_once, told) if told else self.at_once
+        return max(1, int(most / self.workers.paces.slower(seat.place)))
 
     def _free(self, seat: Seat) -> int:
         kind = self._pack_kind(seat)
@@ -197,6 +211,9 @@ class Cluster:
         seat = self._seat_of(segment.trial)
         if seat is None:
             self._queue[segment.trial] = segment
+            heir = self._heirs.pop(segment.trial, None)
+            if heir in self._own() and heir.idle and self._can_move(segment):
+                self._give(heir, segment)
             return
         seat.segments[segment.trial] = segment
         self._tell(seat, action)
@@ -248,16 +265,17 @@ class Cluster:
             kind = self._pack_kind(seat)
             for segment in self._of_kind(kind)[: self._free(seat)] if kind is not None else ():
                 self._give(seat, segment)
-        empty = [seat for seat in idle if not seat.segments and self._takes(seat)]
+        empty = sorted((s for s in idle if not s.segments and self._takes(s)), key=lambda s: self.workers.paces.slower(s.place))
         while empty and self._movable():
             counts = Counter(self._kind(segment) for segment in self._movable())
             ((kind, count),) = counts.most_common(1)
             seats = empty[: max(1, len(empty) - len(counts) + 1)] if not is_alone(kind) else empty[:1]
-            share = -(-count // len(seats))
-            for seat in seats:
-                most = 1 if is_alone(kind) else min(share, self._places(seat))
-                for segment in self._of_kind(kind)[:most]:
+            places = [self._places(seat) for seat in seats]
+            for number, seat in enumerate(seats):  # each its share of what is left
+                share = 1 if is_alone(kind) else min(places[number], -(-count * places[number] // sum(places[number:])))
+                for segment in self._of_kind(kind)[:share]:
                     self._give(seat, segment)
+                    count -= 1
             empty = empty[len(seats) :]
 
     def _movable(self) -> list[Segment]:
@@ -292,7 +310,42 @@ class Cluster:
         trials = {name: copy(known[name]) for name in known if name in seat.segments or known[name].state in seat.holds}
         actions, fresh = seat.outbox, seat.fresh
         seat.outbox, seat.fresh, seat.number = [], False, seat.number + 1
+        seat.sent, seat.began = time.monotonic(), self._at(seat)
         self.workers.send(seat, Piece(seat.number, fresh, trials, actions, states, str(self.states.absolute())))
+
+    # ---------------------------------------------------------------- what is moved
+
+    def _move(self) -> None:
+        """Have who is free train what a much slower worker is at, and all others wait for, from where its segments began."""
+        workers = [seat for seat in self._own() if seat is not self._home]
+        free = [seat for seat in workers if seat.idle and not seat.segments]
+        if self._queue or not free:
+            return
+        for seat in workers:
+            segments = list(seat.segments.values())
+            if seat.idle or not segments or not all(self._may_move(segment) for segment in segments):
+                continue
+            paced, at = self.paced(segments[0]), self._at(seat)
+            expected = {own: self.workers.paces.expected(own.place, paced) or math.inf for own in free}
+            heir = min(expected, key=lambda own: expected[own])
+            done, left = (sum(at[s.trial] - seat.began.get(s.trial, 0) for s in segments), sum(s.end - at[s.trial] for s in segments))
+            here = (time.monotonic() - seat.sent) * left / max(1, done)
+            there = expected[heir] * sum(segment.end - segment.start for segment in segments)
+            if here > SLOW * there + LOOKS:
+                self.workers.paces.learn(seat.place, paced, time.monotonic() - seat.sent, max(1, done))
+                cause = f"it would take {here:.0f} s more there, and {there:.0f} s here"
+                for segment in segments:
+                    self._events.append(SegmentLost(segment.trial, segment.attempt, seat.name, cause, heir.name))
+                    self._heirs[segment.trial] = heir
+                    self._moved.add((segment.trial, segment.start))
+                seat.segments, seat.outbox, seat.fresh = {}, [], True
+                self.workers.interrupt(seat)
+                return
+
+    def _may_move(self, segment: Segment) -> bool:
+        known = self.history.trials[segment.trial]
+        movable = self._is_open(segment) and known.stopped is None and self._can_move(segment)
+        return movable and (segment.trial, segment.start) not in self._moved
 
     # ---------------------------------------------------------------- this process as a worker
 
@@ -323,7 +376,8 @@ class Cluster:
         if done is None:
             self._failed(seat, error)
             return
-        seat.room = done.room
+        self._learn(seat, done)
+        seat.room = Room(done.room.free + len(done.room.at)) if seat.fresh else done.room  # of what was moved it is to go on with nothing
         for event in done.events:
             segment = seat.segments.get(getattr(event, "trial", ""))
             if segment is None or getattr(event, "attempt", segment.attempt) != segment.attempt:
@@ -340,6 +394,22 @@ class Cluster:
                 self._lose(seat, segment, str(damaged))
             if seat.segments.get(segment.trial) is segment:
                 del seat.segments[segment.trial]
+
+    def _learn(self, seat: Seat, done: Done) -> None:
+        """How fast its device is."""
+        if not (segment := next(iter(seat.segments.values()), None)):
+            return
+        at = dict(done.room.at)
+        for event in done.events:
+            match event:
+                case SegmentEnded():
+                    at[event.trial] = event.reached
+                case TrialEnded():
+                    at[event.trial] = event.steps
+                case _:
+                    pass
+        steps = sum(max(0, at.get(name, 0) - before) for name, before in seat.began.items())
+        self.workers.paces.learn(seat.place, self.paced(segment), done.seconds, steps)
 
     def _with_state(self, seat: Seat, event: SegmentEnded, files: Mapping[str, bytes]) -> SegmentEnded:
         """Its state in this process' folder, if it isn't too large to travel. Raises `SelectionError` for a damaged one."""

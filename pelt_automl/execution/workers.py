@@ -29,6 +29,7 @@ from distributed.protocol.pickle import dumps
 from pelt_automl.errors import PeltError, SelectionError, SettingsError
 from pelt_automl.execution import leashed
 from pelt_automl.execution.certificates import Certificates, listening
+from pelt_automl.execution.paces import Paces
 from pelt_automl.execution.worker import (
     BEAT,
     FACTS,
@@ -104,8 +105,17 @@ class Seat:
     """The last count of its steps, and since when."""
     busy: float = 0.0
     """Seconds that it was at work."""
+    sent: float = 0.0
+    """When its piece was, on the monotonic clock."""
+    began: Mapping[str, int] = field(default_factory=dict)
+    """The steps of its trials then."""
     fault: str = ""
     """Why it is sent away."""
+
+    @property
+    def place(self) -> str:
+        """What its speed depends on: the device, where it is."""
+        return f"{self.device} on {self.host}"
 
     @property
     def idle(self) -> bool:
@@ -212,6 +222,8 @@ class Workers:
         self.address = ""
         """For workers: ``tls://192.0.2.7:8786``."""
         self._children = [_Child(number, own) for number, own in enumerate(environments, 1)]
+        self.paces = Paces()
+        """How fast their devices have shown themselves."""
         self.alone = not environments
         """Whether all come by themselves, whenever that is: the selection's own process then works as long as none is there."""
         self._inbox: queue.Queue[tuple[str, Any]] = queue.Queue()

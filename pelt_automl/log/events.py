@@ -275,6 +275,8 @@ class Because(StrEnum):
     """The state that it went on from is lost or damaged: it starts over under a new attempt."""
     LOST = "its worker was lost"
     """It goes on from the end of its last segment under a new attempt, wherever there is a place."""
+    MOVED = "a faster worker was free"
+    """The same, there: others would have to wait for it."""
     NOT_PROMOTED = "not promoted from its rung"
     NEAR_END = "near its end when the time is up"
     """Its rest takes next to nothing: it is trained to its end without another look."""
@@ -353,6 +355,8 @@ class SegmentLost(Event):
     """The one that is lost; the next has the next number."""
     worker: str
     cause: str
+    moved_to: str = ""
+    """The faster worker that trains it instead, while the first still could: that isn't held against the training."""
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,8 @@ class History:
                 trial.curve += tuple(event.points)
                 trial.seconds, trial.state, trial.reached, trial.losses = event.seconds, event.state, event.reached, 0
             case StateLost() | SegmentLost() if (trial := self.trials.get(event.trial)) and event.attempt == trial.segment.attempt:
-                trial.lost, trial.losses = event, trial.losses + isinstance(event, SegmentLost)
+                trial.lost = event
+                trial.losses += isinstance(event, SegmentLost) and not event.moved_to
             case Stopped() if trial := self.trials.get(event.trial):
                 trial.stopped = event
             case TrialEnded():

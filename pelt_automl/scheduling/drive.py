@@ -48,7 +48,9 @@ def _repeats(history: History, stage: Stage | None) -> Sequence[Train]:
     again = []
     for trial in history.lost():
         if stage in (None, trial.segment.stage):
-            start, because = (trial.reached, Because.LOST) if isinstance(trial.lost, SegmentLost) else (0, Because.REPEATED)
+            start, because = 0, Because.REPEATED
+            if isinstance(trial.lost, SegmentLost):
+                start, because = trial.reached, Because.MOVED if trial.lost.moved_to else Because.LOST
             again.append(Train(replace(trial.segment, start=start, attempt=trial.segment.attempt + 1), because))
     return again
 

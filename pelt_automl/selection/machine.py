@@ -175,6 +175,7 @@ class Machine:
             states=packs.states,
             keep=lambda event, path: keep(event, load_tensors(path)[0]),
             failed=lambda segment, cause: self.ended(log.history.outputs, segment, given_up(packs.begin(segment), log.history, cause)),
+            paced=lambda s: self.kind(METHODS[s.method].modifications(s.hyper_parameters), s.method),
             progress=show,
         )
 

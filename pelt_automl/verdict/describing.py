@@ -125,6 +125,8 @@ def _of_training(event: TrialEnded | SegmentLost | StateLost | FinalistScored | 
             cause = f" ({event.cause})" if event.cause else ""
             steps = "" if event.method in BASELINES else f", {event.steps} steps"
             return f"{event.trial:<28} {event.state:<9} {score}{steps}, {event.seconds:.1f} s{cause}"
+        case SegmentLost() if event.moved_to:
+            return f"{event.trial:<28} moved from {event.worker} to {event.moved_to}: {event.cause}"
         case SegmentLost():
             return f"{event.trial:<28} lost on {event.worker}: {event.cause}"
         case StateLost():

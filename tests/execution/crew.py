@@ -17,6 +17,9 @@ QUICK = {"distributed.scheduler.worker-ttl": "5s"}
 """The shortest that Dask takes: a silent worker is noticed after 5 to 10 seconds."""
 
 
+SLOWER = "PELT_TEST_SLOWER"
+"""Of the environment: how many times longer a worker takes for a step."""
+
 STEPS = 8
 
 
@@ -107,15 +110,22 @@ class Make:
     def __call__(self, folder):
         history = History()
         executor = Replayed(self.pool, history, self.at_once, kind=one_kind)
-        executor.pace, executor.raises, executor.kills = self.pace, self.raises, self.kills
-        return RecordedBench(history, executor, folder / "work" / "checkpoints", folder / "kept", {"data": self.data}, batches=self.batches)
+        slower = float(os.environ.get(SLOWER, "1"))
+        executor.pace, executor.raises, executor.kills = self.pace * slower, self.raises, self.kills
+        states, kept, device = (
+            folder / "work" / "checkpoints",
+            folder / "kept",
+            "cpu, 1 thread" if slower == 1 else f"cpu, {slower:g} times slower",
+        )
+        return RecordedBench(history, executor, states, kept, {"data": self.data}, device, batches=self.batches)
 
 
 @contextmanager
 def crew(folder, make, count=2, **more):
     """So many processes on this machine."""
     settings, alone = QUICK | more.pop("settings", {}), more.pop("alone", False)
-    with Workers(folder / "workers", make, {"data": "d1"}, [{}] * count, settings=settings, **more) as workers:
+    environments = more.pop("environments", [{}] * count)
+    with Workers(folder / "workers", make, {"data": "d1"}, environments, settings=settings, **more) as workers:
         workers.alone = alone
         yield workers
 

@@ -7,6 +7,7 @@ import pytest
 from distributed.protocol.pickle import dumps
 
 from pelt_automl.execution import worker
+from pelt_automl.execution.paces import Paces
 from pelt_automl.execution.recorded import Recorded
 from pelt_automl.execution.worker import Done
 from pelt_automl.execution.workers import Ended, Seat
@@ -26,7 +27,7 @@ class Hands:
         self.seat = Seat("w", "tls://a", "h", folder / "w", label="w (cpu)", device="cpu", shares=True)
         self.executor = Replayed(POOL, History(), 2, kind=one_kind)
         self.piece, self.left, self.alone, self.news = None, [], False, False
-        self.there, self.comes = True, 0
+        self.there, self.comes, self.paces = True, 0, Paces()
 
     def ready(self):
         return [self.seat] if self.there else []

@@ -43,7 +43,7 @@ from pelt_automl.scheduling.grid import Grid
 from studies.contenders import CONTENDERS
 from studies.contenders import one_kind as one_kind_of_all
 from studies.simulate import Roles
-from tests.execution.crew import POOL, QUICK, SEGMENTS, STEPS, Make, cluster, crew, pids_of
+from tests.execution.crew import POOL, QUICK, SEGMENTS, SLOWER, STEPS, Make, cluster, crew, pids_of
 from tests.studies.test_simulate import QUALITY, world_of
 
 pytestmark = pytest.mark.slow  # each starts processes
@@ -330,6 +330,32 @@ with crew(Path({str(tmp_path)!r}), Make(POOL), 2) as workers:
     parent.wait()
     _, alive = psutil.wait_procs([psutil.Process(pid) for pid in children if psutil.pid_exists(pid)], timeout=5)
     assert not alive
+
+
+# ------------------------------------------------------------ devices of different speed
+
+
+def test_what_a_much_slower_worker_would_hold_everybody_up_with_is_moved_and_it_gets_less_from_then_on(tmp_path):
+    slow = [{}, {SLOWER: "20"}]
+    with crew(tmp_path, Make(POOL, at_once=4, pace=0.05), environments=slow) as workers:
+        while len(workers.ready()) < 2:
+            workers.happened(0.5)
+        workers.events()
+        log = Log()
+        executor = cluster(workers, log.history, POOL, tmp_path, at_once=4)
+        drive(Grid(SEGMENTS), executor, log, Budget)
+        _, late = sorted(workers.ready(), key=lambda seat: seat.name)
+        assert workers.paces.slower(late.place) > 10
+        assert executor._places(late) == 1
+        assert late.busy < 4, "of the 8 s that its segments take there"
+    assert ended(log.history) == dict.fromkeys(ALL, "completed")
+    assert nothing_twice(log.history)
+    moved = log.history.of_kind(SegmentLost)
+    assert moved
+    assert {(event.worker, event.moved_to, event.attempt) for event in moved} == {("worker-2", "worker-1", 0)}
+    again = [event for event in log.history.of_kind(Released) if event.segment.attempt]
+    assert {event.because for event in again} == {Because.MOVED}
+    assert {trial.losses for trial in log.history.trials.values()} == {0}
 
 
 # ------------------------------------------------------------ who may take part
