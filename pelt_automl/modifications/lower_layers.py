@@ -34,6 +34,11 @@ class LowerLayers:
         self.bytes = 0
         self._states: OrderedDict[tuple[int, bytes], Tensor] = OrderedDict()
 
+    def clear(self) -> None:
+        """Keep nothing, as when the backbone goes to another device."""
+        self._states.clear()
+        self.bytes = 0
+
     def __len__(self) -> int:
         """Number of states that are kept: one for each example and number of layers."""
         return len(self._states)

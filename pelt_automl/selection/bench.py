@@ -17,34 +17,21 @@ from torch import Tensor
 from pelt_automl.backbones.loading import best_device, load_backbone
 from pelt_automl.errors import SelectionError
 from pelt_automl.execution.worker import beat
-from pelt_automl.log.events import Event, Phase, TrialEnded
+from pelt_automl.log.events import Event, Phase, Planned, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.scheduling.actions import Executor
 from pelt_automl.selection.costs import device_name
 from pelt_automl.selection.environment import environment
-from pelt_automl.selection.finalist_weights import said_of
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.measuring import workload
 from pelt_automl.selection.question import Question
 from pelt_automl.selection.splits import Splits
+from pelt_automl.selection.spreading import Job
 from pelt_automl.selection.threads import Threads, choose_threads
 from pelt_automl.selection.working_folders import kept_at, working
 from pelt_automl.training.checkpoints import save_tensors
-from pelt_automl.training.evaluation import Predictions
-
-
-@dataclass(frozen=True)
-class Job:
-    """Score trained runs that can share a pack."""
-
-    runs: Sequence[TrialEnded]
-    examples: Sequence[int]
-    """Of the report split."""
-    folder: Path
-    """The selection's."""
-    weights: Mapping[str, bytes] | None
-    """The files of their best weights; None: they lie in the selection's folder."""
+from pelt_automl.training.memory import usable_bytes
 
 
 @dataclass
@@ -86,7 +73,7 @@ class PackBench:
         return PackBench(
             machine,
             log.history,
-            machine.executor(question, log, Phase.SEARCH, lambda: 1.0, keep),
+            machine.executor(question, log, Phase.SEARCH, lambda: 1.0, keep, at_once=fitting(plan, usable_bytes(backbone.device))),
             working(folder, "checkpoints"),
             kept,
             facts_of(question, backbone.sha256),
@@ -94,26 +81,34 @@ class PackBench:
             environment() | {"threads": torch.get_num_threads(), "process": os.getpid()},
         )
 
-    def score(self, job: Job) -> list[Predictions]:
-        """What each of the runs says of the examples."""
-        if self.machine.splits.opened is None or list(self.machine.splits.opened) != list(job.examples):
+    def score(self, job: Job) -> Any:
+        """What comes of it."""
+        if job.examples is not None and list(self.machine.splits.opened or []) != list(job.examples):
             self.machine.splits.open_report(job.examples)
         if job.weights is None:
-            return said_of(replace(self.machine, folder=job.folder), job.runs)
+            return job.compute(replace(self.machine, folder=job.folder), job.runs)
         for run in job.runs:
             path = kept_at(self.machine.folder, run)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(job.weights[run.trial])
-        said = said_of(self.machine, job.runs)
+        found = job.compute(self.machine, job.runs)
         for run in job.runs:
             kept_at(self.machine.folder, run).unlink()
-        return said
+        return found
 
 
 def facts_of(question: Question, weights: str) -> dict[str, str]:
     """What must be the same for all who train, beyond the program. `weights`: SHA-256 of the model's."""
     splits = json.dumps(question.data.hashes(question.search.seed), sort_keys=True)
     return {"data": hashlib.sha256(splits.encode()).hexdigest()[:16], "model": weights[:16]}
+
+
+def fitting(plan: Planned | None, free: float) -> int | None:
+    """How many trials a pack of this worker has at most: as many as are planned, unless its memory (`free` bytes) has no room for them."""
+    taken = plan.numbers.get("pack_bytes", 0.0) if plan else 0.0
+    if plan is None or not taken:
+        return None
+    return max(1, min(plan.pack_size, int(min(free * plan.pack_size / taken, plan.pack_size))))
 
 
 _CLAIMED: list[int] = []

@@ -9,9 +9,10 @@ from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import Pack, PackTrial
-from pelt_automl.selection.finalist_weights import packs_of, predictions_of, trained_pack
+from pelt_automl.selection.finalist_weights import predictions_of, trained_pack
 from pelt_automl.selection.machine import Machine, costs_of
 from pelt_automl.selection.question import Question, plans_of
+from pelt_automl.selection.spreading import computed, spread_packs
 from pelt_automl.timing.clock import Clock
 from pelt_automl.timing.policy import POLICY
 from pelt_automl.training.dissection import dissect
@@ -36,8 +37,12 @@ def explain(question: Question, machine: Machine, log: Log, clock: Clock) -> Non
             log.once(Decision(What.NO_TIME_FOR_EVIDENCE, candidate, "the time left is too short to take it apart", numbers))
             continue
         log.progress(Phase.EVIDENCE, done, len(todo), f"taking {candidate} apart")
-        for pack in packs_of(machine, runs, plans.pack_size):
-            _explain(machine, log, pack)
+        there = {_place(event) for kind in (GateMeasured, ContributionMeasured, KnockedOut) for event in log.history.of_kind(kind)}
+        packs = spread_packs(machine, log, runs, plans.pack_size)
+        for events in computed(machine, log, packs, evidence_of, lambda _: None):
+            for event in events:
+                if _place(event) not in there:
+                    log.append(event)
 
 
 def _unions(history: History, sign: int) -> dict[str, list[TrialEnded]]:
@@ -60,20 +65,19 @@ def _examples(machine: Machine, run: TrialEnded) -> Tokens:
     return machine.splits.of(run.seeds.split)[1].at_most(POLICY.evidence_examples, run.seeds.split)
 
 
-def _explain(machine: Machine, log: Log, runs: Sequence[TrialEnded]) -> None:
+def evidence_of(machine: Machine, runs: Sequence[TrialEnded]) -> list[Event]:
     """The evidence of runs that share a pack."""
     sets = [_examples(machine, run) for run in runs]
     fresh = [PackTrial(METHODS[run.method].modifications(run.hyper_parameters), run.seeds.initialization) for run in runs]
     found = dissect(trained_pack(machine, runs), Pack(machine.backbone, fresh, machine.data.outputs, machine.lower), sets)
-    known = {_place(event) for kind in (GateMeasured, ContributionMeasured, KnockedOut) for event in log.history.of_kind(kind)}
+    events = list[Event]()
     for run, tokens, dissection in zip(runs, sets, found, strict=True):
 
         def score(evaluation: Evaluation, run: TrialEnded = run, tokens: Tokens = tokens) -> float:
             return machine.data.metric.value(predictions_of(machine, run, evaluation), tokens.labels)
 
-        for event in dissection.events(run.trial, run.candidate, run.number, score):
-            if _place(event) not in known:
-                log.append(event)
+        events += dissection.events(run.trial, run.candidate, run.number, score)
+    return events
 
 
 def _place(event: Event) -> tuple[object, ...]:

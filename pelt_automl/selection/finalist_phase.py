@@ -1,7 +1,6 @@
 """The finals carried out: trainings on this device, baselines fitted, and runs scored on the report split."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.log.events import Event, FinalistScored, Phase, Released, ReportOpened, Seeds, Stage, State, TrialEnded
+from pelt_automl.log.events import FinalistScored, Phase, Released, ReportOpened, Seeds, Stage, State, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES
@@ -20,14 +19,14 @@ from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.finals import Finals, finalist_seeds
 from pelt_automl.search.finalists import FAR_POINTS
 from pelt_automl.selection.baseline_phase import fit, score_baselines
-from pelt_automl.selection.finalist_weights import packs_of, said_of
+from pelt_automl.selection.finalist_weights import said_of
 from pelt_automl.selection.machine import Machine, costs_of
 from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.search_phase import weights_of_method
+from pelt_automl.selection.spreading import computed, spread_packs
 from pelt_automl.selection.working_folders import kept_at
 from pelt_automl.timing.clock import Clock
 from pelt_automl.training.checkpoints import load_tensors, save_tensors
-from pelt_automl.training.evaluation import Predictions
 from pelt_automl.verdict.decision import outlook_of
 from pelt_automl.verdict.statistics import point
 
@@ -106,34 +105,14 @@ def _score(question: Question, machine: Machine, log: Log, action: Score) -> Non
     tokens, examples = machine.splits.report or machine.splits.open_report([])
     runs = [run for run in log.history.finals() if run.trial in action.trials]
     tuned, size = [run for run in runs if run.method not in BASELINES], plans_of(question, log.history).pack_size
-    at_once = max(1, len(log.history.workers))
-    packs = packs_of(machine, tuned, min(size, max(1, math.ceil(len(tuned) / at_once))))
+    packs = spread_packs(machine, log, tuned, size)
 
     def progress(done: int) -> None:
         log.progress(Phase.FINALISTS, done, len(packs), "scoring on the report split")
 
-    for pack, outputs_of_pack in zip(packs, _said(machine, log, packs, progress), strict=True):
+    for pack, outputs_of_pack in zip(packs, computed(machine, log, packs, said_of, progress), strict=True):
         for run, said in zip(pack, outputs_of_pack, strict=True):
             score = question.data.metric.value(said, tokens.labels)
             outputs = log.history.outputs.put(said)
             log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, outputs))
     score_baselines(machine, log, [run for run in runs if run.method in BASELINES], examples)
-
-
-def _said(
-    machine: Machine, log: Log, packs: Sequence[Sequence[TrialEnded]], progress: Callable[[int], object]
-) -> Iterable[Sequence[Predictions]]:
-    """What each run of each pack says of the report examples that are open."""
-    if machine.workers is not None and machine.splits.opened is not None:
-        from pelt_automl.selection.hiring import scoring
-
-        def told(events: Iterable[Event]) -> None:
-            for event in events:
-                log.append(event)
-
-        jobs = scoring(machine, packs, machine.splits.opened)
-        yield from machine.workers.gather(jobs, told, progress, lambda job: said_of(machine, packs[job]))
-        return
-    for done, pack in enumerate(packs):
-        progress(done)
-        yield said_of(machine, pack)

@@ -2,22 +2,22 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from pelt_automl.backbones.loading import best_device
 from pelt_automl.errors import SettingsError
 from pelt_automl.execution.certificates import Certificates, certificates_folder, listening
-from pelt_automl.log.events import Decision, Listening, Planned, SelectionStarted, TrialEnded
+from pelt_automl.log.events import Decision, Listening, Planned, SelectionStarted
 from pelt_automl.log.log import Log
 from pelt_automl.selection.environment import usable_cores
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.question import Question
-from pelt_automl.selection.working_folders import kept_at, working
+from pelt_automl.selection.working_folders import working
 from pelt_automl.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def hired(question: Question, machine: Machine, log: Log, provider: Provider | N
             yield workers
             return
         starts = log.history.of_kind(SelectionStarted)
-        workers.supplied = True
+        workers.supplied, workers.alone = True, False
         with provider.bring(workers, training.workers or 1, starts[-1], len(starts)):
             yield workers
 
@@ -95,15 +95,3 @@ def _places(training: TrainingSettings) -> tuple[list[Mapping[str, str]], int | 
         return [{VISIBLE: gpu} for gpu in _gpus()[:count]], training.threads
     threads = training.threads or (max(1, usable_cores() // count) if count else None)
     return [{"OMP_NUM_THREADS": str(threads)}] * count, threads
-
-
-def scoring(machine: Machine, packs: Sequence[Sequence[TrialEnded]], examples: Sequence[int]) -> list[Callable[[bool], Any]]:
-    """The evaluation of trained packs on these report examples, as workers take it; `PackBench.score` carries it out."""
-    return [partial(_job, machine, list(pack), list(examples)) for pack in packs]
-
-
-def _job(machine: Machine, runs: list[TrialEnded], examples: list[int], shares: bool) -> Any:
-    from pelt_automl.selection.bench import Job
-
-    weights = None if shares else {run.trial: kept_at(machine.folder, run).read_bytes() for run in runs}
-    return Job(runs, examples, machine.folder, weights)

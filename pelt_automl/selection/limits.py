@@ -90,7 +90,8 @@ class Limits:
         over = [figure for known, figure in of_its_kind if figure > most and _at_most(known, shape)]
         if over:
             return says.format(min(over), most)
-        event = self._measured(knob, method, hyper_parameters, shape)
+        with self.machine.at_work():
+            event = self._measured(knob, method, hyper_parameters, shape)
         self.log.append(event)
         self._keep(event)
         found = figure_of(event)  # None for what can't be trained: its training is going to record why

@@ -1,11 +1,13 @@
 """What trains and evaluates here: the loaded model with all that is kept for it, and the texts as it reads them."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
@@ -32,7 +34,7 @@ from pelt_automl.timing.schedule import TrainingPlan
 from pelt_automl.training.checkpoints import load_tensors
 from pelt_automl.training.evaluation import Evaluation
 from pelt_automl.training.features import FrozenFeatures
-from pelt_automl.training.memory import held_bytes
+from pelt_automl.training.memory import give_back, held_bytes
 from pelt_automl.training.packing import kind_of
 from pelt_automl.training.tokens import Tokens
 from pelt_automl.training.trials import TrialProgress, TrialRun, begin
@@ -66,6 +68,8 @@ class Machine:
     """What the trainings take, by kind of pack (see `kind`) and number of threads."""
     workers: "Workers | None" = None
     """Who trains in place of this process; None: nobody."""
+    left: torch.device | None = None
+    """The device that is a worker's now: the model waits on the processor, and is there only while something is computed here."""
 
     @staticmethod
     def of(question: Question, splits: Splits, backbone: Backbone, threads: Threads, folder: Path) -> "Machine":
@@ -73,6 +77,36 @@ class Machine:
         heads = HeadStarts(FrozenFeatures(backbone), question.data.outputs, question.most_probed)
         encoder = Encoder(heads.features, question.tokenized)
         return Machine(backbone, splits, question.data, threads, question.tokenized, folder, LowerLayers(backbone), heads, encoder)
+
+    def leave(self) -> None:
+        """Let a worker have the device, its memory too."""
+        self.left = self.backbone.device
+        self._move(torch.device("cpu"))
+
+    def come_back(self) -> None:
+        """The worker is gone."""
+        if self.left is not None:
+            self._move(self.left)
+            self.left = None
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """While something is computed in this process: on the device, which a worker may have, but isn't using then."""
+        if self.left is None or self.backbone.device == self.left:
+            yield
+            return
+        self._move(self.left)
+        try:
+            yield
+        finally:
+            self._move(torch.device("cpu"))
+
+    def _move(self, device: torch.device) -> None:
+        self.backbone.model.to(device)
+        self.lower.clear()
+        give_back()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def shares_packs(self, method: str) -> bool:
         """Whether a method's published configuration can train in one pack with others."""
@@ -107,8 +141,12 @@ class Machine:
         total_steps: Callable[[], float],
         keep: Callable[[TrialEnded, Mapping[str, Tensor]], object],
         aside: Callable[[Fit | TakeOver | Score], object] = trains_only,
+        at_once: int | None = None,
     ) -> Executor:
-        """What trains here, or with the workers, and shows its steps as the phase's progress. `keep`, `aside`: see `Packs`."""
+        """What trains here, or with the workers, and shows its steps as the phase's progress. `keep`, `aside`: see `Packs`.
+
+        `at_once`: trials in a pack at most; None: as planned.
+        """
         plans, probed, taken = plans_of(question, log.history), "probe" in log.history.decided(What.HEAD_START), 0
 
         def on_step(trials: int) -> None:
@@ -126,6 +164,10 @@ class Machine:
 
         def on_evaluation(_run: TrialRun, _step: int, evaluation: Evaluation) -> None:
             self.watch.evaluation(len(evaluation.logits))
+
+        def computed_here(action: Fit | TakeOver | Score) -> None:
+            with self.at_work():
+                aside(action)
 
         held = held_bytes(self.backbone.device, afresh=True)
         packs = Packs(
@@ -145,8 +187,8 @@ class Machine:
             keep=keep,
             states=working(self.folder, "checkpoints"),
             owner=question.hash,
-            at_once=plans.pack_size,
-            aside=aside,
+            at_once=at_once or plans.pack_size,
+            aside=computed_here,
         )
         if self.workers is None:
             return packs

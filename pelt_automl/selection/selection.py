@@ -232,6 +232,8 @@ class Selection:
         if training.workers or training.listen:
             from pelt_automl.selection.hiring import hired
 
+            if training.workers and self.machine.backbone.device.type == "cuda":
+                self.machine.leave()
             self.machine.workers = self._crew.enter_context(hired(self.question, self.machine, self.log, self.provider))
 
     def _await_worker(self) -> None:
@@ -251,12 +253,13 @@ class Selection:
                 self.log.append(event)
             self.machine.workers = None
             self._crew.close()
+            self.machine.come_back()
 
     def search(self) -> None:
         """The baselines, then trials of all methods, packed."""
         if self.finished:
             return
-        with self._timed(Phase.BASELINES):
+        with self._timed(Phase.BASELINES), self.machine.at_work():
             fit_baselines(self.question, self.machine, self.log)
             learn_portfolio(self.question, self.machine, self.log)
         self._await_worker()

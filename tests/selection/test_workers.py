@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 
 import pytest
+import torch
 
 from pelt_automl import select
 from pelt_automl.display import TerminalDisplay
@@ -16,11 +17,23 @@ from pelt_automl.execution import workers
 from pelt_automl.execution.certificates import Certificates
 from pelt_automl.execution.worker import TRAVELS, Offer
 from pelt_automl.log.codec import to_json
-from pelt_automl.log.events import FinalistScored, SegmentEnded, SegmentLost, SelectionEnded, StateLost, TrialEnded, WorkerJoined, of_kind
+from pelt_automl.log.events import (
+    CostMeasured,
+    FinalistScored,
+    KnockedOut,
+    SegmentEnded,
+    SegmentLost,
+    SelectionEnded,
+    StateLost,
+    TrialEnded,
+    WorkerJoined,
+    of_kind,
+)
 from pelt_automl.options import settings_from
 from pelt_automl.selection import Selection
 from pelt_automl.selection.environment import question_of
 from pelt_automl.selection.hiring import check_hiring
+from pelt_automl.selection.machine import Machine
 from tests.tiny_world import records_of
 
 FEW = {"methods": ["lora", "head"], "trials": 2, "finalist_seeds": 1, "race": False, "portfolio": False}
@@ -75,9 +88,11 @@ def test_a_selection_with_two_workers_of_which_one_is_killed_has_the_answer_of_o
 @pytest.mark.parametrize("travels", [TRAVELS, 0], ids=["states travel", "states stay with the worker"])
 def test_a_worker_that_does_not_see_the_selections_folder_is_sent_what_it_needs(world, tmp_path, without_mlflow, monkeypatch, travels):
     monkeypatch.setattr(workers, "Offer", lambda make, folder, proof, facts: Offer(make, str(tmp_path / "no"), proof, facts, travels))
-    settings = settings_from(**world.options(**FEW | {"trials": 3, "workers": 1}))
-    with Selection.open(settings, tmp_path / "out") as selection:
+    where = Where(monkeypatch)
+    settings = settings_from(**world.options(**FEW | {"methods": ["unipelt-ap", "head"], "workers": 1}))
+    with Selection.open(settings, tmp_path / "out", where) as selection:
         selection.prepare()
+        selection.machine.left, where.device = torch.device("meta"), "cpu"
         selection.search()
         states = list((tmp_path / "out" / "work" / "checkpoints").glob("*"))
         selection.confirm()
@@ -91,9 +106,25 @@ def test_a_worker_that_does_not_see_the_selections_folder_is_sent_what_it_needs(
     assert not of_kind(events, SegmentLost)
     assert not (travels == 0 and states), "none has come"
     assert {event.state for event in of_kind(events, TrialEnded)} <= {"completed", "stopped"}
-    assert found.method in ("lora", "head")
+    assert found.method in ("unipelt-ap", "head")
     assert (tmp_path / "out" / "winner").is_dir()
     assert of_kind(events, FinalistScored)
+    assert {kind: at for kind, at in where.at.items() if len(at) != 1} == {}
+    assert {kind.__name__: at for kind, (at,) in where.at.items()} == {
+        "SegmentEnded": "cpu", "FinalistScored": "meta", "KnockedOut": "cpu", "CostMeasured": "meta",
+    }  # fmt: skip
+
+
+class Where:
+    """Pretends that the model has another device that it leaves to a worker, and tells where it was as things came in."""
+
+    def __init__(self, monkeypatch):
+        self.device, self.at = "meta", {}
+        monkeypatch.setattr(Machine, "_move", lambda _, device: setattr(self, "device", device.type))
+
+    def record(self, event):
+        if isinstance(event, SegmentEnded | FinalistScored | KnockedOut | CostMeasured):
+            self.at.setdefault(type(event), set()).add(self.device)
 
 
 @pytest.mark.slow  # a whole selection
