@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pelt_automl.errors import SelectionError
-from pelt_automl.execution.paces import SLOW
+from pelt_automl.execution.paces import SLOW, Paces
 from pelt_automl.execution.worker import Done, Piece
 from pelt_automl.execution.workers import LOOKS, MOST_LOST, Ended, Happened, Left, Seat, Workers
 from pelt_automl.log.events import Because, Event, Segment, SegmentEnded, SegmentLost, StateLost, TrialEnded
@@ -54,6 +54,10 @@ class Cluster:
     """Given the file of each trial's best weights before its end is logged."""
     failed: Callable[[Segment, str], TrialEnded]
     """The record of a trial that is given up, with its cause."""
+    here: bool = False
+    """Whether this process trains as long as no worker is there."""
+    paces: Paces = field(default_factory=Paces)
+    """How fast their devices have shown themselves."""
     paced: Callable[[Segment], Hashable] = lambda segment: segment.method
     """What trials have in common that take about as long a step on one device."""
     progress: Callable[[Mapping[str, int], str], object] = lambda _steps, _text: None
@@ -151,7 +155,7 @@ class Cluster:
         for seat in ready:
             if seat.owner is not self and seat.idle:
                 seat.owner, seat.segments, seat.outbox, seat.room, seat.fresh = self, {}, [], Room(0), True
-        at_home = self.workers.alone and (not ready or self._home.segments)
+        at_home = self.here and (not ready or self._home.segments)
         return [*(seat for seat in ready if seat.owner is self), *([self._home] if at_home else [])]
 
     def _takes(self, seat: Seat) -> bool:
@@ -171,7 +175,7 @@ class Cluster:
         """In its packs: fewer where it has run out of memory, and on a slow device."""
         told = seat.room.free + len(seat.room.at)
         most = min(self.at_once, told) if told else self.at_once
-        return max(1, int(most / self.workers.paces.slower(seat.place)))
+        return max(1, int(most / self.paces.slower(seat.place)))
 
     def _free(self, seat: Seat) -> int:
         kind = self._pack_kind(seat)
@@ -265,7 +269,7 @@ class Cluster:
             kind = self._pack_kind(seat)
             for segment in self._of_kind(kind)[: self._free(seat)] if kind is not None else ():
                 self._give(seat, segment)
-        empty = sorted((s for s in idle if not s.segments and self._takes(s)), key=lambda s: self.workers.paces.slower(s.place))
+        empty = sorted((s for s in idle if not s.segments and self._takes(s)), key=lambda s: self.paces.slower(s.place))
         while empty and self._movable():
             counts = Counter(self._kind(segment) for segment in self._movable())
             ((kind, count),) = counts.most_common(1)
@@ -326,13 +330,13 @@ class Cluster:
             if seat.idle or not segments or not all(self._may_move(segment) for segment in segments):
                 continue
             paced, at = self.paced(segments[0]), self._at(seat)
-            expected = {own: self.workers.paces.expected(own.place, paced) or math.inf for own in free}
+            expected = {own: self.paces.expected(own.place, paced) or math.inf for own in free}
             heir = min(expected, key=lambda own: expected[own])
             done, left = (sum(at[s.trial] - seat.began.get(s.trial, 0) for s in segments), sum(s.end - at[s.trial] for s in segments))
             here = (time.monotonic() - seat.sent) * left / max(1, done)
             there = expected[heir] * sum(segment.end - segment.start for segment in segments)
             if here > SLOW * there + LOOKS:
-                self.workers.paces.learn(seat.place, paced, time.monotonic() - seat.sent, max(1, done))
+                self.paces.learn(seat.place, paced, time.monotonic() - seat.sent, max(1, done))
                 cause = f"it would take {here:.0f} s more there, and {there:.0f} s here"
                 for segment in segments:
                     self._events.append(SegmentLost(segment.trial, segment.attempt, seat.name, cause, heir.name))
@@ -409,7 +413,7 @@ class Cluster:
                 case _:
                     pass
         steps = sum(max(0, at.get(name, 0) - before) for name, before in seat.began.items())
-        self.workers.paces.learn(seat.place, self.paced(segment), done.seconds, steps)
+        self.paces.learn(seat.place, self.paced(segment), done.seconds, steps)
 
     def _with_state(self, seat: Seat, event: SegmentEnded, files: Mapping[str, bytes]) -> SegmentEnded:
         """Its state in this process' folder, if it isn't too large to travel. Raises `SelectionError` for a damaged one."""
@@ -468,7 +472,7 @@ class Cluster:
         self._shown = time.monotonic()
         steps = {name: step for seat in self._own() for name, step in self._at(seat).items()}
         at = "; ".join(f"{seat.name}: {_in_words(list(seat.segments))}" for seat in self._own())
-        nobody = "" if self.workers.ready() else f"no worker is there yet, at {self.workers.address}"
+        nobody = "" if self.workers.ready() else "no worker is there"
         self.progress(steps, "; ".join(filter(None, (nobody, at))))
 
 

@@ -29,7 +29,6 @@ from distributed.protocol.pickle import dumps
 from pelt_automl.errors import PeltError, SelectionError, SettingsError
 from pelt_automl.execution import leashed
 from pelt_automl.execution.certificates import Certificates, listening
-from pelt_automl.execution.paces import Paces
 from pelt_automl.execution.worker import (
     BEAT,
     FACTS,
@@ -222,8 +221,6 @@ class Workers:
         self.address = ""
         """For workers: ``tls://192.0.2.7:8786``."""
         self._children = [_Child(number, own) for number, own in enumerate(environments, 1)]
-        self.paces = Paces()
-        """How fast their devices have shown themselves."""
         self.alone = not environments
         """Whether all come by themselves, whenever that is: the selection's own process then works as long as none is there."""
         self._inbox: queue.Queue[tuple[str, Any]] = queue.Queue()
@@ -291,7 +288,7 @@ class Workers:
             shutil.rmtree(seat.folder, ignore_errors=True)
         self.seats.clear()
 
-    def finish(self) -> list[WorkerLeft]:
+    def leaving(self) -> list[WorkerLeft]:
         """Tell all that nothing more is to be done for anybody; the records of those that are there, for who then sends them away."""
         self.over = True
         for seat in self.seats.values():

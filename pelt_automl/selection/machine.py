@@ -13,6 +13,7 @@ from torch import Tensor
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.baselines import Encoder, HeadStarts
 from pelt_automl.design_space import Modification
+from pelt_automl.execution.paces import Paces
 from pelt_automl.execution.packs import Packs, trains_only
 from pelt_automl.log.events import Decision, HyperParameters, Phase, Seeds, Segment, Stage, State, TrialEnded, What
 from pelt_automl.log.history import History
@@ -66,6 +67,8 @@ class Machine:
     """What baselines read; it shares its passes of the backbone with `heads`."""
     watch: Watch = field(default_factory=Watch)
     """What the trainings take, by kind of pack (see `kind`) and number of threads."""
+    paces: Paces = field(default_factory=Paces)
+    """How fast the workers' devices have shown themselves."""
     workers: "Workers | None" = None
     """Who trains in place of this process; None: nobody."""
     left: torch.device | None = None
@@ -217,6 +220,8 @@ class Machine:
             states=packs.states,
             keep=lambda event, path: keep(event, load_tensors(path)[0]),
             failed=lambda segment, cause: self.ended(log.history.outputs, segment, given_up(packs.begin(segment), log.history, cause)),
+            here=self.workers.alone,
+            paces=self.paces,
             paced=lambda s: self.kind(METHODS[s.method].modifications(s.hyper_parameters), s.method),
             progress=show,
         )

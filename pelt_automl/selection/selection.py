@@ -249,7 +249,7 @@ class Selection:
     def _dismiss(self) -> None:
         """Send them away, and put what they did on the record."""
         if "machine" in vars(self) and self.machine.workers is not None:
-            for event in self.machine.workers.finish():
+            for event in self.machine.workers.leaving():
                 self.log.append(event)
             self.machine.workers = None
             self._crew.close()

@@ -7,7 +7,6 @@ import pytest
 from distributed.protocol.pickle import dumps
 
 from pelt_automl.execution import worker
-from pelt_automl.execution.paces import Paces
 from pelt_automl.execution.recorded import Recorded
 from pelt_automl.execution.worker import Done
 from pelt_automl.execution.workers import Ended, Seat
@@ -26,8 +25,8 @@ class Hands:
     def __init__(self, folder):
         self.seat = Seat("w", "tls://a", "h", folder / "w", label="w (cpu)", device="cpu", shares=True)
         self.executor = Replayed(POOL, History(), 2, kind=one_kind)
-        self.piece, self.left, self.alone, self.news = None, [], False, False
-        self.there, self.comes, self.paces = True, 0, Paces()
+        self.piece, self.left, self.news = None, [], False
+        self.there, self.comes = True, 0
 
     def ready(self):
         return [self.seat] if self.there else []
@@ -148,8 +147,8 @@ class Slow(Recorded):
 def by_themselves(folder, comes):
     """Workers that come by themselves, of which one comes after so many looks; this process, and what is logged."""
     hands, log = Hands(folder), Log()
-    hands.alone, hands.there, hands.comes, hands.address = True, False, comes, "tls://a"
-    executor = cluster(hands, log.history, POOL, folder)
+    hands.there, hands.comes = False, comes
+    executor = cluster(hands, log.history, POOL, folder, here=True)
     executor.local = Slow(POOL, log.history, 2, kind=one_kind)
     drive(Grid(SEGMENTS), executor, log, Budget)
     return hands, executor.local, log.history

@@ -84,7 +84,7 @@ def trained(folder, make, seen=lambda _workers, _event: None, count=2, **more):
     with crew(folder, make, count, **more) as workers:
         log = Watched(lambda event: seen(workers, event))
         drive(Grid(SEGMENTS), cluster(workers, log.history, POOL, folder, at_once), log, Budget)
-        for event in workers.finish():
+        for event in workers.leaving():
             log.append(event)
     return log.history
 
@@ -276,9 +276,9 @@ def test_a_worker_that_comes_while_this_process_trains_goes_on_with_what_waits(t
     with crew(tmp_path, Make(POOL), 0, alone=True) as workers, contextlib.ExitStack() as stack:
         comes = after(2, lambda workers: (stack.enter_context(by_hand(workers)), first_of(WorkerJoined, workers)))
         log = Watched(lambda event: comes(workers, event))
-        executor = cluster(workers, log.history, POOL, tmp_path)
+        executor = cluster(workers, log.history, POOL, tmp_path, here=True)
         drive(Grid(SEGMENTS), executor, log, Budget)
-        [left] = workers.finish()
+        [left] = workers.leaving()
     assert ended(log.history) == dict.fromkeys(ALL, "completed")
     assert nothing_twice(log.history)
     assert left.seconds > 0
@@ -345,7 +345,7 @@ def test_what_a_much_slower_worker_would_hold_everybody_up_with_is_moved_and_it_
         executor = cluster(workers, log.history, POOL, tmp_path, at_once=4)
         drive(Grid(SEGMENTS), executor, log, Budget)
         _, late = sorted(workers.ready(), key=lambda seat: seat.name)
-        assert workers.paces.slower(late.place) > 10
+        assert executor.paces.slower(late.place) > 10
         assert executor._places(late) == 1
         assert late.busy < 4, "of the 8 s that its segments take there"
     assert ended(log.history) == dict.fromkeys(ALL, "completed")
@@ -430,7 +430,7 @@ def test_a_worker_says_whether_the_selection_has_ended_or_was_stopped(tmp_path, 
     with crew(tmp_path, Make(POOL), 0) as workers, by_hand(workers) as other:
         first_of(WorkerJoined, workers)
         if finished:
-            workers.finish()
+            workers.leaving()
         workers.__exit__(None, None, None)
         assert other.wait(30) == code
         assert other.stderr.read().startswith(said)
