@@ -1,6 +1,5 @@
 """Segments trained by workers, in packs: the executor of `pelt_automl.scheduling` for several devices. No torch."""
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -330,10 +329,12 @@ class Cluster:
             if seat.idle or not segments or not all(self._may_move(segment) for segment in segments):
                 continue
             paced, at = self.paced(segments[0]), self._at(seat)
-            expected = {own: self.paces.expected(own.place, paced) or math.inf for own in free}
-            heir = min(expected, key=lambda own: expected[own])
             done, left = (sum(at[s.trial] - seat.began.get(s.trial, 0) for s in segments), sum(s.end - at[s.trial] for s in segments))
-            here = (time.monotonic() - seat.sent) * left / max(1, done)
+            pace = (time.monotonic() - seat.sent) / max(1, done)
+            unknown = pace / self.paces.slower(seat.place)  # a kind that nobody has shown: by how slow this one is with others
+            expected = {own: self.paces.expected(own.place, paced) or unknown * self.paces.slower(own.place) for own in free}
+            heir = min(expected, key=lambda own: expected[own])
+            here = pace * left
             there = expected[heir] * sum(segment.end - segment.start for segment in segments)
             if here > SLOW * there + LOOKS:
                 self.paces.learn(seat.place, paced, time.monotonic() - seat.sent, max(1, done))

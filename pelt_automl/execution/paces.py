@@ -38,8 +38,8 @@ class Paces:
 
     def expected(self, device: str, kind: Hashable) -> float | None:
         """Seconds of a step there: as it has shown, else by how much slower it is than the fastest; None for a kind that nobody knows."""
-        best = self._best(kind)
-        return self.known(device, kind) or (best * self.slower(device) if best else None)
+        fastest = [(self.known(own, kind) or 0.0) / self.slower(own) for own, other in self._steps if other == kind]
+        return self.known(device, kind) or (min(fastest) * self.slower(device) if fastest else None)
 
     def _best(self, kind: Hashable) -> float | None:
         return min((self._seconds[own] / steps for own, steps in self._steps.items() if own[1] == kind), default=None)

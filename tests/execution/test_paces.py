@@ -30,6 +30,11 @@ def test_what_a_step_is_expected_to_take(paces):
     assert paces.expected("fast", "nobody has seen it") is None
 
 
+def test_what_only_a_slow_device_has_shown_is_expected_to_be_as_much_faster_elsewhere(paces):
+    paces.learn("slow", "prompts alone", 20.0, 2)
+    assert paces.expected("fast", "prompts alone") == 2.0
+
+
 def test_a_piece_without_a_step_tells_nothing(paces):
     paces.learn("new", "lora", 9.0, 0)
     assert paces.known("new", "lora") is None
