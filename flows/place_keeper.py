@@ -108,8 +108,9 @@ class Keeper(threading.Thread):
     """Since when nobody is there."""
     said: float = 0.0
     page: UUID | None = None
-    shown: dict[str, dict[str, str]] = field(default_factory=dict)
-    """The table's rows, by worker."""
+    rows: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Of the table on the selection's page, by worker."""
+    shown: str = ""
     shown_at: float = 0.0
 
     def __post_init__(self) -> None:
@@ -248,28 +249,29 @@ class Keeper(threading.Thread):
 
     def _show(self, client: "SyncPrefectClient", *, ended: bool = False) -> None:
         """On the selection's page, a table of who is there and what each is at, and who has been."""
-        now = time.monotonic()
-        rows = {name: row | {"at": "has left"} for name, row in self.shown.items()}
-        if not ended:
-            rows |= {name: {"worker": name, "device": device, "at": at} for name, device, at in self.workers.at_work()}
-        if rows == self.shown or (now - self.shown_at < PAGE and not ended):
+        self.rows = {name: row | {"at": "has left"} for name, row in self.rows.items()}
+        for name, device, at in self.workers.at_work():
+            self.rows[name] = {"worker": name, "device": device, "at": "has left" if ended else at}
+        now, text = time.monotonic(), json.dumps(list(self.rows.values()))
+        if not self.rows or text == self.shown or (now - self.shown_at < PAGE and not ended):
             return
-        text = json.dumps(list(rows.values()))
         if self.page is None:
             key = f"workers-{artifact_key(self.started.task)}"
             what = ArtifactCreate(key=key, type="table", description="Who trains", data=text, flow_run_id=UUID(self.parent))
             self.page = client.create_artifact(what).id
         else:
             client.update_artifact(self.page, ArtifactUpdate(data=text))
-        self.shown, self.shown_at = rows, now
+        self.shown, self.shown_at = text, now
 
     # ---------------------------------------------------------------- the end
 
     def finish(self, client: "SyncPrefectClient") -> None:
         """Runs whose worker never came, or has left, are cancelled; those of broken-off work, too. Others end by themselves."""
-        here = self.workers.present() if self.workers.over else set[str]()
+        here, why = set[str](), "the selection was broken off"
+        if self.workers.over:
+            here, why = self.workers.present(), "the selection has ended"
         for run in [place.run for place in self.places if place.run and place.name not in here] + list(self.gone):
             known = client.read_flow_run(run).state
             if known and not known.is_final():
-                client.set_flow_run_state(run, Cancelling(message="the selection has ended"))
+                client.set_flow_run_state(run, Cancelling(message=why))
         self._show(client, ended=True)

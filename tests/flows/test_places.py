@@ -89,7 +89,7 @@ class Crew:
     address = "tls://127.0.0.1:40000"
 
     def __init__(self):
-        self.here, self.proven, self.over, self.said = set(), set(), False, []
+        self.here, self.proven, self.over, self.said, self.device = set(), set(), False, [], "cpu, 1 thread"
 
     def present(self):
         return set(self.here)
@@ -98,7 +98,7 @@ class Crew:
         self.said.append(why)
 
     def at_work(self):
-        return [(name, "cpu, 1 thread", "lora-0003, step 1 of 8") for name in sorted(self.here)]
+        return [(name, self.device, "lora-0003, step 1 of 8") for name in sorted(self.here)]
 
     def joins(self, *names):
         self.here |= set(names)
@@ -254,6 +254,16 @@ def test_at_the_end_what_never_came_is_cancelled_and_all_are_when_the_work_is_br
     world.crew.over = over
     world.keeper.finish(world.server)
     assert world.server.states() == {"worker-1": of_joined, "worker-2": "CANCELLING"}
+    assert json.loads(world.server.pages["one"].data) == [{"worker": "worker-1", "device": "cpu, 1 thread", "at": "has left"}]
+
+
+def test_the_last_picture_of_a_worker_has_its_device_though_it_left_before_the_next(world):
+    world.crew.here, world.crew.device = {"worker-1"}, ""
+    world.round()
+    world.crew.device = "cpu, 1 thread"
+    world.round()
+    world.crew.here = set()
+    world.round(place_keeper.PAGE + 1)
     assert json.loads(world.server.pages["one"].data) == [{"worker": "worker-1", "device": "cpu, 1 thread", "at": "has left"}]
 
 
