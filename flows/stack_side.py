@@ -20,7 +20,7 @@ from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import load_flow_arguments_from_entrypoint, load_flow_from_entrypoint
 
-from flows.dead_runs import POOLS, at_work, close_dead, close_run, is_dead, start_again
+from flows.dead_runs import POOLS, RESUMABLE, at_work, close_dead, close_run, is_dead, start_again
 from flows.life_signs import is_alive, process_of
 from flows.sqlite_workers import warning_of_workers
 
@@ -95,7 +95,9 @@ def close(client: "SyncPrefectClient") -> Facts:
         if (state := client.read_flow_run(run.id).state) and state.is_completed():
             continue
         close_run(client, run, stopped=True, force=True)
-    return [{"closed": run.name, "was": run.state_name} for run in closed.values()]
+    return [
+        {"closed": run.name, "was": run.state_name, "resumed": client.read_flow(run.flow_id).name in RESUMABLE} for run in closed.values()
+    ]
 
 
 def running(client: "SyncPrefectClient") -> Facts:

@@ -595,7 +595,7 @@ def down(stack: Stack) -> None:
     if answers(f"{stack.api}/health") and running(stack, "prefect-server") is not None:
         try:
             for fact in side(stack, "close"):
-                print(f"Stopped: {fact['closed']}. The next make up resumes it.")
+                print(f"Stopped: {fact['closed']}." + (" The next make up resumes it." if fact["resumed"] else ""))
         except (StackError, subprocess.TimeoutExpired) as error:
             print(f"The runs under way could not be closed; the next make up closes them. {error}", file=sys.stderr)
     stopped += [service.name for service in reversed(services(stack)) if not is_worker(service.name) and stop(stack, service.name)]

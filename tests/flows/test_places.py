@@ -12,7 +12,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 
-from flows import dead_runs, pelt_worker, place_keeper, places
+from flows import dead_runs, pelt_worker, place_keeper, places, stack_side
 from flows.place_keeper import STARTS, TO_END, TO_JOIN, TO_LEAVE, WAITS, Keeper
 from pelt_automl.errors import SettingsError
 from pelt_automl.execution.certificates import Certificates
@@ -412,6 +412,14 @@ def test_a_page_that_cannot_be_shown_ends_no_work_and_a_cancelled_run_ends_its_c
 
 
 # ------------------------------------------------------------ after a crash
+
+
+def test_make_down_promises_of_no_worker_that_it_is_resumed(monkeypatch):
+    runs = [SimpleNamespace(id=name, name=name, flow_id=name, state_name="Running") for name in ("select-pelt", "pelt-worker")]
+    monkeypatch.setattr(stack_side, "at_work", lambda client: [])
+    monkeypatch.setattr(stack_side, "close_dead", lambda client, **_: runs)
+    client = SimpleNamespace(read_flow=lambda flow_id: SimpleNamespace(name=flow_id))
+    assert [(fact["closed"], fact["resumed"]) for fact in stack_side.close(client)] == [("select-pelt", True), ("pelt-worker", False)]
 
 
 def test_the_workers_of_a_selection_that_was_killed_are_not_started_again_and_those_that_wait_are_cancelled():
