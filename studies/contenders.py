@@ -36,6 +36,7 @@ from pelt_automl.search.samplers import portfolio_length
 from pelt_automl.search.spaces import SearchSpace, load_spaces
 from pelt_automl.settings import SearchSettings
 from pelt_automl.tasks import Metric
+from pelt_automl.timing.policy import POLICY
 from pelt_automl.timing.schedule import TrainingPlan
 from studies.harness import ROOT
 
@@ -105,6 +106,10 @@ class Setting:
     def reserve(self, history: History, limit: float) -> float:  # noqa: ARG002 the protocol's
         """Seconds that the search leaves to the finals."""
         return self.kept * limit
+
+    def last_reserve(self, history: History, limit: float) -> float:  # noqa: ARG002 the protocol's
+        """Seconds that it leaves even when nothing has a score yet."""
+        return POLICY.last_reserve * limit
 
 
 # -------------------------------------------------------------------- the program's own

@@ -30,6 +30,8 @@ KERNELS = 512
 """Compiled kernels that oneDNN keeps on a processor. Its own bound, 1,024, held 0.4 GB more after 75 shapes and was no faster."""
 
 Precision = Literal["auto", "bf16", "fp32"]
+PROCESSORS = Path("/proc/cpuinfo")
+"""Where Linux says what its processors can do."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,16 @@ def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
+def _emulates_bf16(device: torch.device) -> bool:
+    """Whether bf16 is known to be the slower without measuring it, which takes seconds then: an x86 processor without AVX-512."""
+    flags = PROCESSORS.read_text(encoding="utf-8") if device.type == "cpu" and PROCESSORS.is_file() else ""
+    return re.search(r"\bavx\b", flags) is not None and re.search("avx512|amx_bf16|avx_ne_convert", flags) is None
+
+
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    flags = Path("/proc/cpuinfo")
-    return flags.is_file() and re.search("avx512_bf16|amx_bf16", flags.read_text(encoding="utf-8")) is not None
+    return PROCESSORS.is_file() and re.search("avx512_bf16|amx_bf16", PROCESSORS.read_text(encoding="utf-8")) is not None
 
 
 def wrap(model: nn.Module, tokenizer: Any, *, name: str, pooling: Pooling | None = None, **where: Any) -> Backbone:
@@ -180,7 +187,7 @@ def load_backbone(
     sentences = (_declared_pooling(source) or {}).get(SENTENCE_POOLING.get(pooling, "")) is True
     where = {"location": source.location, "sha256": _checked_sha256(source), "sentences": sentences}
     backbone = wrap(model.to(device), tokenizer, name=name, pooling=pooling, **where)
-    speeds = precision_speeds(backbone.measurable(), work) if precision == "auto" else None
+    speeds = precision_speeds(backbone.measurable(), work) if precision == "auto" and not _emulates_bf16(device) else None
     if speeds is None or DTYPES[speeds.fastest] is backbone.dtype:
         return replace(backbone, speeds=speeds)
     del model, backbone

@@ -195,7 +195,7 @@ class Cluster:
         return any(self.history.trials[name].stopped for seat in self._own() for name in seat.segments)
 
     def _nothing_to_do(self) -> bool:
-        return not self.running() and bool(self.workers.ready() or self._own())
+        return not self.running()
 
     # ---------------------------------------------------------------- what is to be done
 

@@ -154,10 +154,13 @@ class Recorded:
         for action in actions:
             if isinstance(action, Fit):
                 known = next(trial for trial in self.history.ended(Stage.SEARCH) if trial.method == action.method)
-                self._events.append(self.fitted(known.candidate, action.method, Stage.FINALIST, action.index, action.seeds))
+                again = self.fitted(known.candidate, action.method, Stage.FINALIST, action.index, action.seeds)
+                self.seconds -= again.seconds if action.seeds == known.seeds else 0.0  # it is taken as it is
+                self._events.append(again)
             elif isinstance(action, TakeOver):
                 # a stopped one is scored as if it had come to its end: what it says of report earlier isn't recorded
-                self._events.append(replace(action.run, steps=self.history.trials[action.run.candidate].segment.steps))
+                run, steps = action.run, self.history.trials[action.run.candidate].segment.steps
+                self._events.append(replace(run, steps=steps, seconds=run.seconds * steps / max(1, run.steps)))
             elif isinstance(action, Score):
                 self._score(action)
             elif isinstance(action, Stop):

@@ -59,7 +59,8 @@ class Finals:
 
     - *choice*: the best configuration of each method and the fixed defaults, as many as there is time for (see `choose_finalists`).
     - *taking over*: where the time limit is too short for finals on fresh seeds, the search's best trainings of the two best methods stand
-      for the first seed as they are, with the search's seeds.
+      for the first seed as they are, with the search's seeds. They are scored before anything is trained: a fresh seed of two is worth less
+      than the report examples that its time would cost.
     - *rounds*: what is trained next is released whole, paired over the finalists: the least seeds together where time is ample, else seed
       by seed as long as there is time; then seed by seed. A round is cut off when only the time is left that was kept for what follows.
     - *scoring*: when the least seeds are trained, and after each further round, on the same examples of report for all.
@@ -109,7 +110,8 @@ class Finals:
             return self._round(history, budget, self._segments(finalists, [0]))
         if alone and len(trained) == 1 and unscored:
             return self._scored(history, budget, POLICY.room_for_another)
-        if {run.number for run in unscored}.intersection(indices := self._scored_indices(history)):
+        indices = self._scored_indices(history)
+        if unscored and (self.search_seeds is not None or {run.number for run in unscored}.intersection(indices)):
             return self._scored(history, budget)
         for trial in waiting if scored and not unscored and self.search_seeds is None else ():
             runs = self._segments([trial], indices)
@@ -287,13 +289,22 @@ class Finals:
         return [Score(tuple(run.trial for run in runs), self.examples(history, budget, waiting))]
 
     def examples(self, history: History, budget: Budget, runs: int) -> int:
-        """How many of the report split are scored: as many as at an earlier opening, all, or what the time allows for so many runs."""
+        """How many of the report split are scored: as many as at an earlier opening, all, or what the time allows for so many runs.
+
+        The least that time is kept for comes before evidence and costs, the few that an interval needs before all else.
+        """
         if history.opened:
             return history.opened.examples
         if budget.limit is None:
             return self.report
-        left = POLICY.scoring * (budget.left - self.costs.closing(history, budget.limit))
-        return min(self.report, max(POLICY.fewest_scored, int(left / (runs * self.costs.example(history)))))
+        left, a_pass = budget.left, runs * self.costs.example(history)
+
+        def fitting(kept: float, most: int) -> int:
+            return min(most, int(POLICY.scoring * (left - kept) / a_pass))
+
+        few = min(POLICY.few_scored, int((max(0.0, left) + POLICY.late * max(budget.limit, budget.elapsed)) / a_pass))
+        least, whole = fitting(self.costs.writing, self.costs.least_scored), fitting(self.costs.closing(history, budget.limit), self.report)
+        return min(self.report, max(POLICY.fewest_scored, few, least, whole))
 
     def _fits(self, history: History, indices: Iterable[int]) -> list[Action]:
         return [

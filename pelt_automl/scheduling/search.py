@@ -50,6 +50,9 @@ class Costs(Protocol):
     def reserve(self, history: History, limit: float) -> float:
         """Seconds of the limit that the search leaves to what comes after it."""
 
+    def last_reserve(self, history: History, limit: float) -> float:
+        """Those that it leaves even when nothing has a score yet."""
+
 
 class Proposes(Protocol):
     """What to try next."""
@@ -127,7 +130,7 @@ class SearchScheduler:
         if budget.limit is None:
             return -math.inf
         reserve = self.costs.reserve(history, budget.limit)
-        least = min(POLICY.last_reserve * budget.limit, reserve)
+        least = min(self.costs.last_reserve(history, budget.limit), reserve)
         scored = {trial.segment.method for trial in history.trials.values() if self._evaluated(trial, room)} & set(self.methods)
         if not scored or is_closing(history):
             return least

@@ -1,14 +1,17 @@
 """The contenders that train no backbone: fitted before the search and on each seed of the finals, on train alone, and scored as all are."""
 
 import logging
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from time import time as now
 
 import numpy as np
 
 from pelt_automl.baselines import Fitted, fit_baseline, load_fitted
 from pelt_automl.log.events import CurvePoint, Decision, FinalistScored, Phase, Seeds, Stage, State, TrialEnded, What
+from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.log.outputs import Outputs
 from pelt_automl.methods import BASELINES
@@ -95,6 +98,16 @@ def fit(machine: Machine, outputs: Outputs, method: str, seeds: Seeds, most: int
         outputs=outputs.put(predictions) if index is None else "",
         seconds=seconds,
     )
+
+
+def fitted_again(machine: Machine, history: History, method: str, seeds: Seeds, most: int, index: int) -> TrialEnded:
+    """As `fit`, for a finalist's seed triple. One that the search has fitted on the same split is the same, and is taken as it is."""
+    searched = next((trial for trial in history.ended(Stage.SEARCH) if trial.method == method and trial.seeds == seeds), None)
+    if searched is not None and kept_at(machine.folder, searched).is_dir():
+        run = replace(searched, trial=f"final-{searched.candidate}-seed{index}", stage=Stage.FINALIST, number=index, outputs="", time=now())
+        shutil.copytree(kept_at(machine.folder, searched), kept_at(machine.folder, run), dirs_exist_ok=True)
+        return run
+    return fit(machine, history.outputs, method, seeds, most, index)
 
 
 def _predictions(data: TaskData, fitted: Fitted, examples: Examples) -> Predictions:

@@ -18,7 +18,7 @@ from pelt_automl.scheduling.actions import Budget, Fit, Score, TakeOver
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.finals import Finals, finalist_seeds
 from pelt_automl.search.finalists import FAR_POINTS
-from pelt_automl.selection.baseline_phase import fit, score_baselines
+from pelt_automl.selection.baseline_phase import fitted_again, score_baselines
 from pelt_automl.selection.finalist_weights import said_of
 from pelt_automl.selection.machine import Machine, costs_of
 from pelt_automl.selection.question import Question, plans_of
@@ -39,7 +39,7 @@ def confirm(question: Question, machine: Machine, log: Log, clock: Clock) -> Non
 
     def aside(action: Fit | TakeOver | Score) -> None:
         if isinstance(action, Fit):
-            log.append(fit(machine, log.history.outputs, action.method, action.seeds, question.most_probed, action.index))
+            log.append(fitted_again(machine, log.history, action.method, action.seeds, question.most_probed, action.index))
         elif isinstance(action, TakeOver):
             log.append(_taken_over(machine.folder, action.run))
         else:
@@ -76,10 +76,10 @@ def finals_of(question: Question, machine: Machine, history: History) -> Finals:
 
 
 def _search_seeds(history: History) -> Seeds | None:
-    """The search's triple, where there is no time for fresh ones."""
+    """The search's triple, which its baselines have as well, where there is no time for fresh ones."""
     if history.plan is None or history.plan.fresh:
         return None
-    return next((trial.seeds for trial in history.ended(Stage.SEARCH) if trial.method not in BASELINES), None)
+    return next((trial.seeds for trial in history.ended(Stage.SEARCH)), None)
 
 
 def _taken_over(folder: Path, run: TrialEnded) -> TrialEnded:

@@ -71,7 +71,7 @@ from pelt_automl.settings import SelectionSettings
 from pelt_automl.tasks import load_task
 from pelt_automl.tasks.baselines import constant_on_select
 from pelt_automl.timing.clock import Clock, seconds_used
-from pelt_automl.timing.costs import Speed
+from pelt_automl.timing.costs import LEFT, Speed
 from pelt_automl.timing.plan import choose, in_words, seconds_enough
 from pelt_automl.timing.policy import POLICY
 from pelt_automl.timing.schedule import make_plan
@@ -407,6 +407,8 @@ def _planned(question: Question, machine: Machine, history: History, clock: Cloc
     source = IN_WORDS[figures].format(*packs.steps)
     in_packs = f"trials in a pack: {size}, {1000 * step:.0f} ms a trial's step, {taken / 1e9:.2g} GB, {source}"
     numbers = {f"pack_seconds_{trials}": seconds for trials, seconds in packs.steps.items()} | {"pack_bytes": taken}
+    if math.isfinite(left):
+        numbers[LEFT] = left
     if writing_shown(question) is not None:
         numbers[WRITING] = costs.writing
     return Planned(

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from functools import cache
 
 from pelt_automl.design_space import submodules
-from pelt_automl.log.events import Planned, Stage, State, What
+from pelt_automl.log.events import Planned, Stage, State, TrialEnded, What
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES, FIXED_DEFAULTS, METHODS
 from pelt_automl.settings import SearchSettings, TrainingSettings
 from pelt_automl.timing.policy import POLICY
 from pelt_automl.timing.schedule import make_plan
+
+LEFT = "seconds_left"
+"""The number of `Planned` that says how many seconds of the limit were left."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +121,12 @@ class Costs:
     def example(self, history: History) -> float:
         """Evaluating an example with one trial.
 
-        Where the plan's figure is remembered or estimated, it is as far off as that of the trainings has turned out to be.
+        The plan's figure is as far off as that of the trainings has turned out to be. One that was measured is never too high by that: it
+        is of packs, and some trainings take less than those.
         """
         plan = _planned(history)
-        off = self.training(history) / plan.seconds_a_training if plan.figures in ("remembered", "estimated") else 1.0
-        return plan.example_seconds * off
+        off = self.training(history) / plan.seconds_a_training
+        return plan.example_seconds * (max(1.0, off) if plan.figures == "measured" else off)
 
     @property
     def least_scored(self) -> int:
@@ -140,6 +144,16 @@ class Costs:
         one_run = self.finalist(history) + self.least_scored * self.example(history)
         return of_use_to_finals(share, one_run, closing, self.wanted_finalists, self.search)
 
+    def last_reserve(self, history: History, limit: float) -> float:
+        """Of the limit, what the search leaves even where nothing has a score yet: `few_scored` examples of report are to be scored.
+
+        With one pass for each of the fewest finalists, and one for all baselines.
+        """
+        passes = POLICY.fewest_finalists + bool(self._fitted(history))
+        scoring = passes * min(POLICY.few_scored, self.sizes.report) * self.example(history) + self.writing
+        left = _planned(history).numbers.get(LEFT, limit)
+        return max(POLICY.last_reserve * limit, min(scoring, POLICY.last_half * left))
+
     def closing(self, history: History, limit: float | None, runs: int = 0, report_examples: int = 0) -> float:
         """Scoring so many finalists' runs, the baselines, measuring costs, the evidence, and the writing.
 
@@ -152,20 +166,25 @@ class Costs:
     def baselines(self, history: History) -> float:
         """Fitting the baselines on the finals' least seeds, as far as that isn't done, and scoring them.
 
-        A fit takes as long as the one before the search did. Scoring is one pass of the backbone over the report examples for all of them;
-        that over train and select is kept where the seeds divide the same examples.
+        A fit takes as long as the one before the search did, which stands for that on the search's seeds. Scoring is one pass of the
+        backbone over the report examples for all of them; that over train and select is kept where the seeds divide the same examples.
         """
-        trials = [trial for trial in history.ended() if trial.method in BASELINES]
-        fitted = [trial for trial in trials if trial.stage == Stage.SEARCH and trial.curve]
+        trials, fitted = [trial for trial in history.ended() if trial.method in BASELINES], self._fitted(history)
         seeds = self._least_seeds(history) - len({trial.number for trial in trials if trial.stage == Stage.FINALIST})
         if seeds <= 0:
             return 0.0
-        if not any(BASELINES[trial.method].reads_backbone for trial in fitted):
+        reads = any(BASELINES[trial.method].reads_backbone for trial in fitted)
+        if not _planned(history).fresh:
+            return reads * self.least_scored * self.example(history)
+        if not reads:
             return seeds * sum(trial.seconds for trial in fitted)
         read = min(self.sizes.most_probed, self.sizes.train) + min(self.sizes.most_probed, self.sizes.select)
         kept = read if self.sizes.pool <= read else 0
         fits = max(0.0, sum(trial.seconds for trial in fitted) - kept * self.example(history))
         return seeds * fits + self.least_scored * self.example(history)
+
+    def _fitted(self, history: History) -> list[TrialEnded]:
+        return [trial for trial in history.ended(Stage.SEARCH) if trial.method in BASELINES and trial.curve]
 
     def evidence(self, history: History) -> float:
         """Measuring gates and knocking submodules out; nothing without a gated finalist, before there are any without a gated method."""

@@ -51,7 +51,9 @@ class Policy:
     nothing: float = 0.05
     """Share of the time limit that is spent on finishing trials near their ends when the time is up: stopping those saves nothing."""
     last_reserve: float = 0.15
-    """Share of the time limit that is kept for the end even when no trial has a score yet."""
+    """Share of the time limit that is kept for the end even when no trial has a score yet, at least."""
+    last_half: float = 0.5
+    """Share of the time that was left when the plan was made, which is kept then at most: what isn't trained can't be scored either."""
     # ---------------------------------------------------------------- the finals and the end
     ample: float = 1.3
     """Time left over what the least seeds are predicted to take, from which on they train together: packs are fuller than one by one."""
@@ -63,6 +65,10 @@ class Policy:
     """Examples of the report split that time is kept for, if it has as many."""
     fewest_scored: int = 50
     """Examples of the report split that are scored however little time is left."""
+    few_scored: int = 250
+    """Examples of the report split for which measuring, the time kept for writing and `late` are given up: an interval needs them."""
+    late: float = 0.05
+    """Share of the time limit, or of the time spent if that is more, by which scoring these may be late."""
     scoring: float = 0.8
     """Share of the time left that scoring is planned for: the speed is known from few examples."""
     evidence_examples: int = 200

@@ -62,12 +62,33 @@ def measured_as(monkeypatch, **seconds):
 @pytest.mark.parametrize("says_bf16", [True, False])
 def test_auto_takes_what_is_faster_whatever_the_processor_says(world, monkeypatch, bf16, fp32, expected, says_bf16):
     monkeypatch.setattr(loading, "_has_bf16", lambda _: says_bf16)
+    monkeypatch.setattr(loading, "_emulates_bf16", lambda _: False)
     measured_as(monkeypatch, bf16=bf16, fp32=fp32)
     backbone = load_backbone(str(world.model), work=SMALL)
     assert backbone.dtype is next(backbone.model.parameters()).dtype is expected
     assert backbone.speeds == PrecisionSpeeds(bf16, fp32, 1)
     whole = load_backbone(str(world.model), precision="fp32").model.state_dict()
     assert all(torch.equal(own, whole[name].to(own.dtype)) for name, own in backbone.model.state_dict().items()), "never rounded twice"
+
+
+@pytest.mark.parametrize(
+    ("flags", "device", "emulated"),
+    [
+        ("flags\t\t: sse2 avx avx2 fma", "cpu", True),
+        ("flags\t\t: sse2 avx avx2 avx512f", "cpu", False),
+        ("flags\t\t: avx avx512f avx512_bf16 amx_bf16", "cpu", False),
+        ("flags\t\t: sse2 avx avx2", "cuda", False),
+        ("Features\t: fp asimd bf16", "cpu", False),
+    ],
+)
+def test_bf16_is_not_measured_where_a_processor_would_only_emulate_it(world, monkeypatch, tmp_path, flags, device, emulated):
+    (tmp_path / "cpuinfo").write_text(f"model name\t: some\n{flags}\n")
+    monkeypatch.setattr(loading, "PROCESSORS", tmp_path / "cpuinfo")
+    assert loading._emulates_bf16(torch.device(device)) == emulated
+    if device == "cpu":
+        asked = measured_as(monkeypatch, bf16=0.1, fp32=0.2)
+        assert (load_backbone(str(world.model), work=SMALL).dtype is torch.float32) == emulated
+        assert bool(asked) != emulated
 
 
 def test_a_precision_that_was_given_is_not_measured(world, monkeypatch):

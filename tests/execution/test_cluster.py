@@ -179,3 +179,11 @@ def test_packs_go_before_an_evaluation_comes(tmp_path, monkeypatch):
     assert len(bench.executor.running()) == 2
     assert worker.score(dumps((2, None)))[0] == 4
     assert list(bench.executor.running()) == []
+
+
+def test_where_nothing_is_trained_no_worker_is_waited_for(tmp_path):
+    """The limit may be over before the first one is there: the baselines are then all that is scored."""
+    hands = Hands(tmp_path)
+    hands.ready = list
+    hands.happened = lambda _seconds: pytest.fail("waited for a worker")
+    assert cluster(hands, History(), POOL, tmp_path).wait(lambda: False) == []

@@ -215,6 +215,6 @@ def test_finals_are_scored_on_the_first_examples_of_report_and_what_trains_nothi
     assert [(event.candidate, event.seed_index, event.report_score) for event in scored] == [
         ("lora-0001", 1, 1.0), ("probe-0000", 1, 0.5),
     ]  # fmt: skip
-    assert driven.executor.seconds == 2.0 + 2.0 + 8.0 + 2 * 2 * 0.25
+    assert driven.executor.seconds == 2.0 + 8.0 + 2 * 2 * 0.25, "on the search's seeds the fit is taken as it is"
     driven.executor.start([Score(["lora-0001"], 4)])
     assert [event.report_score for event in driven.wait()] == [0.75], "the report is opened once"

@@ -498,7 +498,10 @@ def test_the_examples_of_an_earlier_opening_are_those_of_all():
     assert policy.examples(history, Budget(), 3) == 70
     assert policy.examples(History(), Budget(), 3) == 1000
     assert policy.examples(History(), Budget(100.0, 30.0), 4) == int(0.8 * 50 / 0.04)
-    assert policy.examples(History(), Budget(100.0, 99.0), 4) == 50, "at least"
+    assert policy.examples(History(), Budget(100.0, 80.0), 4) == 250, "an interval needs them: what follows is given up for them"
+    assert policy.examples(History(), Budget(100.0, 99.0), 4) == int((1 + 5) / 0.04), "and a little is late"
+    assert policy.examples(History(), Budget(100.0, 120.0), 5) == int(6 / 0.05)
+    assert policy.examples(History(), Budget(30.0, 40.0), 4) == 50, "at least"
 
 
 def test_without_time_smaller_unions_are_left_out_one_by_one():

@@ -45,6 +45,9 @@ class Recording:
     def training(self, history, method):
         return self.seconds[method]
 
+    def last_reserve(self, history, limit):
+        return 0.15 * limit
+
     def reserve(self, history, limit):
         return self.reserved
 

@@ -62,6 +62,9 @@ class FakeCosts:
     def reserve(self, history, limit):
         return self.kept * limit
 
+    def last_reserve(self, history, limit):
+        return 0.15 * limit
+
 
 def kind_of(segment):
     """Full fine-tuning trains alone, prompts in packs of their own."""

@@ -9,6 +9,7 @@ import pelt_automl
 from chaos import checker
 from pelt_automl.log.events import FinalistScored, Planned, Released, ReportOpened, SelectionEnded, Stage, TrialEnded
 from pelt_automl.log.history import History
+from pelt_automl.selection import baseline_phase
 from pelt_automl.selection import selection as selection_module
 from pelt_automl.selection.search_phase import weights_of_method
 from pelt_automl.timing.pack_speed import PackSpeed
@@ -79,3 +80,21 @@ def test_one_whose_weights_are_damaged_is_left_out(world, tmp_path, slow, monkey
     assert [run.state for run in runs] == ["failed"]
     assert "damaged" in runs[0].cause
     assert found.report_score is not None
+
+
+def test_a_baseline_is_the_searchs_own_too_and_is_not_fitted_twice(world, tmp_path, slow, monkeypatch):
+    fitted, fit = [], baseline_phase.fit_baseline
+
+    def counted(method, *data):
+        fitted.append(method)
+        return fit(method, *data)
+
+    monkeypatch.setattr(baseline_phase, "fit_baseline", counted)
+    options = OPTIONS | {"baselines": ["bag-of-words"], "methods": ["lora", "head"]}
+    found = pelt_automl.select(output=tmp_path / "out", **world.options(**options))
+    events = records_of(tmp_path / "out")
+    searched, final = (trial for trial in of(events, TrialEnded) if trial.method == "bag-of-words")
+    assert (final.trial, final.stage, final.number) == ("final-bag-of-words-0000-seed0", Stage.FINALIST, 0)
+    assert (final.seeds, final.seconds, final.select_score) == (searched.seeds, searched.seconds, searched.select_score)
+    assert fitted == ["bag-of-words"]
+    assert {row.method for row in found.leaderboard} >= {"bag-of-words"}
