@@ -126,7 +126,7 @@ class Costs:
         """
         plan = _planned(history)
         off = self.training(history) / plan.seconds_a_training
-        return plan.example_seconds * (max(1.0, off) if plan.figures == "measured" else off)
+        return plan.example_seconds * (off if plan.figures in ("remembered", "estimated") else max(1.0, off))
 
     @property
     def least_scored(self) -> int:
