@@ -152,6 +152,8 @@ def _true_macro_f1(skills: Floats, seed_variance: Floats) -> Floats:
 
 REGION = 0.01
 """Of practical equivalence: one point."""
+SURELY = 0.95
+"""P(best) at which the rule before top-two allocation stopped."""
 ROUNDING = 1e-9
 EDGES = (0.0, 0.4, 0.6, 0.8, 0.95, 1.01)
 USUAL = World(2, 3, own=2, common=2)
@@ -297,7 +299,7 @@ def for_all(finals: Finals, least: int) -> tuple[int, bool]:
         apart = {name: compared.difference(best, name).together for name in compared.compared if name != best}
         out |= {name for name, (low, _) in apart.items() if low > REGION}
         left = [name for name in apart if name not in out]
-        if p_best[best] > CERTAIN or all(apart[name][1] <= REGION for name in left):
+        if p_best[best] > SURELY or all(apart[name][1] <= REGION for name in left):
             break
         if narrowed_by(compared, best, max(left, key=lambda name: p_best[name])) < NARROWER:
             break

@@ -100,11 +100,11 @@ def probability_best(draws: Floats, greater_is_better: bool = True) -> Floats:
 def probability_within(draws: Floats, chosen: int, region: float, greater_is_better: bool = True) -> float:
     """That no finalist is better than the `chosen` one (an index) by more than `region`, from draws (R, F) of their means.
 
-    The smaller of two shares: of the plain draws and of those that `probability_best` counts, which say too much where many finalists are
-    level and the best leads by little more than the region (docs/verdict.md). From one finalist 1.
+    The share of the plain draws: those that `probability_best` counts say too much where many finalists are level and the best leads by
+    little more than the region (docs/verdict.md). From one finalist 1.
     """
-    oriented = [some if greater_is_better else -some for some in (draws, shrunken(draws))]
-    return min(float((some.max(axis=1) - some[:, chosen] <= region).mean()) for some in oriented)
+    oriented = draws if greater_is_better else -draws
+    return float((oriented.max(axis=1) - oriented[:, chosen] <= region).mean())
 
 
 def shrunken(draws: Floats) -> Floats:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pelt_automl.log.events import Outcome
-from pelt_automl.verdict.another_seed import narrowed_by, outlook
+from pelt_automl.verdict.another_seed import CERTAIN, narrowed_by, outlook
 from pelt_automl.verdict.finalists import Finalist, Run
 from pelt_automl.verdict.outcome import outcome_of
 from pelt_automl.verdict.standings import Comparison
@@ -35,7 +35,7 @@ def test_an_interval_never_leaves_the_metrics_range():
     assert compared(finalist("a", 1, 10, 20)).interval("a")[0] == 0.0
 
 
-WITHIN = "with a probability above 95% no other is better than the best by more than the region of practical equivalence"
+WITHIN = "with a probability above 90% no other is better than the best by more than the region of practical equivalence"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ WITHIN = "with a probability above 95% no other is better than the best by more 
 def test_the_best_that_is_practically_as_good_as_any_ends_it(a, b, region):
     found = outlook(compared(finalist("a", *a), finalist("b", *b, first=5)), region)
     assert (found.stop, found.behind) == (WITHIN, ())
-    assert found.numbers["p_within_the_region"] > 0.95
+    assert found.numbers["p_within_the_region"] > CERTAIN
     assert "narrowing" not in found.numbers
 
 
