@@ -77,16 +77,19 @@ def _constant(row: Any, labels: str) -> float:
     return metric.value(np.full(len(true), said), true)
 
 
-def learned_without(own: pd.DataFrame, tried: pd.DataFrame, others: pd.DataFrame, costs: Costs) -> tuple[list[Configuration], int] | None:
-    """The configurations of `tried` in the order that `others`, rows of other sources, teach for a task whose rows are `own`.
-
-    With how many of the first are of use; see `pelt_automl.search.portfolio.learned`. None where the others teach nothing, or `own` has no
-    probe.
-    """
+def learned_from(others: pd.DataFrame, costs: Costs) -> Portfolio | None:
+    """What these rows teach; None for nothing."""
     try:
-        portfolio = portfolio_of(others, costs, "")
+        return portfolio_of(others, costs, "")
     except SelectionError:
         return None
+
+
+def ordered_by(portfolio: Portfolio, own: pd.DataFrame, tried: pd.DataFrame, costs: Costs) -> tuple[list[Configuration], int] | None:
+    """The configurations of `tried` in the order that other sources teach for a task whose rows are `own`.
+
+    With how many of the first are of use; see `pelt_automl.search.portfolio.learned`. None where `own` has no probe.
+    """
     if not (own["method"] == PROBE).any():
         return None
     task, _ = _of_task(str(own["task"].iloc[0]), own, costs)

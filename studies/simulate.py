@@ -50,7 +50,7 @@ from pelt_automl.verdict.statistics import point
 from studies.calibration import comparison
 from studies.contenders import ABLATIONS, CONTENDERS, FRESH, OURS, Nearest, Setting, answer, frozen, one_kind, ours
 from studies.harness import Report, Row, add_options, names, parser, shares, spoken
-from studies.portfolio import learned_without
+from studies.portfolio import learned_from, ordered_by
 from studies.quality import judged
 from studies.sources.standing import committed
 from studies.table_costs import BATCH, Costs, load_costs, seconds_of
@@ -173,9 +173,8 @@ class World:
         """Seconds of the probe that heads start from."""
         self.seconds: dict[str, float] = dict(self.rows.groupby("method")["seconds"].mean())
         tuned = self.rows[self.rows["method"].isin(self.methods)].drop_duplicates("key")
-        self.portfolio = {
-            seed: None if others is None else learned_without(table[table["seed"] == seed], tuned, others, costs) for seed in self.seeds
-        }
+        prior = None if others is None else learned_from(others, costs)
+        self.portfolio = {seed: ordered_by(prior, table[table["seed"] == seed], tuned, costs) if prior else None for seed in self.seeds}
         """By the seed of the search, whose probe says how like the others the task is."""
 
     def regret(self, key: Key | None, truth: Sequence[int]) -> float:

@@ -94,7 +94,7 @@ class Cluster:
         free = sum(self._places(seat) for seat in filling) - len(at)
         if not (filling or elsewhere):
             free = self.at_once - len(waiting)  # of the worker that is there first
-        return Room(max(0, free), kind, waiting, at, elsewhere)
+        return Room(max(0, free), kind, waiting, at, elsewhere, max(1, len(self.workers.ready())))
 
     def running(self) -> Collection[Segment]:
         """Those at workers, and those that wait for one."""

@@ -88,6 +88,8 @@ class Room:
     at: Mapping[str, int] = field(default_factory=dict)
     elsewhere: Mapping[str, int] = field(default_factory=dict)
     """The step of each trial in a pack of another device."""
+    devices: int = 1
+    """That train at the same time."""
 
     @property
     def steps(self) -> dict[str, int]:

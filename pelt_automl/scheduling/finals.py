@@ -67,7 +67,7 @@ class Finals:
     - *joining*: those that there seemed to be no time for join on the least seeds, as far as these are scored, one by one. A leader alone
       is trained and scored on one seed first: a second contender is worth more than a second seed.
     - *further seeds*, as long as the answer may change (see `pelt_automl.verdict.another_seed`), are for the best and its challenger alone:
-      the next one of who has fewer, or of both.
+      the next one of who has fewer, or of both; with several devices as many of the next seeds as they can train at the same time.
     - *baselines* are fitted on the seeds that others are trained on, whatever they scored, or by themselves where no other is scored.
     - *smaller unions*, found after the finals, are trained on the least seeds, as far as these are scored.
     """
@@ -88,8 +88,16 @@ class Finals:
     search_seeds: Seeds | None = None
     """The search's triple, where its trainings stand for the first seed; None: there is time for fresh ones."""
 
-    def actions(self, history: History, room: Room, budget: Budget) -> Sequence[Action]:  # noqa: ARG002 the protocol's
+    def actions(self, history: History, room: Room, budget: Budget) -> Sequence[Action]:
         """The next round, its end when the time is up, or what is to be fitted, scored or noted before the next; see the rules above."""
+        decided = self._decided(history, room, budget)
+        if room.devices == 1:
+            return decided
+        trains = [action for action in decided if isinstance(action, Train)]
+        longest = iter(sorted(trains, key=lambda action: -self.costs.finalist(history, action.segment.method)))
+        return [next(longest) if isinstance(action, Train) else action for action in decided]
+
+    def _decided(self, history: History, room: Room, budget: Budget) -> Sequence[Action]:
         if under_way := _under_way(history):
             up = budget.left <= _kept(history)
             return [Stop(trial.name, Because.TIME) for trial in under_way if not trial.stopped] if up else []
@@ -121,7 +129,7 @@ class Finals:
             self._least_seeds(history, budget, finalists)
             or (self._scored(history, budget) if unscored else [])
             or [Note(found.left_out(trial)) for trial in waiting if finalists]
-            or self._further_seed(history, budget, finalists)
+            or self._further_seeds(history, room, budget, finalists)
             or self._baselines_alone(history, budget)
             or self._smaller_unions(history, budget)
             or [Finish()]
@@ -235,7 +243,7 @@ class Finals:
         index = todo[0].number
         return self._in_time(history, budget, index, [run for run in every_run if run.number == index])
 
-    def _further_seed(self, history: History, budget: Budget, finalists: Sequence[TrialEnded]) -> list[Action]:
+    def _further_seeds(self, history: History, room: Room, budget: Budget, finalists: Sequence[TrialEnded]) -> list[Action]:
         """For the best and its challenger, as long as it may change the answer and there is time."""
         if not finalists or not history.scored or history.decided(What.NO_TIME_FOR_SEED, What.ENOUGH_SEEDS):
             return []
@@ -243,14 +251,15 @@ class Finals:
         if found.stop:
             return [Note(Decision(What.ENOUGH_SEEDS, "finalists", found.stop, found.numbers))]
         pair = [trial for trial in finalists if trial.candidate in found.pair]
-        runs = _todo(history, self._segments(pair, range(self.settings.most_seeds)))
-        runs = [run for run in runs if run.number == runs[0].number]
-        if not runs:
+        todo = _todo(history, self._segments(pair, range(self.settings.most_seeds)))
+        if not todo:
             why = f"the best and its challenger were trained on {counted(self.settings.most_seeds, 'seed')}, the most that are allowed"
             return [Note(Decision(What.ENOUGH_SEEDS, "finalists", why, found.numbers))]
         why = "by all of its interval it is further behind the best than the region of practical equivalence"
         leave = [name for name in found.behind if name not in history.out_of_finals]
         notes: list[Action] = [Note(Decision(What.LEFT_FINALS, name, why, found.numbers)) for name in leave]
+        rounds = [runs for runs in _next_seeds(todo) if len(runs) <= room.devices and self._time_for(history, budget, runs) >= 1]
+        runs = rounds[-1] if rounds else _next_seeds(todo)[0]
         return [*notes, *self._in_time(history, budget, runs[0].number, runs)]
 
     def _smaller_unions(self, history: History, budget: Budget) -> list[Action]:
@@ -339,6 +348,11 @@ def _kept(history: History) -> float:
 def _todo(history: History, runs: Sequence[Segment]) -> list[Segment]:
     """Those that no earlier start has trained."""
     return [run for run in runs if run.trial not in history.trials]
+
+
+def _next_seeds(runs: Sequence[Segment]) -> list[list[Segment]]:
+    """Of runs, seed by seed: those of the next seed, of the next two, and so on."""
+    return [[run for run in runs if run.number <= number] for number in sorted({run.number for run in runs})]
 
 
 def _no_time(index: int, numbers: dict[str, float]) -> Note:

@@ -79,9 +79,10 @@ class Laboratory:
     waiting: list = field(default_factory=list)
     stopped: list = field(default_factory=list)
     failing: frozenset = frozenset()
+    devices: int = 1
 
     def room(self):
-        return Room(1)
+        return Room(1, devices=self.devices)
 
     def running(self):
         return self.waiting
@@ -267,6 +268,40 @@ def test_further_seeds_are_for_the_best_and_its_challenger(outlooks, expected):
     trained = {(run.candidate, run.number) for run in history.finals()}
     assert {(scored.candidate, scored.seed_index) for scored in history.scored} == trained
     assert {run.number for run in history.finals() if run.method == "probe"} == {number for _, number in trained}
+
+
+@pytest.mark.parametrize(
+    ("devices", "pair", "expected"),
+    [
+        (1, L_A, ["L2 A2", "L3 A3", "L4 A4", "L5 A5"]),
+        (3, L_A, ["L2 A2", "L3 A3", "L4 A4", "L5 A5"]),
+        (4, L_A, ["L2 A2 L3 A3", "L4 A4 L5 A5"]),
+        (7, L_A, ["L2 A2 L3 A3 L4 A4", "L5 A5"]),
+        (100, L_A, ["L2 A2 L3 A3 L4 A4 L5 A5"]),
+        (3, a_pair("lora", "probe"), ["L2 L3 L4", "L5"]),
+    ],
+)
+def test_several_devices_train_as_many_further_seeds_at_the_same_time_as_they_can(devices, pair, expected):
+    history = run(finals(pair, most=6), [*THREE, searched("probe", 0.6, fitted=True)], devices=devices)
+    assert rounds(history)[1:] == expected
+
+
+def test_several_devices_train_no_more_seeds_at_the_same_time_than_there_is_time_for():
+    policy = finals(L_A, most=10)
+    free, limit = run(policy, devices=16), 60 + CLOSING + 85.0  # the least seeds, what is kept, and two more seeds with their scoring
+    assert [len(own.split()) for own in rounds(free)[1:]] == [16]
+    timed = run(policy, limit=limit, devices=16)
+    assert rounds(timed)[1:] == ["L2 A2 L3 A3", "L4 A4"]
+    assert timed.decided(What.NO_TIME_FOR_SEED)
+
+
+def test_several_devices_begin_with_the_longest_trainings():
+    class Uneven(FakeCosts):
+        def finalist(self, history, method):
+            return {"head": 30.0, "adapter": 20.0}.get(method, 10.0)
+
+    assert rounds(run(finals(costs=Uneven()), devices=2)) == ["H0 H1 A0 A1 L0 L1"]
+    assert rounds(run(finals(costs=Uneven()))) == ["L0 A0 H0 L1 A1 H1"]
 
 
 def test_there_are_never_more_than_the_most_and_that_is_said():
