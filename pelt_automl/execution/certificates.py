@@ -8,8 +8,9 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pelt_automl.errors import SettingsError
@@ -26,6 +27,10 @@ PORT = 8786
 """Where a selection listens if nothing else is said."""
 
 
+BEHIND, VALID = timedelta(days=1), timedelta(days=365)
+"""By how much a machine's clock may be behind that of the one that makes certificates, and how long these are valid."""
+
+
 @dataclass(frozen=True)
 class Certificates:
     """As PEM texts."""
@@ -36,11 +41,26 @@ class Certificates:
 
     @staticmethod
     def temporary() -> "Certificates":
-        """New ones, which nobody else has."""
-        from distributed import Security
+        """New ones, which nobody else has. They are valid from a day ago on, since a worker's clock may be behind, and for a year."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
 
-        made: Any = Security.temporary()
-        return Certificates(made.tls_ca_file, made.tls_worker_cert, made.tls_worker_key)
+        key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pelt-automl")])
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - BEHIND)
+            .not_valid_after(now + VALID)
+            .sign(key, hashes.SHA256())
+        )
+        own = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode("ascii")
+        text = made.public_bytes(serialization.Encoding.PEM).decode("ascii")
+        return Certificates(text, text, own)
 
     @staticmethod
     def of(folder: Path | None) -> "Certificates":

@@ -10,7 +10,7 @@ from pathlib import Path
 from pelt_automl.errors import SelectionError
 from pelt_automl.execution.paces import SLOW, Paces
 from pelt_automl.execution.worker import Done, Piece
-from pelt_automl.execution.workers import LOOKS, MOST_LOST, Ended, Happened, Left, Seat, Workers
+from pelt_automl.execution.workers import LOOKS, MOST_LOST, Ended, Happened, Left, Seat, Workers, of_the_disk
 from pelt_automl.log.events import Because, Event, Segment, SegmentEnded, SegmentLost, StateLost, TrialEnded
 from pelt_automl.log.files import adopt, is_reference
 from pelt_automl.log.history import History
@@ -28,8 +28,9 @@ class Cluster:
 
     A worker's pack goes on until its next segment ends, and comes back; a trial whose next segment is released at once goes on there. No
     worker has more than one piece of work. What a lost worker was at is released again under a new attempt, from the end of its last
-    segment; lost twice, it trains alone, so that it takes no others with it; a third time it has failed. A worker that raises is lost. A
-    state that is too large to be sent is gone with its worker, and its trial starts over. Nothing is heard of a worker that has left.
+    segment; lost twice, it trains alone, so that it takes no others with it; a third time it has failed. A worker that raises is lost,
+    unless the selection's own disk is full or can't be written to: then nobody could go on. A state that is too large to be sent is gone
+    with its worker, and its trial starts over. Nothing is heard of a worker that has left.
 
     A device that has shown itself much slower than another has accordingly fewer places, and what it would hold everybody up with is moved
     to a faster worker as soon as one is free, once a segment.
@@ -437,7 +438,12 @@ class Cluster:
         return replace(event, outputs=said)
 
     def _failed(self, seat: Seat, error: BaseException | None) -> None:
-        """Not a training's own failure, which is an event: the worker's fault, as if it were lost. It is sent away."""
+        """Not a training's own failure, which is an event: the worker's fault, as if it were lost. It is sent away.
+
+        Raises what is the fault of the selection's own disk, as a training in this process would.
+        """
+        if error is not None and of_the_disk(seat, error):
+            raise error
         cause = f"{type(error).__name__}: {error}"
         for segment in list(seat.segments.values()):
             self._lose(seat, segment, cause)

@@ -5,6 +5,7 @@ lost worker was at is this process' business. All that happens comes through one
 """
 
 import contextlib
+import errno
 import logging
 import queue
 import secrets
@@ -26,6 +27,7 @@ from distributed import Client, Future, LocalCluster
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.protocol.pickle import dumps
 
+from pelt_automl.durable import FULL
 from pelt_automl.errors import PeltError, SelectionError, SettingsError
 from pelt_automl.execution import leashed
 from pelt_automl.execution.certificates import Certificates, listening
@@ -529,7 +531,8 @@ class Workers:
     ) -> list[Any]:
         """Have each job evaluated by who is free, and return what came of them, in their order. No training may be under way.
 
-        A worker that raises is lost. Raises `SelectionError` when the workers of a job are lost again and again.
+        A worker that raises is lost. Raises `SelectionError` when the workers of a job are lost again and again, and `OSError` for the
+        selection's own disk.
 
         Args:
             jobs: each makes what is handed to a worker, once it is known whether that sees the selection's folder.
@@ -560,6 +563,8 @@ class Workers:
                     if error is None:
                         results[job] = what
                         progress(len(results))
+                    elif of_the_disk(seat, error):
+                        raise error
                     else:
                         lost(job, f"{type(error).__name__}: {error}", error)
                         self.dismiss(seat, f"{type(error).__name__}: {error}")
@@ -573,6 +578,11 @@ class Workers:
 
 def _is_loss(error: BaseException | None) -> bool:
     return type(error).__name__ in ("KilledWorker", "FutureCancelledError", "CancelledError")
+
+
+def of_the_disk(seat: Seat, error: BaseException) -> bool:
+    """Whether a worker has raised this because the selection's own disk, which it sees, is full or read-only."""
+    return seat.shares and isinstance(error, OSError) and error.errno in (*FULL, errno.EROFS)
 
 
 def _reason(error: BaseException) -> str:

@@ -139,7 +139,7 @@ class Selection:
         folder = expanded(folder or home() / "selections" / name).absolute()
         check_output(folder, "selection")
         tokenizer = inherited.backbone.tokenizer if inherited.backbone else check_model(settings.model, shape)
-        length = recorded_length(_earlier_events(folder, key)) or text_length(settings, data, tokenizer, shape, possible)
+        length = recorded_length(_earlier_events(folder, key, data.data_hash)) or text_length(settings, data, tokenizer, shape, possible)
         bill = {"data": time.monotonic() - before_data}
         methods, left_out = field_of(settings.search.methods, table, shape, length.most, baselines=settings.search.baselines)
         question = Question(settings, spaces, methods, data, tokenizer, shape.vocabulary, length)
@@ -149,7 +149,7 @@ class Selection:
             held.enter_context(process_restored())
             if not held.enter_context(exclusive(folder / LOCK)):
                 raise SelectionError(f"another process is working on this selection in {folder}; wait for it, or choose another --output")
-            events = _earlier_events(folder, key)
+            events = _earlier_events(folder, key, data.data_hash)
             clock = Clock(settings.search.seconds, used=seconds_used(events), started=started)
             log = Log(events, _recorders(folder, held), display, Outputs(folder / OUTPUTS))
             selection = Selection(folder, key, question, log, clock, inherited, bill, held, provider)
@@ -331,7 +331,7 @@ def _recorders(folder: Path, held: ExitStack) -> list[Recorder]:
     return made
 
 
-def _earlier_events(folder: Path, key: str) -> list[Event]:
+def _earlier_events(folder: Path, key: str, data_hash: str) -> list[Event]:
     """The records of an earlier start in this folder. Raises `SelectionError` when they are another selection's."""
     path = folder / RECORDS
     if not path.is_file():
@@ -345,6 +345,12 @@ def _earlier_events(folder: Path, key: str) -> list[Event]:
             f"Where that selection has ended, `pelt-automl report {folder}` still shows it"
         )
     if started and started[0].key != key:
+        before = next((event.hashes.get("data") for event in events if isinstance(event, DataDescribed)), None)
+        if before not in (None, data_hash):
+            raise SelectionError(
+                f"{folder} holds another selection: its data had the hash {before}, the data now has {data_hash}. "
+                "Bring back the data that it was started with, or choose another folder with --output"
+            )
         raise SelectionError(
             f"{folder} holds another selection ({started[0].selection}: other settings, data or program version); "
             "choose another folder with --output"

@@ -53,13 +53,15 @@ class Replayed(Recorded):
 
     pace = 0.0
     raises = frozenset()
+    number = 5
+    """Of the system's error that it raises."""
     kills = frozenset()
 
     def _step(self):
         time.sleep(self.pace)
         for name, own in self._pack.items():
             if name in self.raises and own.step:
-                raise OSError(28, f"no space for {name}")
+                raise OSError(self.number, f"no data for {name}")
             if name in self.kills and own.step:
                 os.kill(os.getpid(), 9)
         super()._step()
@@ -85,7 +87,7 @@ class RecordedBench:
         if number < 0 or (once and once.name == "raised" and not once.exists()):
             if once:
                 once.touch()
-            raise OSError(28, f"no space for {number}")
+            raise OSError(5, f"no data for {number}")
         if once and not once.exists():
             once.touch()
             os.kill(os.getpid(), 9)

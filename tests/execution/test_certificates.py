@@ -1,6 +1,9 @@
 """Who may talk to whom: certificates, addresses, and what must be the same on both sides."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
+from cryptography import x509
 
 from pelt_automl.errors import SettingsError
 from pelt_automl.execution.certificates import FILES, VARIABLE, Certificates, listening
@@ -34,6 +37,13 @@ def test_certificates_are_the_users_alone_and_are_never_overwritten(tmp_path, mo
         Certificates.of(tmp_path / "nowhere")
     with pytest.raises(SettingsError, match="these certificates can't be used"):
         Certificates("a", "b", "c").security()
+
+
+def test_certificates_are_valid_where_a_clock_is_behind_or_has_been_put_back():
+    made = x509.load_pem_x509_certificate(Certificates.temporary().certificate.encode())
+    now = datetime.now(UTC)
+    assert made.not_valid_before_utc < now - timedelta(hours=23)
+    assert now + timedelta(days=364) < made.not_valid_after_utc < now + timedelta(days=366)
 
 
 @pytest.mark.parametrize("address", ["host:8786", "tcp://host:8786", "tls://", "tls://host:port", "tls://host/path", "tls://u@host:1"])

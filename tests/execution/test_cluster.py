@@ -1,7 +1,9 @@
 """What is said and heard out of step, with workers of this process: nothing is started."""
 
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
+from errno import EIO, ENOSPC, EROFS
 
 import pytest
 from distributed.protocol.pickle import dumps
@@ -106,8 +108,20 @@ def test_what_raises_is_the_workers_fault_who_is_sent_away_and_a_loss_of_its_tra
     assert {event.trial: event.state for event in log.history.of_kind(TrialEnded)} == {"lora-0000": "failed", "lora-0001": "completed"}
     assert Counter(event.trial for event in log.history.of_kind(SegmentLost)) == {"lora-0000": 2, "lora-0001": 2}
     (failed,) = [event.cause for event in log.history.of_kind(TrialEnded) if event.cause]
-    assert failed == "3 workers in a row were lost at it: OSError: [Errno 28] no space for lora-0000"
-    assert hands.left == ["OSError: [Errno 28] no space for lora-0000"] * 3
+    assert failed == "3 workers in a row were lost at it: OSError: [Errno 5] no data for lora-0000"
+    assert hands.left == ["OSError: [Errno 5] no data for lora-0000"] * 3
+
+
+@pytest.mark.parametrize(
+    ("number", "shares", "raises"), [(ENOSPC, True, True), (EROFS, True, True), (ENOSPC, False, False), (EIO, True, False)]
+)
+def test_what_is_the_fault_of_the_selections_own_disk_ends_it_and_no_training_fails_for_it(tmp_path, number, shares, raises):
+    hands, log = Hands(tmp_path), Log()
+    hands.seat.shares, hands.executor.raises, hands.executor.number = shares, {SEGMENTS[0].trial}, number
+    with pytest.raises(OSError, match=f"Errno {number}") if raises else nullcontext():
+        drive(Grid(SEGMENTS[:2]), cluster(hands, log.history, POOL, tmp_path), log, Budget)
+    assert bool(log.history.of_kind(SegmentLost)) == bool(hands.left) == (not raises)
+    assert bool([event for event in log.history.of_kind(TrialEnded) if event.cause]) == (not raises)
 
 
 @pytest.mark.parametrize("shares", [True, False])

@@ -110,14 +110,14 @@ def kill(workers, most=1):
 # ------------------------------------------------------------ faults
 
 
-def test_a_worker_that_is_killed_and_then_all_of_them_cost_no_training_and_are_replaced(tmp_path):
-    one, every = after(2, kill), after(5, lambda workers: kill(workers, 9))
+def test_two_workers_of_three_that_are_killed_and_then_all_of_them_cost_no_training_and_are_replaced(tmp_path):
+    two, every = after(2, lambda workers: kill(workers, 2)), after(5, lambda workers: kill(workers, 9))
 
     def seen(workers, event):
-        one(workers, event)
+        two(workers, event)
         every(workers, event)
 
-    history = trained(tmp_path, Make(POOL, pace=0.05), seen)
+    history = trained(tmp_path, Make(POOL, pace=0.05), seen, count=3)
     assert ended(history) == dict.fromkeys(ALL, "completed")
     assert nothing_twice(history)
     lost = history.of_kind(SegmentLost)
@@ -181,9 +181,9 @@ def test_what_raises_again_and_again_is_given_up_with_its_text_and_takes_no_othe
     assert states == dict.fromkeys(ALL, "completed") | {"lora-0002": "failed"}
     assert nothing_twice(history)
     (failed,) = [event for event in history.of_kind(TrialEnded) if event.state == "failed"]
-    assert failed.cause == "3 workers in a row were lost at it: OSError: [Errno 28] no space for lora-0002"
+    assert failed.cause == "3 workers in a row were lost at it: OSError: [Errno 5] no data for lora-0002"
     sent_away = [event.why for event in history.of_kind(WorkerLeft) if event.why]
-    assert sent_away == ["OSError: [Errno 28] no space for lora-0002"] * 3
+    assert sent_away == ["OSError: [Errno 5] no data for lora-0002"] * 3
 
 
 def test_a_training_that_kills_its_worker_again_and_again_is_given_up_and_takes_no_other_with_it(tmp_path):
@@ -244,8 +244,8 @@ def test_an_evaluation_that_raises_is_done_again_elsewhere_and_given_up_at_last(
         events, done = [], []
         jobs = [lambda _, number=number: (number, tmp_path / "raised" if number == 2 else None) for number in range(4)]
         assert workers.gather(jobs, events.extend, done.append, nobody) == [0, 2, 4, 6]
-        assert [event.why for event in events if isinstance(event, WorkerLeft)] == ["OSError: [Errno 28] no space for 2"]
-        with pytest.raises(SelectionError, match=r"3 workers in a row were lost at the same evaluation: OSError: .* no space for -1"):
+        assert [event.why for event in events if isinstance(event, WorkerLeft)] == ["OSError: [Errno 5] no data for 2"]
+        with pytest.raises(SelectionError, match=r"3 workers in a row were lost at the same evaluation: OSError: .* no data for -1"):
             workers.gather([lambda _: (-1, None)], events.extend, done.append, nobody)
 
 
