@@ -9,7 +9,7 @@ QUICK := -m "not (slow or stack or statistical)"
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo chaos test test-all parity lint format up down status logs clean
+.PHONY: help install demo chaos chaos-stack test test-all parity lint format up down status logs clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -37,6 +37,9 @@ test-all: install  ## run all tests: also the slow ones, those that need servers
 chaos: install  ## kill selections 54 times where it may hurt and up to 300 times at random, workers too; prove that nothing is lost
 	@PELT_CHAOS_ROWS=9 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/chaos/test_chaos.py
 	@$(BIN)/python -m chaos.driver --kills 300 --seconds 1800 --workers 3 --span 8
+
+chaos-stack: install  ## the same 30 times with a stack of its own: servers, PostgreSQL, Prefect's workers, selections and their workers
+	@$(BIN)/python -m chaos.stack --kills 30 --seconds 2400
 
 # `adapters` pins an older transformers, so it can't live in .venv; tests/parity/README.md says what is compared.
 parity: $(PARITY)/.installed  ## write the reference tensors of tests/parity again, with AdapterHub's adapters

@@ -190,15 +190,34 @@ def started_at(pid: int) -> str | None:
 
 def running(stack: Stack, name: str) -> int | None:
     """The process id of a service that runs, else None."""
+    pid, start = noted(stack, name)
+    return pid if pid and started_at(pid) == start else None
+
+
+def noted(stack: Stack, name: str) -> tuple[int, str]:
+    """The process id that a service was started with, and when that was; 0 when it wasn't, or was stopped."""
     try:
         pid, start = (stack.folder / f"{name}.pid").read_text(encoding="utf-8").split(maxsplit=1)
     except (OSError, ValueError):
-        return None
-    return int(pid) if pid.isdecimal() and started_at(int(pid)) == start.strip() else None
+        return 0, ""
+    return int(pid) if pid.isdecimal() else 0, start.strip()
+
+
+def end_left_behind(stack: Stack, name: str) -> None:
+    """Kill the children that a service has left when it was killed itself: they may still hold its port."""
+    group, _ = noted(stack, name)
+    mark = f"PELT_AUTOML_HOME={stack.home}\0".encode()  # another program may have the number by now
+    for path in Path("/proc").glob("[0-9]*") if group and started_at(group) is None else ():
+        with contextlib.suppress(OSError):
+            own = int((path / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[2])
+            if own == group and mark in (path / "environ").read_bytes():
+                os.kill(int(path.name), signal.SIGKILL)
 
 
 def start(stack: Stack, service: Service) -> None:
     """Start a service in a session of its own, so that it outlives this program and can be ended with all its children."""
+    if not is_worker(service.name):  # a worker's flow runs live on, and are to
+        end_left_behind(stack, service.name)
     if service.port is not None and is_taken(service.port):
         way_out = f"end that, or choose one: {service.port_variable}=PORT make up"
         raise StackError(f"port {service.port} for the {service.name} is taken by another program; {way_out}")
@@ -248,6 +267,8 @@ def stop(stack: Stack, name: str) -> bool:
                 time.sleep(0.1)
         # What the service's own end left behind in its session.
         signal_group(pid, signal.SIGKILL)
+    elif not is_worker(name):
+        end_left_behind(stack, name)
     (stack.folder / f"{name}.pid").unlink(missing_ok=True)
     return pid is not None
 
@@ -259,7 +280,17 @@ def signal_group(pid: int, wanted: signal.Signals) -> None:
 
 
 def is_taken(port: int) -> bool:
-    """Whether another program listens on this port."""
+    """Whether another program listens on this port, and still does after some seconds: one that is ending may."""
+    deadline = time.monotonic() + 3.0
+    while has_listener(port):
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def has_listener(port: int) -> bool:
+    """Whether a program listens on this port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

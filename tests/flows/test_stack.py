@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import yaml
 from stack_database import Database
 
 from pelt_automl.execution.certificates import Certificates
+from tests.flows.test_end_to_end import free_port
 
 HARD = re.compile(r"where (?:it|they) stood|go(?:es)? on with|\banew\b|called after|stands in|comes before the Hub|at most\.\"")
 GONE = "but its process is gone; make up closes it and resumes its selection"
@@ -73,6 +75,34 @@ def test_stopping_ends_a_process_with_its_whole_session(script, stack, sleeper):
     assert script.stop(stack, "worker")
     assert sleeper.wait(timeout=5) == -signal.SIGTERM
     assert not script.stop(stack, "worker")
+
+
+PARENT = """
+import subprocess, sys
+child = "import socket, sys, time; s = socket.socket(); s.bind(('127.0.0.1', int(sys.argv[1]))); s.listen(); print('ready', flush=True)"
+with subprocess.Popen([sys.executable, "-c", child + "; time.sleep(100)", sys.argv[1]]) as process:
+    process.wait()
+"""
+"""Of a server whose port a child of it has, as MLflow's and Prefect's."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("then", ["start", "stop"])
+def test_a_server_that_was_killed_leaves_no_child_that_holds_its_port(script, stack, then):
+    port = free_port()
+    service = script.Service("mlflow-server", (sys.executable, "-c", PARENT, str(port)), lambda: script.has_listener(port), port)
+    script.start(stack, service)
+    try:
+        os.kill(script.running(stack, "mlflow-server"), signal.SIGKILL)
+        while script.running(stack, "mlflow-server"):
+            time.sleep(0.01)
+        assert script.has_listener(port)
+        if then == "start":
+            script.start(stack, service)
+            assert script.running(stack, "mlflow-server")
+    finally:
+        script.stop(stack, "mlflow-server")
+    assert not script.is_taken(port)
 
 
 def test_a_process_that_only_got_the_same_number_is_left_alone(script, stack, sleeper):

@@ -1,0 +1,89 @@
+"""What `chaos.stack` takes for its own, and what it draws. Whole stacks are killed by `make chaos-stack`."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from chaos.stack import KINDS, Plan, Stack, ended, main
+
+SLEEPS = "import time; time.sleep(60)"
+TRAINS = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEPS!r}])"
+
+
+@pytest.fixture
+def others():
+    """Processes as in a stack: of this one, and of another."""
+    running = []
+
+    def start(home, program):
+        environment = os.environ | {"PELT_AUTOML_HOME": str(home)}
+        running.append(subprocess.Popen([sys.executable, "-c", program], env=environment, start_new_session=True))
+        return running[-1]
+
+    yield start
+    for process in running:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_only_processes_of_the_own_home_are_known_each_by_its_kind(tmp_path, others):
+    stack = Stack(tmp_path, 1)
+    (stack.home / "stack").mkdir(parents=True)
+    (stack.home / "flow-runs").mkdir()
+    server, trains = others(stack.home, SLEEPS), others(stack.home, TRAINS)
+    foreign, similar = others(tmp_path / "elsewhere", SLEEPS), others(f"{stack.home}2", SLEEPS)
+    (stack.home / "stack" / "gpu-1.pid").write_text(f"{server.pid} 1")
+    (stack.home / "stack" / "mlflow-server.pid").write_text(f"{foreign.pid} 1")  # a number of before
+    (stack.home / "flow-runs" / "abc.lock").write_text(f"{trains.pid} worker-2.3 of select-toy-k16-seed0")
+    deadline = time.monotonic() + 30
+    while len(found := stack.processes()) < 4:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    assert {kind: [one.pid for one in members] for kind, members in found.items() if kind not in ("any", "training")} == {
+        "gpu": [server.pid],
+        "pelt-worker": [trains.pid],
+    }
+    (child,) = found["training"]
+    assert {one.pid for one in found["any"]} == {server.pid, trains.pid, child.pid}
+    assert not {foreign.pid, similar.pid, os.getpid()} & {one.pid for one in found["any"]}
+
+
+def test_a_seed_draws_the_same_deeds_each_kind_as_often_and_no_more_than_asked_for():
+    def drawn(seed, kills=30):
+        plan, found = Plan(random.Random(seed), kills, time.monotonic() + 60), []
+        while plan.next:
+            found.append(plan.next)
+            plan.did()
+        return found
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+    assert sorted(deed.kind for deed in drawn(1)) == sorted(KINDS * 3)
+    assert {deed.how for deed in drawn(1)} == {"kill", "stop", "cancel"}
+    assert Plan(random.Random(1), 30, time.monotonic() - 1).next is None, "the time is over"
+
+
+def test_a_selection_has_ended_when_its_log_says_so_and_mlflow_has_it(tmp_path):
+    stack = Stack(tmp_path, 1)
+    folder = stack.home / "selections" / "one"
+    assert not ended(stack, "one")
+    folder.mkdir(parents=True)
+    (folder / "records.jsonl").write_text('{"event": "Published"}\n{"event": "Selecti')
+    assert not ended(stack, "one")
+    (folder / "records.jsonl").write_text('{"event": "Published"}\n{"event": "SelectionEnded"}\n')
+    assert ended(stack, "one")
+    (folder / "mlflow.json").write_text('{"problem": "it is away"}')
+    assert not ended(stack, "one")
+
+
+@pytest.mark.parametrize("wrong", [["--kills", "0"], ["--seconds", "-1"], ["--workers", "0"]])
+def test_bad_input_is_one_message_and_ends_with_2(wrong, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(wrong)
+    assert end.value.code == 2
+    assert "--kills and --workers have to be at least 1 and --seconds above 0" in capsys.readouterr().err
