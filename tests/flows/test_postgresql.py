@@ -49,7 +49,7 @@ class PostgreSQL:
         command = [*stack_database.command_of_own(self.home), "-c", "listen_addresses=127.0.0.1", "-c", f"port={self.port}"]
         log = (self.home / "log").open("a")
         self.process = subprocess.Popen(command, stdout=log, stderr=log, **stack_database.as_account())
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 return self.connected().close()
@@ -159,7 +159,7 @@ def test_a_postgresql_of_its_own_lets_in_whoever_typed_make_up_by_its_socket_and
     with (home / "log").open("w") as log:
         process = subprocess.Popen(stack_database.command_of_own(home), stdout=log, stderr=log, **stack_database.as_account())
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while stack_database.problem_with(own, home):
             assert time.monotonic() < deadline, (home / "log").read_text()
             time.sleep(0.2)
