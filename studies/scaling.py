@@ -31,9 +31,9 @@ from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES, LEARNING_RATE, METHODS
 from pelt_automl.scheduling.actions import Budget, Executor
 from pelt_automl.scheduling.drive import drive
-from pelt_automl.scheduling.search import ALONE
 from pelt_automl.search.spaces import load_spaces
 from pelt_automl.settings import SearchSettings
+from pelt_automl.timing.kinds import ALONE
 from pelt_automl.verdict.standings import Comparison
 from studies.answers import history_of
 from studies.contenders import ours
