@@ -49,7 +49,7 @@ MOST_WORKERS = 64
 """Of the pool `gpu`: a slip of the finger isn't to start a thousand processes."""
 RENEWED = 330.0
 """Days after which `make up` makes its certificates again; they are valid for a year."""
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds that a service may take until it answers, and a command until it ends."""
 MARK = "# Written by `make up`, removed by `make down`: lets the prefect command in this folder find the server.\n"
 
