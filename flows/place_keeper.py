@@ -36,6 +36,8 @@ ROUND = 1.0
 """Seconds between two looks."""
 STARTS = 3
 """So many starts for each place may fail in a row; then no more are asked for."""
+PAUSE = 5.0
+"""Seconds after a start that failed until the next, so many times as starts have failed in a row: what is wrong may pass."""
 WAITS, SAYS_AGAIN = 10.0, 300.0
 """Seconds without any worker after which that is said, and said again."""
 TO_LEAVE, TO_END = 10.0, 120.0
@@ -99,6 +101,8 @@ class Keeper(threading.Thread):
     gone: dict[UUID, _Gone] = field(default_factory=dict)
     vain: int = 0
     """Starts in a row after which nobody was ready."""
+    later: float = 0.0
+    """When the next may be asked for."""
     last: UUID | None = None
     """The run that ended last."""
     deployment: tuple[str, UUID] | None = None
@@ -154,7 +158,7 @@ class Keeper(threading.Thread):
         if self.vain >= STARTS * self.count:
             if not here:
                 self._give_up(client)
-        else:
+        elif time.monotonic() >= self.later:
             for place in self.places:
                 if place.run is None:
                     self._ask(client, place)
@@ -182,6 +186,7 @@ class Keeper(threading.Thread):
         if not place.seen and not ended and not late:
             return  # it is on its way
         self.vain = 0 if place.name in self.workers.proven else self.vain + 1
+        self.later = time.monotonic() + PAUSE * self.vain
         self.last = place.run
         if not ended:
             self.gone[place.run] = _Gone(time.monotonic())

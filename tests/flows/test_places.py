@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 
 from flows import dead_runs, pelt_worker, place_keeper, places, stack_side
-from flows.place_keeper import STARTS, TO_END, TO_JOIN, TO_LEAVE, WAITS, Keeper
+from flows.place_keeper import PAUSE, STARTS, TO_END, TO_JOIN, TO_LEAVE, WAITS, Keeper
 from pelt_automl.errors import SettingsError
 from pelt_automl.execution.certificates import Certificates
 from pelt_automl.execution.worker import identity
@@ -161,9 +161,25 @@ def test_a_run_that_was_begun_and_never_joins_is_replaced_and_one_that_waits_for
     world.server.named("worker-1").state = State(type=StateType.RUNNING)
     world.round()
     world.round(TO_JOIN + 1)
+    world.round(PAUSE)
     assert list(world.server.states()) == ["worker-1", "worker-2", "worker-1.2"]
     world.round(TO_LEAVE + 1)
     assert world.server.states() == {"worker-1": "CANCELLING", "worker-2": "SCHEDULED", "worker-1.2": "SCHEDULED"}
+
+
+def test_after_starts_that_failed_the_next_waits_longer_and_longer_since_what_is_wrong_may_pass(world):
+    world.round()
+    asked = []
+    for _ in range(200):
+        for place in world.keeper.places:
+            if place.run:
+                world.server.ends(place.name)
+        world.round()
+        asked.append(len(world.server.runs))
+    assert asked[-1] == STARTS * 2
+    pauses = [asked.count(number) for number in sorted(set(asked))[:-1]]
+    assert pauses == sorted(pauses)
+    assert pauses[0] >= PAUSE
 
 
 def failing(world, rounds):
@@ -171,18 +187,18 @@ def failing(world, rounds):
         for place in world.keeper.places:
             if place.run and place.name not in world.crew.here:
                 world.server.ends(place.name, message="another worker has the GPU 0")
-        world.round()
+        world.round(PAUSE * STARTS * 2)
 
 
 def test_workers_that_cannot_start_are_given_up_and_the_selection_hears_why_when_nobody_is_there(world):
     world.round()
     world.crew.joins("worker-2")
     world.round()
-    failing(world, STARTS * 2 + 3)
+    failing(world, STARTS * 4 + 3)
     assert len(world.server.runs) == STARTS * 2 + 1, "so many in a row, for two places"
     assert world.crew.said == [], "the other goes on"
     world.crew.here.clear()
-    failing(world, STARTS * 2 + 3)
+    failing(world, STARTS * 4 + 3)
     assert "ended before they could work (another worker has the GPU 0)" in world.crew.said[0]
 
 
@@ -192,6 +208,7 @@ def test_a_worker_that_was_ready_ends_the_row_of_failures(world):
         name = world.keeper.places[0].name
         world.server.ends(name)
         world.round()
+        world.round(PAUSE * STARTS * 2)
         world.crew.joins(name := world.keeper.places[0].name)
         world.round()
         world.crew.here -= {name}
@@ -209,6 +226,7 @@ def test_a_worker_that_joins_and_is_refused_counts_as_one_that_cannot_start(worl
             world.server.ends(place.name, message="the selection has refused this worker: version 1, the selection has 2")
         world.crew.here = set()
         world.round()
+        world.round(PAUSE * STARTS * 2)
     assert len(world.server.runs) == STARTS * 2
     assert "version 1, the selection has 2" in world.crew.said[0]
 
