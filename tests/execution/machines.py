@@ -1,8 +1,8 @@
 """A selection of recorded trainings in a process of its own, with its log and its states on disk: what its machine does to it is real.
 
-``python -m tests.execution.machines FOLDER [--workers N] [--listen ADDRESS --certificates DIR] [--pace SECONDS]``: each of the crew's
-trainings by workers, in two segments, taken up from the log where there is one. Exit code 0 when all have ended; 1 with one line for what
-the system has refused.
+``python -m tests.execution.machines FOLDER [--workers N] [--listen ADDRESS --certificates DIR] ...``: each of the crew's trainings by
+workers, in two segments, taken up from the log where there is one. Exit code 0 when all have ended; 1 with one line for what the system has
+refused.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 from pelt_automl.durable import full_disk
 from pelt_automl.errors import PeltError
 from pelt_automl.execution.certificates import Certificates
-from pelt_automl.execution.workers import Workers
+from pelt_automl.execution.workers import STALLED, Workers
 from pelt_automl.log.codec import read
 from pelt_automl.log.events import Because, SegmentEnded, TrialEnded
 from pelt_automl.log.files import put
@@ -73,6 +73,7 @@ def main():
     parser.add_argument("--listen")
     parser.add_argument("--certificates", type=Path)
     parser.add_argument("--pace", type=float, default=0.05)
+    parser.add_argument("--stalled", type=float, default=STALLED)
     asked = parser.parse_args()
     records = asked.folder / RECORDS
     certificates = Certificates.of(asked.certificates) if asked.certificates else None
@@ -81,7 +82,7 @@ def main():
         log = Log(read(records) if records.exists() else [], [JsonlRecorder(records)], outputs=Outputs(asked.folder / "outputs"))
         made = MakeSaving(POOL, pace=asked.pace)
         with Workers(
-            asked.folder / "workers", made, {"data": "d1"}, [{}] * asked.workers, asked.listen, certificates, settings=QUICK
+            asked.folder / "workers", made, {"data": "d1"}, [{}] * asked.workers, asked.listen, certificates, QUICK, asked.stalled
         ) as workers:
             scheduler = Halves([replace(own, end=STEPS // 2) for own in SEGMENTS])
             drive(scheduler, cluster(workers, log.history, POOL, asked.folder), log, Budget)

@@ -1,4 +1,7 @@
-"""The wall clock jumps by an hour while workers train: nothing that this program decides rests on it."""
+"""The wall clock jumps by an hour while workers train: nothing that this program decides rests on it.
+
+Dask's messages do: what was to be sent just as the clock was put back waits for an hour. Its worker is lost after the deadline of a piece.
+"""
 
 import os
 import subprocess
@@ -30,7 +33,7 @@ def test_a_clock_that_jumps_by_an_hour_costs_at_most_what_is_under_way(tmp_path,
     folder, when, early = tmp_path / "out", tmp_path / "jumped", tmp_path / "early"
     early.mkdir()
     (early / "sitecustomize.py").write_text(JUMPS.format(seconds=seconds, when=str(when)))
-    command = [sys.executable, "-m", "tests.execution.machines", str(folder), "--workers", "2", "--pace", "0.3"]
+    command = [sys.executable, "-m", "tests.execution.machines", str(folder), "--workers", "2", "--pace", "0.3", "--stalled", "6"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(early), str(ROOT)])}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     while not _ended(folder):
