@@ -17,6 +17,7 @@ from prefect.events.filters import EventFilter
 from prefect.exceptions import ObjectNotFound
 
 from flows.life_signs import forget, is_alive, left
+from flows.not_found import as_not_found
 from flows.sqlite_workers import workers_of
 
 if TYPE_CHECKING:
@@ -212,16 +213,17 @@ def _new_run(client: "SyncPrefectClient", run: "FlowRun", times: int) -> Again:
     if run.deployment_id is None:
         return Again(run, None, "no deployment started it; run the same call again")
     try:
-        started = client.create_flow_run_from_deployment(
-            run.deployment_id,
-            parameters=run.parameters,
-            name=run.name,
-            tags=sorted({tag for tag in run.tags if not tag.startswith(AGAIN)} | ({f"{AGAIN}{times}"} if times else set())),
-            # A kill after this line, and the next call finds the same run.
-            idempotency_key=f"again-{run.id}",
-            work_queue_name=run.work_queue_name,
-            job_variables=run.job_variables,
-        )
+        with as_not_found():
+            started = client.create_flow_run_from_deployment(
+                run.deployment_id,
+                parameters=run.parameters,
+                name=run.name,
+                tags=sorted({tag for tag in run.tags if not tag.startswith(AGAIN)} | ({f"{AGAIN}{times}"} if times else set())),
+                # A kill after this line, and the next call finds the same run.
+                idempotency_key=f"again-{run.id}",
+                work_queue_name=run.work_queue_name,
+                job_variables=run.job_variables,
+            )
     except ObjectNotFound:
         return Again(run, None, "its deployment is gone")
     return Again(run, started)

@@ -92,7 +92,7 @@ class Page(threading.Thread):
         """What the child says; the latest counts."""
         try:
             self.now = dict(json.loads(line))
-        except ValueError:
+        except (ValueError, TypeError):  # a library's own words
             self.log.info("%s", line.decode(errors="replace").strip())
 
     def end(self) -> bool:

@@ -9,17 +9,20 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelling, Crashed
 
-from flows.dead_runs import workers_tag
+from flows.dead_runs import MOST, workers_tag
+from flows.not_found import as_not_found, refused
 from flows.run_page import artifact_key, selection_tag
 from flows.sqlite_workers import workers_of
 from pelt_automl.errors import SettingsError
@@ -27,7 +30,7 @@ from pelt_automl.log.events import SelectionStarted
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
 
     from pelt_automl.execution.workers import Workers
 
@@ -60,6 +63,16 @@ def deployed(client: "SyncPrefectClient") -> tuple[str, UUID]:
     if not found.work_pool_name:
         raise SettingsError(f"{DEPLOYMENT} has no work pool; delete it with `prefect deployment delete {DEPLOYMENT}`, then `make up`")
     return found.work_pool_name, found.id
+
+
+def shut(client: "SyncPrefectClient", name: str) -> str:
+    """Why nothing that waits for the pool is started, and what to do; empty where it is open."""
+    pool = client.read_work_pool(name)
+    if pool.is_paused:
+        return f"the pool {name!r} is paused; `prefect work-pool resume {name}`"
+    if pool.concurrency_limit == 0:
+        return f"the limit of the pool {name!r} is 0; `prefect work-pool clear-concurrency-limit {name}`"
+    return ""
 
 
 @dataclass(eq=False)
@@ -108,6 +121,8 @@ class Keeper(threading.Thread):
     deployment: tuple[str, UUID] | None = None
     away: bool = False
     """Whether Prefect's server doesn't answer."""
+    mistakes: set[str] = field(default_factory=set)
+    """Exceptions that were told."""
     alone: float = field(default_factory=time.monotonic)
     """Since when nobody is there."""
     said: float = 0.0
@@ -141,10 +156,14 @@ class Keeper(threading.Thread):
             self.away = False
         except SettingsError as error:  # the deployment was deleted
             self.workers.hopeless(str(error))
-        except Exception as error:  # noqa: BLE001 whatever it is, the selection goes on
+        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
             if not self.away:
-                self.log.warning("Prefect's server can't be asked for workers now (%s); those that are there go on.", type(error).__name__)
+                self.log.warning("Prefect's server can't be asked for workers now (%r); those that are there go on.", error)
             self.away = True
+        except Exception as error:  # a mistake of ours is no reason not to go on
+            if repr(error) not in self.mistakes:
+                self.log.exception("workers can't be cared for")
+            self.mistakes.add(repr(error))
 
     # ---------------------------------------------------------------- a round
 
@@ -154,23 +173,25 @@ class Keeper(threading.Thread):
         states = self._states(client, here)
         for place in self.places:
             self._look(place, here, states)
-        self._close(client, states)
         if self.vain >= STARTS * self.count:
-            if not here:
+            if not here and all(place.run is None for place in self.places):
                 self._give_up(client)
         elif time.monotonic() >= self.later:
             for place in self.places:
                 if place.run is None:
                     self._ask(client, place)
+        self._close(client, states)
         self._say(client, here, states)
         self._show(client)
 
     def _states(self, client: "SyncPrefectClient", here: set[str]) -> "dict[UUID, FlowRun]":
         """The runs of which Prefect has to say how they are: those whose worker isn't there."""
         wanted = [place.run for place in self.places if place.run and place.name not in here] + list(self.gone)
-        if not wanted:
-            return {}
-        return {run.id: run for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": wanted}}))}
+        found: dict[UUID, FlowRun] = {}
+        for start in range(0, len(wanted), MOST):
+            asked = FlowRunFilter.model_validate({"id": {"any_": wanted[start : start + MOST]}})
+            found |= {run.id: run for run in client.read_flow_runs(flow_run_filter=asked, limit=MOST)}
+        return found
 
     def _look(self, place: _Place, here: set[str], states: "dict[UUID, FlowRun]") -> None:
         if place.run is None:
@@ -179,7 +200,7 @@ class Keeper(threading.Thread):
             place.seen = True
             return
         known = states.get(place.run)
-        ended = known is not None and known.state is not None and known.state.is_final()
+        ended = known is None or (known.state is not None and known.state.is_final())  # None: somebody has deleted it
         if known is not None and known.state is not None and not known.state.is_scheduled() and place.begun is None:
             place.begun = time.monotonic()
         late = place.begun is not None and time.monotonic() - place.begun > TO_JOIN
@@ -195,23 +216,29 @@ class Keeper(threading.Thread):
     def _ask(self, client: "SyncPrefectClient", place: _Place) -> None:
         from pelt_automl.execution.worker import identity  # Dask
 
+        if self._over.is_set():
+            return
         if self.deployment is None:
             self.deployment = deployed(client)
             self.log.info("%d workers are asked for from the pool %r", self.count, self.deployment[0])
         place.starts += 1
         place.name = f"worker-{place.number}" + (f".{place.starts}" if place.starts > 1 else "")
         try:
-            run = client.create_flow_run_from_deployment(
-                self.deployment[1],
-                parameters={"address": self.workers.address, "worker": place.name, "versions": identity()},
-                name=f"{place.name} of {self.parent_name}",
-                tags=[selection_tag(self.started.key), workers_tag(self.parent)],
-                idempotency_key=f"{self.parent}-{self.started.key[:16]}-{self.epoch}-{place.name}",
-            )
-        except ObjectNotFound:
-            raise SettingsError(f"{DEPLOYMENT} was deleted, so that no worker can be started; `make up` deploys it") from None
-        except Exception:
+            with as_not_found():
+                run = client.create_flow_run_from_deployment(
+                    self.deployment[1],
+                    parameters={"address": self.workers.address, "worker": place.name, "versions": identity()},
+                    name=f"{place.name} of {self.parent_name}",
+                    tags=[selection_tag(self.started.key), workers_tag(self.parent)],
+                    idempotency_key=f"{self.parent}-{self.started.key[:16]}-{self.epoch}-{place.name}",
+                )
+        except Exception as error:
             place.starts -= 1  # the same key again: it may have been heard
+            if isinstance(error, ObjectNotFound):
+                self.deployment = None  # it may be deployed again, under another id
+                raise SettingsError(f"{DEPLOYMENT} was deleted, so that no worker can be started; `make up` deploys it") from None
+            if said := refused(error):
+                raise SettingsError(f"Prefect's server starts no worker: {said}") from None
             raise
         place.run, place.seen, place.begun = run.id, False, None
 
@@ -219,15 +246,21 @@ class Keeper(threading.Thread):
         """First a run may say itself why its worker has left; then it is cancelled, at last closed, so that its place is free."""
         for id_, own in list(self.gone.items()):
             known, waited = states.get(id_), time.monotonic() - own.since
-            if known is None or known.state is None:
-                continue
-            if known.state.is_final():
+            if known is None or (known.state and known.state.is_final()):
                 del self.gone[id_]
             elif waited > TO_END:
-                client.set_flow_run_state(id_, Crashed(message="its worker has left, and its process doesn't end"), force=True)
+                self._set(client, id_, Crashed(message="its worker has left, and its process doesn't end"), force=True)
             elif waited > TO_LEAVE and not own.asked:
-                client.set_flow_run_state(id_, Cancelling(message="its worker has left the selection"))
-                own.asked = True
+                own.asked = self._set(client, id_, Cancelling(message="its worker has left the selection"))
+
+    def _set(self, client: "SyncPrefectClient", run: UUID, state: "State", *, force: bool = False) -> bool:
+        """Whether that was possible: one run that can't be changed is no reason to leave the others."""
+        try:
+            client.set_flow_run_state(run, state, force=force)
+        except (ObjectNotFound, PrefectHTTPStatusError) as error:
+            self.log.warning("the flow run %s can't be set to %s (%r)", run, state.name, error)
+            return False
+        return True
 
     def _give_up(self, client: "SyncPrefectClient") -> None:
         ended = client.read_flow_run(self.last).state if self.last else None
@@ -245,7 +278,10 @@ class Keeper(threading.Thread):
         elif now - self.alone > WAITS and (not self.said or now - self.said > SAYS_AGAIN) and self.deployment:
             self.said = now
             pool = self.deployment[0]
-            if not workers_of(client, pool):
+            closed = shut(client, pool)
+            if closed:
+                self.log.warning("It waits for a worker: %s", closed)
+            elif not workers_of(client, pool):
                 self.log.warning("It waits for a worker: nobody works on the pool %r. %s", pool, ADVICE.format(pool=pool))
             elif states and all(run.state and run.state.is_scheduled() for run in states.values()):
                 self.log.info("It waits for a worker: the pool %r has no free place", pool)
@@ -276,7 +312,8 @@ class Keeper(threading.Thread):
         if self.workers.over:
             here, why = self.workers.present(), "the selection has ended"
         for run in [place.run for place in self.places if place.run and place.name not in here] + list(self.gone):
-            known = client.read_flow_run(run).state
-            if known and not known.is_final():
-                client.set_flow_run_state(run, Cancelling(message=why))
+            with suppress(ObjectNotFound):
+                known = client.read_flow_run(run).state
+                if known and not known.is_final():
+                    self._set(client, run, Cancelling(message=why))
         self._show(client, ended=True)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
@@ -63,7 +64,13 @@ class Places:
     parent_name: str
 
     def check(self) -> None:
-        """Raises `SettingsError` where there is no deployment, no pool, or nobody who works on the pool."""
+        """Raises `SettingsError` where there is no deployment, no pool, or nobody who works on the pool. A server may be away."""
+        try:
+            self._check()
+        except httpx.TransportError as error:
+            self.log.warning("Prefect's server can't be asked for workers now (%r); it is asked again.", error)
+
+    def _check(self) -> None:
         with get_client(sync_client=True) as client:
             pool, _ = deployed(client)
             deadline = time.monotonic() + FOUND

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from prefect.client.schemas.filters import WorkerFilter
 from prefect.settings import get_current_settings
 
+from flows.not_found import as_not_found
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
@@ -30,7 +32,8 @@ def workers_at_work(client: "SyncPrefectClient") -> list[str]:
 
 def workers_of(client: "SyncPrefectClient", pool: str) -> list[str]:
     """Those of one pool. Raises `ObjectNotFound` when there is no such pool."""
-    workers = client.read_workers_for_work_pool(pool, WorkerFilter.model_validate({}))
+    with as_not_found():
+        workers = client.read_workers_for_work_pool(pool, WorkerFilter.model_validate({}))
     return [worker.name for worker in workers if worker.status == "ONLINE"]
 
 

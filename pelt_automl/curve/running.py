@@ -105,8 +105,10 @@ class CurveRun:
             inherited = self._inherited(k)
             opened = Selection.open(settings, self.folder / folder_of(k), self.display, inherited=inherited, provider=self.provider)
             with opened as selection:
-                yield selection
-                self.clock = self.clock.without(selection.waited)
+                try:
+                    yield selection
+                finally:
+                    self.clock = self.clock.without(selection.waited)
                 self._backbone = selection.loaded or self._backbone
         except NoTrialCompletedError as error:
             self.missing[in_words(k)] = str(error)

@@ -354,7 +354,8 @@ class Workers:
 
     def present(self) -> set[str]:
         """The names of those that are connected, ready or not."""
-        return {str(own.name) for own in list(self.scheduler.workers.values())}
+        # Dask's own thread changes it: only a plain dict's values are copied at once.
+        return {str(own.name) for own in list(dict.values(self.scheduler.workers))}
 
     def hopeless(self, why: str) -> None:
         """Nobody else will come: that is an error as soon as nobody is there."""

@@ -78,6 +78,9 @@ from pelt_automl.timing.schedule import make_plan
 from pelt_automl.training.checkpoints import precision_name
 from pelt_automl.training.memory import usable_bytes
 
+MOMENT = 0.01
+"""Seconds of a wait that aren't worth a record."""
+
 
 class Selection:
     """A selection in its folder. Phases are called in their order; what an earlier start has finished isn't done again.
@@ -240,11 +243,24 @@ class Selection:
         """Workers that are brought come when there is a place for them: until the first is there, the time limit doesn't run."""
         if self.provider is None or self.machine.workers is None or self.machine.workers.ready():
             return
-        since = time.monotonic()
-        self.machine.workers.first(self.log.append)
-        self.waited = time.monotonic() - since
-        self.clock = self.clock.without(self.waited)
-        self.log.append(WorkersAwaited(self.waited))
+        told = begun = time.monotonic()
+
+        def tell(*events: Event) -> None:
+            """The wait comes first: without it the next start would take it for time that was used."""
+            nonlocal told
+            now = time.monotonic()
+            if now - told > MOMENT:
+                self.log.append(WorkersAwaited(now - told))
+                told = now
+            for event in events:
+                self.log.append(event)
+
+        try:
+            self.machine.workers.first(tell)
+        finally:
+            tell()
+            self.waited = told - begun
+            self.clock = self.clock.without(self.waited)
 
     def _dismiss(self) -> None:
         """Send them away, and put what they did on the record."""

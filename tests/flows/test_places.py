@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from prefect.client.schemas.objects import State, StateType
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from flows import dead_runs, pelt_worker, place_keeper, places, stack_side
 from flows.place_keeper import PAUSE, STARTS, TO_END, TO_JOIN, TO_LEAVE, WAITS, Keeper
@@ -22,6 +23,13 @@ from pelt_automl.settings import TrainingSettings
 
 PARENT = str(uuid4())
 STARTED = SelectionStarted("toy-abc", "abcdef", "toy task", "minilm", ["lora"], {}, {})
+
+
+def answer(status, text="no"):
+    """What Prefect's client raises for most of what its server refuses, a 404 too."""
+    request = httpx.Request("POST", "http://127.0.0.1/api")
+    error = httpx.HTTPStatusError("", request=request, response=httpx.Response(status, text=text, request=request))
+    return PrefectHTTPStatusError.from_httpx_error(error)
 
 
 @dataclass
@@ -39,6 +47,7 @@ class Server:
 
     def __init__(self):
         self.runs, self.pages, self.away, self.online = [], {}, False, ["gpu-1"]
+        self.pool = SimpleNamespace(is_paused=False, concurrency_limit=None)
 
     def read_deployment_by_name(self, name):
         assert name == "pelt-worker/default"
@@ -49,12 +58,12 @@ class Server:
             return known[0]
         self.runs.append(Run(name, idempotency_key, tags, parameters))
         if self.away:
-            raise ConnectionError
+            raise httpx.ConnectError("refused")
         return self.runs[-1]
 
-    def read_flow_runs(self, flow_run_filter):
+    def read_flow_runs(self, flow_run_filter, limit=200):
         if self.away:
-            raise ConnectionError
+            raise httpx.ConnectError("refused")
         return [run for run in self.runs if run.id in flow_run_filter.id.any_]
 
     def read_flow_run(self, run_id):
@@ -62,6 +71,9 @@ class Server:
 
     def set_flow_run_state(self, run_id, state, force=False):
         self.read_flow_run(run_id).state = state
+
+    def read_work_pool(self, _name):
+        return self.pool
 
     def read_workers_for_work_pool(self, pool, _filter):
         return [SimpleNamespace(name=name, status="ONLINE") for name in self.online]
@@ -236,7 +248,7 @@ def test_a_server_that_is_away_is_warned_of_once_and_the_same_workers_are_asked_
     for _ in range(3):
         world.round()
     assert [record.message for record in caplog.records] == [
-        "Prefect's server can't be asked for workers now (ConnectionError); those that are there go on."
+        "Prefect's server can't be asked for workers now (ConnectError('refused')); those that are there go on."
     ]
     world.server.away = False
     world.round()
@@ -296,6 +308,104 @@ def test_the_selections_page_has_who_is_there_on_which_device_and_at_what(world)
     assert [row["at"] for row in json.loads(page.data)] == ["has left", "lora-0003, step 1 of 8"]
 
 
+def test_a_deployment_that_was_deleted_is_said_and_one_that_is_there_again_is_used(world):
+    asked, create = [], world.server.create_flow_run_from_deployment
+
+    def gone(deployment, **_):
+        asked.append(deployment)
+        raise answer(404)
+
+    world.server.create_flow_run_from_deployment = gone
+    world.round()
+    assert world.crew.said == ["pelt-worker/default was deleted, so that no worker can be started; `make up` deploys it"]
+    world.server.read_deployment_by_name = lambda _name: SimpleNamespace(id="another", work_pool_name="gpu")
+    world.round()
+    assert asked == ["d", "another"]
+    world.server.create_flow_run_from_deployment = create
+    world.round()
+    assert list(world.server.states()) == ["worker-1", "worker-2"]
+
+
+@pytest.mark.parametrize(("status", "said"), [(409, ["Prefect's server starts no worker: wrong parameters"]), (503, []), (429, [])])
+def test_what_the_server_will_never_accept_is_said_and_what_may_pass_is_tried_again(world, status, said):
+    def refuse(*_, **__):
+        raise answer(status, "wrong  parameters")
+
+    create, world.server.create_flow_run_from_deployment = world.server.create_flow_run_from_deployment, refuse
+    world.round()
+    assert world.crew.said == said
+    world.server.create_flow_run_from_deployment = create
+    world.round()
+    assert list(world.server.states()) == ["worker-1", "worker-2"]
+
+
+def test_a_run_that_somebody_deletes_is_replaced(world):
+    world.round()
+    world.server.runs = [run for run in world.server.runs if not run.name.startswith("worker-1 ")]
+    world.round()
+    world.round(PAUSE + 1)
+    assert list(world.server.states()) == ["worker-2", "worker-1.2"]
+
+
+def test_nothing_is_given_up_while_one_waits_for_a_place(world):
+    world.round()
+    for _ in range(STARTS * 4):
+        if world.keeper.places[0].run:
+            world.server.ends(world.keeper.places[0].name)
+        world.round(PAUSE * STARTS * 2)
+    assert world.server.states()["worker-2"] == "SCHEDULED"
+    assert world.crew.said == []
+
+
+def test_a_run_that_cannot_be_changed_stops_no_replacement(world, caplog):
+    def refuse(*_, **__):
+        raise answer(409)
+
+    world.round()
+    world.crew.joins("worker-1", "worker-2")
+    for run in world.server.runs:
+        run.state = State(type=StateType.RUNNING)
+    world.round()
+    world.server.set_flow_run_state = refuse
+    world.crew.here = {"worker-2"}
+    world.round()
+    world.round(TO_LEAVE + 1)
+    world.crew.here = set()
+    world.round()
+    assert list(world.server.states()) == ["worker-1", "worker-2", "worker-1.2", "worker-2.2"]
+    assert "can't be set to Cancelling" in caplog.text
+
+
+def test_a_mistake_of_ours_is_not_blamed_on_the_server_and_told_once(world, caplog):
+    world.crew.present = lambda: {}["nobody"]
+    world.round()
+    world.round()
+    assert [(record.message, record.exc_info is not None) for record in caplog.records] == [("workers can't be cared for", True)]
+
+
+@pytest.mark.parametrize(
+    ("pool", "said"),
+    [
+        ({"is_paused": True, "concurrency_limit": None}, "the pool 'gpu' is paused; `prefect work-pool resume gpu`"),
+        ({"is_paused": False, "concurrency_limit": 0}, "the limit of the pool 'gpu' is 0; `prefect work-pool clear-concurrency-limit gpu`"),
+    ],
+)
+def test_a_pool_that_starts_nothing_is_said_with_what_to_do(world, caplog, pool, said):
+    world.server.pool = SimpleNamespace(**pool)
+    world.round()
+    world.round(WAITS + 1)
+    assert caplog.messages == [f"It waits for a worker: {said}"]
+
+
+def test_a_line_of_a_library_is_no_reason_to_end_a_worker(caplog):
+    caplog.set_level(logging.INFO, "run")
+    page = pelt_worker.Page("worker-1", lambda: None, logging.getLogger("run"), None)
+    for line in (b"12\n", b"[1]\n", b"a warning\n", b'{"doing": "trains"}\n'):
+        page.tell(line)
+    assert page.now == {"doing": "trains"}
+    assert caplog.messages == ["12", "[1]", "a warning"]
+
+
 # ------------------------------------------------------------ before anything is asked
 
 
@@ -347,6 +457,9 @@ def test_what_is_missing_for_workers_is_said_with_what_to_do(monkeypatch, lacks,
     def missing(*_):
         raise ObjectNotFound(http_exc=None)
 
+    def no_such_pool(*_):
+        raise answer(404)
+
     monkeypatch.setattr(places, "get_client", lambda sync_client: Client())
     monkeypatch.setattr(places, "FOUND", 0.0)
     monkeypatch.setattr(places, "ROUND", 0.0)
@@ -355,7 +468,7 @@ def test_what_is_missing_for_workers_is_said_with_what_to_do(monkeypatch, lacks,
     if lacks == "deployment":
         server.read_deployment_by_name = missing
     elif lacks == "pool":
-        server.read_workers_for_work_pool = missing
+        server.read_workers_for_work_pool = no_such_pool
     else:
         server.online = []
     with pytest.raises(SettingsError) as raised:
@@ -412,7 +525,7 @@ def test_a_page_that_cannot_be_shown_ends_no_work_and_a_cancelled_run_ends_its_c
             pass
 
         def create_artifact(self, made):
-            raise ConnectionError
+            raise httpx.ConnectError("refused")
 
         def read_flow_run(self, run_id):
             return SimpleNamespace(state=states[0])

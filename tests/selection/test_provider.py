@@ -3,14 +3,18 @@
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
+from pelt_automl.errors import SelectionError
 from pelt_automl.execution import leashed
 from pelt_automl.execution.certificates import Certificates
-from pelt_automl.log.events import SegmentEnded, WorkerJoined, WorkersAwaited, of_kind
+from pelt_automl.log.events import SegmentEnded, WorkerJoined, WorkerLeft, WorkersAwaited, of_kind
 from pelt_automl.options import settings_from
 from pelt_automl.selection import Selection
+from pelt_automl.selection import selection as selection_module
+from pelt_automl.timing.clock import Clock
 from tests.tiny_world import records_of
 
 DELAY = 3.0
@@ -60,10 +64,35 @@ def test_it_waits_for_the_first_and_its_time_limit_does_not(world, tmp_path, wit
         selection.recommend()
     assert brings.asked == [(3, key, 1)]
     events = records_of(tmp_path / "out")
-    (awaited,) = of_kind(events, WorkersAwaited)
-    assert awaited.seconds == selection.waited
+    assert sum(event.seconds for event in of_kind(events, WorkersAwaited)) == pytest.approx(selection.waited, abs=0.001)
     assert [event.worker for event in of_kind(events, WorkerJoined)] == ["worker-1"]
     assert {event.device.partition(" ")[0] for event in of_kind(events, SegmentEnded)} == {"worker-1"}
+
+
+def test_a_wait_that_is_broken_off_does_not_count_as_time_that_was_used(monkeypatch):
+    class Nobody:
+        def ready(self):
+            return []
+
+        def first(self, told):
+            now[0] += 3000.0
+            told(WorkerLeft("worker-1", "cpu", "refused: version 1", 0.0))
+            now[0] += 300.0
+            raise SelectionError("no worker can be started")
+
+    now, said = [50.0], []
+    monkeypatch.setattr(selection_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    own = SimpleNamespace(
+        provider=object(),
+        machine=SimpleNamespace(workers=Nobody()),
+        log=SimpleNamespace(append=said.append),
+        clock=Clock(600.0, started=50.0),
+    )
+    with pytest.raises(SelectionError):
+        Selection._await_worker(own)
+    assert [type(event).__name__ for event in said] == ["WorkersAwaited", "WorkerLeft", "WorkersAwaited"]
+    assert sum(event.seconds for event in of_kind(said, WorkersAwaited)) == own.waited == 3300.0
+    assert own.clock.started == 3350.0
 
 
 @pytest.mark.slow  # loads a model
