@@ -405,6 +405,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.chmod(0o711)  # PostgreSQL's account has to enter where root types this
     stack = Stack(folder, asked.workers)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the stack ends, too
     try:
         wrong = run(stack, asked.kills, asked.seconds, random.Random(asked.seed))
     finally:

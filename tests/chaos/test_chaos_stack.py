@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from chaos import stack as chaos_stack
 from chaos.stack import KINDS, Plan, Stack, ended, main
 
 SLEEPS = "import time; time.sleep(60)"
@@ -79,6 +80,19 @@ def test_a_selection_has_ended_when_its_log_says_so_and_mlflow_has_it(tmp_path):
     assert ended(stack, "one")
     (folder / "mlflow.json").write_text('{"problem": "it is away"}')
     assert not ended(stack, "one")
+
+
+def test_one_that_is_ended_itself_ends_its_stack(monkeypatch):
+    ended, before = [], signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(chaos_stack, "run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(chaos_stack, "end", ended.append)
+    try:
+        with pytest.raises(SystemExit) as end:
+            main([])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (end.value.code, len(ended)) == (143, 1)
+    ended[0].folder.rmdir()
 
 
 @pytest.mark.parametrize("wrong", [["--kills", "0"], ["--seconds", "-1"], ["--workers", "0"]])
