@@ -5,11 +5,11 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 PARITY := .venv-parity
 # What `make test` leaves out: whole programs and every family (slow), servers (stack), simulations (statistical).
-QUICK := -m "not (slow or stack or statistical)"
+QUICK := -m "not (slow or stack or statistical or long)"
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo chaos chaos-stack test test-all parity lint format up down status logs clean
+.PHONY: help install demo chaos chaos-stack test test-all test-servers parity lint format up down status logs clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -31,8 +31,11 @@ demo: install  ## a complete selection for an embedded task with the embedded en
 test: install  ## run the quick tests, one process per core
 	@$(PYTEST) $(QUICK)
 
-test-all: install  ## run all tests: also the slow ones, those that need servers, the statistical ones
-	@PELT_CONFORMANCE=all PELT_SLOWEST_TEST=45 $(PYTEST)
+test-all: install  ## run nearly all tests: also the slow ones, those that need servers, the statistical ones
+	@PELT_CONFORMANCE=all PELT_SLOWEST_TEST=45 $(PYTEST) -m "not long"
+
+test-servers: install  ## run the tests that take minutes: workers placed by Prefect, PostgreSQL, both under kills
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v -m long tests/flows
 
 chaos: install  ## kill selections 54 times where it may hurt and up to 300 times at random, workers too; prove that nothing is lost
 	@PELT_CHAOS_ROWS=9 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/chaos/test_chaos.py

@@ -17,7 +17,7 @@ from stack_database import Database
 
 from tests.flows.test_end_to_end import PATIENCE, Server, free_port
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long, pytest.mark.timeout(900)]
 
 PASSWORD = "hush-hush"
 

@@ -18,7 +18,7 @@ from pelt_automl.log.events import Released, SegmentLost, SelectionEnded, TrialE
 from tests.flows.test_end_to_end import ROOT, Server
 from tests.tiny_world import make_world, records_of
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.long, pytest.mark.timeout(900)]
 
 SMALL = {"methods": ["lora", "head"], "trials": 3, "baselines": [], "finalist_seeds": 1, "most_seeds": 1, "race": False, "portfolio": False}
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -160,8 +160,8 @@ def test_workers_that_are_killed_are_replaced_and_the_selection_ends_with_all_th
     assert {"worker-1", "worker-2"} < joined <= {"worker-1", "worker-2", "worker-1.2", "worker-2.2"}
     assert of_kind(events, SegmentLost)
     assert len({event.trial for event in of_kind(events, TrialEnded)}) == len(of_kind(events, TrialEnded))
-    (awaited,), (end,) = of_kind(events, WorkersAwaited), of_kind(events, SelectionEnded)
-    assert awaited.seconds > 0
+    (end,) = of_kind(events, SelectionEnded)
+    assert sum(event.seconds for event in of_kind(events, WorkersAwaited)) > 0
     assert any("worker-1.2 (cpu, " in name or "worker-2.2 (cpu, " in name for name in end.devices), "the bill by device"
     states, found = server.ended_workers(run), server.workers_of(run)
     assert set(states) == {"worker-1", "worker-2", "worker-1.2", "worker-2.2"}, "no more than asked for"
