@@ -48,6 +48,7 @@ def test_who_brings_a_worker_hears_its_device_what_it_trains_and_how_far_and_how
             executor = cluster(workers, log.history, POOL, tmp_path, progress=lambda *_: seen.extend(workers.at_work()))
             drive(Grid(SEGMENTS[:2]), executor, log, Budget)
             assert len(log.history.of_kind(TrialEnded)) == 2
+            workers.leaving()
             workers._held.close()
             assert process.wait(10) == 0
     doing = {one["doing"] for one in told}
