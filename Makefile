@@ -35,7 +35,7 @@ test-all: install  ## run nearly all tests: also the slow ones, those that need 
 	@PELT_CONFORMANCE=all PELT_SLOWEST_TEST=45 $(PYTEST) -m "not long"
 
 test-servers: install  ## run the tests that take minutes: workers placed by Prefect, PostgreSQL, both under kills
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v -m long tests/flows
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v -m long tests
 
 chaos: install  ## kill selections 54 times where it may hurt and up to 300 times at random, workers too; prove that nothing is lost
 	@PELT_CHAOS_ROWS=9 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/chaos/test_chaos.py

@@ -28,7 +28,8 @@ time.time_ns = lambda: nanoseconds() + (by * 10**9 if os.path.exists(when) else 
 """Imported by each process as it starts."""
 
 
-@pytest.mark.parametrize("seconds", [3600, -3600])
+# Put back, it may silence one of Dask's streams, which batches by the wall clock, until the deadline has passed: some runs take minutes.
+@pytest.mark.parametrize("seconds", [3600, pytest.param(-3600, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
 def test_a_clock_that_jumps_by_an_hour_costs_at_most_what_is_under_way(tmp_path, seconds):
     folder, when, early = tmp_path / "out", tmp_path / "jumped", tmp_path / "early"
     early.mkdir()
@@ -40,7 +41,7 @@ def test_a_clock_that_jumps_by_an_hour_costs_at_most_what_is_under_way(tmp_path,
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
     when.touch()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 0, said
     assert nothing_lost_or_twice(folder)
     ends = _ended(folder)
