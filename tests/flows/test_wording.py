@@ -14,6 +14,7 @@ OTHER_VERSION = (
     "and trainings of two versions can't be compared"
 )
 OTHER_SELECTION = "{} holds another selection ({}: other settings, data or program version)"
+OTHER_DATA = "{} holds another selection: its data had the hash {}, the data now has {}. Bring back the data that it was started with"
 DAMAGED = "{} doesn't begin as a selection's records do: it is damaged or something else."
 NOT_EMPTY = "{} isn't empty and doesn't hold {} (it has {}{}); nothing was written."
 NOT_OURS = "{} isn't a folder that this program made (there is no {} in it); move it away"
@@ -21,6 +22,7 @@ UNUSABLE = "the weights of {} can't be used ({}). They were trained already: put
 UNKNOWN = "{} doesn't say which trial's weights it has; put back a copy of it"
 OTHER_PROTOCOL = "{} holds runs of another protocol (other {}; see {})"
 IN_FLOW = {
+    f"{OTHER_DATA}, or choose another folder with --output": OTHER_DATA,
     "the folder {} can't be made ({}); choose another --output": f"the folder {{}} can't be made ({{}}). {HOME}",
     "the folder {} can't be read ({}); choose another --output": f"the folder {{}} can't be read ({{}}). {HOME}",
     "the folder {} can't be written ({}); choose another --output": f"the folder {{}} can't be written ({{}}). {HOME}",
