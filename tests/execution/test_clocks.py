@@ -41,7 +41,10 @@ def test_a_clock_that_jumps_by_an_hour_costs_at_most_what_is_under_way(tmp_path,
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
     when.touch()
-    _, said = process.communicate(timeout=240)
+    try:
+        _, said = process.communicate(timeout=240)
+    finally:
+        process.kill()
     assert process.returncode == 0, said
     assert nothing_lost_or_twice(folder)
     ends = _ended(folder)
