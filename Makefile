@@ -26,7 +26,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $(INSTALLED)
 
 demo: install  ## a complete selection for an embedded task with the embedded encoder, under 4 minutes
-	@$(BIN)/pelt-automl select --task pydoc-topic --model minilm --k 300 --methods head,bitfit,lora --trials 3 --seconds 230
+	@$(BIN)/pelt-automl select --task pydoc-topic --model minilm --k 150 --methods head,bitfit,lora --trials 3 --seconds 230
 
 test: install  ## run the quick tests, one process per core
 	@$(PYTEST) $(QUICK)

@@ -240,18 +240,7 @@ def do(stack: Stack, deed: Deed, name: str) -> None:
     number = sum(stack.done[one] for one in ("kill", "stop", "cancel"))
     what = f"{kind or 'process'} {victim.pid} ({victim.command[-60:]}) at line {lines_of(stack.home / 'selections' / name)} of {name}"
     stack.say(f"{number}: {how}{f' {deed.seconds:.0f} s' if how == 'stop' else ''} {what}")
-    try:
-        if how == "cancel":
-            stack.ask(f"flow_runs/{run_id}/set_state", state={"type": "CANCELLING"})
-        else:
-            os.kill(victim.pid, signal.SIGKILL if how == "kill" else signal.SIGSTOP)
-        if how == "stop":
-            time.sleep(deed.seconds)
-    except OSError as error:
-        stack.say(f"  nothing has happened: {error}")
-    finally:
-        if how == "stop" and victim in processes():
-            os.kill(victim.pid, signal.SIGCONT)
+    strike(stack, victim, how, deed.seconds, run_id)
     trains = kind in ("selection", "pelt-worker", "training")
     stack.owed |= how == "kill" and not trains
     if deed.hurry:
@@ -264,6 +253,22 @@ def do(stack: Stack, deed: Deed, name: str) -> None:
         new = until(lambda: [run for run in stack.runs(flow, "RUNNING") if run["id"] not in before] or ended(stack, name), FOLLOWS)
         followed = f"{new[0]['name']} is Running" if isinstance(new, list) else f"{name} has ended" if new else "nobody has come"
         stack.say(f"  {followed} after {time.monotonic() - since:.0f} s")
+
+
+def strike(stack: Stack, victim: Process, how: str, seconds: float, run_id: str) -> None:
+    """Kill it, stop it for so many `seconds`, or cancel its flow run."""
+    try:
+        if how == "cancel":
+            stack.ask(f"flow_runs/{run_id}/set_state", state={"type": "CANCELLING"})
+        else:
+            os.kill(victim.pid, signal.SIGKILL if how == "kill" else signal.SIGSTOP)
+        if how == "stop":
+            time.sleep(seconds)
+    except OSError as error:
+        stack.say(f"  nothing has happened: {error}")
+    finally:
+        if how == "stop" and victim in processes():
+            os.kill(victim.pid, signal.SIGCONT)
 
 
 def until(true: Callable[[], Any], seconds: float) -> Any:

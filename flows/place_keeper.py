@@ -220,7 +220,7 @@ class Keeper(threading.Thread):
             return
         if self.deployment is None:
             self.deployment = deployed(client)
-            self.log.info("%d workers are asked for from the pool %r", self.count, self.deployment[0])
+            self.log.info("workers asked for from the pool %r: %d", self.deployment[0], self.count)
         place.starts += 1
         place.name = f"worker-{place.number}" + (f".{place.starts}" if place.starts > 1 else "")
         try:
