@@ -503,8 +503,8 @@ def make_certificates(stack: Stack) -> None:
     if stack.environment()[CERTIFICATES] != str(folder):
         return
     if folder.is_dir():
-        if time.time() - folder.stat().st_mtime < RENEWED * 86_400:
-            return
+        if time.time() - folder.stat().st_mtime < RENEWED * 86_400 or any(running(stack, service.name) for service in services(stack)):
+            return  # selections that run use those that are there
         print(f"The certificates in {folder} are made again, since they soon end. Copy them to other machines that have them.")
     shutil.rmtree(new, ignore_errors=True)
     command = [sys.executable, "-c", "from pelt_automl.cli import main; main()", "certificates", str(new)]

@@ -360,6 +360,10 @@ def test_certificates_are_made_once_for_the_user_alone_unless_the_user_has_some(
     script.make_certificates(stack)
     assert (Certificates.of(own), capsys.readouterr().out) == (first, "")
     os.utime(own, (0, 0))
+    with monkeypatch.context() as runs:
+        runs.setattr(script, "running", lambda _stack, name: 1 if name == "worker" else None)
+        script.make_certificates(stack)
+        assert Certificates.of(own) == first, "a selection under way may use them"
     script.make_certificates(stack)
     assert Certificates.of(own) != first
     assert "are made again, since they soon end" in capsys.readouterr().out
