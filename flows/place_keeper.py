@@ -26,7 +26,6 @@ from flows.not_found import as_not_found, refused
 from flows.run_page import artifact_key, selection_tag
 from flows.sqlite_workers import workers_of
 from pelt_automl.errors import SettingsError
-from pelt_automl.log.events import SelectionStarted
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -104,7 +103,8 @@ class Keeper(threading.Thread):
 
     workers: "Workers"
     count: int
-    started: SelectionStarted
+    key: str
+    task: str
     epoch: int
     log: "logging.Logger | logging.LoggerAdapter[Any]"
     parent: str
@@ -229,8 +229,8 @@ class Keeper(threading.Thread):
                     self.deployment[1],
                     parameters={"address": self.workers.address, "worker": place.name, "versions": identity()},
                     name=f"{place.name} of {self.parent_name}",
-                    tags=[selection_tag(self.started.key), workers_tag(self.parent)],
-                    idempotency_key=f"{self.parent}-{self.started.key[:16]}-{self.epoch}-{place.name}",
+                    tags=[selection_tag(self.key), workers_tag(self.parent)],
+                    idempotency_key=f"{self.parent}-{self.key[:16]}-{self.epoch}-{place.name}",
                 )
         except Exception as error:
             place.starts -= 1  # the same key again: it may have been heard
@@ -297,7 +297,7 @@ class Keeper(threading.Thread):
         if not self.rows or text == self.shown or (now - self.shown_at < PAGE and not ended):
             return
         if self.page is None:
-            key = f"workers-{artifact_key(self.started.task)}"
+            key = f"workers-{artifact_key(self.task)}"
             what = ArtifactCreate(key=key, type="table", description="Who trains", data=text, flow_run_id=UUID(self.parent))
             self.page = client.create_artifact(what).id
         else:

@@ -18,7 +18,6 @@ from flows.place_keeper import ADVICE, ROUND, Keeper, deployed
 from flows.sqlite_workers import workers_of
 from pelt_automl.errors import SettingsError
 from pelt_automl.execution.certificates import VARIABLE, Certificates, listening
-from pelt_automl.log.events import SelectionStarted
 from pelt_automl.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -85,9 +84,9 @@ class Places:
                 time.sleep(ROUND)
 
     @contextmanager
-    def bring(self, workers: "Workers", count: int, start: SelectionStarted, epoch: int) -> Iterator[None]:
+    def bring(self, workers: "Workers", count: int, key: str, task: str, epoch: int) -> Iterator[None]:
         """See `pelt_automl.selection.hiring.Provider`."""
-        keeper = Keeper(workers, count, start, epoch, self.log, self.parent, self.parent_name)
+        keeper = Keeper(workers, count, key, task, epoch, self.log, self.parent, self.parent_name)
         keeper.start()
         try:
             yield

@@ -1,9 +1,6 @@
 """Flow "reproduce-unipelt": UniPELT's experiments on any backbone, its tables compared with what came out.
 
-A run works through the open cells of its folder, each of which it holds while it trains it. With PostgreSQL under Prefect's server
-(docs/servers.md), several workers of the machine can run it with the same parameters and share the work:
-
-    prefect deployment run reproduce-unipelt/default --param model=minilm --param 'tasks=["rte","cola"]' --param 'ks=[100]'
+prefect deployment run reproduce-unipelt/default --param model=minilm --param 'tasks=["rte","cola"]' --param workers=2
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.clear_failures import step
 from flows.conduct import concluded, conducted, run_log
 from flows.flow_parameters import checked, with_parameters
+from flows.places import places_of
 from flows.run_page import not_in_the_way, reproduction_name, tag_this_run
 from pelt_automl.home import home
 from pelt_automl.settings import reproduction_options
@@ -46,7 +44,7 @@ def reproduce_unipelt(
         model: Hub name of a pretrained encoder, a folder inside the worker's data folders, or ``minilm``; the paper's when it isn't given.
         data_dir: Folder with one folder a task, inside the worker's data folders.
         output: Name of the folder in ``reproductions`` of the program's home; the model's name when it isn't given.
-        seconds: Limit on this run; another run with the same parameters resumes it.
+        seconds: Limit on this run, with workers from the first on; another run with the same parameters resumes it.
         retry_failed: Whether runs that failed in an earlier flow run are trained again.
         **parameters: One for each knob of `pelt_automl.settings.reproduction_options`.
 
@@ -59,8 +57,10 @@ def reproduce_unipelt(
     protocol, own = checked(protocol_from, whole, **parameters, **whole)
     place, model = own.pop("output", None), own.pop("model", MODEL)
     tag_this_run([f"model:{model}"])
-    folder = home() / "reproductions" / place if place else None
-    reproduction = Reproduction.open(protocol, model, output=folder, say=run_log().info, **own)
+    folder, places = home() / "reproductions" / place if place else None, places_of(protocol.training)
+    reproduction = Reproduction.open(protocol, model, output=folder, say=run_log().info, provider=places, **own)
+    if places and reproduction.unfinished:
+        places.check()
     table = train_open_cells(reproduction)
     not_in_the_way(create_markdown_artifact)(markdown(table), key="reproduced-unipelt", description=f"UniPELT's tables on {model}")
     statement = f"{table.finished} of {table.wanted} runs are finished, in {reproduction.folder.path}"

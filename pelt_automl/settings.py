@@ -551,7 +551,7 @@ PAPER_TRAINING = TrainingSettings(
 def reproduction_options() -> dict[str, Knob]:
     """Every knob of a reproduction by its name: of its protocol, and of the training, with the paper's defaults."""
     training = {each.name: replace(each, default=getattr(PAPER_TRAINING, each.name)) for each in knobs_of(TrainingSettings)}
-    shown = ("epochs", "batch_size", "dropout", "pack_size", "precision", "threads")
+    shown = ("epochs", "batch_size", "dropout", "pack_size", "precision", "threads", "workers")
     return {each.name: each for each in knobs_of(ProtocolSettings)} | {name: training[name] for name in shown}
 
 

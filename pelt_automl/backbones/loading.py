@@ -351,6 +351,11 @@ def _declared_pooling(source: ModelSource) -> Mapping[str, Any] | None:
     return says if isinstance(says, dict) else None
 
 
+def weights_sha256(name: str) -> str:
+    """SHA-256 of a model's weights, in hex, as `Backbone.sha256`; they aren't loaded. Raises `BackboneError`, and `SettingsError`."""
+    return _checked_sha256(find_model(name))
+
+
 def _checked_sha256(source: ModelSource) -> str:
     path = _file(source, "model.safetensors")
     digest = sha256_of(path) if path else ""

@@ -73,7 +73,8 @@ class Bench(Protocol):
 
     history: History
     """Holds the trials of the piece at hand alone."""
-    executor: Executor
+    executor: Executor | None
+    """None: no pieces come, only what is evaluated."""
     states: Path
     """The folder of the executor's states."""
     kept: Path
@@ -161,7 +162,8 @@ class _Here:
     """The step of each trial in the live pack."""
     ends: dict[str, int] = field(default_factory=dict)
     """The step that each of them trains to."""
-    evaluates: bool = False
+    doing: str = ""
+    """In words, while it evaluates."""
 
 
 HERE = _Here()
@@ -211,6 +213,7 @@ def carry_out(given: bytes) -> Done:
     bench, started = _bench(), time.perf_counter()
     piece: Piece = loads(given)
     executor = bench.executor
+    assert executor is not None
     if piece.fresh:
         executor.stop()
     for path in bench.kept.iterdir():
@@ -239,12 +242,14 @@ def carry_out(given: bytes) -> Done:
 def score(given: bytes) -> tuple[Any, float]:
     """Evaluate, without the packs' memory; what came of it, and its seconds."""
     bench, started = _bench(), time.perf_counter()
-    bench.executor.stop()
-    HERE.evaluates = True
+    if bench.executor:
+        bench.executor.stop()
+    job = loads(given)
+    HERE.doing = words_of(job)
     try:
-        return bench.score(loads(given)), time.perf_counter() - started
+        return bench.score(job), time.perf_counter() - started
     finally:
-        HERE.evaluates = False
+        HERE.doing, HERE.at = "", {}
 
 
 def _bench() -> Bench:
@@ -387,7 +392,7 @@ def _tell() -> None:
         at = {name: (step, HERE.ends.get(name, step)) for name, step in dict(HERE.at).items()}
         now = {
             "device": HERE.bench.device if HERE.bench else "",
-            "doing": "evaluates" if HERE.evaluates else in_words(at),
+            "doing": in_words(at) if at else HERE.doing or in_words(at),
             "done": _share(at),
         }
         if now != said:
@@ -399,6 +404,11 @@ def _tell() -> None:
 def _share(at: Mapping[str, tuple[int, int]]) -> float:
     ends = sum(end for _, end in at.values())
     return sum(step for step, _ in at.values()) / ends if ends else 0.0
+
+
+def words_of(job: Any) -> str:
+    """What a worker is at that has it to evaluate."""
+    return getattr(job, "in_words", "evaluates")
 
 
 def in_words(at: Mapping[str, tuple[int, int]]) -> str:

@@ -48,6 +48,7 @@ from pelt_automl.execution.worker import (
     in_words,
     score,
     take,
+    words_of,
 )
 from pelt_automl.log.events import Event, Segment, WorkerJoined, WorkerLeft
 from pelt_automl.scheduling.actions import Room, Task
@@ -92,6 +93,8 @@ class Seat:
     """Whether what it holds in memory is of no use to its owner."""
     piece: bool = False
     """Whether what it is at is a training."""
+    doing: str = ""
+    """Else: what, in words."""
     owner: Any = None
     """For whom it holds packs."""
     segments: dict[str, Segment] = field(default_factory=dict)
@@ -369,7 +372,7 @@ class Workers:
         if not seat.label:
             return "loads the model"
         if seat.future is not None and not seat.piece:
-            return "evaluates"
+            return seat.doing
         at = self.beat(seat).get("at", {})
         return in_words({name: (int(at.get(name, own.start)), own.end) for name, own in list(seat.segments.items())})
 
@@ -528,7 +531,8 @@ class Workers:
         jobs: Sequence[Callable[[bool], Any]],
         told: Callable[[list[Event]], object],
         progress: Callable[[int], object],
-        here: Callable[[int], Any],
+        here: Callable[[int], Any] | None,
+        came: Callable[[int, Any], object] = lambda _job, _what: None,
     ) -> list[Any]:
         """Have each job evaluated by who is free, and return what came of them, in their order. No training may be under way.
 
@@ -539,7 +543,9 @@ class Workers:
             jobs: each makes what is handed to a worker, once it is known whether that sees the selection's folder.
             told: of who joins and leaves meanwhile.
             progress: told how many are done.
-            here: evaluates a job, given its place, in this process: while nobody is there, where they come by themselves.
+            here: evaluates a job, given its place, in this process: while nobody is there, where they come by themselves;
+                None: it can't.
+            came: told what has come of a job, given its place, before `progress` is.
         """
         results, waiting, at, losses = dict[int, Any](), list(range(len(jobs))), dict[Seat, int](), Counter[int]()
 
@@ -550,19 +556,23 @@ class Workers:
             waiting.insert(0, job)
 
         while len(results) < len(jobs):
-            if self.alone and not self.ready():
+            if self.alone and here and not self.ready():
                 job = waiting.pop(0)
                 results[job] = here(job)
+                came(job, results[job])
                 progress(len(results))
             for seat in [own for own in self.ready() if own.idle][: len(waiting)]:
                 at[seat] = waiting.pop(0)
                 seat.room = Room(seat.room.free + len(seat.room.at))  # its packs go first
-                self._submit(seat, score, jobs[at[seat]](seat.shares))
+                given = jobs[at[seat]](seat.shares)
+                seat.doing = words_of(given)
+                self._submit(seat, score, given)
             match self.happened(LOOKS if at or not self.alone else 0.0):
                 case Scored(seat, what, error) if seat in at:
                     job = at.pop(seat)
                     if error is None:
                         results[job] = what
+                        came(job, what)
                         progress(len(results))
                     elif of_the_disk(seat, error):
                         raise error

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pelt_automl
-from pelt_automl.backbones.loading import Backbone
+from pelt_automl.backbones.layer_speed import Workload
+from pelt_automl.backbones.loading import Backbone, load_backbone
 from pelt_automl.execution.packs import Packs
 from pelt_automl.log.events import Seeds, Segment, Stage, State, TrialEnded
 from pelt_automl.log.log import Log
@@ -37,6 +38,13 @@ QUIET_SECONDS = 30.0
 """Progress is told at most this often."""
 
 
+def loaded(protocol: Protocol, model: str, threads: int | None) -> Backbone:
+    """The model as the protocol trains it. Raises what `load_backbone` raises."""
+    training = protocol.training
+    work = Workload(training.batch_size, threads=threads)
+    return load_backbone(model, precision=training.precision, dropout=training.dropout, work=work)
+
+
 @dataclass
 class CellTraining:
     """Trains those of a cell, and hands on what became of each as soon as it has ended."""
@@ -48,6 +56,8 @@ class CellTraining:
     record: Callable[[FinishedRun], None]
     budget: Callable[[], Budget]
     say: Callable[[str], None]
+    advanced: Callable[[int, int], None] = lambda _taken, _all: None
+    """Told after every step how many of all its trainings' steps are taken, and how many there are."""
     recorded: int = 0
 
     def train(self, methods: Sequence[PaperMethod]) -> int:
@@ -59,7 +69,7 @@ class CellTraining:
         segments = [
             Segment(own.name, own.name, own.method, own.hyper_parameters, Stage.SEARCH, 0, False, seeds, steps, 0, steps) for own in methods
         ]
-        progress = _Progress(str(self.cell), len(methods) * steps, self.say)
+        progress = _Progress(str(self.cell), len(methods) * steps, self.say, self.advanced)
         self.work = Work(self.backbone, self._plan, self.data.metric, self.data.outputs, on_step=progress.on_step)
         at_once = self.protocol.training.pack_size or AT_ONCE.get(self.backbone.device.type, AT_ONCE["cuda"])
         log = Log()
@@ -89,8 +99,7 @@ class CellTraining:
             finished = self._finished(run, segment.hyper_parameters, score, constant=constant)
             self.record(finished)
             self.recorded += 1
-            told = f"{finished.metric} {score:.4f}{', constant' if constant else ''}" if score is not None else f"failed: {finished.cause}"
-            self.say(f"{self.cell}: {run.name}: {told} ({finished.steps} steps, {finished.seconds:.0f} s)")
+            self.say(str(finished))
         return TrialEnded(
             run.name, run.name, segment.method, segment.stage, 0, State(progress.state), False, segment.hyper_parameters, run.seeds, {},
             list(progress.curve), progress.best_score, progress.step, progress.seconds, cause=progress.cause,
@@ -143,11 +152,13 @@ class _Progress:
     what: str
     total: int
     say: Callable[[str], None]
+    advanced: Callable[[int, int], None]
     taken: int = 0
     told: float = field(default_factory=time.monotonic)
 
     def on_step(self, trainings: int) -> None:
         self.taken += trainings
+        self.advanced(self.taken, self.total)
         if time.monotonic() - self.told >= QUIET_SECONDS:
             self.told = time.monotonic()
             self.say(f"{self.what}: {self.taken / self.total:.0%} of the steps")

@@ -16,7 +16,7 @@ from pelt_automl.errors import SelectionError
 from pelt_automl.log.codec import read
 from pelt_automl.log.events import CurvePoint, Event, of_kind
 from pelt_automl.log.folder import PROTOCOL, JsonlRecorder, check_output, exclusive
-from pelt_automl.reproduction.protocol import Cell, K, Protocol
+from pelt_automl.reproduction.protocol import BY_MACHINE, Cell, K, Protocol
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ class FinishedRun(Event):
         """Where it belongs."""
         return Cell(self.task, self.k, self.seed)
 
+    def __str__(self) -> str:
+        constant = ", constant" if self.constant else ""
+        told = f"failed: {self.cause}" if self.report_score is None else f"{self.metric} {self.report_score:.4f}{constant}"
+        return f"{self.cell}: {self.method}: {told} ({self.steps} steps, {self.seconds:.0f} s)"
+
 
 class ReproductionFolder:
     """The runs of one protocol on one model."""
@@ -81,6 +86,7 @@ class ReproductionFolder:
             draft.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
             return
         earlier = json.loads(place.read_text(encoding="utf-8"))
+        earlier["training"] = {name: value for name, value in earlier.get("training", {}).items() if name not in BY_MACHINE}
         differing = [name for name in sorted({*mine, *earlier}) if mine.get(name) != earlier.get(name)]
         if differing:
             raise SelectionError(

@@ -26,7 +26,7 @@ MODEL = "bert-base-uncased"
 BY_RUN = ("tasks", "ks", "seeds", "methods")
 """What of a protocol says which runs there are; all else is the same for each of them."""
 
-BY_MACHINE = ("threads", "pack_size")
+BY_MACHINE = ("threads", "pack_size", "workers")
 """What of the training changes no result."""
 
 

@@ -77,7 +77,7 @@ class PackBench:
             working(folder, "checkpoints"),
             kept,
             facts_of(question, backbone.sha256),
-            device_name(machine),
+            device_name(backbone.device),
             environment() | {"threads": torch.get_num_threads(), "process": os.getpid()},
         )
 

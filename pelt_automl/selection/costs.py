@@ -203,7 +203,11 @@ def measure_costs(question: Question, machine: Machine, log: Log, clock: Clock) 
         if run.method not in BASELINES and time.perf_counter() < end:
             memory = memory_bytes(machine, plans.search, run.method, run.hyper_parameters)
         exportable, trials = bool(own) and is_exportable(machine, own[0]), [run.trial for run in runs]
-        log.append(CostMeasured(run.method, run.hyper_parameters, latencies, memory, device_name(machine), name, trials, exportable))
+        log.append(
+            CostMeasured(
+                run.method, run.hyper_parameters, latencies, memory, device_name(machine.backbone.device), name, trials, exportable
+            )
+        )
     if clock.limit is not None:
         _say_what_is_missing(log, list(finalists))
 
@@ -232,7 +236,7 @@ def _say_what_is_missing(log: Log, finalists: Sequence[str]) -> None:
             log.append(Decision(What.NO_TIME_FOR_COSTS, what, why))
 
 
-def device_name(machine: Machine) -> str:
+def device_name(device: torch.device) -> str:
     """``cpu, 2 threads``, or the GPU's name."""
-    device, threads = machine.backbone.device, torch.get_num_threads()
+    threads = torch.get_num_threads()
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {threads} thread{'s' if threads > 1 else ''}"

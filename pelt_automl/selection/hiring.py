@@ -1,11 +1,12 @@
-"""A selection's workers: who is started here, what they are told, and what is checked before anything is loaded. Dask is imported late."""
+"""Workers: who is started here, what they are told, and what is checked before anything is loaded. Dask is imported late."""
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -33,8 +34,11 @@ class Provider(Protocol):
     """Where they find the selection: ``tls://HOST:PORT``; port 0: any free one."""
     certificates: Certificates
 
-    def bring(self, workers: "Workers", count: int, start: SelectionStarted, epoch: int) -> AbstractContextManager[object]:
-        """Keep `count` of them there while inside. Called once for each start of a selection, of which this is the `epoch`-th."""
+    def bring(self, workers: "Workers", count: int, key: str, task: str, epoch: int) -> AbstractContextManager[object]:
+        """Keep `count` of them there while inside.
+
+        `key`, `task`: of the work that they are for. Called once for each start of it, of which this is the `epoch`-th.
+        """
 
 
 def check_hiring(training: TrainingSettings, provider: Provider | None = None) -> None:
@@ -53,32 +57,46 @@ def check_hiring(training: TrainingSettings, provider: Provider | None = None) -
 @contextmanager
 def hired(question: Question, machine: Machine, log: Log, provider: Provider | None = None) -> Iterator["Workers"]:
     """Those that the settings ask for, while inside: processes of this machine, or those of the provider. Nothing is waited for."""
-    from pelt_automl.execution.workers import Workers
     from pelt_automl.selection.bench import PackBench, facts_of
 
-    training = question.settings.training
+    training, starts = question.settings.training, log.history.of_kind(SelectionStarted)
+    events = [event for event in log.history.events if isinstance(event, Planned | Decision)]
+    make, facts = partial(PackBench.make, question, events), facts_of(question, machine.backbone.sha256)
+    key, task = starts[-1].key, starts[-1].task
+    with crew(training, working(machine.folder, "workers"), make, facts, provider, key, task, len(starts)) as workers:
+        if provider is None and training.listen:
+            folder = certificates_folder(training.certificates)
+            log.append(Listening(workers.address, f"pelt-automl worker {workers.address} --certificates {shlex.quote(str(folder))}"))
+        yield workers
+
+
+@contextmanager
+def crew(
+    training: TrainingSettings,
+    folder: Path,
+    make: Callable[[int | None, Path], Any],
+    facts: Mapping[str, str],
+    provider: Provider | None,
+    key: str,
+    task: str,
+    epoch: int = 1,
+) -> Iterator["Workers"]:
+    """Those that the settings ask for, while inside, for any work. Nothing is waited for.
+
+    `make` is called in each with its threads and its folder; `folder` and `facts`: see `Workers`; `key`, `task`, `epoch`: see `Provider`.
+    """
+    from pelt_automl.execution.workers import Workers
+
     environments, threads = ([], training.threads) if provider else _places(training)
     listen, certificates = training.listen, Certificates.of(training.certificates) if training.listen else None
     if provider:
         listen, certificates = provider.listen, provider.certificates
-    events = [event for event in log.history.events if isinstance(event, Planned | Decision)]
-    with Workers(
-        working(machine.folder, "workers"),
-        partial(PackBench.make, question, events, threads),
-        facts_of(question, machine.backbone.sha256),
-        environments,
-        listen,
-        certificates,
-    ) as workers:
+    with Workers(folder, partial(make, threads), facts, environments, listen, certificates) as workers:
         if provider is None:
-            if training.listen:
-                folder = certificates_folder(training.certificates)
-                log.append(Listening(workers.address, f"pelt-automl worker {workers.address} --certificates {shlex.quote(str(folder))}"))
             yield workers
             return
-        starts = log.history.of_kind(SelectionStarted)
         workers.supplied, workers.alone = True, False
-        with provider.bring(workers, training.workers or 1, starts[-1], len(starts)):
+        with provider.bring(workers, training.workers or 1, key, task, epoch):
             yield workers
 
 

@@ -103,11 +103,11 @@ class Limits:
         if knob == "max_latency_ms":
             exportable = is_exportable(machine, METHODS[method].modifications(hyper_parameters))
             latency = latency_of(machine, time_passes(machine, [shape], ONE, LIMIT_PASSES)[shape], ONE, merged=exportable)
-            return CostMeasured(method, given, [latency], None, device_name(machine), exportable=exportable)
+            return CostMeasured(method, given, [latency], None, device_name(machine.backbone.device), exportable=exportable)
         plan = plans_of(self.question, self.log.history).search
         if not any(event.memory_bytes is not None for event in self.log.history.costs):
             memory_bytes(machine, plan, method, given)  # the first training of a process also fills what libraries keep
-        return CostMeasured(method, given, [], memory_bytes(machine, plan, method, given), device_name(machine))
+        return CostMeasured(method, given, [], memory_bytes(machine, plan, method, given), device_name(machine.backbone.device))
 
 
 def refusal_on(question: Question, outline: Outline, modifications: Sequence[Modification]) -> str | None:

@@ -18,11 +18,9 @@ from flows.place_keeper import PAUSE, STARTS, TO_END, TO_JOIN, TO_LEAVE, WAITS, 
 from pelt_automl.errors import SettingsError
 from pelt_automl.execution.certificates import Certificates
 from pelt_automl.execution.worker import identity
-from pelt_automl.log.events import SelectionStarted
 from pelt_automl.settings import TrainingSettings
 
 PARENT = str(uuid4())
-STARTED = SelectionStarted("toy-abc", "abcdef", "toy task", "minilm", ["lora"], {}, {})
 
 
 def answer(status, text="no"):
@@ -133,7 +131,7 @@ class World:
 def world(monkeypatch):
     now, crew = [1000.0], Crew()
     monkeypatch.setattr(place_keeper, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    keeper = Keeper(crew, 2, STARTED, 3, logging.getLogger("run"), PARENT, "select-toy-k16-seed0")
+    keeper = Keeper(crew, 2, "abcdef", "toy task", 3, logging.getLogger("run"), PARENT, "select-toy-k16-seed0")
     keeper.alone = now[0]
     return World(Server(), crew, keeper, now)
 

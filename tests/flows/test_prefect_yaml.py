@@ -11,7 +11,7 @@ from prefect import Flow
 from prefect.events import EventTrigger
 from prefect.events.schemas.automations import Posture
 
-from flows import place_keeper, reproduce_unipelt
+from flows import place_keeper
 from flows.dead_runs import RESUMABLE, SILENCE, STARTED_AGAIN
 from flows.stack_side import _follow_code
 from pelt_automl.announcing import EVENT
@@ -30,12 +30,12 @@ def entrypoint(deployment):
 def test_the_deployments_have_the_names_that_readme_and_docs_type():
     names = [f"{entrypoint(deployment).name}/{deployment['name']}" for deployment in DEPLOYMENTS]
     own = ["select-pelt/default", "reevaluate-tasks/nightly", "reproduce-unipelt/default", "reevaluate-tasks/announced"]
-    assert names == [*own, "pelt-worker/default", "reproduce-unipelt/gpu", "resume-killed/automatic"]
+    assert names == [*own, "pelt-worker/default", "resume-killed/automatic"]
 
 
 def test_selections_never_take_a_workers_place_and_workers_are_started_by_the_name_that_they_are_deployed_under():
     pools = [deployment["work_pool"]["name"] for deployment in DEPLOYMENTS]
-    assert pools == ["pelt"] * 4 + ["gpu"] * 2 + ["pelt"], "a selection that waits for workers in its own full pool would wait for ever"
+    assert pools == ["pelt"] * 4 + ["gpu", "pelt"], "a selection that waits for workers in its own full pool would wait for ever"
     assert place_keeper.DEPLOYMENT == "pelt-worker/default"
     assert set(entrypoint(DEPLOYMENTS[4]).parameters.properties) == {"address", "worker", "versions"}, "and no secret"
 
@@ -86,13 +86,8 @@ def test_every_task_file_that_is_shipped_has_only_fields_that_the_flow_knows():
         settings_from(**fields)
 
 
-def test_several_workers_are_invited_only_with_postgresql():
-    assert "with PostgreSQL under Prefect's server" in DEPLOYMENTS[2]["description"]
-    assert "With PostgreSQL under Prefect's server" in reproduce_unipelt.__doc__
-
-
 def test_what_starts_killed_selections_again_is_asked_by_a_crash_of_theirs_and_by_heartbeats_that_stop_for_longer_than_it_wants_itself():
-    crashed, silent = (EventTrigger.model_validate({"posture": "Reactive"} | trigger) for trigger in DEPLOYMENTS[6]["triggers"])
+    crashed, silent = (EventTrigger.model_validate({"posture": "Reactive"} | trigger) for trigger in DEPLOYMENTS[5]["triggers"])
     assert crashed.expect == {"prefect.flow-run.Crashed"}
     assert sorted(crashed.match_related["prefect.resource.name"]) == sorted(RESUMABLE)
     assert f"prefect.flow-run.{STARTED_AGAIN}" not in crashed.expect, "it would start itself for ever"

@@ -10,7 +10,9 @@ from flows import reproduce_unipelt as module
 from flows.flow_parameters import checked
 from flows.reproduce_unipelt import reproduce_unipelt
 from pelt_automl.errors import SettingsError
+from pelt_automl.execution.certificates import Certificates
 from pelt_automl.home import home
+from pelt_automl.reproduction import Reproduction
 from tests.reproduction.tiny_glue import write_glue
 
 
@@ -43,6 +45,27 @@ def test_the_flow_trains_the_open_cells_of_its_folder_and_leaves_the_table(roots
     assert (run["method"], run["k"], run["steps"]) == ("lora", 16, 2)
     assert [key for key, _ in plain] == ["reproduced-unipelt"]
     assert "1 of 1 runs" in plain[0][1]
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_workers_are_places_of_the_pool_which_has_to_be_there_if_anything_is_to_be_trained(roots, world, plain, monkeypatch, finished):
+    asked = []
+
+    class Places:
+        listen, certificates = "tls://127.0.0.1:0", Certificates.temporary()
+
+        def check(self):
+            asked.append("check")
+            raise SettingsError("nobody works on the pool 'gpu'")
+
+    monkeypatch.setattr(module, "places_of", lambda training: asked.append(training.workers) or Places())
+    monkeypatch.setattr(Reproduction, "unfinished", not finished)
+    if finished:
+        monkeypatch.setattr(module, "train_open_cells", Reproduction.write_tables)
+    options = {"tasks": ["cola"], "ks": [16], "seeds": [0], "methods": ["lora"], "data_dir": "glue", "workers": 3}
+    ended = reproduce_unipelt.fn(model=str(world.model), output="mine", **options)
+    assert asked == ([3] if finished else [3, "check"])
+    assert ended.type.value == ("COMPLETED" if finished else "FAILED")
 
 
 def test_names_and_paths_from_outside_are_checked_all_at_once(roots):

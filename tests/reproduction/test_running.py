@@ -74,7 +74,7 @@ def test_what_is_finished_isnt_done_again_and_the_table_needs_no_model(run, tmp_
     run()
     before = (tmp_path / "out" / "runs" / "cola-k16-seed0.jsonl").read_bytes()
     (tmp_path / "out" / "table.md").unlink()
-    monkeypatch.setattr(running, "load_backbone", None)
+    monkeypatch.setattr(running, "loaded", None)
     table, said = run()
     assert (table.finished, said) == (2, [])
     assert (tmp_path / "out" / "runs" / "cola-k16-seed0.jsonl").read_bytes() == before

@@ -29,8 +29,8 @@ class Brings:
         self.folder, self.certificates, self.asked, self.over = folder, Certificates.temporary(), [], None
 
     @contextmanager
-    def bring(self, workers, count, start, epoch):
-        self.asked.append((count, start.key, epoch))
+    def bring(self, workers, count, key, task, epoch):
+        self.asked.append((count, key, epoch))
         started = []
 
         def later():
