@@ -17,11 +17,14 @@ from uuid import UUID
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed
 
 from flows.conduct import Log, conducted, run_log
+from flows.dead_runs import WORKERS_OF
+from flows.not_found import as_not_found
 from pelt_automl.errors import SelectionError
 from pelt_automl.execution import leashed
 from pelt_automl.execution.certificates import Certificates
@@ -51,6 +54,8 @@ def pelt_worker(address: str, worker: str, versions: dict[str, str]) -> Any:  # 
         raise SelectionError(
             f"this worker can't be used: {differs}. Update the program here, then start this machine's Prefect workers again"
         )
+    if over := nobody_waits():
+        return over
     with tempfile.TemporaryDirectory(prefix="pelt-automl-place-") as folder:
         errors = Path(folder) / "errors.txt"
         child = leashed.start(address, worker, Certificates.of(None), errors, tells=True)
@@ -71,6 +76,25 @@ def pelt_worker(address: str, worker: str, versions: dict[str, str]) -> Any:  # 
     if child.returncode:
         raise SelectionError(f"{worker} has ended: {why}")
     return Completed(message="the selection has ended")
+
+
+def nobody_waits() -> State | None:
+    """How this run ends whose selection has ended while it waited for a place; None where somebody may wait for it."""
+    parents = [tag.removeprefix(WORKERS_OF) for tag in flow_run.tags if tag.startswith(WORKERS_OF)]
+    if not parents:
+        return None
+    try:
+        with get_client(sync_client=True) as client, as_not_found():
+            ended = [state for own in parents if (state := client.read_flow_run(UUID(own)).state) and state.is_final()]
+    except ObjectNotFound:
+        return Cancelled(message="the flow run of its selection was deleted before this worker had a place")
+    except Exception as error:  # noqa: BLE001 whatever it is, the selection itself can be asked
+        run_log().info("Prefect's server can't be asked whether the selection has ended (%r)", error)
+        return None
+    if not ended:
+        return None
+    message = f"the selection's flow run had ended ({ended[0].name}) before this worker had a place"
+    return Completed(message=message) if ended[0].is_completed() else Cancelled(message=message)
 
 
 class Page(threading.Thread):

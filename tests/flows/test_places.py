@@ -504,6 +504,46 @@ def test_how_its_child_has_ended_is_how_a_worker_ends(monkeypatch, program, stat
     assert (ended.type.value, ended.message) == (state, message)
 
 
+@pytest.mark.usefixtures("certificates")
+@pytest.mark.parametrize(
+    ("parent", "state", "message"),
+    [
+        (StateType.COMPLETED, "COMPLETED", "the selection's flow run had ended (Completed) before this worker had a place"),
+        (StateType.CANCELLED, "CANCELLED", "the selection's flow run had ended (Cancelled) before this worker had a place"),
+        (StateType.CRASHED, "CANCELLED", "the selection's flow run had ended (Crashed) before this worker had a place"),
+        (404, "CANCELLED", "the flow run of its selection was deleted before this worker had a place"),
+        (503, "COMPLETED", "the selection has ended"),
+        (StateType.RUNNING, "COMPLETED", "the selection has ended"),
+    ],
+)
+def test_a_worker_that_begins_late_asks_whether_anybody_waits_for_it_before_it_starts_a_process(monkeypatch, parent, state, message):
+    asked, started = [], []
+
+    class Client:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def read_flow_run(self, run_id):
+            asked.append(str(run_id))
+            if isinstance(parent, int):
+                raise answer(parent)
+            return SimpleNamespace(state=State(type=parent))
+
+    run = SimpleNamespace(id=None, name="", tags=["selection:abc", f"workers-of:{PARENT}"])
+    monkeypatch.setattr(pelt_worker, "flow_run", run)
+    monkeypatch.setattr(pelt_worker, "get_client", lambda sync_client: Client())
+    monkeypatch.setattr(pelt_worker, "Page", lambda *_: SimpleNamespace(start=lambda: None, tell=lambda line: None, end=lambda: False))
+    begin = child("")
+    monkeypatch.setattr(pelt_worker.leashed, "start", lambda *given, **named: started.append(1) or begin(*given, **named))
+    ended = pelt_worker.pelt_worker.fn(Crew.address, "worker-1", identity())
+    assert (ended.type.value, ended.message) == (state, message)
+    assert asked == [PARENT]
+    assert bool(started) == (parent in (503, StateType.RUNNING))
+
+
 def test_a_worker_of_another_version_starts_nothing_and_names_both(monkeypatch):
     monkeypatch.setattr(pelt_worker.leashed, "start", lambda *_, **__: pytest.fail("started"))
     ended = pelt_worker.pelt_worker.fn(Crew.address, "worker-1", identity() | {"version": "9.9"})
