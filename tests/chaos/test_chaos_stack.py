@@ -10,7 +10,7 @@ import time
 import pytest
 
 from chaos import stack as chaos_stack
-from chaos.stack import KINDS, Plan, Stack, ended, main
+from chaos.stack import KINDS, Stack, drawn, ended, main
 
 SLEEPS = "import time; time.sleep(60)"
 TRAINS = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEPS!r}])"
@@ -55,31 +55,39 @@ def test_only_processes_of_the_own_home_are_known_each_by_its_kind(tmp_path, oth
 
 
 def test_a_seed_draws_the_same_deeds_each_kind_as_often_and_no_more_than_asked_for():
-    def drawn(seed, kills=30):
-        plan, found = Plan(random.Random(seed), kills, time.monotonic() + 60), []
-        while plan.next:
-            found.append(plan.next)
-            plan.did()
-        return found
+    def draw(seed, kills=30):
+        return list(drawn(random.Random(seed), kills))
 
-    assert drawn(1) == drawn(1)
-    assert drawn(1) != drawn(2)
-    assert sorted(deed.kind for deed in drawn(1)) == sorted(KINDS * 3)
-    assert {deed.how for deed in drawn(1)} == {"kill", "stop", "cancel"}
-    assert Plan(random.Random(1), 30, time.monotonic() - 1).next is None, "the time is over"
+    assert draw(1) == draw(1)
+    assert draw(1) != draw(2)
+    assert sorted(deed.kind for deed in draw(1)) == sorted(KINDS * 3)
+    assert {deed.how for deed in draw(1)} == {"kill", "stop", "cancel"}
+    assert len(draw(1, 3)) == 3
 
 
-def test_a_selection_has_ended_when_its_log_says_so_and_mlflow_has_it(tmp_path):
-    stack = Stack(tmp_path, 1)
-    folder = stack.home / "selections" / "one"
-    assert not ended(stack, "one")
-    folder.mkdir(parents=True)
-    (folder / "records.jsonl").write_text('{"event": "Published"}\n{"event": "Selecti')
-    assert not ended(stack, "one")
-    (folder / "records.jsonl").write_text('{"event": "Published"}\n{"event": "SelectionEnded"}\n')
-    assert ended(stack, "one")
+def test_after_the_time_is_over_a_selection_is_only_seen_to_its_end(tmp_path, monkeypatch):
+    stack = Stack(tmp_path, 1, time.monotonic() - 1)
+    deeds = drawn(random.Random(1), 3)
+    looks = iter([False, False, True])
+    monkeypatch.setattr(chaos_stack, "ended", lambda folder: next(looks))
+    monkeypatch.setattr(chaos_stack, "start", lambda *_: None)
+    monkeypatch.setattr(chaos_stack, "do", lambda *_: pytest.fail("a deed after the time"))
+    seen = []
+    monkeypatch.setattr(chaos_stack, "look", lambda stack, name: seen.append(name))
+    chaos_stack.selection(stack, "one", 1, deeds)
+    assert (len(deeds), seen) == (0, ["one"])
+
+
+def test_a_selection_has_ended_when_its_log_says_so_and_mlflow_has_it(tmp_path, finished):
+    folder = tmp_path / "one"
+    assert not ended(folder)
+    folder.mkdir()
+    log = (finished.folder / "records.jsonl").read_bytes()
+    for lines, over in (log[:-3], False), (log, True):
+        (folder / "records.jsonl").write_bytes(lines)
+        assert ended(folder) is over
     (folder / "mlflow.json").write_text('{"problem": "it is away"}')
-    assert not ended(stack, "one")
+    assert not ended(folder)
 
 
 def test_one_that_is_ended_itself_ends_its_stack(monkeypatch):
