@@ -46,8 +46,8 @@ WAIT, STOPPED, NOTICED = (1.0, 40.0), (5.0, 50.0), (0.0, 30.0)
 gone, and types `make up`."""
 ALONE = 150.0
 """Seconds in which what was killed has to be taken up, or closed, without a person. A busy machine takes a minute for a start."""
-MOST_STARTS = 7
-"""By a person, of one selection."""
+LONGEST = 900.0
+"""Seconds from the last deed to a selection's end, at most."""
 OTHERS = ("PREFECT_", "MLFLOW_", "PELT_", "GPU_")
 """Variables that would lead to another stack."""
 
@@ -234,7 +234,7 @@ def ended(folder: Path) -> bool:
 
 def selection(stack: Stack, name: str, seed: int, deeds: deque[Deed]) -> None:
     """Start it, do deeds until it has ended or there are no more, and look at what is left of it."""
-    folder, starts = stack.home / "selections" / name, 1
+    folder = stack.home / "selections" / name
     start(stack, name, seed)
     last = seen = time.monotonic()
     while not ended(folder):
@@ -247,15 +247,15 @@ def selection(stack: Stack, name: str, seed: int, deeds: deque[Deed]) -> None:
         elif deeds and now > last + deeds[0].wait and lines_of(folder):
             do(stack, deeds.popleft(), name)
             last = time.monotonic()
-        if [run for run in stack.runs("SCHEDULED", *UNDER_WAY) if run["parameters"].get("output") == name]:
+        if [run for run in stack.runs(*UNDER_WAY) if run["parameters"].get("output") == name]:
             seen = time.monotonic()
         elif now > seen + ALONE:
             stack.up("nobody works on it")
-            if starts == MOST_STARTS or stack.wrong:
-                stack.fault(f"{name} doesn't end")
-                return
-            starts, seen = starts + 1, time.monotonic()
             start(stack, name, seed)
+            seen = time.monotonic()
+        if stack.wrong or now > last + LONGEST:
+            stack.fault(f"{name} doesn't end")
+            return
     look(stack, name)
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.runtime import flow_run
 
 from flows.conduct import Log, run_log
+from flows.not_found import refused
 from flows.place_keeper import ADVICE, ROUND, Keeper, deployed
 from flows.sqlite_workers import workers_of
 from pelt_automl.errors import SettingsError
@@ -27,8 +28,8 @@ LISTEN = "PELT_AUTOML_LISTEN"
 """Of the environment: where workers find selections of this machine; any port of the loopback device if it isn't set."""
 LOOPBACK = "tls://127.0.0.1:0"
 
-FOUND = 20.0
-"""Seconds in which a pool's worker has to tell Prefect's server that it is there."""
+FOUND = 90.0
+"""Seconds in which a pool's worker has to tell Prefect's server that it is there: every half minute, later when that was away."""
 
 
 def places_of(training: TrainingSettings) -> "Places | None":
@@ -66,7 +67,9 @@ class Places:
         """Raises `SettingsError` where there is no deployment, no pool, or nobody who works on the pool. A server may be away."""
         try:
             self._check()
-        except httpx.TransportError as error:
+        except (httpx.TransportError, PrefectHTTPStatusError) as error:  # the latter, too, while the server's database is away
+            if said := refused(error):
+                raise SettingsError(f"Prefect's server can't be asked for workers: {said}") from None
             self.log.warning("Prefect's server can't be asked for workers now (%r); it is asked again.", error)
 
     def _check(self) -> None:

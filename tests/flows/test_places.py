@@ -433,16 +433,9 @@ def test_the_port_is_on_loopback_unless_an_address_is_named_that_others_can_find
         places.places_of(TrainingSettings(workers=2, listen="tls://0.0.0.0:0"))
 
 
-@pytest.mark.parametrize(
-    ("lacks", "said"),
-    [
-        ("deployment", "pelt-worker/default isn't deployed, so that no worker can be started; `make up` deploys it"),
-        ("pool", "there is no work pool 'gpu' for workers; `GPU_WORKERS=2 make up` makes it"),
-        ("anybody", "nobody works on the pool 'gpu', so that no worker can be started. `GPU_WORKERS=2 make up` starts two"),
-    ],
-)
-@pytest.mark.usefixtures("certificates")
-def test_what_is_missing_for_workers_is_said_with_what_to_do(monkeypatch, lacks, said):
+@pytest.fixture
+def asked(monkeypatch):
+    """A server that is asked whether there are places, and who asks."""
     server = Server()
 
     class Client:
@@ -452,26 +445,59 @@ def test_what_is_missing_for_workers_is_said_with_what_to_do(monkeypatch, lacks,
         def __exit__(self, *_):
             pass
 
+    monkeypatch.setattr(places, "get_client", lambda sync_client: Client())
+    monkeypatch.setattr(places, "FOUND", 0.0)
+    monkeypatch.setattr(places, "ROUND", 0.0)
+    return server, places.places_of(TrainingSettings(workers=2))
+
+
+@pytest.mark.parametrize(
+    ("lacks", "said"),
+    [
+        ("deployment", "pelt-worker/default isn't deployed, so that no worker can be started; `make up` deploys it"),
+        ("pool", "there is no work pool 'gpu' for workers; `GPU_WORKERS=2 make up` makes it"),
+        ("anybody", "nobody works on the pool 'gpu', so that no worker can be started. `GPU_WORKERS=2 make up` starts two"),
+        ("leave", "Prefect's server can't be asked for workers: who are you?"),
+    ],
+)
+@pytest.mark.usefixtures("certificates")
+def test_what_is_missing_for_workers_is_said_with_what_to_do(asked, lacks, said):
+    server, own = asked
+
     def missing(*_):
         raise ObjectNotFound(http_exc=None)
 
     def no_such_pool(*_):
         raise answer(404)
 
-    monkeypatch.setattr(places, "get_client", lambda sync_client: Client())
-    monkeypatch.setattr(places, "FOUND", 0.0)
-    monkeypatch.setattr(places, "ROUND", 0.0)
-    own = places.places_of(TrainingSettings(workers=2))
+    def refuses(*_):
+        raise answer(401, "who are you?")
+
     own.check()
     if lacks == "deployment":
         server.read_deployment_by_name = missing
     elif lacks == "pool":
         server.read_workers_for_work_pool = no_such_pool
+    elif lacks == "leave":
+        server.read_deployment_by_name = refuses
     else:
         server.online = []
     with pytest.raises(SettingsError) as raised:
         own.check()
     assert str(raised.value).startswith(said)
+
+
+@pytest.mark.parametrize("problem", [httpx.ConnectError("refused"), answer(500), answer(503)])
+@pytest.mark.usefixtures("certificates")
+def test_a_server_or_its_database_that_is_away_when_a_selection_begins_is_no_reason_not_to_begin(asked, problem, caplog):
+    server, own = asked
+
+    def away(*_):
+        raise problem
+
+    server.read_deployment_by_name = away
+    own.check()
+    assert "Prefect's server can't be asked for workers now" in caplog.text
 
 
 # ------------------------------------------------------------ the worker's side
