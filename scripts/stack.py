@@ -104,6 +104,8 @@ class Stack:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+            # What the server says while its PostgreSQL is away; without that a flow ends by it.
+            "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
             # `prefect deployment run ... --watch` shows the log, which ends with the verdict.
             "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
             "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",
@@ -149,7 +151,8 @@ def services(stack: Stack) -> list[Service]:
 
 def worker_command(pool: str, name: str) -> tuple[str, ...]:
     """Starts a worker, which carries out one flow run at a time."""
-    return (sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name, "--limit", "1")
+    patient = (sys.executable, "-m", "flows.patient_worker")
+    return (*patient, "start", "--pool", pool, "--type", "process", "--name", name, "--limit", "1")
 
 
 def gpu_services(stack: Stack) -> list[Service]:

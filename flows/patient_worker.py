@@ -1,0 +1,40 @@
+"""`prefect worker`, which doesn't give up while Prefect's server, or its database, is away.
+
+Prefect's own ends after twelve requests in vain, and ends its flow runs with it: selections that could have gone on.
+
+python -m flows.patient_worker start --pool POOL ...
+"""
+
+import sys
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec
+
+from prefect.cli import app
+from prefect.utilities.services import critical_service_loop
+from prefect.workers import base
+
+P = ParamSpec("P")
+GIVES_UP = "Service exceeded error threshold."
+"""What the loop says that asks the server for work."""
+
+
+def patient(loop: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, Coroutine[Any, Any, None]]:
+    """The loop, begun again where it gives up. What the server refuses ends it as before."""
+
+    @wraps(loop)
+    async def again(*args: P.args, **kwargs: P.kwargs) -> None:
+        while True:
+            try:
+                return await loop(*args, **kwargs)
+            except RuntimeError as error:
+                if str(error) != GIVES_UP:
+                    raise
+
+    return again
+
+
+if __name__ == "__main__":
+    base.critical_service_loop = patient(critical_service_loop)  # type: ignore[attr-defined]
+    sys.argv[1:1] = ["worker"]
+    app()
