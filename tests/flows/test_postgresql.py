@@ -140,6 +140,21 @@ def test_both_servers_state_is_in_the_database_which_may_be_killed(server, datab
     assert {run["id"] for run in server.runs("select-pelt")} == before | {run["id"]}
 
 
+def test_a_selection_that_comes_to_its_end_while_the_database_is_away_ends_well_once_that_is_back(server, database):
+    run = server.start("select-pelt/default", task="long-two")
+    server.at_work(run)
+    database.end(signal.SIGKILL)
+    folder = server.folder / "home" / "selections" / "long-two-abc123"
+    (folder / "go").touch()
+    deadline = time.monotonic() + PATIENCE
+    while "recommend" not in (folder / "steps.txt").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(5.0)  # it asks in vain
+    database.start()
+    assert server.ended(run)["state_type"] == "COMPLETED"
+
+
 def test_the_password_stands_in_no_log_no_title_of_a_process_and_no_file(server):
     status = server.stack("status")
     assert len([line for line in status.stdout.splitlines() if "runs (process" in line]) == 5
