@@ -115,7 +115,7 @@ def _of_workers(event: Listening | WorkerJoined | WorkerLeft | WorkersAwaited) -
         case WorkerLeft():
             return f"worker left: {event.worker} ({event.why})" if event.why else ""
         case WorkersAwaited():
-            return f"waited {event.seconds:.0f} s for the first worker; the time limit doesn't count them"
+            return f"waited {event.seconds:.0f} s for the first worker; the time limit doesn't count them" if event.seconds >= 1 else ""
 
 
 def _of_training(event: TrialEnded | SegmentLost | StateLost | FinalistScored | CostMeasured) -> str:
