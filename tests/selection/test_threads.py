@@ -103,6 +103,7 @@ def test_a_change_on_the_way_is_in_the_record(world, tmp_path):
 @pytest.mark.usefixtures("without_mlflow")
 def test_the_plan_says_what_was_measured_and_a_resume_keeps_the_precision(world, tmp_path, monkeypatch):
     seconds = {"bf16": 0.1, "fp32": 0.2, "2": 0.03, "1": 0.05}
+    monkeypatch.setattr("pelt_automl.backbones.loading._emulates_bf16", lambda _device: False)  # else it isn't measured
     monkeypatch.setattr("pelt_automl.backbones.layer_speed.times_in_turn", lambda steps, *_: {name: seconds[name] for name in steps})
     torch.set_num_threads(2)
     options = world.options(methods=["head"], trials=1, epochs=1, finalist_seeds=1, precision="auto", threads=None)
