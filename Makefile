@@ -32,7 +32,7 @@ test: install  ## run the quick tests, one process per core
 	@$(PYTEST) $(QUICK)
 
 test-all: install  ## run nearly all tests: also the slow ones, those that need servers, the statistical ones
-	@PELT_CONFORMANCE=all PELT_SLOWEST_TEST=45 $(PYTEST) -m "not long"
+	@PELT_CONFORMANCE=$${PELT_CONFORMANCE:-all} PELT_SLOWEST_TEST=45 $(PYTEST) -m "not long"
 
 test-servers: install  ## run the tests that take minutes: workers placed by Prefect, PostgreSQL, both under kills
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -v -m long tests

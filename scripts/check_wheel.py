@@ -27,7 +27,7 @@ PACKED = {
 }
 """Of each kind of file that isn't a module, one."""
 
-SECONDS = 60
+SECONDS = 30
 """The selection's time limit."""
 
 PATIENCE = 600.0

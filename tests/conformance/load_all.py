@@ -1,4 +1,7 @@
-"""A process of its own: loads a family's winners under a ban on pickling, and prints what each says of the select examples."""
+"""A process of its own: loads winners under a ban on pickling, and says what each says of the select examples.
+
+It reads a line with a family's folder, and prints a line with the logits, until there are no more lines: its imports take longest.
+"""
 
 import json
 import sys
@@ -27,4 +30,5 @@ def logits_of_winners(folder: Path) -> dict[str, list[list[float]]]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with no_pickling():
-        print(json.dumps(logits_of_winners(Path(sys.argv[1]))))
+        for line in sys.stdin:
+            print(json.dumps(logits_of_winners(Path(line.rstrip("\n")))), flush=True)

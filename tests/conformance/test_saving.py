@@ -15,9 +15,6 @@ from pelt_automl.methods import METHODS
 from pelt_automl.modifications import without_reparameterization
 from pelt_automl.training.checkpoints import TOKENIZER, TrainedConfig, load_config, load_progress
 from tests.conformance.laboratory import config_of, methods_on, modifications_of
-from tests.conformance.load_all import logits_of_winners
-from tests.conformance.no_pickling import no_pickling
-from tests.tiny import FAMILIES
 
 every_method = pytest.mark.parametrize("method", list(METHODS))
 
@@ -34,24 +31,27 @@ def test_modifications_and_configurations_come_back_from_json_as_they_were(metho
     assert TrainedConfig.from_json(config.to_json()) == config
 
 
-def test_a_winner_that_is_read_back_gives_its_logits(lab, written):
-    with no_pickling():
-        loaded = logits_of_winners(written)
-    assert_logits(lab, loaded)
+@pytest.fixture(scope="module")
+def another_process():
+    """It has seen nothing of the trainings; returns the logits of a folder's winners."""
+    root = Path(__file__).parents[2]
+    command, pipe = [sys.executable, "-m", "tests.conformance.load_all"], subprocess.PIPE
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    with subprocess.Popen(command, cwd=root, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+
+        def logits(folder):
+            print(folder, file=process.stdin, flush=True)
+            answer = process.stdout.readline()
+            assert answer, process.stderr.read()
+            return json.loads(answer)
+
+        yield logits
+        process.stdin.close()
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("family", ["bert", *(pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES[1:])], indirect=True)
-def test_another_process_loads_every_winner_and_gets_its_logits(lab, written):
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.conformance.load_all", str(written)]
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    done = subprocess.run(command, check=False, cwd=root, env=environment, capture_output=True, text=True, timeout=250)
-    assert done.returncode == 0, done.stderr
-    assert_logits(lab, json.loads(done.stdout.splitlines()[-1]))
-
-
-def assert_logits(lab, loaded):
+def test_another_process_loads_every_winner_and_gets_its_logits(lab, written, another_process):
+    loaded = another_process(written)
     assert loaded.keys() == set(methods_on(lab.family))
     distances = {method: np.abs(np.array(own, dtype=np.float32) - lab.logits(method)).max() for method, own in loaded.items()}
     assert {method: distance for method, distance in distances.items() if not distance < 1e-5} == {}

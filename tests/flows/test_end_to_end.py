@@ -146,7 +146,7 @@ def server(tmp_path_factory):
         yield server
     finally:
         down = server.stack("down", FORCE="1")
-    assert down.stdout == "Stopped: worker, mlflow-server, prefect-server.\n"
+    assert down.stdout.endswith("Stopped: worker, mlflow-server, prefect-server.\n"), "after what an automation may just have started"
     assert not (folder / "prefect.toml").exists()
 
 
