@@ -63,7 +63,7 @@ format: install  ## format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-up: install  ## start Prefect's server, workers (GPU_WORKERS=3) and MLflow's UI, on loopback; resume what was killed
+up: install  ## start Prefect's server, workers (GPU_WORKERS=3, SELECTIONS=2 at once) and MLflow's UI, on loopback; resume what was killed
 	@$(BIN)/python scripts/stack.py up
 
 down:  ## stop what make up started; asks first if selections are running (FORCE=1 doesn't)

@@ -38,15 +38,15 @@ POOL, GPU_POOL = "pelt", "gpu"
 DATA = {"PELT_AUTOML_DATA_DIR": "data-dir.txt", "PELT_AUTOML_DATA_ROOTS": "data-roots.txt"}
 """What the worker reads files from, by variable, and the file that keeps its value for the next `make up`."""
 CERTIFICATES = "PELT_AUTOML_CERTIFICATES"
-COUNT = "GPU_WORKERS"
+COUNT, AT_ONCE = "GPU_WORKERS", "SELECTIONS"
 LISTEN = "PELT_AUTOML_LISTEN"
-REMEMBERED = DATA | {CERTIFICATES: "certificates.txt", LISTEN: "listen.txt", COUNT: "gpu-workers.txt"}
+REMEMBERED = DATA | {CERTIFICATES: "certificates.txt", LISTEN: "listen.txt", COUNT: "gpu-workers.txt", AT_ONCE: "selections.txt"}
 SERVER_DATABASE = "PELT_AUTOML_SERVER_DATABASE"
 """Of the workers' environment: the kind alone. The address, with its password, is for the two servers."""
 FILES = Database(SQLITE)
 PREFECTS_OWN = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 MOST_WORKERS = 64
-"""Of the pool `gpu`: a slip of the finger isn't to start a thousand processes."""
+"""Of the pool `gpu`, and selections at once: a slip of the finger isn't to start a thousand processes."""
 RENEWED = 330.0
 """Days after which `make up` makes its certificates again; they are valid for a year."""
 PATIENCE = 300.0
@@ -71,6 +71,8 @@ class Stack:
     """Where Prefect's and MLflow's servers keep their state; as last time, until `up` has looked at what is wanted now."""
     gpu_workers: int = 0
     """How many workers of the pool `gpu` are wanted."""
+    selections: int = 1
+    """How many flow runs the worker of the pool `pelt` has at once."""
 
     @property
     def api(self) -> str:
@@ -144,15 +146,15 @@ def services(stack: Stack) -> list[Service]:
         *([Service(stack_database.NAME, stack_database.command_of_own(home), partial(serves, stack))] if database.address == OWN else []),
         Service("prefect-server", server, answered[0], stack.prefect_port, "PELT_AUTOML_PREFECT_PORT", database.of_prefect(home)),
         Service("mlflow-server", mlflow, answered[1], stack.mlflow_port, "PELT_AUTOML_MLFLOW_PORT", database.of_mlflow(home)),
-        Service("worker", worker_command(POOL, f"{POOL}-1")),
+        Service("worker", worker_command(POOL, f"{POOL}-1", stack.selections)),
         *gpu_services(stack),
     ]
 
 
-def worker_command(pool: str, name: str) -> tuple[str, ...]:
-    """Starts a worker, which carries out one flow run at a time."""
+def worker_command(pool: str, name: str, at_once: int = 1) -> tuple[str, ...]:
+    """Starts a worker, which carries out so many flow runs at once."""
     patient = (sys.executable, "-m", "flows.patient_worker")
-    return (*patient, "start", "--pool", pool, "--type", "process", "--name", name, "--limit", "1")
+    return (*patient, "start", "--pool", pool, "--type", "process", "--name", name, "--limit", str(at_once))
 
 
 def gpu_services(stack: Stack) -> list[Service]:
@@ -382,6 +384,7 @@ def up(stack: Stack) -> None:
                 start(stack, service)
                 if service.name == "worker":
                     remember(stack, *DATA, CERTIFICATES, LISTEN)
+                    write_text(stack.folder / REMEMBERED[AT_ONCE], str(stack.selections))
         if COUNT in os.environ:
             write_text(stack.folder / REMEMBERED[COUNT], os.environ[COUNT].strip())
     except BaseException:
@@ -444,19 +447,25 @@ def kept_database(stack: Stack) -> str:
 
 
 def with_workers(stack: Stack) -> Stack:
-    """The stack with as many workers of the pool `gpu` as are wanted: as said, as last time, or one, which SQLite can't have.
+    """The stack with as many selections at once as are wanted, and workers of the pool `gpu`: as said, as last time, or one each.
 
-    Raises `StackError` for any on SQLite.
+    SQLite can't have workers of the pool `gpu`. Raises `StackError` for any there, and for what is no count.
     """
-    said = os.environ.get(COUNT)
-    text = (kept_value(stack.folder / REMEMBERED[COUNT]) if said is None else said).strip()
-    count = count_of(text) if text else int(not stack.database.is_sqlite)
+    text, at_once = said_or_kept(stack, COUNT), said_or_kept(stack, AT_ONCE)
+    stack = replace(stack, selections=count_of(AT_ONCE, at_once, 1) if at_once else 1)
+    count = count_of(COUNT, text) if text else int(not stack.database.is_sqlite)
     if count and stack.database.is_sqlite:
         raise StackError(
             f"{COUNT} is {count}, and Prefect's server keeps its state in SQLite files: {count + 1} workers ({POOL}'s is one) lock each "
             f"other out, for up to a minute at a time, which time limits count. {to_postgresql(stack)} Without: {COUNT}=0 make up"
         )
     return replace(stack, gpu_workers=count)
+
+
+def said_or_kept(stack: Stack, variable: str) -> str:
+    """Its value in the environment, else that of last time; empty for neither."""
+    said = os.environ.get(variable)
+    return (kept_value(stack.folder / REMEMBERED[variable]) if said is None else said).strip()
 
 
 def to_postgresql(stack: Stack) -> str:
@@ -602,6 +611,7 @@ MLflow's UI    {stack.mlflow}
 State          {stack.home} (logs in {stack.folder})
 Database       {stack.database.in_words(stack.home)}
 Data folders   {data_folders(stack)}
+Selections     {at_once(stack)}
 GPU workers    {gpu_workers(stack)}
 
 Next, in this folder:
@@ -609,6 +619,14 @@ Next, in this folder:
 It ends with the verdict, or with why it failed; both are on the run's page in Prefect's UI, too.
 {elsewhere}
 To see what runs: make status. Logs: make logs. To stop it all: make down"""
+
+
+def at_once(stack: Stack) -> str:
+    """How many the running worker has at once, in words; what the caller asks for may be another number."""
+    there = int(kept_value(stack.folder / REMEMBERED[AT_ONCE]) or 1)
+    if there != stack.selections:
+        return f"still {there} at once: the worker runs already; for {stack.selections}: make down; {AT_ONCE}={stack.selections} make up"
+    return f"{there} at once" + (f"; for 2, which share the GPU workers: make down; {AT_ONCE}=2 make up" if there == 1 else "")
 
 
 def gpu_workers(stack: Stack) -> str:
@@ -746,15 +764,17 @@ def read_stack(environment: Mapping[str, str], settings_file: Path) -> Stack:
             raise StackError(f"{variable} is {value!r}; it must be a port number from 1 to 65535")
         ports.append(int(value))
     home = Path(environment.get("PELT_AUTOML_HOME") or ROOT / "pelt-home").expanduser().absolute()
-    count_of(environment.get(COUNT) or "0")
+    count_of(COUNT, environment.get(COUNT) or "0")
+    count_of(AT_ONCE, environment.get(AT_ONCE) or "1", 1)
     stack = Stack(home, ports[0], ports[1], settings_file)
     return replace(stack, database=Database(kept_database(stack) or SQLITE))
 
 
-def count_of(text: str) -> int:
-    """How many workers of the pool `gpu` are wanted. Raises `StackError` for what is no count."""
-    if not text.isdecimal() or int(text) > MOST_WORKERS:
-        raise StackError(f"{COUNT} is {text!r}; it must be a number of workers from 0 to {MOST_WORKERS}")
+def count_of(variable: str, text: str, least: int = 0) -> int:
+    """A number of processes. Raises `StackError` for what is none, and for less or more than there may be."""
+    if not text.isdecimal() or not least <= int(text) <= MOST_WORKERS:
+        what = "workers" if variable == COUNT else "selections at once"
+        raise StackError(f"{variable} is {text!r}; it must be a number of {what} from {least} to {MOST_WORKERS}")
     return int(text)
 
 

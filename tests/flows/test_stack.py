@@ -143,6 +143,7 @@ def nothing_said(monkeypatch):
         "PELT_AUTOML_CERTIFICATES",
         "PELT_AUTOML_LISTEN",
         "GPU_WORKERS",
+        "SELECTIONS",
         "PELT_AUTOML_DATABASE",
     ):
         monkeypatch.delenv(variable, raising=False)
@@ -291,6 +292,32 @@ def test_a_number_of_gpu_workers_that_is_none_is_one_clear_error(tmp_path, wrong
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (2, f"GPU_WORKERS is '{wrong}'; it must be a number of workers from 0 to 64\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("nothing_said")
+def test_selections_at_once_are_as_many_as_said_or_as_last_time_and_a_worker_that_runs_keeps_its_number(
+    script, stack, monkeypatch, sleeper, capsys
+):
+    started = nothing_started(script, monkeypatch)
+    monkeypatch.setattr(script, "start", lambda _stack, service: started.append((service.name, service.command[-1])))
+
+    def up(said=None):
+        started.clear()
+        with monkeypatch.context() as typed:
+            if said is not None:
+                typed.setenv("SELECTIONS", said)
+            script.up(stack)
+        said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Selections "))
+        return dict(each for each in started if isinstance(each, tuple)).get("worker"), said.removeprefix("Selections").strip()
+
+    assert up() == ("1", "1 at once; for 2, which share the GPU workers: make down; SELECTIONS=2 make up")
+    assert up("3") == ("3", "3 at once")
+    assert up() == ("3", "3 at once"), "as last time"
+    (stack.folder / "worker.pid").write_text(f"{sleeper.pid} {script.started_at(sleeper.pid)}")
+    assert up("2") == (None, "still 3 at once: the worker runs already; for 2: make down; SELECTIONS=2 make up")
+    for wrong in ("0", "two", "65"):
+        with pytest.raises(script.StackError, match=f"^SELECTIONS is '{wrong}'; it must be a number of selections at once from 1 to 64$"):
+            script.read_stack({"SELECTIONS": wrong}, stack.settings_file)
 
 
 @pytest.mark.usefixtures("nothing_said")
