@@ -20,6 +20,18 @@ def history_of(folder: str) -> History:
     return History.of(read(min(Path(folder).rglob(RECORDS), key=lambda path: len(path.parts))))
 
 
+def parts_of(history: History) -> Row:
+    """Seconds of a selection without workers that has come to its end: search, the finals' trainings and fits, scoring on report, and all
+    else (imports, data, model, the baselines before the search, evidence, latency and memory).
+    """
+    end = history.end
+    assert end is not None
+    searched = {(trial.method, trial.seeds) for trial in history.ended(Stage.SEARCH)}  # what is taken over costs nothing again
+    finals = sum(trial.seconds for trial in history.ended(Stage.FINALIST) if (trial.method, trial.seeds) not in searched)
+    search, confirming = (end.bill.get(part, 0.0) for part in PARTS)
+    return {"search": search, "finals' trainings": finals, "scoring": confirming - finals, "fixed": end.seconds - search - confirming}
+
+
 def ours(folder: str, options: Mapping[str, Any]) -> Row:
     """`pelt_automl.select` without baselines (the peer has none): its recommendation, what it tried, and its own bill."""
     import pelt_automl

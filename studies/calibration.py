@@ -23,7 +23,7 @@ from pelt_automl.verdict.finalists import Finalist, Run
 from pelt_automl.verdict.signed_rank import signed_rank
 from pelt_automl.verdict.simultaneous import simultaneous_intervals
 from pelt_automl.verdict.standings import Comparison
-from pelt_automl.verdict.statistics import interval, paired_bootstrap, probability_best, share_best, unequal_bootstrap
+from pelt_automl.verdict.statistics import interval, paired_bootstrap, probability_best, share_best, shrunken, unequal_bootstrap
 from studies.harness import Report, Row, add_options, numbers, parser, say
 
 # -------------------------------------------------------------------- made-up finals
@@ -205,6 +205,8 @@ def judged(finals: Finals, resamples: int, seed: int, has: Bools | None = None) 
 
     - ``pair``: the interval of a difference named beforehand (last and first) holds the true one; ``first_two``: the same
     - ``mean``, ``last_mean``, ``leaders_mean``: that of a mean, of the first, the last, the observed best
+    - ``recommended``: that of the mean of the first of the tied, whose order stands for that of costs
+    - ``mean_drawn``, ``leaders_mean_drawn``, ``recommended_drawn``: the same by draws that are drawn together, as for P(best)
     - ``together``: those of all differences, for all at once; ``leaders_differences``: of those to the observed best
     - ``different``: some finalist was said to be different from the observed best; ``different_singly``: the same, had each interval been
       taken by itself
@@ -224,13 +226,12 @@ def judged(finals: Finals, resamples: int, seed: int, has: Bools | None = None) 
     low, high = simultaneous_intervals(draws)
     apart = truth[:, None] - truth
     held = (low - ROUNDING <= apart) & (apart <= high + ROUNDING)
+    recommended = int(np.argmax(sign * (means[leader] - means) <= REGION + ROUNDING))
+    asked = {"mean": 0, "last_mean": -1, "leaders_mean": leader, "recommended": recommended}
     singly = [interval(sign * (draws[:, leader] - draws[:, other])) for other in range(len(truth)) if other != leader]
     row: Row = {
         "seeds": scores.shape[1],
         "pair": _holds(interval(draws[:, -1] - draws[:, 0]), truth[-1] - truth[0]),
-        "mean": _holds(interval(draws[:, 0]), truth[0]),
-        "last_mean": _holds(interval(draws[:, -1]), truth[-1]),
-        "leaders_mean": _holds(interval(draws[:, leader]), truth[leader]),
         "first_two": _holds(interval(draws[:, 1] - draws[:, 0]), truth[1] - truth[0]),
         "together": bool(held.all()),
         "leaders_differences": bool(held[leader].all()),
@@ -238,6 +239,8 @@ def judged(finals: Finals, resamples: int, seed: int, has: Bools | None = None) 
         "different_singly": any(bounds[0] > 0 for bounds in singly),
         "signed_rank": signed_rank(sign * (scores[leader] - scores[0]), REGION, 2000).better,
     }
+    for what, of in (("", draws), ("_drawn", shrunken(draws))):
+        row |= {f"{name}{what}": _holds(interval(of[:, who]), truth[who]) for name, who in asked.items()}
     for name, p in (("", probability_best(draws, sign > 0)), ("plain_", share_best(draws, sign > 0))):
         error = ((p - np.eye(len(p))[best]) ** 2).sum() / 2
         row |= {f"{name}said": float(p.max()), f"{name}true": int(p.argmax()) == best, f"{name}brier": float(error)}
@@ -254,12 +257,13 @@ def simulated(world: World, repeats: int, resamples: int = 500, seed: int = 0) -
     return pd.DataFrame([judged(world.finals(rng), resamples, repeat, world.has(rng)) for repeat in range(repeats)])
 
 
-def stopped(world: World, repeats: int, least: int = 3, resamples: int = 500, seed: int = 0) -> pd.DataFrame:
+def stopped(world: World, repeats: int, least: int = 3, resamples: int = 500, seed: int = 0, *, compare: bool = True) -> pd.DataFrame:
     """The same by the program's own rule: all on the `least` seeds, further ones, `world.seeds` at most, for the best and its challenger.
 
     Judged is what the rule has left in: without finalists that it sent home (clearly behind), as in the verdict. ``runs``: trainings;
     ``within``: whether the best mean is truly within the region of the best; ``sure``: whether it stopped since that is probable enough;
-    ``home``: whether somebody truly within the region of the best was sent home; ``for_all``, ``for_all_within``: of `for_all`.
+    ``home``: whether somebody truly within the region of the best was sent home; ``for_all``, ``for_all_within``: of `for_all`, where the
+    two are to be compared.
     """
     rng, found = np.random.default_rng(seed), []
     for repeat in range(repeats):
@@ -279,7 +283,7 @@ def stopped(world: World, repeats: int, least: int = 3, resamples: int = 500, se
         row = judged(finals.of(left, used), resamples, repeat, has[left][:, used])
         row |= {"finalists": world.finalists, "runs": int(has.sum()), "home": bool((good[~left] >= good.max() - REGION).any())}
         row |= {"sure": ahead.numbers["p_within_the_region"] > CERTAIN, "within": _within(finals, _compared(finals, has, out))}
-        row["for_all"], row["for_all_within"] = for_all(finals, least)
+        row |= dict(zip(("for_all", "for_all_within"), for_all(finals, least) if compare else (math.nan, math.nan), strict=True))
         found.append(row)
     return pd.DataFrame(found)
 
@@ -374,6 +378,8 @@ def intervals(report: Report, finalists: Sequence[int], seeds: Sequence[int], re
         say(f"intervals: {name}, {F} finalists, {S} seeds")
         said = simulated(replace(luck, finalists=F, seeds=S), repeats, resamples)
         wrong = {"false different": said["different"].mean(), "singly": said["different_singly"].mean()}
+        drawn = {"leaders_mean": "leader's mean", "leaders_mean_drawn": "the same, drawn together", "mean_drawn": "mean, drawn together"}
+        wrong |= {title: said[column].mean() for column, title in drawn.items()}
         sure = {"signed rank > 95 %": float((said["signed_rank"] > 0.95).mean())}
         title = f"Equal finalists: shares of {repeats} finals (standard error at 95 %: {error:.1%})"
         report.add(title, luck=name, finalists=F, seeds=S, **_shares(said), **wrong, **sure)
@@ -413,7 +419,9 @@ def unequal_ones(report: Report, repeats: int, resamples: int, seed: int) -> Non
     """Coverage and P(best) where finalists have different seeds, over true spreads from nothing much to a lot."""
     error = math.sqrt(0.95 * 0.05 / repeats)
     title = f"Different seeds: shares of {repeats} finals (standard error at 95 %: {error:.1%})"
-    columns = {"leaders_mean": "leader's mean", "mean": "first's mean", "last_mean": "last's mean", "pair": "first - last"}
+    columns = {"leaders_mean": "leader's mean", "leaders_mean_drawn": "the same, drawn together", "recommended": "recommended one's mean"}
+    columns |= {"recommended_drawn": "that, drawn together", "mean": "first's mean", "mean_drawn": "mean, drawn together"}
+    columns |= {"last_mean": "last's mean", "last_mean_drawn": "last's, drawn together", "pair": "first - last"}
     columns |= {"first_two": "first - second", "leaders_differences": "leader's differences"}
     for at, ((luck, changes), (seeds, world)) in enumerate(product(UNEQUAL_LUCK.items(), UNEQUAL.items())):
         say(f"different seeds: {seeds}, {luck}")
@@ -424,15 +432,17 @@ def unequal_ones(report: Report, repeats: int, resamples: int, seed: int) -> Non
         report.add(title, luck=luck, seeds=seeds, **shares, **dict(said[["said", "true", "brier"]].astype(float).mean()))
 
 
-def stopping(report: Report, finalists: Sequence[int], most: int, repeats: int, resamples: int, seed: int) -> None:
+def stopping(report: Report, finalists: Sequence[int], most: int, repeats: int, resamples: int, seed: int, *, compare: bool = True) -> None:
     """With seeds added until the rule wants no more: usual luck for three true spreads, the other kinds of luck for one."""
     every, error = [], math.sqrt(0.95 * 0.05 / repeats)
-    columns = {"leaders_mean": "leader's mean", "leaders_differences": "leader's differences", "different": "different", "home": "home"}
+    columns = {"leaders_mean": "leader's mean", "leaders_mean_drawn": "the same, drawn together", "recommended": "recommended one's mean"}
+    columns |= {"recommended_drawn": "that, drawn together", "mean_drawn": "mean, drawn together"}
+    columns |= {"leaders_differences": "leader's differences", "different": "different", "home": "home"}
     worlds = [("usual", 0.0), ("usual", 4.0), *((name, 2.0) for name in LUCK)]
     for at, ((name, spread), F) in enumerate(product(worlds, finalists)):
         say(f"stopping: {name}, spread {spread}, {F} finalists")
         world = replace(LUCK[name], finalists=F, seeds=most, spread=spread)
-        said = stopped(world, repeats, resamples=resamples, seed=1000 * seed + at)
+        said = stopped(world, repeats, resamples=resamples, seed=1000 * seed + at, compare=compare)
         row = {"trainings": said["runs"].mean(), "for all": said["for_all"].mean(), **_shares(said)}
         row |= {title: float(said[column].mean()) for column, title in columns.items()}
         if spread:
@@ -444,7 +454,7 @@ def stopping(report: Report, finalists: Sequence[int], most: int, repeats: int, 
     sure, equal = said[said["sure"]], said[said["spread"] == 0]
     shares = {"finals": len(said), **_shares(said), **{title: float(said[column].mean()) for column, title in columns.items()}}
     report.add("All of the above", **shares, **{"different, equal finalists": float(equal["different"].mean())})
-    for size, own in said.groupby("finalists"):
+    for size, own in said.groupby("finalists") if compare else ():
         saved = {"trainings": own["runs"].mean(), "for all": own["for_all"].mean(), "share": own["runs"].sum() / own["for_all"].sum()}
         within = {"within the region": float(own["within"].mean()), "for all, within": float(own["for_all_within"].mean())}
         report.add("Against a seed more for all until the best is surely the best", finalists=size, **saved, **within)
@@ -464,6 +474,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "finalists": (numbers, [2, 4, 8], "in a finals"),
         "seeds": (numbers, [3, 5, 10], "of a finals"),
         "fitted": (numbers, [1, 3], "finalists that are fitted without a random start"),
+        "alone": (bool, False, "without the rule before, a seed more for all, next to the program's"),
         "only": (("all", "fitted", "unequal", "stopping"), "all", "one table: fitted finalists, different seeds, the rule"),
     })  # fmt: skip
     asked = made.parse_args(arguments)
@@ -476,7 +487,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         intervals(report, asked.finalists, asked.seeds, asked.repeats, asked.resamples)
         probabilities(report, asked.finalists, min(asked.seeds), asked.repeats, asked.resamples)
     if asked.only in ("all", "stopping"):
-        stopping(report, asked.finalists, max(asked.seeds), asked.stopping_repeats, asked.resamples, asked.seed)
+        stopping(report, asked.finalists, max(asked.seeds), asked.stopping_repeats, asked.resamples, asked.seed, compare=not asked.alone)
     report.write()
 
 

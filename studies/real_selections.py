@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from pelt_automl.errors import PeltError
-from studies.answers import history_of
+from studies.answers import history_of, parts_of
 from studies.harness import ProcessError, Report, Row, add_options, fresh_process, names, parser, say, spoken
 from studies.simulate import World, key_of
 from studies.sources import SOURCES, Places, usual_places
@@ -35,7 +35,8 @@ def selected(folder: str, options: Mapping[str, Any]) -> Row:
     return {
         "answer": found.candidate, "method": found.method, "hyper_parameters": found.hyper_parameters, "outcome": found.outcome,
         "score": found.report_score, "interval": found.report_interval, "finalists": len(found.leaderboard),
-        "work": scored[-1] - begun[0] if begun and scored else None,
+        "work": scored[-1] - begun[0] if begun and scored else None, "parts": parts_of(history),
+        "report examples": history.opened.examples if history.opened else 0,
     }  # fmt: skip
 
 
@@ -89,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if row["regret, points"] is not None:
                     regrets.setdefault(task, []).append(row["regret, points"])
                 report.add("Selections", task=task, seed=number, **row, **{"process, seconds": ended.seconds})
+                report.add("Where the seconds go", task=task, seed=number, **ended.result["parts"])
     for task, found in regrets.items():
         report.add("By task (95 % t intervals)", task=task, selections=len(found), **{
             "regret, points": spoken(pd.Series(found)), "oracle": float(np.mean(worlds[task].oracle)), "oracle seconds": worlds[task].cost,
@@ -106,7 +108,7 @@ def regrets_of(world: World, found: Row) -> Row:
     return {
         "answer": found["answer"], "outcome": found["outcome"], "score": found["score"], "regret, points": behind(found["score"]),
         "by the table": behind(float(np.mean(world.scores[key]))) if key in world.scores else None,
-        "finalists": found["finalists"], "work, seconds": found["work"],
+        "finalists": found["finalists"], "report examples": found["report examples"], "work, seconds": found["work"],
     }  # fmt: skip
 
 

@@ -67,6 +67,8 @@ PROBE_ALONE, FROZEN = "always-probe", "frozen"
 """The probe needs no scheduler: it trains nothing."""
 WITH_FINALS = (OURS, FRESH, *ABLATIONS, FROZEN)
 """Those that have finals."""
+PARTS = ("search", "finals' trainings", "scoring", "fixed")
+"""Of a selection's seconds; fixed: the baselines before the search, the probe among them."""
 ALWAYS_FRESH = (FRESH, FROZEN)
 """Those whose finals are on fresh seeds, however short the time is."""
 Policy = Callable[[Setting, Nearest], Scheduler]
@@ -227,6 +229,7 @@ class World:
         `limit`: in seconds; `policy`: None for the probe alone.
         """
         roles, start, log, took = Roles.of(self.seeds, number, asked.most_seeds), time.perf_counter(), Log(), 0.0
+        fixed = searched = 0.0
         executor, alone = Recorded(self.pool, log.history, asked.at_once, kind=one_kind, example=self.example), key_of(PROBE, {})
         best = recommended = alone if alone in self.scores else None
 
@@ -245,7 +248,9 @@ class World:
             executor.seconds = 0.0 if PROBE in baselines else self.start  # all contenders' heads start from it
             for method in baselines:
                 log.append(executor.fitted(f"{method}-0000", method, Stage.SEARCH, 0, seeds))
+            fixed = executor.seconds
             drive(policy(setting, partial(self.nearest, seed=roles.search)), executor, log, clock, Stage.SEARCH)
+            searched = executor.seconds
             took = time.perf_counter() - start
             found = answer((trial for trial in log.history.ended() if trial.method not in BASELINES), self.metric)
             best = recommended = key_of(found.method, found.hyper_parameters) if found else None
@@ -255,7 +260,8 @@ class World:
         regrets = {name: self.regret(key, roles.truth) for name, key in (("regret", best), ("recommended", recommended))}
         return regrets | {
             "method": recommended[0] if recommended else None, "seconds": executor.seconds, "trials": trainings[Stage.SEARCH],
-            "finals": trainings[Stage.FINALIST], "ms": 1000 * took,
+            "finals": trainings[Stage.FINALIST], "ms": 1000 * took, "fixed": fixed, "search": searched - fixed,
+            "finals' trainings": executor.seconds - searched - executor.scoring, "scoring": executor.scoring,
         }  # fmt: skip
 
     def scoring(self) -> float:
@@ -417,6 +423,7 @@ def tabulate(report: Report, found: pd.DataFrame, sealed: Collection[str] = ()) 
             "no answer": int(own["method"].isna().sum()), "most often": next(iter(own["method"].mode()), None), **line[2:],
         })  # fmt: skip
     over_sources(report, "Over sources (95 % t intervals)", found)
+    where_it_goes(report, found[found["contender"].isin(WITH_FINALS)])
     if (alone := found[found["source"].isin(list(sealed))]).size:
         over_sources(report, "Over the sealed sources alone (95 % t intervals)", alone)
 
@@ -439,6 +446,15 @@ def over_sources(report: Report, title: str, found: pd.DataFrame) -> None:
                 "behind ours": behind["regret"], "behind ours, recommended": behind["recommended"],
                 "within a point, %": 100 * float(means["near"][name].mean()), "seconds": means["seconds"][name].mean(),
             })  # fmt: skip
+
+
+def where_it_goes(report: Report, found: pd.DataFrame) -> None:
+    """Shares of a selection's seconds, in percent: means over the selections of each source, and over the sources."""
+    shares = found.assign(**{part: 100 * found[part] / found["seconds"] for part in PARTS}).fillna({"share": math.inf})
+    for (share, name), own in shares.groupby(["share", "contender"], sort=False):
+        means = own.groupby("source")[[*PARTS, "seconds"]].mean().mean()
+        limit = None if share == math.inf else share
+        report.add("Where the seconds go, %", share=limit, contender=name, seconds=means["seconds"], **dict(means[list(PARTS)]))
 
 
 if __name__ == "__main__":

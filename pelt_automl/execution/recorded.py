@@ -132,6 +132,8 @@ class Recorded:
     """Seconds of scoring a report example."""
     seconds: float = 0.0
     """The clock: what all of it has taken."""
+    scoring: float = 0.0
+    """Seconds of it for scoring on report."""
     _pack: dict[str, _Trial] = field(default_factory=dict)
     _waiting: dict[str, _Trial] = field(default_factory=dict)
     _events: list[Event] = field(default_factory=list)
@@ -247,6 +249,7 @@ class Recorded:
                 self._events.append(ReportOpened(1, action.examples, len(training.report), "[]"))
             score = self.pool.score(training.report[: action.examples]) if self.pool.score else training.report_score
             self.seconds += self.example * action.examples
+            self.scoring += self.example * action.examples
             self._events.append(FinalistScored(name, segment.candidate, segment.method, segment.number, score, "[]"))
 
     def _end(self, own: _Trial, state: State, cause: str) -> None:

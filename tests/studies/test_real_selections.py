@@ -1,10 +1,14 @@
 """Real selections on the table's tasks: which are started, and what their answers cost against the table's oracle."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from pelt_automl.log.events import Seeds, SelectionEnded, Stage, TrialEnded
+from pelt_automl.log.history import History
 from studies import real_selections
+from studies.answers import parts_of
 from studies.harness import Ended, ProcessError
 from studies.sources import Places
 from studies.table_files import load_table, write_table
@@ -12,7 +16,8 @@ from tests.studies.test_simulate import COSTS, QUALITY, rows, world_of
 
 ANSWER = {
     "answer": "lora-0001", "method": "lora", "hyper_parameters": {"learning_rate": 1e-3}, "outcome": "recommended", "score": 0.71,
-    "interval": [0.6, 0.8], "finalists": 3, "work": 41.0,
+    "interval": [0.6, 0.8], "finalists": 3, "work": 41.0, "report examples": 500,
+    "parts": {"search": 20.0, "finals' trainings": 10.0, "scoring": 5.0, "fixed": 15.0},
 }  # fmt: skip
 
 
@@ -51,6 +56,17 @@ def test_regrets_are_in_points_behind_the_oracle_by_its_own_score_and_by_the_tab
     assert found["by the table"] == pytest.approx(82 - 72)
     assert real_selections.regrets_of(world, ANSWER | {"hyper_parameters": {"learning_rate": 7.0}})["by the table"] is None
     assert real_selections.regrets_of(world, ANSWER | {"score": None})["regret, points"] is None
+
+
+def test_seconds_are_those_of_search_finals_scoring_and_all_else():
+    searched = TrialEnded("lora-0000", "lora-0000", "lora", "search", 0, "completed", True, {}, Seeds(0, 0, 0), {}, [], 0.9, 20, 7.0)
+    probe = replace(searched, trial="probe-0000", candidate="probe-0000", method="probe", steps=0, seconds=1.0)
+    taken = replace(searched, trial="final-lora-0000-seed0", stage=Stage.FINALIST)
+    fresh = [replace(own, trial=f"{own.trial}-1", stage=Stage.FINALIST, seeds=Seeds(1, 1, 1)) for own in (searched, probe)]
+    end = SelectionEnded("done", 60.0, {"model": 5.0, "search": 20.0, "finalists": 18.0, "costs": 6.0, "other": 11.0})
+    assert parts_of(History.of([searched, probe, taken, *fresh, end])) == {
+        "search": 20.0, "finals' trainings": 8.0, "scoring": 10.0, "fixed": 22.0,
+    }  # fmt: skip
 
 
 def test_a_task_is_read_where_the_table_was_recorded(tmp_path):

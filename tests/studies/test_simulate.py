@@ -166,6 +166,9 @@ def test_our_search_without_a_limit_finds_the_best_recorded_configuration_and_it
     # the best of LoRA and of BitFit and LoRA's default, on two seeds at most: 10 points apart, so that no further one is wanted
     assert found["finals"] in (4, 6)
     assert found["seconds"] < 80 + 60 + 5, "what is behind at a rung isn't trained to its end"
+    assert sum(found[part] for part in simulate.PARTS) == pytest.approx(found["seconds"])
+    assert (found["fixed"], found["finals' trainings"]) == pytest.approx((1.0, 10 * found["finals"] + 2)), "with two fits of the probe"
+    assert found["scoring"] == pytest.approx(100 * world.example * (found["finals"] + 2))
     again = selected(world, "ours", 1)
     assert {**again, "ms": 0} == {**found, "ms": 0}
 
@@ -314,6 +317,9 @@ def test_the_study_names_what_is_recorded_too_little_of(tmp_path, monkeypatch, c
     assert {row["contender"]: row["sources"] for row in written["tables"]["Over sources (95 % t intervals)"]} == {
         **dict.fromkeys(("ours", "random", "frozen"), 2), "always-adapter": 1,
     }  # fmt: skip
+    parts = written["tables"]["Where the seconds go, %"]
+    assert {row["contender"] for row in parts} == {"ours", "frozen"}, "those with finals"
+    assert [sum(row[part] for part in simulate.PARTS) for row in parts] == pytest.approx([100] * len(parts))
     sealed = written["tables"]["Over the sealed sources alone (95 % t intervals)"]
     assert {row["contender"]: row["sources"] for row in sealed} == dict.fromkeys(("ours", "random", "always-adapter", "frozen"), 1)
     assert all({"behind ours", "behind ours, recommended"} <= row.keys() for row in sealed)
