@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-BEHAVIOUR = 10
+BEHAVIOUR = 11
 """Version of what the program decides and how it trains. Raise it with every change of an algorithm: records of another version are
 not continued, and their answers don't count as up to date. `tests/golden` fails when decisions change and this number doesn't."""
 

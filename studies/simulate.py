@@ -331,6 +331,10 @@ class FinalsCosts:
         """Seconds."""
         return self.world.example
 
+    def scored(self, history: History) -> float:  # noqa: ARG002 the protocol's
+        """The same."""
+        return self.world.example
+
     def closing(self, history: History, limit: float | None, runs: int = 0, report_examples: int = 0) -> float:  # noqa: ARG002
         """Seconds of scoring; what the program then measures and writes isn't simulated."""
         return runs * report_examples * self.world.example

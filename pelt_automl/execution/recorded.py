@@ -240,17 +240,21 @@ class Recorded:
 
     def _score(self, action: Score) -> None:
         """On the first examples of report; what a run says isn't in the events, since whoever asks has the pool."""
+        opened = self.history.opened
+        before = opened.examples if opened and set(action.trials) <= {run.trial for run in self.history.scored} else 0
         for name in action.trials:
             segment = self.history.trials[name].segment
             training = self.pool.training(segment)
             if training.report_score is None:
                 raise SelectionError(f"no report score of {name} is recorded")
-            if not self.history.opened and not any(isinstance(event, ReportOpened) for event in self._events):
-                self._events.append(ReportOpened(1, action.examples, len(training.report), "[]"))
+            openings = [*self.history.of_kind(ReportOpened), *(event for event in self._events if isinstance(event, ReportOpened))]
+            if not openings or openings[-1].examples != action.examples:
+                self._events.append(ReportOpened(len(openings) + 1, action.examples, len(training.report), "[]"))
             score = self.pool.score(training.report[: action.examples]) if self.pool.score else training.report_score
-            self.seconds += self.example * action.examples
-            self.scoring += self.example * action.examples
-            self._events.append(FinalistScored(name, segment.candidate, segment.method, segment.number, score, "[]"))
+            took = self.example * (action.examples - before)
+            self.seconds += took
+            self.scoring += took
+            self._events.append(FinalistScored(name, segment.candidate, segment.method, segment.number, score, "[]", took))
 
     def _end(self, own: _Trial, state: State, cause: str) -> None:
         self._events.append(self._ended(own, state, cause))

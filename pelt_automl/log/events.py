@@ -516,7 +516,7 @@ class Decision(Event):
 
 @dataclass(frozen=True)
 class ReportOpened(Event):
-    """The report split was opened: once, after the search has ended."""
+    """The report split was opened: once, after the search has ended; again after a restart, and where there is time for more examples."""
 
     openings: int
     """How often, this one included."""
@@ -541,6 +541,8 @@ class FinalistScored(Event):
     report_score: float
     outputs: str
     """Reference of what it predicts of each example scored."""
+    seconds: float = 0.0
+    """What scoring it took; of a run that was scored with others, what passed since the one before."""
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,8 @@ class History:
     """What the events refer to."""
     workers: dict[str, WorkerJoined] = field(default_factory=dict)
     """Those that have joined since the latest start, and haven't left, by name."""
+    _scored_on: dict[str, int] = field(default_factory=dict, repr=False)
+    """Report examples that a run was scored on last."""
     _of_kind: dict[type[Event], list[Any]] = field(default_factory=dict, repr=False)
     _decided: dict[What, dict[str, Decision]] = field(default_factory=dict, repr=False)
 
@@ -115,7 +117,7 @@ class History:
         kinds = {kind: list(events) for kind, events in self._of_kind.items()}
         decided = {what: dict(made) for what, made in self._decided.items()}
         trials = {name: copy(trial) for name, trial in self.trials.items()}
-        return History(list(self.events), trials, self.outputs, dict(self.workers), kinds, decided)
+        return History(list(self.events), trials, self.outputs, dict(self.workers), dict(self._scored_on), kinds, decided)
 
     def apply(self, event: Event) -> None:
         """Take one event."""
@@ -142,6 +144,8 @@ class History:
                 trial.stopped = event
             case TrialEnded():
                 self.trials.setdefault(event.trial, _unreleased(event)).ended = event
+            case FinalistScored():
+                self._scored_on[event.trial] = self._examples
             case _:
                 self._count_workers(event)
 
@@ -213,11 +217,19 @@ class History:
 
     @property
     def scored(self) -> list[FinalistScored]:
-        """Finalists' runs on the report split, but those whose outputs were lost; of one that was scored again the later."""
+        """Finalists' runs on the report split, but those whose outputs were lost; of one that was scored again the later.
+
+        Once more examples are open, those that were scored on fewer don't count.
+        """
         lost, opened = self._lost(), self.opened
         if opened and opened.outputs in lost:
             return []
-        return [run for run in {run.trial: run for run in self.of_kind(FinalistScored)}.values() if run.outputs not in lost]
+        runs = {run.trial: run for run in self.of_kind(FinalistScored)}.values()
+        return [run for run in runs if run.outputs not in lost and self._scored_on[run.trial] == self._examples]
+
+    @property
+    def _examples(self) -> int:
+        return self.opened.examples if self.opened else 0
 
     def _lost(self) -> set[str]:
         """References of outputs that are gone, and weren't written again since."""

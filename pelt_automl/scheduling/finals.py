@@ -7,7 +7,19 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Protocol
 
-from pelt_automl.log.events import Because, Decision, Released, Seeds, Segment, Stage, TrialEnded, UnionPruned, What
+from pelt_automl.log.events import (
+    Because,
+    Decision,
+    FinalistScored,
+    Released,
+    ReportOpened,
+    Seeds,
+    Segment,
+    Stage,
+    TrialEnded,
+    UnionPruned,
+    What,
+)
 from pelt_automl.log.history import History, Trial
 from pelt_automl.methods import BASELINES
 from pelt_automl.scheduling.actions import Action, Budget, Finish, Fit, Note, Room, Score, Stop, TakeOver, Train
@@ -39,6 +51,9 @@ class Costs(Protocol):
     def example(self, history: History) -> float:
         """Evaluating an example."""
 
+    def scored(self, history: History) -> float:
+        """Scoring an example of report, as it was when runs were scored."""
+
     def closing(self, history: History, limit: float | None, runs: int = 0, report_examples: int = 0) -> float:
         """What comes after the trainings: scoring so many runs on so many examples, and all the rest."""
 
@@ -64,6 +79,8 @@ class Finals:
     - *rounds*: what is trained next is released whole, paired over the finalists: the least seeds together where time is ample, else seed
       by seed as long as there is time; then seed by seed. A round is cut off when only the time is left that was kept for what follows.
     - *scoring*: when the least seeds are trained, and after each further round, on the same examples of report for all.
+    - *a second look*: where the time was too short for all of report and scoring then took less than was thought, all runs are scored on
+      more examples, once: at once where trainings were taken over, else when nothing else is left to do.
     - *joining*: those that there seemed to be no time for join on the least seeds, as far as these are scored, one by one. A leader alone
       is trained and scored on one seed first: a second contender is worth more than a second seed.
     - *further seeds*, as long as the answer may change (see `pelt_automl.verdict.another_seed`), are for the best and its challenger alone:
@@ -125,6 +142,8 @@ class Finals:
             runs = self._segments([trial], indices)
             if self._time_for(history, budget, runs) >= 1:
                 return [*self._round(history, budget, runs), Note(found.decision(trial))]  # a kill between them loses no training
+        if self.search_seeds is not None and (more := self._second_look(history, budget)):
+            return more
         return (
             self._least_seeds(history, budget, finalists)
             or (self._scored(history, budget) if unscored else [])
@@ -132,6 +151,7 @@ class Finals:
             or self._further_seeds(history, room, budget, finalists)
             or self._baselines_alone(history, budget)
             or self._smaller_unions(history, budget)
+            or self._second_look(history, budget)
             or [Finish()]
         )
 
@@ -293,9 +313,18 @@ class Finals:
             return fits
         scored = {event.trial for event in history.scored}
         runs = [run for run in history.finals() if run.trial not in scored]
-        trained = [run.trial for run in runs if run.method not in BASELINES]
-        waiting = len(trained) + more_runs + (len(trained) < len(runs))  # all baselines together share a pass of the backbone
-        return [Score(tuple(run.trial for run in runs), self.examples(history, budget, waiting))]
+        return [Score(tuple(run.trial for run in runs), self.examples(history, budget, _passes(runs) + more_runs))]
+
+    def _second_look(self, history: History, budget: Budget) -> Sequence[Action]:
+        """Score all on more examples where the time that is left is enough for many, at the speed that scoring has shown."""
+        looks = {opened.examples for opened in history.of_kind(ReportOpened)}
+        if budget.limit is None or len(looks) != 1 or not history.scored:
+            return []
+        a_pass, before = _passes(history.scored) * self.costs.scored(history), max(looks)
+        examples = self._affordable_examples(history, budget, a_pass, before)
+        if examples < min(self.report, POLICY.more_scored * before) or examples == before:
+            return []
+        return [Score(tuple(run.trial for run in history.scored), examples)]
 
     def examples(self, history: History, budget: Budget, runs: int) -> int:
         """How many of the report split are scored: as many as at an earlier opening, all, or what the time allows for so many runs.
@@ -306,14 +335,18 @@ class Finals:
             return history.opened.examples
         if budget.limit is None:
             return self.report
-        left, a_pass = budget.left, runs * self.costs.example(history)
+        a_pass = runs * self.costs.example(history)
+        few = min(POLICY.few_scored, int((max(0.0, budget.left) + POLICY.late * max(budget.limit, budget.elapsed)) / a_pass))
+        return min(self.report, max(POLICY.fewest_scored, few, self._affordable_examples(history, budget, a_pass)))
+
+    def _affordable_examples(self, history: History, budget: Budget, a_pass: float, before: int = 0) -> int:
+        """Of report, those that can be scored in the time left, with the ones scored `before`. `a_pass`: seconds of a further one."""
 
         def fitting(kept: float, most: int) -> int:
-            return min(most, int(POLICY.scoring * (left - kept) / a_pass))
+            return min(most, before + int(POLICY.scoring * (budget.left - kept) / a_pass))
 
-        few = min(POLICY.few_scored, int((max(0.0, left) + POLICY.late * max(budget.limit, budget.elapsed)) / a_pass))
-        least, whole = fitting(self.costs.writing, self.costs.least_scored), fitting(self.costs.closing(history, budget.limit), self.report)
-        return min(self.report, max(POLICY.fewest_scored, few, least, whole))
+        closing = self.costs.closing(history, budget.limit)
+        return max(fitting(self.costs.writing, self.costs.least_scored), fitting(closing, self.report))
 
     def _fits(self, history: History, indices: Iterable[int]) -> list[Action]:
         return [
@@ -334,6 +367,12 @@ class Finals:
                 return fits
             return [] if history.decided(What.NO_TIME_FOR_SEED) else [_no_time(index, {"seconds_left": budget.left})]
         return []
+
+
+def _passes(runs: Sequence[TrialEnded | FinalistScored]) -> int:
+    """Of the backbone over an example, to score these: all baselines together share one."""
+    trained = sum(run.method not in BASELINES for run in runs)
+    return trained + (trained < len(runs))
 
 
 def _under_way(history: History) -> list[Trial]:

@@ -3,14 +3,13 @@
 import logging
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from time import time as now
 
 import numpy as np
 
 from pelt_automl.baselines import Fitted, fit_baseline, load_fitted
-from pelt_automl.log.events import CurvePoint, Decision, FinalistScored, Phase, Seeds, Stage, State, TrialEnded, What
+from pelt_automl.log.events import CurvePoint, Decision, Phase, Seeds, Stage, State, TrialEnded, What
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.log.outputs import Outputs
@@ -47,13 +46,9 @@ def fit_baselines(question: Question, machine: Machine, log: Log) -> None:
         log.append(Decision(What.METHOD_OVER, name, reason) if reason else found)
 
 
-def score_baselines(machine: Machine, log: Log, runs: Sequence[TrialEnded], examples: Examples) -> None:
-    """Score runs on the report examples that all finalists are scored on."""
-    for run in runs:
-        predictions = _predictions(machine.data, load_fitted(kept_at(machine.folder, run), machine.encoder), examples)
-        score = machine.data.metric.value(predictions, examples.labels)
-        outputs = log.history.outputs.put(predictions)
-        log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, outputs))
+def baseline_says(machine: Machine, run: TrialEnded, examples: Examples) -> Predictions:
+    """What a baseline's run says of these."""
+    return _predictions(machine.data, load_fitted(kept_at(machine.folder, run), machine.encoder), examples)
 
 
 def fit(machine: Machine, outputs: Outputs, method: str, seeds: Seeds, most: int, index: int | None = None) -> TrialEnded:

@@ -1,6 +1,7 @@
 """The finals carried out: trainings on this device, baselines fitted, and runs scored on the report split."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from pelt_automl.scheduling.actions import Budget, Fit, Score, TakeOver
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.finals import Finals, finalist_seeds
 from pelt_automl.search.finalists import FAR_POINTS
-from pelt_automl.selection.baseline_phase import fitted_again, score_baselines
+from pelt_automl.selection.baseline_phase import baseline_says, fitted_again
 from pelt_automl.selection.finalist_weights import said_of
 from pelt_automl.selection.machine import Machine, costs_of
 from pelt_automl.selection.question import Question, plans_of
@@ -27,6 +28,7 @@ from pelt_automl.selection.spreading import computed, spread_packs
 from pelt_automl.selection.working_folders import kept_at
 from pelt_automl.timing.clock import Clock
 from pelt_automl.training.checkpoints import load_tensors, save_tensors
+from pelt_automl.training.evaluation import Predictions
 from pelt_automl.verdict.decision import outlook_of
 from pelt_automl.verdict.statistics import point
 
@@ -95,15 +97,40 @@ def _taken_over(folder: Path, run: TrialEnded) -> TrialEnded:
 
 
 def _score(question: Question, machine: Machine, log: Log, action: Score) -> None:
-    """Score runs of finalists on the same examples of report; the first in a process opens it."""
-    if machine.splits.report is None:
-        size = len(question.data.report)
-        drawn = np.random.default_rng(question.search.seed).permutation(size)[: action.examples]
+    """Score runs of finalists on the same examples of report; the first in a process opens it.
+
+    Where all of them were scored on fewer, what they say of the others is added: logged when all is known.
+    """
+    size, before = len(question.data.report), {run.trial: run.outputs for run in log.history.scored}
+    drawn = np.random.default_rng(question.search.seed).permutation(size)[: action.examples]
+    runs = [run for run in log.history.finals() if run.trial in action.trials]
+    known = log.history.opened.examples if log.history.opened and before.keys() >= set(action.trials) else 0
+    found: Iterable[tuple[TrialEnded, Predictions]]
+    if known:
+        first, more = np.sort(drawn[:known]), np.sort(drawn[known:])
+        machine.splits.open_report(more.tolist())
+        place = np.argsort(np.concatenate([first, more]))
+        found = [
+            (run, np.concatenate([np.asarray(log.history.outputs.get(before[run.trial])), said])[place])
+            for run, said in _said(question, machine, log, runs)
+        ]
+    else:
+        found = _said(question, machine, log, runs)
+    if known or machine.splits.report is None:
         tokens, _ = machine.splits.open_report(np.sort(drawn).tolist())
         openings = len(log.history.of_kind(ReportOpened)) + 1
         log.append(ReportOpened(openings, len(drawn), size, log.history.outputs.put(tokens.labels), tokens.cut))
-    tokens, examples = machine.splits.report or machine.splits.open_report([])
-    runs = [run for run in log.history.finals() if run.trial in action.trials]
+    tokens, _ = machine.splits.report or machine.splits.open_report([])
+    began = time.perf_counter()
+    for run, said in found:
+        score, outputs = question.data.metric.value(said, tokens.labels), log.history.outputs.put(said)
+        ended = time.perf_counter()
+        log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, outputs, ended - began))
+        began = ended
+
+
+def _said(question: Question, machine: Machine, log: Log, runs: Sequence[TrialEnded]) -> Iterator[tuple[TrialEnded, Predictions]]:
+    """What runs say of the report examples that are open, the trained ones first."""
     tuned, size = [run for run in runs if run.method not in BASELINES], plans_of(question, log.history).pack_size
     packs = spread_packs(machine, log, tuned, size)
 
@@ -111,8 +138,8 @@ def _score(question: Question, machine: Machine, log: Log, action: Score) -> Non
         log.progress(Phase.FINALISTS, done, len(packs), "scoring on the report split")
 
     for pack, outputs_of_pack in zip(packs, computed(machine, log, packs, said_of, progress), strict=True):
-        for run, said in zip(pack, outputs_of_pack, strict=True):
-            score = question.data.metric.value(said, tokens.labels)
-            outputs = log.history.outputs.put(said)
-            log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, outputs))
-    score_baselines(machine, log, [run for run in runs if run.method in BASELINES], examples)
+        yield from zip(pack, outputs_of_pack, strict=True)
+    _, examples = machine.splits.report or machine.splits.open_report([])
+    for run in runs:
+        if run.method in BASELINES:
+            yield run, baseline_says(machine, run, examples)

@@ -128,6 +128,18 @@ class Costs:
         off = self.training(history) / plan.seconds_a_training
         return plan.example_seconds * (off if plan.figures in ("remembered", "estimated") else max(1.0, off))
 
+    def scored(self, history: History) -> float:
+        """Scoring one report example with one run, as it was at the first opening; before it, as evaluating an example.
+
+        All baselines together count as a run.
+        """
+        opened, scored = history.opened, history.scored
+        seconds = sum(run.seconds for run in scored)
+        if opened is None or seconds <= 0:
+            return self.example(history)
+        trained = sum(run.method not in BASELINES for run in scored)
+        return seconds / (opened.examples * (trained + (trained < len(scored))))
+
     @property
     def least_scored(self) -> int:
         """Examples of the report split that time is kept for."""

@@ -71,6 +71,8 @@ class Policy:
     """Share of the time limit, or of the time spent if that is more, by which scoring these may be late."""
     scoring: float = 0.8
     """Share of the time left that scoring is planned for: the speed is known from few examples."""
+    more_scored: float = 1.25
+    """Report examples of a second look over those of the first, at least: where scoring was faster than was thought."""
     evidence_examples: int = 200
     """Examples of select on which gates are measured and submodules switched off."""
     cost_seconds: float = 2.0

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from pelt_automl.log.events import SelectionStarted, Stage, State, What
+from pelt_automl.log.events import ReportOpened, SelectionStarted, Stage, State, What
 from pelt_automl.log.history import History
 from pelt_automl.methods import BASELINES
 from pelt_automl.verdict.finalists import constant_runs, not_finite
@@ -124,8 +124,8 @@ def _comparison(history: History, comparison: Comparison) -> Iterator[str]:
     elif fewest < FEW_SEEDS:
         yield f"{fewest} seeds only{who}: the spread between seeds is hardly known, so that intervals are very wide."
     assert opened is not None, "finalists are scored on its examples"
-    if opened.openings > 1:
-        yield f"The report split was opened {opened.openings} times (a restart after a kill counts); it should be opened once."
+    if (again := opened.openings - (len({earlier.examples for earlier in history.of_kind(ReportOpened)}) - 1)) > 1:
+        yield f"The report split was opened {again} times (a restart after a kill counts); it should be opened once."
     if opened.examples < opened.of:
         yield f"Only {opened.examples:,} of the {opened.of:,} report examples were scored, for lack of time."
     if opened.examples < FEW_EXAMPLES:

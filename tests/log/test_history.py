@@ -130,6 +130,16 @@ def test_what_is_said_of_a_training_whose_release_was_lost_changes_nothing():
     assert history.events == lost
 
 
+def test_what_was_scored_on_fewer_examples_does_not_count_once_more_are_open():
+    runs = [FinalistScored(name, "lora-0001", "lora", index, 0.5, "[]") for index, name in enumerate("ab")]
+    history = History.of([ReportOpened(1, 5, 9, "[]"), *runs, ReportOpened(2, 5, 9, "[]")])
+    assert history.scored == runs, "after a restart it is opened again"
+    history.apply(ReportOpened(3, 9, 9, "[]"))
+    assert history.scored == []
+    history.apply(runs[1])
+    assert copy(history).scored == runs[1:]
+
+
 def test_outputs_that_are_lost_are_scored_again_and_count_when_they_are_there(tmp_path):
     outputs = Outputs(tmp_path)
     labels, one, other = outputs.put([0.0, 1.0]), outputs.put([1.0, 1.0]), outputs.put([0.0, 0.0])

@@ -41,12 +41,17 @@ class FakeCosts:
     rest: float = CLOSING
     least_scored: int = 100
     writing: float = 4.0
+    shown: float = 0.05
+    """Seconds of an example when runs were scored."""
 
     def finalist(self, history, method):
         return self.training
 
     def example(self, history):
         return 0.01
+
+    def scored(self, history):
+        return self.shown
 
     def closing(self, history, limit, runs=0, report_examples=0):
         return self.rest + 0.01 * runs * report_examples
@@ -104,8 +109,9 @@ class Laboratory:
                 case TakeOver(run=run):
                     self.log.append(replace(run, state="failed") if run.trial in self.failing else run)
                 case Score():
-                    if self.log.history.opened is None:
-                        self.log.append(ReportOpened(1, action.examples, 1000, "[]"))
+                    openings = self.log.history.of_kind(ReportOpened)
+                    if not openings or openings[-1].examples != action.examples:
+                        self.log.append(ReportOpened(len(openings) + 1, action.examples, 1000, "[]"))
                     for name in action.trials:
                         run = self.log.history.trials[name].ended
                         self.log.append(FinalistScored(name, run.candidate, run.method, run.number, 0.5, "[]"))
@@ -183,6 +189,32 @@ def test_without_time_for_fresh_seeds_the_best_trainings_of_two_methods_are_scor
     ]
     assert list(history.decided(What.NO_TIME_FOR_SEED)) == ["seed 1"]
     assert list(history.decided(What.NO_TIME_FOR_FINALIST)) == ["head-0000"]
+
+
+@pytest.mark.parametrize(("shown", "looks"), [(0.001, [400, 1000]), (0.03, [400, 533]), (0.05, [400])])
+@pytest.mark.parametrize("taken", [SEARCHED, None])
+def test_more_of_report_is_scored_once_where_scoring_took_less_than_was_thought(shown, looks, taken):
+    """400 examples of two runs are 8 s of the 10 s that are left: 80 % of them. The Laboratory's clock doesn't move when it scores."""
+    policy = finals(taken=taken, least=1, most=1, costs=FakeCosts(rest=4.0, shown=shown))
+    history = run(policy, THREE[:2], limit=14.0 if taken else 34.0)
+    assert [(opened.openings, opened.examples) for opened in history.of_kind(ReportOpened)] == list(enumerate(looks, 1))
+    assert {scored.method for scored in history.scored} == {"lora", "adapter"}
+    assert len(history.of_kind(FinalistScored)) == 2 * len(looks)
+
+
+def test_the_least_of_report_that_time_is_kept_for_comes_before_evidence_and_costs_in_the_second_look_too():
+    policy = finals(taken=SEARCHED, least=1, most=1, costs=FakeCosts(rest=1000.0, least_scored=500, shown=0.001))
+    history = run(policy, THREE[:2], limit=10.0)
+    assert [opened.examples for opened in history.of_kind(ReportOpened)] == [250, 500]
+
+
+def test_a_kill_in_a_second_look_changes_nothing():
+    policy = finals(taken=SEARCHED, least=1, most=1, costs=FakeCosts(rest=4.0, shown=0.001))
+    whole = run(policy, THREE[:2], limit=14.0)
+    for number in range(len(THREE[:2]), len(whole.events)):
+        again = run(policy, whole.events[:number], limit=14.0)
+        assert [opened.examples for opened in again.of_kind(ReportOpened)] == [400, 1000]
+        assert [scored.trial for scored in again.scored] == [scored.trial for scored in whole.scored]
 
 
 def test_time_that_is_left_goes_into_fresh_seeds_and_baselines_are_fitted_on_the_same_ones():
@@ -410,7 +442,9 @@ def test_whatever_happens(limit, training, failing, enough, behind, pairs, least
         indices = [segment.number for segment in released if segment.candidate == candidate]
         assert sorted(indices) == list(range(len(indices))), "seeds are taken in their order"
     assert len({(segment.number, segment.seeds) for segment in released}) == len({segment.number for segment in released})
-    assert len(whole.of_kind(ReportOpened)) <= 1
+    examples = [opened.examples for opened in whole.of_kind(ReportOpened)]
+    assert len(examples) <= (1 if limit is None else 2)
+    assert examples == sorted(examples)
     for event, place in ((event, place) for place, event in enumerate(whole.events) if isinstance(event, TrialEnded)):
         if limit is not None and event.trial.startswith("final-") and event.cause != Because.TIME and event.steps:
             begun = seconds_of(whole.events[:place], training)

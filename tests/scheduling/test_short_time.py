@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pelt_automl.execution.recorded import Recorded, RecordedPool, RecordedTraining
-from pelt_automl.log.events import CurvePoint, FinalistScored, Planned, Released, Seeds, Stage
+from pelt_automl.log.events import CurvePoint, FinalistScored, Planned, Released, ReportOpened, Seeds, Stage
 from pelt_automl.log.history import History
 from pelt_automl.log.log import Log
 from pelt_automl.scheduling.actions import Budget
@@ -42,6 +42,8 @@ class Slower(Recorded):
     early: float = 1.0
     late: float = 1.0
     turns: float = math.inf
+    reads: float = 1.0
+    """Seconds of a report example over what they seemed."""
 
     def __post_init__(self):
         self.together = lambda seconds: self.slow * math.fsum(seconds)
@@ -51,7 +53,7 @@ class Slower(Recorded):
         return self.late if self.seconds >= self.turns else self.early
 
     def _score(self, action):
-        self.example = EXAMPLE * self.slow
+        self.example = EXAMPLE * self.slow * self.reads
         super()._score(action)
 
 
@@ -110,6 +112,14 @@ def test_the_answer_is_scored_on_enough_examples_whatever_the_search_takes(machi
     assert {scored.method for scored in history.scored} > {"probe"}, "a training is among them"
     assert history.opened.examples >= enough, f"{history.opened.examples} by {ended:.0f} s"
     assert ended <= LIMIT * 1.2
+
+
+def test_where_scoring_is_faster_than_it_seemed_the_time_goes_into_more_examples():
+    (once, _), (twice, ended) = select(35.0), select(35.0, reads=0.5)
+    first, more = (opened.examples for opened in twice.of_kind(ReportOpened))
+    assert [opened.examples for opened in once.of_kind(ReportOpened)] == [first]
+    assert more > 1.5 * first
+    assert ended <= LIMIT
 
 
 def test_trainings_of_the_search_are_scored_before_any_is_trained_on_a_fresh_seed():

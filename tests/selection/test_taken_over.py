@@ -9,6 +9,7 @@ import pelt_automl
 from chaos import checker
 from pelt_automl.log.events import FinalistScored, Planned, Released, ReportOpened, SelectionEnded, Stage, TrialEnded
 from pelt_automl.log.history import History
+from pelt_automl.scheduling.finals import Finals
 from pelt_automl.selection import baseline_phase
 from pelt_automl.selection import selection as selection_module
 from pelt_automl.selection.search_phase import weights_of_method
@@ -64,6 +65,19 @@ def test_trainings_of_the_search_are_scored_with_their_own_weights_and_the_verdi
     records.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     assert checker.main([str(tmp_path / "out")]) == 1
     assert f"{run.trial} has ended after {run.steps - 1} steps and was never released" in capsys.readouterr().out
+
+
+def test_a_second_look_adds_examples_to_those_that_were_scored(world, tmp_path, slow, monkeypatch):
+    monkeypatch.setattr(Finals, "examples", lambda _, history, *__: history.opened.examples if history.opened else 7)
+    found = pelt_automl.select(output=tmp_path / "out", **world.options(**OPTIONS | {"baselines": "probe"}))
+    history, rows = History.of(records_of(tmp_path / "out")), list(csv.DictReader(world.test.open(encoding="utf-8")))
+    assert [opened.examples for opened in history.of_kind(ReportOpened)] == [7, len(rows)]
+    said = pelt_automl.load(tmp_path / "out").predict([row["text"] for row in rows])
+    right = sum(one == row["label"] for one, row in zip(said, rows, strict=True)) / len(rows)
+    assert right == pytest.approx(next(scored.report_score for scored in history.scored if scored.candidate == found.candidate))
+    assert "probe" in {scored.method for scored in history.scored}
+    assert not any("was opened" in warning or "examples were scored" in warning for warning in found.warnings)
+    assert checker.main([str(tmp_path / "out")]) == 0
 
 
 def test_one_whose_weights_are_damaged_is_left_out(world, tmp_path, slow, monkeypatch):

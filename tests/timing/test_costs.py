@@ -2,7 +2,7 @@
 
 import pytest
 
-from pelt_automl.log.events import DataDescribed, SelectionStarted
+from pelt_automl.log.events import DataDescribed, FinalistScored, Planned, ReportOpened, SelectionStarted
 from pelt_automl.log.history import History
 from pelt_automl.settings import SearchSettings, TrainingSettings
 from pelt_automl.timing.costs import Costs, Sizes
@@ -52,3 +52,13 @@ def test_it_expects_of_trainings_and_of_the_finals_what_was_expected(path):
         if call.limit is not None and fresh and not slower and path.name not in FURTHER_SEEDS:
             assert model.reserve(history, call.limit) == pytest.approx(call.reserve)
     assert compared
+
+
+@pytest.mark.parametrize(("others", "passes"), [([], 2), (["probe", "bag-of-words"], 3)])
+def test_scoring_takes_what_it_took(others, passes):
+    model = Costs(["lora"], ["lora"], SearchSettings(), TrainingSettings(), Sizes(70, 30, 900, 100, 2000))
+    planned = History.of([Planned(10, 3, 2, 1.0, example_seconds=0.5, figures="measured")])
+    assert model.scored(planned) == model.example(planned) == 0.5
+    runs = [FinalistScored(f"{name}-{place}", name, name, 0, 0.5, "[]", 3.0) for place, name in enumerate(["lora", "adapter", *others])]
+    history = History.of([*planned.events, ReportOpened(1, 100, 900, "[]"), *runs])
+    assert model.scored(history) == pytest.approx(3.0 * len(runs) / (100 * passes)), "all baselines together are a pass"
