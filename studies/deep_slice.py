@@ -106,17 +106,20 @@ def judged(whole: Slice, seeds: int, examples: int, rng: np.random.Generator, re
     good = sign * means
     tied: list[int] = np.flatnonzero(good >= good.max() - point(whole.metric, finals.labels) - 1e-9).tolist()
     leader, recommended = int(good.argmax()), min(tied, key=lambda one: (whole.parameters[one], -good[one]))
+    drawn = shrunken(draws) + error
     low, high = simultaneous_intervals(about)
     apart = truth[:, None] - truth
     named = [_holds(about[:, one], truth[one]) for one in range(len(truth))]
     singly = [_holds(about[:, one] - about[:, two], truth[one] - truth[two]) for one, two in combinations(range(len(truth)), 2)]
-    p_best, seen = probability_best(draws, sign > 0), share_best(shrunken(draws) + error, sign > 0)
+    p_best, seen = probability_best(draws, sign > 0), share_best(drawn, sign > 0)
     likely = int(p_best.argmax())
     (wide_low, wide_high), (told_low, told_high) = interval(about[:, recommended]), interval(draws[:, recommended])
     return {
         "recommended": whole.names[recommended],
         "mean": _holds(about[:, recommended], truth[recommended]),
         "leaders_mean": _holds(about[:, leader], truth[leader]),
+        "mean_drawn": _holds(drawn[:, recommended], truth[recommended]),
+        "leaders_mean_drawn": _holds(drawn[:, leader], truth[leader]),
         "means": float(np.mean(named)),
         "differences": float(np.mean(singly)),
         "together": bool(((low - 1e-9 <= apart) & (apart <= high + 1e-9)).all()),
@@ -161,6 +164,8 @@ def _shares(said: pd.DataFrame) -> Row:
     titles = {
         "mean": "recommended one's mean",
         "leaders_mean": "leader's mean",
+        "mean_drawn": "recommended one's, drawn together",
+        "leaders_mean_drawn": "leader's, drawn together",
         "means": "a mean",
         "differences": "a difference",
         "together": "all differences",
