@@ -72,6 +72,8 @@ PARTS = ("search", "finals' trainings", "scoring", "fixed")
 ALWAYS_FRESH = (FRESH, FROZEN)
 """Those whose finals are on fresh seeds, however short the time is."""
 Policy = Callable[[Setting, Nearest], Scheduler]
+Configurations = dict[str, list[dict[str, Any]]]
+"""Hyper-parameters, by method."""
 Key = tuple[str, str]
 """A configuration: method, hyper-parameters as sorted JSON."""
 
@@ -136,6 +138,7 @@ class World:
         Methods whose default is recorded on fewer than `FEWEST_SEEDS` take no part. Raises `SettingsError` where too little is left.
         """
         self.costs, self.trained, self.later = costs, trained, dict[tuple[Key, int], float]()
+        self._on = dict[int, tuple[Configurations, Configurations, Floats]]()
         table = table.assign(key=pd.Series(map(key_of, table["method"], table["hyper_parameters"]), table.index, dtype=object))
         defaults = table[table["configuration"] == "default"].groupby("method")["seed"].agg(set)
         self.methods = [method for method in METHODS if len(defaults.get(method, ())) >= FEWEST_SEEDS]
@@ -198,16 +201,21 @@ class World:
 
     def setting(self, seed: int, number: int, trials: int, reserve: float) -> Setting:
         """What a contender is told of a search on this seed; drawn configurations in an order that the number decides."""
-        draw, here = random.Random(number), self.rows[self.rows["seed"] == seed].sort_values("configuration")
-        known, drawn = {}, {}
+        known, found, labels = self._on[seed] if seed in self._on else self._on.setdefault(seed, self._recorded_on(seed))
+        draw, drawn = random.Random(number), {method: list(own) for method, own in found.items()}
+        for own in drawn.values():
+            draw.shuffle(own)
+        return Setting(self.methods, known, drawn, self.plan, self.metric, labels, seed, trials,
+                       self.seconds, reserve, number, self.portfolio[seed])  # fmt: skip
+
+    def _recorded_on(self, seed: int) -> tuple[Configurations, Configurations, Floats]:
+        """Configurations that the program knows and those that were drawn, by method, and the labels of select."""
+        here, known, drawn = self.rows[self.rows["seed"] == seed].sort_values("configuration"), {}, {}
         for method in self.methods:
             own = here[here["method"] == method]
             known[method] = own[own["chosen"].isin(KNOWN)]["hyper_parameters"].tolist()
             drawn[method] = own[~own["chosen"].isin(KNOWN)]["hyper_parameters"].tolist()
-            draw.shuffle(drawn[method])
-        labels = here.dropna(subset=["select_labels"])["select_labels"].iloc[0].astype(np.float64)
-        return Setting(self.methods, known, drawn, self.plan, self.metric, labels, seed, trials,
-                       self.seconds, reserve, number, self.portfolio[seed])  # fmt: skip
+        return known, drawn, here.dropna(subset=["select_labels"])["select_labels"].iloc[0].astype(np.float64)
 
     def nearest(
         self, method: str, values: Mapping[str, Any], without: Collection[str], seed: int | None = None
