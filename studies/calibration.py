@@ -316,10 +316,7 @@ def _within(finals: Finals, compared: Comparison) -> bool:
 
 
 def _compared(finals: Finals, has: Bools, out: Collection[str] = ()) -> Comparison:
-    runs = {
-        f"f-{index}": {seed: said for seed, said in enumerate(own) if has[index, seed]}
-        for index, own in enumerate(finals.predictions)
-    }
+    runs = {f"f-{index}": {seed: said for seed, said in enumerate(own) if has[index, seed]} for index, own in enumerate(finals.predictions)}
     who = {name: ("probe" if fitted else "f", 1) for name, fitted in zip(runs, finals.fitted, strict=True)}
     return comparison(runs, who, finals.labels.tolist(), finals.metric, out)
 

@@ -99,8 +99,8 @@ class History:
     """What the events refer to."""
     workers: dict[str, WorkerJoined] = field(default_factory=dict)
     """Those that have joined since the latest start, and haven't left, by name."""
-    _scored_on: dict[str, int] = field(default_factory=dict, repr=False)
-    """Report examples that a run was scored on last."""
+    _outdated: int = field(default=0, repr=False)
+    """Scores that were there when more examples were opened."""
     _of_kind: dict[type[Event], list[Any]] = field(default_factory=dict, repr=False)
     _decided: dict[What, dict[str, Decision]] = field(default_factory=dict, repr=False)
 
@@ -117,7 +117,7 @@ class History:
         kinds = {kind: list(events) for kind, events in self._of_kind.items()}
         decided = {what: dict(made) for what, made in self._decided.items()}
         trials = {name: copy(trial) for name, trial in self.trials.items()}
-        return History(list(self.events), trials, self.outputs, dict(self.workers), dict(self._scored_on), kinds, decided)
+        return History(list(self.events), trials, self.outputs, dict(self.workers), self._outdated, kinds, decided)
 
     def apply(self, event: Event) -> None:
         """Take one event."""
@@ -144,8 +144,8 @@ class History:
                 trial.stopped = event
             case TrialEnded():
                 self.trials.setdefault(event.trial, _unreleased(event)).ended = event
-            case FinalistScored():
-                self._scored_on[event.trial] = self._examples
+            case ReportOpened() if any(earlier.examples != event.examples for earlier in self._of_kind[ReportOpened][-2:]):
+                self._outdated = len(self._of_kind.get(FinalistScored, ()))
             case _:
                 self._count_workers(event)
 
@@ -224,12 +224,8 @@ class History:
         lost, opened = self._lost(), self.opened
         if opened and opened.outputs in lost:
             return []
-        runs = {run.trial: run for run in self.of_kind(FinalistScored)}.values()
-        return [run for run in runs if run.outputs not in lost and self._scored_on[run.trial] == self._examples]
-
-    @property
-    def _examples(self) -> int:
-        return self.opened.examples if self.opened else 0
+        runs = {run.trial: run for run in self.of_kind(FinalistScored)[self._outdated :]}.values()
+        return [run for run in runs if run.outputs not in lost]
 
     def _lost(self) -> set[str]:
         """References of outputs that are gone, and weren't written again since."""
