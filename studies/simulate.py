@@ -269,7 +269,7 @@ class World:
         return regrets | {
             "method": recommended[0] if recommended else None, "seconds": executor.seconds, "trials": trainings[Stage.SEARCH],
             "finals": trainings[Stage.FINALIST], "ms": 1000 * took, "fixed": fixed, "search": searched - fixed,
-            "finals' trainings": executor.seconds - searched - executor.scoring, "scoring": executor.scoring,
+            "finals' trainings": max(0.0, executor.seconds - searched - executor.scoring), "scoring": executor.scoring,
         }  # fmt: skip
 
     def scoring(self) -> float:
