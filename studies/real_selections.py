@@ -27,7 +27,7 @@ from studies.table_grid import PROBE, K
 def selected(folder: str, options: Mapping[str, Any]) -> Row:
     """One selection, meant for a process of its own."""
     import pelt_automl
-    from pelt_automl.log.events import FinalistScored, Planned
+    from pelt_automl.log.events import FinalistScored, Planned, ReportOpened
 
     found, history = pelt_automl.select(output=Path(folder), **options), history_of(folder)
     begun = [event.time for event in history.of_kind(Planned)]
@@ -36,7 +36,7 @@ def selected(folder: str, options: Mapping[str, Any]) -> Row:
         "answer": found.candidate, "method": found.method, "hyper_parameters": found.hyper_parameters, "outcome": found.outcome,
         "score": found.report_score, "interval": found.report_interval, "finalists": len(found.leaderboard),
         "work": scored[-1] - begun[0] if begun and scored else None, "parts": parts_of(history),
-        "report examples": history.opened.examples if history.opened else 0,
+        "report examples": list(dict.fromkeys(opened.examples for opened in history.of_kind(ReportOpened))),
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from tests.studies.test_simulate import COSTS, QUALITY, rows, world_of
 
 ANSWER = {
     "answer": "lora-0001", "method": "lora", "hyper_parameters": {"learning_rate": 1e-3}, "outcome": "recommended", "score": 0.71,
-    "interval": [0.6, 0.8], "finalists": 3, "work": 41.0, "report examples": 500,
+    "interval": [0.6, 0.8], "finalists": 3, "work": 41.0, "report examples": [300, 500],
     "parts": {"search": 20.0, "finals' trainings": 10.0, "scoring": 5.0, "fixed": 15.0},
 }  # fmt: skip
 
