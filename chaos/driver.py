@@ -3,8 +3,8 @@
     python -m chaos.driver [--kills N] [--seconds S] [--seed X] [--workers W | -- COMMAND ...]
 
 COMMAND starts one selection, or takes it up again; ``{folder}`` in it stands for the folder to write to. Without one it is a small
-selection of a task and a model that the package has. A kill is a `SIGKILL` of the command's own process, or of one of its descendants
-where there are any, as likely; what was killed, and when, is told. After the last kill the selection under way may end. Exit code 0 when
+selection of a task and a model that the package has. A kill is a `SIGKILL` of the command's own process, or of one of its descendants,
+each as likely; what was killed, and when, is told. After the last kill the selection under way may end. Exit code 0 when
 nothing was lost, doubled or left open in any selection; 1 when something was; 2 for bad input.
 """
 
@@ -146,7 +146,7 @@ def live(chaos: Chaos, folder: Path, span: float) -> Life:
 def kill(chaos: Chaos, main: subprocess.Popen[bytes], when: str) -> int:
     """One of the processes; returns how many were."""
     others = sorted(descendants(main.pid), key=lambda one: one.pid)
-    victim = chaos.luck.choice(others) if others and chaos.luck.random() < 0.5 else None
+    victim = chaos.luck.choice([None, *others])
     try:
         os.kill(victim.pid if victim else main.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -51,6 +51,8 @@ RENEWED = 330.0
 """Days after which `make up` makes its certificates again; they are valid for a year."""
 PATIENCE = 300.0
 """Seconds that a service may take until it answers, and a command until it ends."""
+LEFT_BEHIND = 60.0
+"""Seconds in which PostgreSQL is tried again, where a killed one still holds its data."""
 MARK = "# Written by `make up`, removed by `make down`: lets the prefect command in this folder find the server.\n"
 
 
@@ -226,6 +228,20 @@ def start(stack: Stack, service: Service) -> None:
     if service.port is not None and is_taken(service.port):
         way_out = f"end that, or choose one: {service.port_variable}=PORT make up"
         raise StackError(f"port {service.port} for the {service.name} is taken by another program; {way_out}")
+    deadline = time.monotonic() + LEFT_BEHIND
+    while True:
+        process = begin(stack, service)
+        try:
+            return wait_until_healthy(stack, service, process)
+        except StackError:
+            held = service.name == stack_database.NAME and stack_database.is_held(tail(stack, service.name, 8))
+            if process.poll() is None or not held or time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)  # what is left of one that was killed ends by itself
+
+
+def begin(stack: Stack, service: Service) -> subprocess.Popen[bytes]:
+    """A service's process, noted as the one that runs."""
     account = stack_database.as_account() if service.name == stack_database.NAME else {}
     with log_of(stack, service.name).open("a") as log:
         log.write(f"--- make up, {time.strftime('%Y-%m-%d %H:%M:%S')}: {shlex.join(service.command)}\n")
@@ -243,7 +259,7 @@ def start(stack: Stack, service: Service) -> None:
             **account,
         )
     write_text(stack.folder / f"{service.name}.pid", f"{process.pid} {started_at(process.pid)}")
-    wait_until_healthy(stack, service, process)
+    return process
 
 
 def wait_until_healthy(stack: Stack, service: Service, process: subprocess.Popen[bytes]) -> None:

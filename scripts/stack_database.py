@@ -198,6 +198,11 @@ def command_of_own(home: Path) -> tuple[str, ...]:
     return (str(program), "-D", str(folder / "data"), *(part for item in settings.items() for part in ("-c", "=".join(item))))
 
 
+def is_held(log: str) -> bool:
+    """Whether a server has ended since processes of one that was killed still have its data: they end within seconds."""
+    return "postmaster.pid" in log or "shared memory block" in log
+
+
 def problem_with(database: Database, home: Path) -> str:
     """Why the database doesn't answer; empty when it does. Leaves the schema of MLflow's tables in it."""
     import psycopg2

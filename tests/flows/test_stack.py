@@ -2,6 +2,7 @@ import fcntl
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -103,6 +104,49 @@ def test_a_server_that_was_killed_leaves_no_child_that_holds_its_port(script, st
     finally:
         script.stop(stack, "mlflow-server")
     assert not script.is_taken(port)
+
+
+OWNER = """
+import subprocess, sys, time
+sys.path[:0] = [sys.argv[1]]
+import stack_database
+process = subprocess.Popen(sys.argv[2:], **stack_database.as_account())
+print(process.pid, flush=True)
+sys.stdin.readline()
+time.sleep(3)
+"""
+"""Starts a PostgreSQL, and looks after it only some seconds after its end."""
+
+
+@pytest.mark.slow
+def test_a_postgresql_that_was_killed_just_now_is_started_again_once_nothing_of_it_holds_its_data(script):
+    folder = Path(tempfile.mkdtemp(prefix="pelt-", dir="/tmp"))  # its account may enter, and a socket's path is short
+    folder.chmod(0o755)
+    home = folder / "home"
+    (home / "stack").mkdir(parents=True)
+    stack_database.prepare_own(home)
+    stack = script.read_stack({"PELT_AUTOML_HOME": str(home)}, folder / "prefect.toml")
+    stack = script.replace(stack, database=Database("own"))
+    service = script.services(stack)[0]
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(SCRIPT.parent), *service.command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        pid = int(owner.stdout.readline())
+        (stack.folder / "postgres.pid").write_text(f"{pid} {script.started_at(pid)}")
+        while not script.serves(stack):
+            time.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)
+        owner.stdin.write("look\n")
+        owner.stdin.flush()
+        script.start(stack, service)
+        assert script.running(stack, "postgres") not in (None, pid)
+        assert script.serves(stack)
+    finally:
+        script.stop(stack, "postgres")
+        owner.kill()
+        owner.wait()
+        shutil.rmtree(folder)
 
 
 def test_a_process_that_only_got_the_same_number_is_left_alone(script, stack, sleeper):
