@@ -1,6 +1,7 @@
 """`prefect worker`, which doesn't give up while Prefect's server, or its database, is away.
 
-Prefect's own ends after twelve requests in vain, and ends its flow runs with it: selections that could have gone on.
+Prefect's own ends after twelve requests in vain, and ends its flow runs with it: selections that could have gone on. After three, none of
+them can be cancelled any more.
 
 python -m flows.patient_worker start --pool POOL ...
 """
@@ -10,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec
 
+from prefect._internal import observers
 from prefect.cli import app
 from prefect.utilities.services import critical_service_loop
 from prefect.workers import base
@@ -34,7 +36,13 @@ def patient(loop: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, Corouti
     return again
 
 
-if __name__ == "__main__":
-    base.critical_service_loop = patient(critical_service_loop)  # type: ignore[attr-defined]
+def main() -> None:
+    """The command's arguments are those of `prefect worker`."""
+    for module in (base, observers):  # who asks for flow runs, and who asks which of them were cancelled
+        vars(module)["critical_service_loop"] = patient(critical_service_loop)
     sys.argv[1:1] = ["worker"]
     app()
+
+
+if __name__ == "__main__":
+    main()

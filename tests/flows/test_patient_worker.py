@@ -4,9 +4,12 @@ import sys
 
 import httpx
 import pytest
+from prefect._internal import observers
 from prefect.utilities.services import critical_service_loop
+from prefect.workers import base
 
-from flows.patient_worker import GIVES_UP, patient
+from flows import patient_worker
+from flows.patient_worker import GIVES_UP, main, patient
 
 REQUEST = httpx.Request("POST", "http://127.0.0.1/api")
 
@@ -49,6 +52,22 @@ def test_what_the_server_refuses_ends_it_as_before():
 
     with pytest.raises(httpx.HTTPStatusError, match="no such pool"):
         asyncio.run(asks())
+
+
+def test_who_asks_for_flow_runs_and_who_asks_for_cancelled_ones_are_patient(monkeypatch):
+    for module in (base, observers):
+        monkeypatch.setattr(module, "critical_service_loop", critical_service_loop)
+    monkeypatch.setattr(patient_worker, "app", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["patient_worker", "start"])
+    main()
+    assert sys.argv == ["patient_worker", "worker", "start"]
+
+    async def asks(module):
+        await module.critical_service_loop(away(10, httpx.ConnectError("refused")), interval=0.0, printer=lambda *_: None)
+
+    for module in (base, observers):
+        with pytest.raises(EndError):
+            asyncio.run(asks(module))
 
 
 @pytest.mark.slow
