@@ -14,10 +14,10 @@ from uuid import UUID
 from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import State, StateType
 from prefect.events.filters import EventFilter
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from flows.life_signs import forget, is_alive, left
-from flows.not_found import as_not_found
+from flows.not_found import as_not_found, refused
 from flows.sqlite_workers import workers_of
 
 if TYPE_CHECKING:
@@ -226,4 +226,8 @@ def _new_run(client: "SyncPrefectClient", run: "FlowRun", times: int) -> Again:
             )
     except ObjectNotFound:
         return Again(run, None, "its deployment is gone")
+    except PrefectHTTPStatusError as error:  # such as parameters that the deployment, which follows the code, hasn't any more
+        if not (said := refused(error)):
+            raise
+        return Again(run, None, f"Prefect's server refuses it: {said}")
     return Again(run, started)

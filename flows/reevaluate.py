@@ -16,9 +16,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from flows.conduct import conducted, run_log
 from flows.dead_runs import is_dead
+from flows.not_found import as_not_found, refused
 from flows.resume_killed import recover
 from flows.run_page import name_for, not_in_the_way
 from flows.task_files import Due, TaskFile, due_announced, due_files, last_verdicts
@@ -54,15 +56,14 @@ def reevaluate(
     if not dry_run:
         recover()
     files = due_files(folder, max_age) if announced is None else [due_announced(announced, max_age)]
-    rows = [{"name": due.name, "what": due.what, "outcome": outcome(due, dry_run=dry_run)} for due in files]
+    rows = [row(due, dry_run=dry_run) for due in files]
     create_markdown_artifact(
         summary(rows), key="reevaluated-tasks", description=f"Task files in {folder}" if announced is None else "Announced"
     )
-    for row in rows:
-        run_log().log(logging.ERROR if row["what"] == "problem" else logging.INFO, "%(name)s: %(what)s, %(outcome)s", one_line(row))
+    for each in rows:
+        run_log().log(logging.ERROR if each["what"] == "problem" else logging.INFO, "%(name)s: %(what)s, %(outcome)s", one_line(each))
     tell_changes(files, dry_run=dry_run)
-    problems = [due.why for due in files if due.what == "problem"]
-    if problems:
+    if problems := [each["outcome"] for each in rows if each["what"] == "problem"]:
         raise SettingsError("\n".join(problems))
     return rows
 
@@ -82,8 +83,16 @@ def tell_changes(files: list[Due], *, dry_run: bool) -> None:
         send(changes)
 
 
+def row(due: Due, *, dry_run: bool) -> dict[str, str]:
+    """Start what is due; what came of it. One that the server doesn't start is a problem of its own, and the others go on."""
+    try:
+        return {"name": due.name, "what": due.what, "outcome": outcome(due, dry_run=dry_run)}
+    except SettingsError as error:
+        return {"name": due.name, "what": "problem", "outcome": str(error)}
+
+
 def outcome(due: Due, *, dry_run: bool) -> str:
-    """Start what is due; in words, what came of it."""
+    """Start what is due; in words, what came of it. Raises `SettingsError` where Prefect's server refuses it."""
     if due.file is None or due.what == "up to date":
         return due.why
     tag = asked_tag(due.file)
@@ -93,16 +102,24 @@ def outcome(due: Due, *, dry_run: bool) -> str:
     if dry_run:
         return f"would be started: {due.why}"
     parameters = due.file.parameters | ({"output": another_folder(due.file)} if due.what == "old" else {})
-    started = run_deployment(
-        DEPLOYMENT,
-        parameters=parameters,
-        flow_run_name=name_for(parameters),
-        timeout=0,
-        as_subflow=False,
-        tags=["reevaluate-tasks", tag, file_tag(due.name)],
-        # Two that look at the same time, or one that is run again after a kill, start one run: both have seen the same newest one.
-        idempotency_key=f"{tag}-after-{newest}",
-    )
+    try:
+        with as_not_found():
+            started = run_deployment(
+                DEPLOYMENT,
+                parameters=parameters,
+                flow_run_name=name_for(parameters),
+                timeout=0,
+                as_subflow=False,
+                tags=["reevaluate-tasks", tag, file_tag(due.name)],
+                # Two that look at the same time, or one that is run again after a kill, start one run: both have seen the same newest one.
+                idempotency_key=f"{tag}-after-{newest}",
+            )
+    except ObjectNotFound:
+        raise SettingsError(f"{due.name} isn't started: {DEPLOYMENT} isn't deployed; `make up` deploys it") from None
+    except PrefectHTTPStatusError as error:
+        if not (said := refused(error)):
+            raise
+        raise SettingsError(f"{due.name} isn't started, since Prefect's server refuses it: {said}") from None
     run = cast("FlowRun", started)  # a coroutine only where an event loop runs
     if run.state and run.state.is_final():
         return f"{run.name} was started for it just now, by another run, and ended as {run.state_name}; the next run starts it again"
@@ -142,14 +159,14 @@ def under_way(asked: str, file: str) -> "tuple[FlowRun | None, str]":
         return next((run for run in found if not is_dead(client, run)), None), str(newest[0].id) if newest else "none"
 
 
-def one_line(row: dict[str, str]) -> dict[str, str]:
-    """The row with its line breaks taken out."""
-    return {name: " ".join(value.split()) for name, value in row.items()}
+def one_line(cells: dict[str, str]) -> dict[str, str]:
+    """A row with its line breaks taken out."""
+    return {name: " ".join(value.split()) for name, value in cells.items()}
 
 
 def summary(rows: list[dict[str, str]]) -> str:
     """The rows as a Markdown table."""
     if not rows:
         return "The folder holds no task file (`*.yaml` or `*.yml`)."
-    cells = [[row["name"], row["what"], row["outcome"].replace("|", "\\|")] for row in map(one_line, rows)]
-    return "\n".join(["| task file | state | outcome |", "|---|---|---|", *("| " + " | ".join(row) + " |" for row in cells)]) + "\n"
+    cells = [[each["name"], each["what"], each["outcome"].replace("|", "\\|")] for each in map(one_line, rows)]
+    return "\n".join(["| task file | state | outcome |", "|---|---|---|", *(f"| {' | '.join(each)} |" for each in cells)]) + "\n"

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 import uuid
 from datetime import UTC, datetime
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,10 +112,11 @@ def send(url: str, name: str, fields: dict[str, Any]) -> None:
     elif password := os.environ.get("PREFECT_API_AUTH_STRING"):
         headers["Authorization"] = f"Basic {base64.b64encode(password.encode()).decode()}"
     shown = printable_uri(url)
+    no_address = ServerError(f"{shown!r} is no address of a server; PREFECT_API_URL has to be http://HOST:PORT/api, or https://...")
     if not url.startswith(("http://", "https://")):
-        raise ServerError(f"{shown!r} is no address of a server; PREFECT_API_URL has to begin with http:// or https://")
-    request = urllib.request.Request(f"{url.rstrip('/')}/events", json.dumps([event], default=str).encode(), headers)  # noqa: S310
+        raise no_address
     try:
+        request = urllib.request.Request(f"{url.rstrip('/')}/events", json.dumps([event], default=str).encode(), headers)  # noqa: S310
         with urllib.request.urlopen(request, timeout=SECONDS):  # noqa: S310
             pass
     except urllib.error.HTTPError as error:
@@ -122,3 +124,7 @@ def send(url: str, name: str, fields: dict[str, Any]) -> None:
     except OSError as error:
         why = getattr(error, "reason", error)
         raise ServerError(f"no server answers at {shown} ({why}); start one with make up, or set PREFECT_API_URL") from error
+    except (ValueError, InvalidURL):
+        raise no_address from None
+    except HTTPException as error:
+        raise ServerError(f"what answers at {shown} doesn't speak HTTP; is it Prefect's API?") from error

@@ -10,7 +10,6 @@ import pwd
 import shutil
 import stat
 import subprocess
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +41,8 @@ class Database:
         """Raises `DatabaseError` for what names no database; the password isn't repeated."""
         if said in (SQLITE, OWN):
             return Database(said)
-        where = urlsplit(said)
         try:
+            where = urlsplit(said)
             usable = (
                 where.scheme in ("postgresql", "postgres") and len(where.path) > 1 and bool(where.hostname or _query(where).get("host"))
             )
@@ -54,7 +53,7 @@ class Database:
             raise DatabaseError(
                 f"{VARIABLE} is no address of a PostgreSQL database; expected {SHAPE} (with %40 for @ and so on in a password), "
                 f"{OWN} for one that make up starts, or {SQLITE}"
-            )
+            ) from None
         return Database(urlunsplit(where._replace(scheme="postgresql")))
 
     @property
@@ -209,6 +208,8 @@ def problem_with(database: Database, home: Path) -> str:
 
     try:
         connection = psycopg2.connect(database.url(home), connect_timeout=10)
+    except psycopg2.ProgrammingError:  # its text quotes the address, with the password
+        return "PostgreSQL can't read the address: a % in a password is %25, and after ? only its own words may stand"
     except (psycopg2.Error, UnicodeError) as error:
         return " ".join(str(error).split())
     try:
@@ -224,11 +225,3 @@ def problem_with(database: Database, home: Path) -> str:
 def said(environment: Mapping[str, str]) -> str:
     """What the caller asks for; empty for nothing."""
     return environment.get(VARIABLE, "").strip()
-
-
-def waits_for(database: Database, home: Path, patience: float) -> str:
-    """As `problem_with`, once it has been given time."""
-    deadline = time.monotonic() + patience
-    while (problem := problem_with(database, home)) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return problem

@@ -1,4 +1,5 @@
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -82,12 +83,32 @@ def test_where_no_server_answers_or_it_refuses_one_message_says_it_and_the_code_
         ),
         (url, f"error: the server at {url} refuses the event (404 Not Found); is it Prefect's API?"),
         ("file:///etc", "is no address of a server"),
+        ("http://127.0.0.1:42oo/api", "error: 'http://127.0.0.1:42oo/api' is no address of a server"),
+        ("http://[::1/api", "is no address of a server"),
+        ("http://me:password@here:x/api", "error: 'http://here:x/api' is no address of a server"),
     ):
         monkeypatch.setenv("PREFECT_API_URL", address)
         code, printed = typed("tasks", "announce", task, monkeypatch=monkeypatch, capsys=capsys)
         assert code == 2
         assert said in printed
         assert "Traceback" not in printed
+
+
+def test_what_answers_and_speaks_no_http_is_one_message(task, monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"http://127.0.0.1:{other.getsockname()[1]}/api"
+
+        def speak():
+            connection, _ = other.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-of another program\r\n")
+                while connection.recv(65_536):
+                    pass
+
+        threading.Thread(target=speak, daemon=True).start()
+        monkeypatch.setenv("PREFECT_API_URL", address)
+        code, printed = typed("tasks", "announce", task, monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, printed) == (2, f"error: what answers at {address} doesn't speak HTTP; is it Prefect's API?\n")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from flows import dead_runs, run_page, sqlite_workers
 from flows.clear_failures import clear_failure
@@ -15,6 +15,7 @@ from flows.conduct import warnings_in_log
 from flows.dead_runs import Again
 from flows.life_signs import left, lock_file
 from pelt_automl.recorders import sending
+from tests.flows.answers import answer
 
 
 def test_the_programs_warnings_reach_the_runs_log_from_its_threads_too_and_only_inside(caplog):
@@ -94,6 +95,32 @@ def test_a_run_that_is_killed_each_time_is_started_again_three_times_and_one_tha
     assert [call["tags"] for call in made] == ([] if more is None else [more])
     assert [(found.type, found.name) for found in states] == [("CRASHED", "Started again" if name else "Crashed")]
     assert name or "it isn't started again: it was killed 4 times" in str(again)
+
+
+@pytest.mark.parametrize(("status", "final"), [(409, True), (503, False)])
+def test_a_run_that_the_server_does_not_start_again_keeps_no_other_from_it(status, final):
+    states = {}
+
+    def create(deployment, **named):
+        if named["name"] == "old":  # its deployment's parameters are others by now
+            raise answer(status, "Validation failed for field 'methods'")
+        return SimpleNamespace(name="started")
+
+    common = {"tags": [], "state_name": "Interrupted", "state": None, "deployment_id": "d", "parameters": {}, "work_queue_name": None}
+    runs = [SimpleNamespace(id=name, name=name, created=None, job_variables={}, **common) for name in ("old", "other")]
+    client = SimpleNamespace(
+        read_flow_runs=lambda flow_run_filter, limit, offset: runs[offset:],
+        create_flow_run_from_deployment=create,
+        set_flow_run_state=lambda run_id, state, force: states.update({run_id: state}),
+    )
+    if not final:  # the next call tries it again
+        with pytest.raises(PrefectHTTPStatusError):
+            dead_runs.start_again(client)
+        return
+    refused, started = dead_runs.start_again(client)
+    assert str(refused) == "old was killed; it isn't started again: Prefect's server refuses it: Validation failed for field 'methods'"
+    assert started.started is not None
+    assert {name: state.name for name, state in states.items()} == {"old": "Crashed", "other": "Started again"}
 
 
 def test_a_run_that_its_worker_reports_as_crashed_is_found_by_the_lock_that_it_left_or_by_the_report_once():

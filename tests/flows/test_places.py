@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from prefect.client.schemas.objects import State, StateType
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 
 from flows import dead_runs, pelt_worker, place_keeper, places, stack_side
 from flows.place_keeper import PAUSE, STARTS, TO_END, TO_JOIN, TO_LEAVE, WAITS, Keeper
@@ -19,15 +19,9 @@ from pelt_automl.errors import SettingsError
 from pelt_automl.execution.certificates import Certificates
 from pelt_automl.execution.worker import identity
 from pelt_automl.settings import TrainingSettings
+from tests.flows.answers import answer
 
 PARENT = str(uuid4())
-
-
-def answer(status, text="no"):
-    """What Prefect's client raises for most of what its server refuses, a 404 too."""
-    request = httpx.Request("POST", "http://127.0.0.1/api")
-    error = httpx.HTTPStatusError("", request=request, response=httpx.Response(status, text=text, request=request))
-    return PrefectHTTPStatusError.from_httpx_error(error)
 
 
 @dataclass

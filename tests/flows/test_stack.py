@@ -532,13 +532,32 @@ def test_a_database_that_does_not_answer_is_one_clear_error_without_its_password
     assert list(stack.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("wrong", ["mysql://a@b/c", "postgresql://host", "postgresql:///x", "x", "postgresql://a:secret@b:port/c"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "mysql://a@b/c",
+        "postgresql://host",
+        "postgresql:///x",
+        "x",
+        "postgresql://a:secret@b:port/c",
+        "postgresql://a:secret[@b/c",
+        "postgresql://a:secret\u2100@b/c",
+    ],
+)
 def test_what_is_no_database_is_one_clear_error_without_the_password(wrong):
     with pytest.raises(
         stack_database.DatabaseError, match=r"PELT_AUTOML_DATABASE is no address of a PostgreSQL database; expected"
     ) as refused:
         Database.of(wrong)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["postgresql://a:secret%@127.0.0.1/c", "postgresql://a:secret@[::1]c/d", "postgresql://a:secret@b/c?secret=1"]
+)
+def test_an_address_that_postgresql_cannot_read_is_refused_without_the_password(tmp_path, wrong):
+    problem = stack_database.problem_with(Database.of(wrong), tmp_path)
+    assert problem.startswith("PostgreSQL can't read the address: a % in a password is %25")
 
 
 HOME = Path("/h")

@@ -21,6 +21,7 @@ from pelt_automl.log.history import History
 from pelt_automl.report.schema import recommendation_from
 from pelt_automl.selection import Selection
 from tests.flows import selection_double
+from tests.flows.answers import answer
 
 pytestmark = pytest.mark.usefixtures("without_mlflow")
 
@@ -313,6 +314,28 @@ def test_an_announced_task_is_checked_and_due_as_a_file_with_its_content_is(plac
     ):
         due = due_announced(announced)
         assert (due.what, said in due.why) == ("problem", True), due.why
+
+
+@pytest.mark.parametrize(("status", "said"), [(409, "refuses it: no such parameter"), (404, "isn't deployed; `make up` deploys it")])
+def test_a_task_that_the_server_does_not_start_is_one_problem_and_the_others_go_on(place, monkeypatch, status, said):
+    started, pages = [], {}
+
+    def run_deployment(_name, tags, **_):
+        if file_tag("bad") in tags:
+            raise answer(status, "no such parameter")
+        started.append(tags[-1])
+        return SimpleNamespace(name="select-own", state=None)
+
+    monkeypatch.setattr("flows.reevaluate.recover", lambda: None)
+    monkeypatch.setattr("flows.reevaluate.under_way", lambda *tags: (None, "none"))
+    monkeypatch.setattr("flows.reevaluate.create_markdown_artifact", lambda page, key, **_: pages.update({key: page}))
+    monkeypatch.setattr("flows.reevaluate.run_deployment", run_deployment)
+    for name in ("bad", "own"):
+        write(place, f"{name}.yaml", OWN)
+    with pytest.raises(SettingsError, match=f"^bad isn't started.*{said}$"):
+        reevaluate.fn.__wrapped__()
+    assert started == [file_tag("own")]
+    assert "| bad | problem |" in pages["reevaluated-tasks"]
 
 
 def test_the_flow_looks_at_the_announced_task_alone(place, monkeypatch):
