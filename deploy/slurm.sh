@@ -9,4 +9,4 @@
 set -euo pipefail
 
 export PELT_AUTOML_CERTIFICATES="${PELT_AUTOML_CERTIFICATES:-$HOME/pelt-certificates}"
-exec "${PELT_AUTOML:-pelt-automl}" worker "$1" --name "${SLURM_JOB_ID}-${SLURM_ARRAY_TASK_ID:-0}"
+exec "${PELT_AUTOML:-pelt-automl}" worker "${1:?is missing: tls://HOST:8786, as the selection says it}" --name "${SLURM_JOB_ID}-${SLURM_ARRAY_TASK_ID:-0}"

@@ -54,13 +54,15 @@ def alive(run_id: str | None, name: str = "", log: "logging.Logger | logging.Log
 def _held(path: Path, content: str) -> TextIO:
     """The lock file, open and locked. Raises `OSError`, and then there is no file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("w", encoding="utf-8")
+    draft = path.with_suffix(".new")  # a lock that is seen and isn't held means a death
+    file = draft.open("w", encoding="utf-8")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)  # whoever looks holds it for a moment
+        fcntl.flock(file, fcntl.LOCK_EX)
         file.write(content)
         file.flush()
+        draft.replace(path)
     except OSError:
-        _remove(path)
+        _remove(draft)
         with suppress(OSError):  # what couldn't be written is tried again
             file.close()
         raise

@@ -10,7 +10,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -56,8 +55,7 @@ def pelt_worker(address: str, worker: str, versions: dict[str, str]) -> Any:  # 
         )
     if over := nobody_waits():
         return over
-    with tempfile.TemporaryDirectory(prefix="pelt-automl-place-") as folder:
-        errors = Path(folder) / "errors.txt"
+    with tempfile.TemporaryFile() as errors:
         child = leashed.start(address, worker, Certificates.of(None), errors, tells=True)
         page = Page(worker, child.kill, run_log(), UUID(flow_run.id) if flow_run.id else None)
         page.start()

@@ -50,7 +50,7 @@ PAGE = 5.0
 """Seconds between two pictures of the workers on the selection's page."""
 PATIENCE = 8.0
 """Seconds for the last words to Prefect's server: all of a cancelled run's end has 30."""
-ADVICE = "`GPU_WORKERS=2 make up` starts two; on another machine: `prefect worker start --pool {pool} --limit 1`, for each GPU"
+ADVICE = "`GPU_WORKERS=2 make up` starts two here; docs/servers.md says how another machine's GPUs join"
 
 
 def deployed(client: "SyncPrefectClient") -> tuple[str, UUID]:
@@ -282,7 +282,7 @@ class Keeper(threading.Thread):
             if closed:
                 self.log.warning("It waits for a worker: %s", closed)
             elif not workers_of(client, pool):
-                self.log.warning("It waits for a worker: nobody works on the pool %r. %s", pool, ADVICE.format(pool=pool))
+                self.log.warning("It waits for a worker: nobody works on the pool %r. %s", pool, ADVICE)
             elif states and all(run.state and run.state.is_scheduled() for run in states.values()):
                 self.log.info("It waits for a worker: the pool %r has no free place", pool)
             else:

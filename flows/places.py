@@ -1,6 +1,5 @@
 """A selection's workers as flow runs: whether it asks for any, where they find it, and whether anybody can start them."""
 
-import ipaddress
 import os
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from flows.not_found import refused
 from flows.place_keeper import ADVICE, ROUND, Keeper, deployed
 from flows.sqlite_workers import workers_of
 from pelt_automl.errors import SettingsError
-from pelt_automl.execution.certificates import VARIABLE, Certificates, listening
+from pelt_automl.execution.certificates import VARIABLE, Certificates, check_findable
 from pelt_automl.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -42,13 +41,7 @@ def places_of(training: TrainingSettings) -> "Places | None":
             f"flow runs. `make up` sets it; elsewhere: `pelt-automl certificates DIR`, then {VARIABLE}=DIR for all Prefect workers"
         )
     where = training.listen or os.environ.get(LISTEN) or LOOPBACK
-    host, _ = listening(where)
-    try:
-        everywhere = ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        everywhere = False
-    if everywhere:
-        raise SettingsError(f"{where} is no address that workers can find; name the one of this machine that the others reach")
+    check_findable(where)
     return Places(where, Certificates.of(training.certificates), run_log(), str(flow_run.id), flow_run.name or "select")
 
 
@@ -83,7 +76,7 @@ class Places:
                 except ObjectNotFound:
                     raise SettingsError(f"there is no work pool {pool!r} for workers; `GPU_WORKERS=2 make up` makes it") from None
                 if time.monotonic() > deadline:
-                    raise SettingsError(f"nobody works on the pool {pool!r}, so that no worker can be started. {ADVICE.format(pool=pool)}")
+                    raise SettingsError(f"nobody works on the pool {pool!r}, so that no worker can be started. {ADVICE}")
                 time.sleep(ROUND)
 
     @contextmanager

@@ -31,6 +31,8 @@ from stack_database import OWN, SQLITE, Database, DatabaseError
 from stack_devices import VISIBLE, place, visible_gpus
 
 from pelt_automl.durable import write_text
+from pelt_automl.errors import SettingsError
+from pelt_automl.execution.certificates import check_findable
 
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
@@ -380,6 +382,7 @@ def up(stack: Stack) -> None:
     """
     stack = with_workers(with_database(stack))
     check_devices(stack)
+    check_listening(stack)
     stack.folder.mkdir(parents=True, exist_ok=True)
     stack = with_running_ports(stack)
     prepare_database(stack)
@@ -514,6 +517,15 @@ def check_devices(stack: Stack) -> None:
         )
 
 
+def check_listening(stack: Stack) -> None:
+    """Raises `StackError` for an address where workers couldn't find a selection."""
+    if wanted := said_or_kept(stack, LISTEN):
+        try:
+            check_findable(wanted)
+        except SettingsError as error:
+            raise StackError(f"{LISTEN}: {error}") from None
+
+
 def pools_without_worker(stack: Stack) -> list[str]:
     """The work pools for which no worker of `make up`'s runs now."""
     pools = {POOL if service.name == "worker" else GPU_POOL for service in services(stack) if running(stack, service.name)}
@@ -629,6 +641,7 @@ Database       {stack.database.in_words(stack.home)}
 Data folders   {data_folders(stack)}
 Selections     {at_once(stack)}
 GPU workers    {gpu_workers(stack)}
+Listening at   {listening_at(stack)}
 
 Next, in this folder:
   {commands / "prefect"} deployment run select-pelt/default --param task=pydoc-topic --param k=200 --param seconds=240 --watch
@@ -643,6 +656,16 @@ def at_once(stack: Stack) -> str:
     if there != stack.selections:
         return f"still {there} at once: the worker runs already; for {stack.selections}: make down; {AT_ONCE}={stack.selections} make up"
     return f"{there} at once" + (f"; for 2, which share the GPU workers: make down; {AT_ONCE}=2 make up" if there == 1 else "")
+
+
+def listening_at(stack: Stack) -> str:
+    """Where the running worker's selections are found by theirs, in words; what the caller asks for may be another address."""
+    nowhere = "this machine alone"
+    there, wanted = kept_value(stack.folder / REMEMBERED[LISTEN]), said_or_kept(stack, LISTEN)
+    if there != wanted:
+        change = f"make down; {LISTEN}={shlex.quote(wanted)} make up"
+        return f"still {there or nowhere}: the worker runs already; for {wanted or nowhere}: {change}"
+    return there or nowhere
 
 
 def gpu_workers(stack: Stack) -> str:

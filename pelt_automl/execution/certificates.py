@@ -4,6 +4,7 @@ Dask's messages hold pickles, so that a port without certificates is a door for 
 which is its own authority, and both check it.
 """
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -116,3 +117,12 @@ def listening(address: str) -> tuple[str, int]:
         if found.scheme == "tls" and found.hostname and not found.path.strip("/") and not found.query and found.username is None:
             return found.hostname, PORT if found.port is None else found.port
     raise SettingsError(f"{address!r} is no address of a selection's port; tls://HOST:{PORT} is expected")
+
+
+def check_findable(address: str) -> None:
+    """Raises `SettingsError` for what `listening` refuses, and for all addresses of a machine at once: nobody can be told to go there."""
+    host, everywhere = listening(address)[0], False
+    with suppress(ValueError):  # a name
+        everywhere = ipaddress.ip_address(host).is_unspecified
+    if everywhere:
+        raise SettingsError(f"{address} is no address that workers can find; name the one of this machine that the others reach")

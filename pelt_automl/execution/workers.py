@@ -11,6 +11,7 @@ import queue
 import secrets
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 import warnings
@@ -20,7 +21,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import dask
 from distributed import Client, Future, LocalCluster
@@ -167,7 +168,8 @@ class _Child:
     """Starts in a row after which nobody was ready."""
     process: subprocess.Popen[bytes] | None = None
     name: str = ""
-    errors: Path | None = None
+    errors: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    """What it has printed."""
 
 
 class _Membership(SchedulerPlugin):
@@ -253,7 +255,7 @@ class Workers:
             for child in self._children:
                 self._start(child)
         except BaseException:
-            self._held.close()
+            self.__exit__()
             raise
         return self
 
@@ -274,6 +276,12 @@ class Workers:
         self._held.callback(_closing, self.client)
         plugin = _Membership(self._inbox)
         self._call(lambda: plugin.watch(self.scheduler))
+        self._held.callback(lambda: self._call(self._say_whether_over))
+
+    def _say_whether_over(self) -> None:
+        """To all that are connected, also those that have just come."""
+        for address in list(self.scheduler.workers) if self.over else ():
+            self.scheduler.worker_send(address, {"op": FINISHED})
 
     def _call(self, what: Callable[[], object]) -> None:
         """In Dask's thread, without waiting for it."""
@@ -286,18 +294,14 @@ class Workers:
         self._held.close()
         for child in self._children:
             leashed.end(child.process, patience=3.0)
-        for child in self._children:
-            if child.errors:
-                child.errors.unlink(missing_ok=True)
+            child.errors.close()
         for seat in self.seats.values():
             shutil.rmtree(seat.folder, ignore_errors=True)
         self.seats.clear()
 
     def leaving(self) -> list[WorkerLeft]:
-        """Tell all that nothing more is to be done for anybody; the records of those that are there, for who then sends them away."""
+        """Nothing more is to be done for anybody, as they hear when they are sent away; the records of those that are there."""
         self.over = True
-        for seat in self.seats.values():
-            self._say(seat, {"op": FINISHED})
         return [WorkerLeft(seat.name, seat.device, "", seat.busy) for seat in self.seats.values() if seat.label]
 
     # ---------------------------------------------------------------- processes on this machine
@@ -305,8 +309,7 @@ class Workers:
     def _start(self, child: _Child) -> None:
         child.starts += 1
         child.name = f"worker-{child.number}" + (f".{child.starts}" if child.starts > 1 else "")
-        child.errors = child.errors or self.folder / f".worker-{child.number}.txt"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        child.errors.truncate(0)
         child.process = leashed.start(self.address, child.name, self.certificates, child.errors, child.environment)
 
     def _tend(self) -> None:
@@ -393,7 +396,7 @@ class Workers:
             return self._left(what, "its connection is gone, or it was silent for too long")
         elif kind == "done":
             return self._done(*what)
-        elif kind == "hopeless" and not self.ready():
+        elif kind == "hopeless" and not self.seats:
             raise SelectionError(what)
         return None
 

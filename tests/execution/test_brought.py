@@ -1,5 +1,6 @@
 """Workers that somebody else brings: what they tell him, what he sees of them, and what the selection hears from him."""
 
+import io
 import json
 import subprocess
 import threading
@@ -24,7 +25,8 @@ slow = pytest.mark.slow  # starts a process
 @contextmanager
 def brought(workers, folder, name="worker-1"):
     """One that tells, with the lines that it has told so far."""
-    process, told = leashed.start(workers.address, name, workers.certificates, folder / "errors.txt", tells=True), []
+    errors = (folder / "errors.txt").open("w+b")
+    process, told = leashed.start(workers.address, name, workers.certificates, errors, tells=True), []
     reader = threading.Thread(target=lambda: told.extend(json.loads(line) for line in process.stdout), daemon=True)
     reader.start()
     try:
@@ -32,6 +34,7 @@ def brought(workers, folder, name="worker-1"):
     finally:
         leashed.end(process, 5.0)
         reader.join(5)
+        errors.close()
 
 
 @slow
@@ -56,7 +59,7 @@ def test_who_brings_a_worker_hears_its_device_what_it_trains_and_how_far_and_how
     assert any(text.startswith("lora-0000 and 1 more, step ") and text.endswith(f" of {STEPS}") for text in doing)
     assert any(0 < one["done"] < 1 for one in told)
     assert any(what.startswith("lora-0000 and 1 more, step ") for _, _, what in seen)
-    assert leashed.said_at_its_end(process, tmp_path / "errors.txt") == "the selection has ended"
+    assert (tmp_path / "errors.txt").read_text() == "the selection has ended\n"
 
 
 @slow
@@ -86,8 +89,8 @@ def test_when_nobody_else_will_come_that_is_an_error_unless_somebody_is_there(tm
             workers.first(lambda _: None)
 
 
-def test_how_a_worker_ended_is_told_by_its_signal_or_its_last_line(tmp_path):
-    errors = tmp_path / "errors.txt"
+def test_how_a_worker_ended_is_told_by_its_signal_or_its_last_line():
+    errors = io.BytesIO()
     process = subprocess.Popen(["sleep", "60"])
     process.kill()
     process.wait()
@@ -95,11 +98,11 @@ def test_how_a_worker_ended_is_told_by_its_signal_or_its_last_line(tmp_path):
     process = subprocess.Popen(["false"])
     process.wait()
     assert leashed.said_at_its_end(process, errors) == "it ended with code 1"
-    errors.write_text("first\nerror: no GPU\n")
+    errors.write(b"\xff\n" * leashed.TAIL + b"first\nerror: no GPU\n")
     assert leashed.said_at_its_end(process, errors) == "no GPU"
 
 
-def test_no_secret_is_an_argument_or_in_the_environment_of_a_worker(tmp_path, monkeypatch):
+def test_no_secret_is_an_argument_or_in_the_environment_of_a_worker(monkeypatch):
     started = {}
 
     def popen(command, **named):
@@ -108,7 +111,7 @@ def test_no_secret_is_an_argument_or_in_the_environment_of_a_worker(tmp_path, mo
 
     real = subprocess.Popen
     monkeypatch.setattr(leashed.subprocess, "Popen", popen)
-    process = leashed.start("tls://127.0.0.1:1", "worker-1", Certificates("public", "mine", "SECRET"), tmp_path / "errors.txt", {"A": "1"})
+    process = leashed.start("tls://127.0.0.1:1", "worker-1", Certificates("public", "mine", "SECRET"), io.BytesIO(), {"A": "1"})
     process.stdin.close()
     assert json.loads(process.stdout.readline())["certificates"] == ["public", "mine", "SECRET"]
     process.wait()

@@ -436,6 +436,15 @@ def test_a_worker_says_whether_the_selection_has_ended_or_was_stopped(tmp_path, 
         assert other.stderr.read().startswith(said)
 
 
+def test_a_worker_that_joins_as_the_selection_ends_hears_that_it_has(tmp_path):
+    with crew(tmp_path, Make(POOL), 0) as workers:
+        workers.leaving()
+        with by_hand(workers) as other:
+            assert workers._inbox.get(timeout=60)[0] == "joined"  # nobody looks at it any more
+            workers.__exit__()
+            assert (other.wait(30), other.stderr.read()) == (0, "the selection has ended\n")
+
+
 def test_two_workers_of_one_name_are_one_clear_message(tmp_path):
     with crew(tmp_path, Make(POOL), 0) as workers, by_hand(workers, "a"):
         first_of(WorkerJoined, workers)
@@ -647,6 +656,17 @@ def test_the_selection_ends_when_each_of_its_places_is_refused_and_not_when_one_
     told._joined("tls://stranger", "by hand", OTHER)
     with pytest.raises(SelectionError, match="no worker can be used: it is taken"):
         told._opened(told.seats["tls://2"], None, SelectionError("it is taken"))
+
+
+def test_that_nobody_else_will_come_is_no_error_while_one_loads_the_model(told):
+    told.seats["tls://a"] = Seat("w", "tls://a", "h", told.folder / "w")
+    told.scheduler = SimpleNamespace(workers={})
+    told.hopeless("the deployment was deleted")
+    assert told.happened(0.0) is None
+    told.seats.clear()
+    told.hopeless("the deployment was deleted")
+    with pytest.raises(SelectionError, match="the deployment was deleted"):
+        told.happened(0.0)
 
 
 def test_an_ipv6_address_is_listened_at_in_brackets(tmp_path, monkeypatch):

@@ -57,6 +57,20 @@ def test_looking_does_not_take_the_lock_away():
     assert is_alive("run-2") is None
 
 
+def test_a_run_that_is_just_beginning_is_never_seen_as_dead(monkeypatch):
+    seen, real = [], fcntl.flock
+
+    def flock(file, how):
+        if how == fcntl.LOCK_EX:
+            seen.append(is_alive("run-5"))
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with alive("run-5"):
+        seen.append(is_alive("run-5"))
+    assert seen == [None, True]
+
+
 def test_a_failing_run_leaves_no_lock():
     with pytest.raises(RuntimeError, match="broken"), alive("run-3"):
         raise RuntimeError("broken")

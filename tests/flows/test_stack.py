@@ -307,7 +307,7 @@ def test_facts_are_told_in_words(script, fact, line):
 @pytest.mark.parametrize("variable", ["PELT_AUTOML_DATA_DIR", "PELT_AUTOML_DATA_ROOTS", "PELT_AUTOML_LISTEN"])
 def test_data_folders_are_those_of_last_time_unless_others_or_none_are_said(script, stack, monkeypatch, variable):
     nothing_started(script, monkeypatch)
-    for said in ("/data", "/other", ""):
+    for said in ("tls://192.0.2.7:0", "tls://192.0.2.8:0", "") if variable == "PELT_AUTOML_LISTEN" else ("/data", "/other", ""):
         monkeypatch.setenv(variable, said)
         assert stack.environment()[variable] == said
         script.up(stack)
@@ -362,6 +362,30 @@ def test_selections_at_once_are_as_many_as_said_or_as_last_time_and_a_worker_tha
     for wrong in ("0", "two", "65"):
         with pytest.raises(script.StackError, match=f"^SELECTIONS is '{wrong}'; it must be a number of selections at once from 1 to 64$"):
             script.read_stack({"SELECTIONS": wrong}, stack.settings_file)
+
+
+@pytest.mark.usefixtures("nothing_said")
+def test_an_address_to_listen_at_is_checked_at_once_and_a_worker_that_runs_keeps_its_own(script, stack, monkeypatch, sleeper, capsys):
+    nothing_started(script, monkeypatch)
+
+    def up(said=None):
+        with monkeypatch.context() as typed:
+            if said is not None:
+                typed.setenv("PELT_AUTOML_LISTEN", said)
+            script.up(stack)
+        return next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Listening at ")).split(maxsplit=2)[2]
+
+    assert up() == "this machine alone"
+    for wrong, said in (("192.0.2.7", "is no address of a selection's port"), ("tls://0.0.0.0:0", "is no address that workers can find")):
+        with pytest.raises(script.StackError, match=f"^PELT_AUTOML_LISTEN: .*{said}"):
+            up(wrong)
+    assert up("tls://192.0.2.7:0") == "tls://192.0.2.7:0"
+    assert up() == "tls://192.0.2.7:0", "as last time"
+    (stack.folder / "worker.pid").write_text(f"{sleeper.pid} {script.started_at(sleeper.pid)}")
+    assert up("tls://192.0.2.8:0") == (
+        "still tls://192.0.2.7:0: the worker runs already; for tls://192.0.2.8:0: make down; PELT_AUTOML_LISTEN=tls://192.0.2.8:0 make up"
+    )
+    assert up("") == "still tls://192.0.2.7:0: the worker runs already; for this machine alone: make down; PELT_AUTOML_LISTEN='' make up"
 
 
 @pytest.mark.usefixtures("nothing_said")

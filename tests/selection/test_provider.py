@@ -34,7 +34,8 @@ class Brings:
         started = []
 
         def later():
-            started.append(leashed.start(workers.address, "worker-1", self.certificates, self.folder / "errors.txt"))
+            with (self.folder / "errors.txt").open("wb") as errors:
+                started.append(leashed.start(workers.address, "worker-1", self.certificates, errors))
 
         timer = threading.Timer(DELAY, later)
         timer.start()
