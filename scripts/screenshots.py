@@ -64,8 +64,13 @@ def take(stack: Stack, images: Path) -> None:
     deployment = stack.ask("deployments/name/select-pelt/default")
     stack.ask(f"deployments/{deployment['id']}/create_flow_run", parameters=ASKED)
     wait(stack, *(f"worker-{number}" for number in range(1, WORKERS + 1)))
-    flow_run = next(pid for pid, _, own in stack.flow_runs() if stack.ask(f"flow_runs/{own}")["name"].startswith("worker-2 "))
-    trains = next(one.pid for one in processes() if one.parent == flow_run and "execution.worker" in one.command)
+    there = {one.pid: one for one in processes()}
+
+    def is_second(run: str) -> bool:
+        return bool(run) and stack.ask(f"flow_runs/{run}")["name"].startswith("worker-2 ")
+
+    children = [one for one in there.values() if "execution.worker" in one.command and one.parent in there]
+    trains = next(one.pid for one in children if is_second(stack.flow_run(there[one.parent])))
     os.kill(trains, signal.SIGKILL)
     stack.say("worker-2 was killed")
     wait(stack, "worker-1", "worker-2.2", "worker-3")
