@@ -25,8 +25,8 @@ ASKED = {
     "baselines": ["none"], "precision": "fp32", "pack_size": 2, "experience": False, "seconds": None,
 }  # fmt: skip
 FLAGS = "--headless=new --no-sandbox --disable-gpu --hide-scrollbars --no-first-run --virtual-time-budget=20000"
-PATIENCE = 300.0
-"""Seconds for anything: a busy machine takes a minute for the start of a flow."""
+PATIENCE = 1200.0
+"""Seconds for anything: a busy machine takes minutes for the start of a flow."""
 
 
 def shoot(stack: Stack, page: str, file: Path, height: int) -> None:
