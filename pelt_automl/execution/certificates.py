@@ -89,9 +89,10 @@ class Certificates:
             raise SettingsError(f"certificates can't be written to {folder} ({error.strerror}); name another folder") from error
 
     def security(self) -> "Security":
-        """For Dask: both sides show them, and nothing goes without. Raises `SettingsError` for texts that are no certificates."""
+        """For Dask: both sides show them, and nothing goes without. Raises `SettingsError` for what isn't valid."""
         import ssl
 
+        from cryptography import x509
         from distributed import Security
 
         roles: Mapping[str, str] = {"cert": self.certificate, "key": self.key}
@@ -99,8 +100,15 @@ class Certificates:
         made: Security = Security(require_encryption=True, tls_ca_file=self.authority, **files)
         try:
             made.get_connection_args("worker")
+            own = x509.load_pem_x509_certificate(self.certificate.encode())
         except (ssl.SSLError, ValueError, OSError) as error:
             raise SettingsError(f"these certificates can't be used: {error}. Make others with: pelt-automl certificates DIR") from error
+        begin, end, now = own.not_valid_before_utc, own.not_valid_after_utc, datetime.now(UTC)
+        if not begin <= now <= end:  # nobody could connect, and only the other side would be told why
+            raise SettingsError(
+                f"these certificates are valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d}, and this machine's clock says "
+                f"{now:%Y-%m-%d %H:%M} UTC. Make others with pelt-automl certificates DIR, and copy them to all machines; or set the clock"
+            )
         return made
 
 

@@ -6,6 +6,7 @@ import pytest
 from cryptography import x509
 
 from pelt_automl.errors import SettingsError
+from pelt_automl.execution import certificates
 from pelt_automl.execution.certificates import FILES, VARIABLE, Certificates, listening
 from pelt_automl.execution.worker import differences, identity
 
@@ -44,6 +45,16 @@ def test_certificates_are_valid_where_a_clock_is_behind_or_has_been_put_back():
     now = datetime.now(UTC)
     assert made.not_valid_before_utc < now - timedelta(hours=23)
     assert now + timedelta(days=364) < made.not_valid_after_utc < now + timedelta(days=366)
+
+
+@pytest.mark.parametrize(("behind", "valid"), [(timedelta(days=1), timedelta(hours=-1)), (timedelta(hours=-1), timedelta(days=365))])
+def test_certificates_that_have_ended_or_not_begun_are_refused_before_anybody_waits_for_them(monkeypatch, behind, valid):
+    monkeypatch.setattr(certificates, "BEHIND", behind)
+    monkeypatch.setattr(certificates, "VALID", valid)
+    made = Certificates.temporary()
+    said = r"^these certificates are valid from [\d-]+ to [\d-]+, and this machine's clock says [\d-]+ \d\d:\d\d UTC\. Make others"
+    with pytest.raises(SettingsError, match=said):
+        made.security()
 
 
 @pytest.mark.parametrize("address", ["host:8786", "tcp://host:8786", "tls://", "tls://host:port", "tls://host/path", "tls://u@host:1"])
