@@ -306,6 +306,7 @@ def run(stack: Stack, deeds: deque[Deed]) -> None:
     while not stack.wrong and (deeds or not count):
         count += 1
         selection(stack, f"selection-{count}", count, deeds)
+    until(lambda: not stack.runs(*UNDER_WAY), ALONE)  # one that a person has started for nothing may be the last
     if open_ := [run["name"] for run in stack.runs(*UNDER_WAY)]:
         stack.fault(f"flow runs are left open: {', '.join(open_)}")
     found = f"{stack.wrong} things are wrong; all is kept in {stack.folder}" if stack.wrong else "nothing was lost, doubled or left open"

@@ -78,6 +78,22 @@ def test_after_the_time_is_over_a_selection_is_only_seen_to_its_end(tmp_path, mo
     assert (len(deeds), seen) == (0, ["one"])
 
 
+@pytest.mark.parametrize(("looks", "wrong"), [(2, 0), (10**6, 1)])
+def test_a_flow_run_that_ends_by_itself_after_the_last_selection_isnt_left_open(tmp_path, monkeypatch, looks, wrong):
+    stack, seen = Stack(tmp_path, 1), []
+
+    def runs(*_):
+        seen.append(1)
+        return [{"name": "calm-cat"}] if len(seen) <= looks else []
+
+    monkeypatch.setattr(stack, "runs", runs)
+    monkeypatch.setattr(stack, "up", lambda why: None)
+    monkeypatch.setattr(chaos_stack, "selection", lambda *_: None)
+    monkeypatch.setattr(chaos_stack, "ALONE", 2.0)
+    chaos_stack.run(stack, drawn(random.Random(1), 0))
+    assert stack.wrong == wrong
+
+
 def test_a_selection_has_ended_when_its_log_says_so_and_mlflow_has_it(tmp_path, finished):
     folder = tmp_path / "one"
     assert not ended(folder)
