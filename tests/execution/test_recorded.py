@@ -217,4 +217,6 @@ def test_finals_are_scored_on_the_first_examples_of_report_and_what_trains_nothi
     ]  # fmt: skip
     assert driven.executor.seconds == 2.0 + 8.0 + 2 * 2 * 0.25, "on the search's seeds the fit is taken as it is"
     driven.executor.start([Score(["lora-0001"], 4)])
-    assert [event.report_score for event in driven.wait()] == [0.75], "the report is opened once"
+    opened, scored = driven.wait()
+    assert (opened.examples, scored.report_score) == (4, 0.75), "a second look"
+    assert driven.executor.seconds == 2.0 + 8.0 + (2 * 2 + 2) * 0.25, "of which the new examples alone are computed"

@@ -580,8 +580,12 @@ def test_what_is_no_database_is_one_clear_error_without_the_password(wrong):
     "wrong", ["postgresql://a:secret%@127.0.0.1/c", "postgresql://a:secret@[::1]c/d", "postgresql://a:secret@b/c?secret=1"]
 )
 def test_an_address_that_postgresql_cannot_read_is_refused_without_the_password(tmp_path, wrong):
-    problem = stack_database.problem_with(Database.of(wrong), tmp_path)
-    assert problem.startswith("PostgreSQL can't read the address: a % in a password is %25")
+    try:
+        problem = stack_database.problem_with(Database.of(wrong), tmp_path)
+    except stack_database.DatabaseError as error:  # some versions of Python read less than others
+        problem = str(error)
+    assert problem.startswith(("PostgreSQL can't read the address: a % in a password is %25", "PELT_AUTOML_DATABASE is no address"))
+    assert "secret" not in problem
 
 
 HOME = Path("/h")
