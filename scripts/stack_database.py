@@ -47,6 +47,7 @@ class Database:
                 where.scheme in ("postgresql", "postgres") and len(where.path) > 1 and bool(where.hostname or _query(where).get("host"))
             )
             usable = usable and (where.port or 1) > 0 and not where.fragment
+            usable = usable and "@" not in where.path + where.query  # else a / in the password has cut it
         except ValueError:
             usable = False
         if not usable:

@@ -566,6 +566,8 @@ def test_a_database_that_does_not_answer_is_one_clear_error_without_its_password
         "postgresql://a:secret@b:port/c",
         "postgresql://a:secret[@b/c",
         "postgresql://a:secret\u2100@b/c",
+        "postgresql://a:12/secret@b/c",
+        "postgresql://a:12/secret?x@b/c",
     ],
 )
 def test_what_is_no_database_is_one_clear_error_without_the_password(wrong):
