@@ -154,7 +154,7 @@ MODERNBERT = Architecture(
     "gelu",
     dropout_names=("attention_dropout", "embedding_dropout", "mlp_dropout"),
 )
-"""Its own head has a layer norm more, which its pretraining has trained; ours starts anew, without it."""
+"""Its own head has a layer norm more, which its pretraining has trained; ours starts without it."""
 
 
 def modernbert(table: Architecture, config: Any) -> Architecture:

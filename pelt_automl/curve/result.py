@@ -186,13 +186,13 @@ def read_curve(folder: Path, ks: Sequence[int | None], missing: Mapping[str, str
 
 
 def rebuilt_curve(folder: Path) -> KCurve:
-    """The result of an earlier curve, anew from the records. Raises `SelectionError` when `folder` holds none."""
+    """The result of an earlier curve, made again from the records. Raises `SelectionError` when `folder` holds none."""
     path = folder / FILE
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         ks, missing = checked(list[int | None], data["ks"]), checked(dict[str, str], data["missing"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SelectionError(f"{path} can't be read as a curve ({error}); run the same command again to have it written anew") from error
+        raise SelectionError(f"{path} can't be read as a curve ({error}); run the same command again to write it again") from error
     curve = read_curve(folder, ks, missing)
     if curve is None:
         raise SelectionError(f"{folder} has no verdict at any K yet; run the same command again to take it up where it stands")

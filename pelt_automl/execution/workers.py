@@ -309,7 +309,8 @@ class Workers:
     def _start(self, child: _Child) -> None:
         child.starts += 1
         child.name = f"worker-{child.number}" + (f".{child.starts}" if child.starts > 1 else "")
-        child.errors.truncate(0)
+        child.errors.seek(0)  # the place is shared with the process: it would go on writing behind a gap
+        child.errors.truncate()
         child.process = leashed.start(self.address, child.name, self.certificates, child.errors, child.environment)
 
     def _tend(self) -> None:

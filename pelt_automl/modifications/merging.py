@@ -28,7 +28,7 @@ def why_not_folded(modification: Modification, backbone: Backbone) -> str | None
     """Why a modification can't become part of the backbone's weights; None if it can."""
     m, table = modification, backbone.architecture
     if m.gate:
-        return "its gate opens for each example anew, and a weight is the same for all"
+        return "its gate opens differently for each example, and a weight is the same for all"
     if is_prompt(m):
         return "trained embeddings in front of the text are no weights of the model; --peft can keep them"
     if m.form is Form.SUBSPACE:

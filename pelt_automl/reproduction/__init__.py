@@ -1,4 +1,4 @@
-"""UniPELT's experiments again: its protocol on any backbone, and its tables beside what came out."""
+"""UniPELT's experiments again: its protocol on any backbone, and its tables next to what came out."""
 
 from pelt_automl.reproduction.protocol import MODEL, Protocol, protocol_from
 from pelt_automl.reproduction.rendering import markdown, terminal_text

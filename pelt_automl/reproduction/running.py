@@ -140,7 +140,7 @@ class Reproduction:
         if not self._is_open(cell):
             return 0
         with self.folder.claim(cell) as mine:
-            missing = self._missing(cell) if mine else []  # anew: another process may just have ended it
+            missing = self._missing(cell) if mine else []  # asked again: another process may just have ended it
             if not missing:
                 return 0
             self.say(f"{cell}: {', '.join(method.name for method in missing)}")

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from pelt_automl.errors import SelectionError, SettingsError
+from pelt_automl.execution import leashed
 from pelt_automl.execution import workers as workers_module
 from pelt_automl.execution.certificates import Certificates, listening
 from pelt_automl.execution.recorded import Recorded
@@ -297,6 +298,12 @@ def test_workers_that_cannot_start_are_one_clear_error(tmp_path):
         Workers(tmp_path, Make(POOL), {}, [{"PYTHONHOME": "/nowhere"}]) as workers,
         pytest.raises(SelectionError, match="can be started: "),
     ):
+        first_of(WorkerJoined, workers)
+
+
+def test_the_last_of_several_starts_in_vain_is_told_as_the_first_one_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(leashed, "PROGRAM", "import sys; sys.exit('error: no GPU')")
+    with Workers(tmp_path, Make(POOL), {}, [{}]) as workers, pytest.raises(SelectionError, match=r"can be started: no GPU\. A selection"):
         first_of(WorkerJoined, workers)
 
 
