@@ -23,7 +23,7 @@ PROMPT = one(Site.EMBEDDINGS, Form.PROMPT)
 PREFIX = one(Site.HEADS, Form.SOFTMAX)
 
 MERGED = [
-    ("bert", GATED, "x at attention.query: its gate opens for each example anew, and a weight is the same for all"),
+    ("bert", GATED, "x at attention.query: its gate opens differently for each example, and a weight is the same for all"),
     ("bert", one(Site.FFN, Form.RELU, Insertion.SEQUENTIAL), "a non-linearity stands between its two maps, so that they aren't one matrix"),
     ("bert", one(Site.FFN, Form.RELU), "its non-linearity is relu and that of the feed-forward network of bert is gelu, so that it can't"),
     (
