@@ -28,7 +28,7 @@ def main(source: Path, folder: Path, fault: str = "") -> None:
     log.write_text("".join(f"{line}\n" for line in written))
     mine = [line for line in written if '"resumed": true' not in line and '"openings": ' not in line]
     todo = lines[len(mine) + any('"openings": ' in line for line in written) :]
-    if written and todo:
+    if written and todo and '"SelectionEnded"' not in log.read_text():  # then only what hands it on is missing, which is no new start
         opened = [json.loads(line) for line in written if '"openings": ' in line]
         again = [json.dumps(json.loads(lines[0]) | {"resumed": True})]
         again += [json.dumps(opened[-1] | {"openings": len(opened) + 1})] if opened else []
