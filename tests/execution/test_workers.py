@@ -665,6 +665,19 @@ def test_the_selection_ends_when_each_of_its_places_is_refused_and_not_when_one_
         told._opened(told.seats["tls://2"], None, SelectionError("it is taken"))
 
 
+def test_a_worker_from_elsewhere_does_not_take_the_name_of_one_that_the_selection_starts(told):
+    told._children[0].process = SimpleNamespace(pid=7, poll=lambda: None, wait=lambda _: None)
+    told._joined("tls://stranger", "worker-1", {"pelt-automl": identity() | {"pid": 8}})
+    (refused,) = told.events()
+    assert (refused.worker, refused.why) == (
+        "worker-1 from elsewhere",
+        "refused: the selection gives the name worker-1 to a worker that it starts itself; choose another --name",
+    )
+    told._joined("tls://own", "worker-1", {"pelt-automl": identity() | {"pid": 7}})
+    assert told.events() == []
+    assert told.seats["tls://own"].name == "worker-1"
+
+
 def test_that_nobody_else_will_come_is_no_error_while_one_loads_the_model(told):
     told.seats["tls://a"] = Seat("w", "tls://a", "h", told.folder / "w")
     told.scheduler = SimpleNamespace(workers={})

@@ -1,6 +1,7 @@
 import re
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import jsonschema
 import pytest
 
 from flows.flow_parameters import checked_settings
-from flows.reevaluate import asked_tag, file_tag, outcome, reevaluate, summary
+from flows.reevaluate import asked_tag, file_tag, given_way, outcome, reevaluate, summary
 from flows.select_pelt import select_pelt
 from flows.task_files import due_announced, due_files, last_verdicts, read_task_file
 from flows.verdict_changes import change_to, changes_table, in_words, tell_change
@@ -243,10 +244,55 @@ def test_only_what_was_started_now_is_said_to_be_started(place, monkeypatch, fin
     run = SimpleNamespace(name="select-own", state=state, state_name="Cancelled" if final else "Scheduled")
     monkeypatch.setattr("flows.reevaluate.under_way", lambda *tags: (None, "none"))
     monkeypatch.setattr("flows.reevaluate.run_deployment", lambda *arguments, **named: run)
+    monkeypatch.setattr("flows.reevaluate.given_way", lambda *_: None)
     write(place, "own.yaml", OWN)
     told = outcome(due_files("tasks.d")[0], dry_run=False)
     assert said in told
     assert told.startswith("started as") is not final
+
+
+class TwoAtOnce:
+    """Prefect's server, once two runs of `reevaluate-tasks` have seen nobody, and have both started a selection."""
+
+    def __init__(self, older, younger):
+        self.runs = [
+            SimpleNamespace(id=number, name=name, created=datetime(2026, 12, 1, 3, 0, second, tzinfo=UTC), tags=tags)
+            for number, (name, second, tags) in enumerate((younger, older))
+        ]
+        self.cancelled = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def read_flow_runs(self, flow_run_filter, **_):
+        wanted = set(flow_run_filter.tags.all_)
+        return [run for run in self.runs if wanted <= set(run.tags)]
+
+    def set_flow_run_state(self, run, state):
+        self.cancelled.append((run, state.type.value, state.message))
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        (("asked:b", "task-file:own"), ("asked:a", "task-file:own")),  # one task, of which two contents were announced
+        (("asked:a", "task-file:other"), ("asked:a", "task-file:own")),  # one content, as a file and announced
+    ],
+)
+def test_of_two_that_are_started_for_one_task_at_once_the_younger_gives_way(monkeypatch, mine, theirs):
+    server = TwoAtOnce(("select-older", 1, theirs), ("select-younger", 2, mine))
+    monkeypatch.setattr("flows.reevaluate.get_client", lambda sync_client: server)
+    monkeypatch.setattr("flows.reevaluate.is_dead", lambda _client, run: False)
+    younger, older = server.runs
+    assert given_way(older, *theirs) is None
+    assert server.cancelled == []
+    assert given_way(younger, *mine) is older
+    assert server.cancelled == [(younger.id, "CANCELLED", "select-older had been started for the same task just before")]
+    monkeypatch.setattr("flows.reevaluate.is_dead", lambda _client, run: run is older)
+    assert given_way(younger, *mine) is None
 
 
 def test_a_file_whose_data_are_missing_or_whose_check_breaks_is_named_and_the_others_go_on(place, monkeypatch):
@@ -283,6 +329,7 @@ def test_an_old_verdict_is_found_again_in_another_folder_and_two_that_look_at_on
     run = SimpleNamespace(name="select-own", state=None)
     monkeypatch.setattr("flows.reevaluate.under_way", lambda *tags: (None, "the-newest"))
     monkeypatch.setattr("flows.reevaluate.run_deployment", lambda *arguments, **named: asked.append(named) or run)
+    monkeypatch.setattr("flows.reevaluate.given_way", lambda *_: None)
     write(place, "own.yaml", OWN)
     first = give_verdict(days=10.0, **ASKED)
     for _ in range(2):
@@ -330,6 +377,7 @@ def test_a_task_that_the_server_does_not_start_is_one_problem_and_the_others_go_
     monkeypatch.setattr("flows.reevaluate.under_way", lambda *tags: (None, "none"))
     monkeypatch.setattr("flows.reevaluate.create_markdown_artifact", lambda page, key, **_: pages.update({key: page}))
     monkeypatch.setattr("flows.reevaluate.run_deployment", run_deployment)
+    monkeypatch.setattr("flows.reevaluate.given_way", lambda *_: None)
     for name in ("bad", "own"):
         write(place, f"{name}.yaml", OWN)
     with pytest.raises(SettingsError, match=f"^bad isn't started.*{said}$"):
