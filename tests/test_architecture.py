@@ -192,6 +192,8 @@ def test_ci_calls_the_readmes_commands_in_order():
     assert last[0].startswith(".venv/bin/python scripts/check_wheel.py ")
     assert last[0].endswith("& wheel=$!  # it mostly waits: for downloads, then for a time limit")
     assert last[1] == "make test-all"
-    assert last[2].startswith('wait "$wheel" || { cat "$checks"; exit 1; }'), "a wheel that isn't fit fails it; else pytest has the last word"
+    assert last[2].startswith('wait "$wheel" || { cat "$checks"; exit 1; }'), (
+        "a wheel that isn't fit fails it; else pytest has the last word"
+    )
     assert os.access(script, os.X_OK)
     assert "set -euo pipefail" in script.read_text()
