@@ -27,7 +27,7 @@ class CurveOptions(TypedDict, total=False):
     metric: str | None
     """Metric to optimize. Default: the task's own; for files accuracy, macro-F1 when classes are imbalanced, Spearman for regression."""
     positive_class: str | None
-    """Class that f1 and accuracy_f1 are computed for. Default: the rarer one in train; the benchmark's for a named task."""
+    """Class that f1, accuracy_f1 and average_precision are about. Default: the rarer one in train; the benchmark's for a named task."""
     protocol: Literal["strict", "paper"] | None
     """strict: select is carved out of the K examples. paper: UniPELT's, with the next 1,000 to select on."""
     model: str | None

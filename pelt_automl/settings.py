@@ -251,7 +251,9 @@ class TaskSettings(Checked):
         names="metrics",
     )
     positive_class: str | None = knob(
-        None, "Class that f1 and accuracy_f1 are computed for. Default: the rarer one in train; the benchmark's for a named task.", DATA
+        None,
+        "Class that f1, accuracy_f1 and average_precision are about. Default: the rarer one in train; the benchmark's for a named task.",
+        DATA,
     )
     k: int | None = knob(
         None,

@@ -116,7 +116,7 @@ def run_cell(backbone: Backbone, data: TaskData, seed: int, rate: str, asked: ar
     done = {method: run for method, run in runs.items() if run.progress.state != "failed" and run.progress.best_weights}
 
     def score(tokens: Any, evaluation: Evaluation) -> float:
-        return data.metric.value(data.task_kind.predictions(evaluation.logits, LabelScale()), tokens.labels)
+        return data.metric.value(data.task_kind.read_by(data.metric, evaluation.logits, LabelScale()), tokens.labels)
 
     reported = {method: score(report, own) for method, own in of_best_weights(task, done, report).items()}
     events = []

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 import msgspec
 
 NOTHING_LEARNED = "nothing-learned"
-ERRORS = ("mae", "rmse")
-"""Metrics in the labels' own unit; the others are shown in points."""
+ERRORS = ("mae", "rmse", "log_loss")
+"""Metrics in an own unit; the others are shown in points."""
 
 
 @dataclass(frozen=True)

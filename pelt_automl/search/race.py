@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pelt_automl.log.events import Decision, Stage, State, TrialEnded, What, sign_of
 from pelt_automl.log.outputs import Outputs
+from pelt_automl.tasks import METRICS
 from pelt_automl.verdict.statistics import paired_bootstrap, point, smallest_error
 
 STANDARD_ERRORS = 2.33
@@ -36,7 +37,7 @@ def leaving(
     """Methods that leave now: their best trial is behind the leader's by more than `STANDARD_ERRORS` standard errors of the difference.
 
     The difference is taken on the same examples of select (`labels`, the split of the search), so that what makes an example hard for
-    all cancels; a trial whose `outputs` are lost, or are no number for each label, takes no part. Its variance is a paired bootstrap's
+    all cancels; a trial whose `outputs` are lost, or are not numbers for each label, takes no part. Its variance is a paired bootstrap's
     over examples, and what other seeds would change in two trials, by `SEED_POINTS`. Nobody leaves before its published default has been
     trained in full (but `defaultless`, whose defaults may not be trained) and `GRACE` (`slow`: `LONG_GRACE`) of its trials have ended,
     with those that are told to end: `stopping`, their methods.
@@ -44,7 +45,7 @@ def leaving(
     sign = sign_of(greater_is_better)
     searched = [trial for trial in trials if trial.stage == Stage.SEARCH]
     read = {trial.trial: outputs.get(trial.outputs) for trial in searched if trial.outputs and outputs.holds(trial.outputs)}
-    said = {name: own for name, own in read.items() if isinstance(own, np.ndarray) and own.shape == labels.shape}
+    said = {name: own for name, own in read.items() if isinstance(own, np.ndarray) and METRICS[metric].can_read(own, labels)}
     usable = [trial for trial in searched if trial.state == State.COMPLETED and trial.trial in said]
     best = {t.method: t for t in sorted(usable, key=lambda t: sign * (t.select_score or 0.0)) if t.method not in out}
     leader = max(best.values(), key=lambda t: sign * (t.select_score or 0.0), default=None)

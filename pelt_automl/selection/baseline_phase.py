@@ -106,11 +106,11 @@ def fitted_again(machine: Machine, history: History, method: str, seeds: Seeds, 
 
 
 def _predictions(data: TaskData, fitted: Fitted, examples: Examples) -> Predictions:
-    """Class indices, or numbers in the labels' unit. Raises `ValueError` for outputs that aren't finite."""
+    """Class indices, numbers in the labels' unit, or what else the metric reads. Raises `ValueError` for outputs that aren't finite."""
     outputs = np.asarray(fitted.outputs(examples), dtype=np.float64)
     if not np.isfinite(outputs).all():
         raise ValueError("outputs are not finite")
-    return data.task_kind.predictions(outputs, LabelScale())
+    return data.task_kind.read_by(data.metric, outputs, LabelScale())
 
 
 def _over_a_limit(search: SearchSettings, machine: Machine, ended: TrialEnded) -> str | None:

@@ -49,9 +49,9 @@ def said_of(machine: Machine, runs: Sequence[TrialEnded]) -> list[Predictions]:
 
 
 def predictions_of(machine: Machine, run: TrialEnded, evaluation: Evaluation) -> Predictions:
-    """What a trained run says of the examples that it was evaluated on."""
+    """What a trained run says of the examples that it was evaluated on, as the metric reads it."""
     kind = machine.data.task_kind
-    return kind.predictions(evaluation.logits, kind.scale(machine.splits.of(run.seeds.split)[0].labels))
+    return kind.read_by(machine.data.metric, evaluation.logits, kind.scale(machine.splits.of(run.seeds.split)[0].labels))
 
 
 def _changes(run: TrialEnded) -> tuple[Modification, ...]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+
 from pelt_automl.tasks.data import TaskData
 from pelt_automl.tasks.examples import Examples
 from pelt_automl.tasks.kinds import KINDS
@@ -14,7 +16,8 @@ from pelt_automl.tasks.words import joined, word_weights
 def best_constant(metric: Metric, names: Sequence[str], fitted: Sequence[Any], labels: Sequence[Any]) -> tuple[float, Any, str]:
     """What the best prediction that is the same for all examples scores, what it is, and what it is called.
 
-    Where the metric is about one class, each class is one to try: never to find it scores 0.
+    Where the metric reads probabilities, it is each class's share. Where it is about one class, each class is one to try: never to find it
+    scores 0.
 
     Args:
         metric: of the task.
@@ -22,10 +25,19 @@ def best_constant(metric: Metric, names: Sequence[str], fitted: Sequence[Any], l
         fitted: the labels that the constant is known from.
         labels: the labels that it is scored on.
     """
+    if metric.reads == "probabilities":
+        shares = shares_of(fitted, len(names))
+        return metric.value([shares] * len(labels), labels), shares, "each class's share"
     one_class = [(label, repr(names[int(label)])) for label in sorted({*fitted, 1})] if metric.binary else []
     constants = one_class or [KINDS[metric.kind].constant(fitted, metric)]
     scored = [(metric.value([constant] * len(labels), labels), constant, name) for constant, name in constants]
     return max(scored, key=lambda found: found[0])
+
+
+def shares_of(labels: Sequence[Any], classes: int) -> list[float]:
+    """Of each class among labels, the probabilities that suit all examples alike best."""
+    counts = np.bincount(np.asarray(labels, np.int64), minlength=classes)
+    return [float(share) for share in counts / counts.sum()]
 
 
 def constant_on_select(data: TaskData, seed: int) -> float:
@@ -37,13 +49,15 @@ def constant_on_select(data: TaskData, seed: int) -> float:
 def baselines(data: TaskData, seed: int = 0) -> dict[str, float]:
     """Scores on report, in the metric's unit, of simple models trained on train and select of this split seed.
 
-    ``majority`` predicts the most frequent class (regression: the mean, for mae the median). ``bag of words`` is a logistic
+    ``majority`` predicts the most frequent class (where the metric reads probabilities each class's share; regression: the mean, for mae
+    the median). ``bag of words`` is a logistic
     regression, for numbers a ridge regression, on TF-IDF weights of words and pairs of words; of two texts it sees one after the other.
     """
     train, select = data.split(seed)
     fitted = Examples(train.texts + select.texts, train.labels + select.labels)
-    constant, _ = data.task_kind.constant(sorted(fitted.labels), data.metric)
-    predictions = {"majority": [constant] * len(data.report)}
+    by_chance = data.metric.reads == "probabilities"
+    constant = shares_of(fitted.labels, len(data.labels)) if by_chance else data.task_kind.constant(sorted(fitted.labels), data.metric)[0]
+    predictions: dict[str, Any] = {"majority": [constant] * len(data.report)}
     if data.task_kind.fitted_as:
         from sklearn.linear_model import LogisticRegression, Ridge
         from sklearn.pipeline import make_pipeline
@@ -51,5 +65,10 @@ def baselines(data: TaskData, seed: int = 0) -> dict[str, float]:
         model: Any = LogisticRegression(C=10.0, max_iter=1000) if data.task_kind.fitted_as == "classes" else Ridge()
         pipeline, predictions["bag of words"] = make_pipeline(word_weights(), model), predictions["majority"]
         with suppress(ValueError):  # texts of punctuation only, or one class only
-            predictions["bag of words"] = pipeline.fit(joined(fitted), fitted.labels).predict(joined(data.report)).tolist()
+            pipeline.fit(joined(fitted), fitted.labels)
+            if by_chance:
+                predictions["bag of words"] = np.zeros((len(data.report), len(data.labels)))
+                predictions["bag of words"][:, np.asarray(pipeline.classes_, np.int64)] = pipeline.predict_proba(joined(data.report))
+            else:
+                predictions["bag of words"] = pipeline.predict(joined(data.report)).tolist()
     return {name: data.metric.value(predicted, data.report.labels) for name, predicted in predictions.items()}

@@ -62,7 +62,7 @@ class TaskKind(ABC):
 
     @abstractmethod
     def predictions(self, logits: NDArray[np.floating], scale: LabelScale) -> Floats:
-        """``(n, ...)``, what metrics read, from logits ``(n, C)``."""
+        """``(n, ...)``, from logits ``(n, C)``."""
 
     @abstractmethod
     def default_metric(self, labels: Sequence[Any], names: Sequence[str]) -> tuple[str, str]:
@@ -75,6 +75,11 @@ class TaskKind(ABC):
     def probabilities(self, logits: NDArray[np.floating]) -> Floats | None:  # noqa: ARG002 others' have some
         """``(n, C)``, a probability for each of the classes' names; None for a kind that has none."""
         return None
+
+    def read_by(self, metric: Metric, logits: NDArray[np.floating], scale: LabelScale) -> Floats:
+        """``(n, ...)``, what a metric of this kind reads of logits ``(n, C)``: predictions or probabilities."""
+        found = self.probabilities(logits) if metric.reads == "probabilities" else None
+        return self.predictions(logits, scale) if found is None else found
 
     def scale(self, labels: NDArray[np.floating]) -> LabelScale:  # noqa: ARG002 others' labels have one
         """Of train's labels ``(n, ...)``."""

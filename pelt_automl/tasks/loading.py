@@ -55,6 +55,7 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
         name, why = KINDS[raw.kind].default_metric(raw.train.labels, raw.labels)
     metric = metric_for(name, raw.kind, len(raw.labels))
     positive, about = positive_class(settings, raw, metric)
+    order = f"{name.replace('_', ' ')} takes the classes in this order: {', '.join(raw.labels)}" if metric.ordered else ""
     aside, report, notes = _put_report_aside(raw, settings)
     pool, validation, more = _without_leaks(aside, report)
     whole = TaskData(
@@ -66,7 +67,7 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
         k=None,
         protocol=settings.protocol,
         report=report,
-        notes=(*filter(None, (why, about)), *notes, *more),
+        notes=(*filter(None, (why, about, order)), *notes, *more),
         data_hash=raw.hash(),
         pool=pool,
         validation=validation,

@@ -5,14 +5,16 @@ rows into the metric's value, with each row counted as often as its weight says.
 one bootstrap serves every metric. Most metrics need the weighted sums of their statistics alone. Spearman's is no function of sums: its
 statistics are the values themselves, and they are ranked under each row of weights.
 
-Definitions follow scikit-learn and SciPy, with one difference: what is undefined there (a correlation with a constant, R2 of constant
-labels) is 0.0 here, without a warning, since a constant prediction is a common way for a small training to fail.
+Definitions follow scikit-learn and SciPy, with two differences. What is undefined there (a correlation with a constant, R2 of constant
+labels, a ranking of examples of one class) is 0.0 here, without a warning, since a constant prediction is a common way for a small training
+to fail. And a mean over classes leaves out a class that no example has, since a resample may miss a rare one.
 Shapes: `n` examples, `s` statistics, `R` resamples, `C` classes.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +23,8 @@ from pelt_automl.errors import SettingsError
 from pelt_automl.log.events import sign_of
 
 Floats = NDArray[np.float64]
+
+_EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Metric:
     kind: str
     """Of task: a name in `pelt_automl.tasks.kinds.KINDS`."""
     statistics: Callable[[Floats, Floats], Floats]
-    """From predictions ``(n, ...)`` and labels ``(n, ...)`` of the task's kind: ``(n, s)``, numbers of each example."""
+    """From what it `reads` ``(n, ...)`` and labels ``(n, ...)`` of the task's kind: ``(n, s)``, numbers of each example."""
     score: Callable[[Floats, Floats], Floats]
     """From statistics ``(n, s)`` and weights ``(R, n)``, how often each example counts: ``(R,)``, values in the metric's own unit."""
     binary: bool = False
@@ -47,7 +51,11 @@ class Metric:
     in_label_unit: bool = False
     """Whether it is an error in the unit of the labels."""
     counts: bool = False
-    """Whether it counts right and wrong answers, so that none wrong among n examples doesn't mean that none are made."""
+    """Whether it counts right and wrong answers, or pairs in order, so that none wrong among n examples doesn't mean that none are made."""
+    reads: Literal["predictions", "probabilities"] = "predictions"
+    """What it scores: the kind's predictions, or a probability for each class, ``(n, C)``."""
+    ordered: bool = False
+    """Whether the order of the classes matters to it: that of their indices."""
 
     @property
     def sign(self) -> int:
@@ -58,7 +66,7 @@ class Metric:
         """The score in the metric's own unit (accuracy 0 to 1).
 
         Args:
-            predictions: ``(n, ...)``, for instance predicted class indices or numbers.
+            predictions: ``(n, ...)``, what it `reads`: for instance predicted class indices, numbers, or probabilities.
             labels: ``(n, ...)``, the true ones.
 
         Raises:
@@ -70,6 +78,12 @@ class Metric:
         if not np.isfinite(found).all():
             return self.broken
         return float(self.score(self.statistics(found, true), np.ones((1, len(true))))[0])
+
+    def can_read(self, outputs: NDArray[Any], labels: NDArray[Any]) -> bool:
+        """Whether outputs have the shape of what it `reads`, for these labels."""
+        if self.reads == "probabilities":
+            return outputs.ndim == 2 and len(outputs) == len(labels)
+        return outputs.shape == labels.shape
 
     def fits(self, kind: str, classes: int) -> bool:
         """Whether it can score a task of this kind with so many classes."""
@@ -125,6 +139,71 @@ def _mcc(statistics: Floats, weights: Floats) -> Floats:
     covariance = hits.sum(axis=1) * total - (true * said).sum(axis=1)
     spread = (total**2 - (said**2).sum(axis=1)) * (total**2 - (true**2).sum(axis=1))
     return _ratio(covariance, np.sqrt(np.maximum(spread, 0)))
+
+
+def _balanced_accuracy(statistics: Floats, weights: Floats) -> Floats:
+    """Mean over the classes that are there of the share that is found."""
+    true, _, hits = _counted(statistics, weights)
+    return _ratio(_ratio(hits, true).sum(axis=1), (true > 0).sum(axis=1).astype(np.float64))
+
+
+def _indices(predictions: Floats, labels: Floats) -> Floats:
+    """Both classes by index, their squares, and their product."""
+    return np.stack([labels, predictions, labels**2, predictions**2, labels * predictions], axis=1)
+
+
+def _quadratic_kappa(statistics: Floats, weights: Floats) -> Floats:
+    """Cohen's kappa with squared distances between class indices (Cohen 1968): 1 less their mean over that of independent pairs."""
+    x, y, xx, yy, xy = (weights @ statistics / weights.sum(axis=1, keepdims=True)).T
+    independent = xx + yy - 2 * x * y
+    agree_by_nature = independent <= 1e-12 * (xx + yy)  # both say one class throughout, the same one
+    return np.where(agree_by_nature, 0.0, 1 - _ratio(xx + yy - 2 * xy, independent))
+
+
+def _chances(probabilities: Floats, labels: Floats) -> Floats:
+    """``(n, 2 C)``: of each class its probability and whether it is there. Of two classes only the second: the first mirrors it."""
+    classes = np.arange(probabilities.shape[1])[1 if probabilities.shape[1] == 2 else 0 :]
+    return np.hstack([probabilities[:, classes], labels[:, None] == classes]).astype(np.float64)
+
+
+def _running(weights: Floats) -> Floats:
+    """``(R, n + 1)``: the weight of the first examples, from none to all n."""
+    return np.concatenate([np.zeros((len(weights), 1)), weights.cumsum(axis=1)], axis=1)
+
+
+def _roc_auc(statistics: Floats, weights: Floats) -> Floats:
+    """Share of the pairs of an example of a class and one of another that are in order, a tie being half a pair; the mean over classes."""
+    areas, defined = np.zeros(len(weights)), np.zeros(len(weights))
+    for chance, there in zip(*np.split(statistics.T, 2), strict=True):
+        own, others = np.flatnonzero(there), np.flatnonzero(there == 0)
+        others = others[np.argsort(chance[others], kind="stable")]
+        of_own, below = np.take(weights, own, axis=1), _running(np.take(weights, others, axis=1))
+        first, last = (np.searchsorted(chance[others], chance[own], side) for side in ("left", "right"))
+        ordered = np.einsum("rp,rp->r", of_own, np.take(below, first, axis=1) + np.take(below, last, axis=1)) / 2
+        pairs = of_own.sum(axis=1) * below[:, -1]
+        areas += _ratio(ordered, pairs)
+        defined += pairs > 0
+    return _ratio(areas, defined)
+
+
+def _average_precision(statistics: Floats, weights: Floats) -> Floats:
+    """Of the class with index 1: the mean precision at its examples, those of one probability taken together."""
+    chance, there = statistics.T
+    order = np.argsort(-chance, kind="stable")
+    descending, own = -chance[order], np.flatnonzero(there[order])
+    of_all = np.take(weights, order, axis=1)
+    of_own = np.take(of_all, own, axis=1)
+    hits, said = _running(of_own), _running(of_all)
+    ends = (np.searchsorted(some, descending[own], "right") for some in (descending[own], descending))
+    true, every = (np.take(some, end, axis=1) for some, end in zip((hits, said), ends, strict=True))
+    precision = true / np.maximum(every, np.finfo(np.float64).tiny)  # without any weight 0
+    return _ratio(np.einsum("rp,rp->r", of_own, precision), hits[:, -1])
+
+
+def _surprise(probabilities: Floats, labels: Floats) -> Floats:
+    """Minus the logarithm of the true class's probability, which is kept from 0 as scikit-learn does."""
+    own = probabilities[np.arange(len(labels)), labels.astype(np.int64)]
+    return -np.log(np.clip(own, _EPSILON, 1 - _EPSILON))[:, None]
 
 
 def _centered(values: Floats) -> Floats:
@@ -220,6 +299,11 @@ METRICS: dict[str, Metric] = {
         _F1,
         _MACRO_F1,
         Metric("mcc", True, "classification", _confusion, _mcc, low=-1.0, counts=True),
+        Metric("balanced_accuracy", True, "classification", _confusion, _balanced_accuracy, counts=True),
+        Metric("quadratic_kappa", True, "classification", _indices, _quadratic_kappa, low=-1.0, counts=True, ordered=True),
+        Metric("roc_auc", True, "classification", _chances, _roc_auc, counts=True, reads="probabilities"),
+        Metric("average_precision", True, "classification", _chances, _average_precision, True, counts=True, reads="probabilities"),
+        Metric("log_loss", False, "classification", _surprise, _mean, high=inf, broken=inf, reads="probabilities"),
         _mean_of("accuracy_f1", _ACCURACY, 1, _F1),
         _mean_of("accuracy_macro_f1", _ACCURACY, 1, _MACRO_F1),
         _SPEARMAN,

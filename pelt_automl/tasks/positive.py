@@ -1,4 +1,4 @@
-"""Which of two classes f1 is about, and why.
+"""Which of two classes f1 or average precision is about, and why.
 
 The rest of the program knows one rule: the class with index 1 is the positive one. So the classes change places here where they have to,
 after everything that draws examples: which of them are drawn doesn't depend on it.
@@ -26,7 +26,7 @@ def positive_class(settings: TaskSettings, raw: RawTask, metric: Metric) -> tupl
     if not metric.binary:
         if settings.positive_class is None:
             return 1, ""
-        binary = " or ".join(name for name, other in METRICS.items() if other.binary)
+        binary = ", ".join(name for name, other in METRICS.items() if other.binary)
         raise SettingsError(
             f"a positive class ({settings.positive_class!r}) is for the metrics {binary} on two classes; here the metric is {metric.name}, "
             "which treats all classes alike: set the metric (--metric f1), or leave the positive class out"

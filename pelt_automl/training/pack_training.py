@@ -138,7 +138,7 @@ class PackTraining:
 
     def _take(self, slot: int, tokens: Tokens, evaluation: Evaluation, loss: float | None) -> None:
         run, step, metric = self.runs[slot], self._step_of(slot), self.work.metric
-        progress, predictions = run.progress, self.kind.predictions(evaluation.logits, run.scale)
+        progress, predictions = run.progress, self.kind.read_by(metric, evaluation.logits, run.scale)
         score = metric.value(predictions, tokens.labels)
         rate = run.learning_rate * learning_rate_share(step - 1, self.plan) if step else 0.0
         progress.curve += (CurvePoint(step, loss, score, rate, progress.seconds),)
@@ -187,11 +187,11 @@ def score_in_full(work: Work, run: TrialRun) -> None:
 
 
 def predict_best(work: Work, run: TrialRun, tokens: Tokens) -> Predictions:
-    """What the best weights of a training say of other examples."""
+    """What the best weights of a training say of other examples, as the metric reads it."""
     trial = PackTrial(without_reparameterization(run.modifications), run.seeds.initialization)
     pack = Pack(work.backbone, [trial], work.outputs, work.lower)
     pack.load_weights(0, run.progress.best_weights)
-    return KINDS[work.metric.kind].predictions(evaluate(pack, [tokens])[0].logits, run.scale)
+    return KINDS[work.metric.kind].read_by(work.metric, evaluate(pack, [tokens])[0].logits, run.scale)
 
 
 def _on_cpu(tensors: Mapping[str, Tensor], known: Mapping[str, Tensor] = MappingProxyType({})) -> dict[str, Tensor]:

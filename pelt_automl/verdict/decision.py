@@ -35,8 +35,8 @@ def decide(history: History, equivalence: float, prefer: str) -> VerdictReached:
 
     Args:
         history: of the selection so far.
-        equivalence: the region in points. 1 point is 0.01 of the metric; for errors (mae, rmse) 1 % of the standard deviation of the
-            report labels.
+        equivalence: the region in points. 1 point is 0.01 of the metric (log loss: nats); for mae and rmse 1 % of the standard deviation of
+            the report labels.
         prefer: what makes a finalist cheap: ``params`` (trainable parameters kept), ``latency`` (of one text, served; parameters where it
             wasn't measured), ``time`` (mean training seconds), or ``score`` (the better mean: costs don't matter).
 

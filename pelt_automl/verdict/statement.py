@@ -40,11 +40,7 @@ def statement(
     """
     unit, standings = Unit(data.metric, data.positive_class), verdict.standings
     winner = next(row for row in standings if row.candidate == verdict.candidate)
-    region = (
-        f"{equivalence:g} point{'' if equivalence == 1 else 's'}"
-        if unit.in_points
-        else f"{equivalence:g} % of the labels' standard deviation"
-    )
+    region = unit.region(equivalence)
     defaults = [rival for rival in verdict.against if rival.role == "default"]
     sizes = f"{name_of(winner)} ({in_short(winner.hyper_parameters)})" if winner.hyper_parameters else name_of(winner)
     scored = (

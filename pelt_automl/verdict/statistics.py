@@ -141,7 +141,7 @@ def interval(draws: Floats, level: float = LEVEL) -> tuple[float, float]:
 
 
 def point(metric: str, labels: ArrayLike) -> float:
-    """One point in the metric's unit: 0.01 of it; for errors 1 % of the standard deviation of the labels, ``(n,)``."""
+    """One point in the metric's unit: 0.01 of it; for errors in the labels' unit 1 % of the standard deviation of the labels, ``(n,)``."""
     return POINT * float(np.std(np.asarray(labels, dtype=np.float64))) if METRICS[metric].in_label_unit else POINT
 
 

@@ -1,5 +1,6 @@
 """How numbers and names are written in verdicts and reports."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ SUREST = 0.999
 
 @dataclass(frozen=True)
 class Unit:
-    """How a metric's values are shown: points with one decimal, or the labels' own unit with three digits."""
+    """How a metric's values are shown: points with one decimal, or an error's own unit with three digits."""
 
     metric: str
     positive_class: str | None = None
@@ -24,8 +25,13 @@ class Unit:
 
     @property
     def in_points(self) -> bool:
-        """Whether values are multiplied by 100."""
-        return not METRICS[self.metric].in_label_unit
+        """Whether values are multiplied by 100: all but errors without a bound, which are in the labels' unit or in nats."""
+        return math.isfinite(METRICS[self.metric].high)
+
+    @property
+    def own(self) -> str:
+        """The unit of an error, in words."""
+        return "the labels' own unit" if METRICS[self.metric].in_label_unit else "nats"
 
     @property
     def scale(self) -> int:
@@ -57,6 +63,12 @@ class Unit:
     def amount(self, value: float) -> str:
         """``1.2 points``, or for errors ``0.031``."""
         return f"{self.number(value)} points" if self.in_points else self.number(value)
+
+    def region(self, points: float) -> str:
+        """The region of practical equivalence: ``1 point``, ``1 % of the labels' standard deviation``, or for log loss ``0.01 nats``."""
+        if self.in_points:
+            return f"{points:g} point{'' if points == 1 else 's'}"
+        return f"{points:g} % of the labels' standard deviation" if METRICS[self.metric].in_label_unit else f"{points / 100:g} nats"
 
     def range(self, interval: tuple[float, float]) -> str:
         """``78.9 to 83.4``."""

@@ -137,3 +137,15 @@ def test_a_trial_whose_outputs_are_no_number_for_each_label_takes_no_part(damage
     head[1] = replace(head[1], outputs=json.dumps(damaged))
     (decision,) = leaving([*lora, *head], OUTPUTS, LABELS, "accuracy", (), SLOW, greater_is_better=True)
     assert decision.numbers["best"] == pytest.approx(0.60)
+
+
+def test_a_metric_of_probabilities_reads_a_row_of_each_example():
+    """Always 0.9 for the true class against always 0.3: 1.1 nats behind for certain."""
+
+    def sure(method, chance):
+        own = Outputs().put([[1 - chance, chance]] * 100)
+        return [replace(trial, outputs=own, select_score=-float(np.log(chance))) for trial in trials(method, *[range(1)] * 3)]
+
+    both = [*sure("lora", 0.9), *sure("head", 0.3)]
+    (decision,) = leaving(both, OUTPUTS, LABELS, "log_loss", (), SLOW, greater_is_better=False)
+    assert decision.subject == "head"

@@ -67,6 +67,12 @@ def test_only_classes_have_probabilities():
     assert NUMBERS.probabilities(np.zeros((2, 1))) is None
 
 
+def test_a_metric_says_whether_it_reads_classes_or_probabilities():
+    logits = np.log([[0.2, 0.8], [0.5, 0.5]])
+    assert CLASSES.read_by(METRICS["accuracy"], logits, LabelScale()).tolist() == [1.0, 0.0]
+    assert CLASSES.read_by(METRICS["log_loss"], logits, LabelScale()) == pytest.approx(np.array([[0.2, 0.8], [0.5, 0.5]]))
+
+
 def test_the_constant_to_beat_is_the_most_frequent_class_or_the_mean():
     assert CLASSES.constant([2, 1, 1, 2, 0], METRICS["accuracy"]) == (2, "the most frequent class"), "of equals the first"
     for name in ("spearman", "pearson", "pearson_spearman", "r2", "rmse"):

@@ -14,6 +14,7 @@ LABELS = [1, 1, 1, 1, 1, 0, 0, 0]
 PREDICTIONS = [1, 1, 1, 0, 0, 1, 0, 0]
 F1 = 6 / 9
 NEGATIVE_F1 = 4 / 7
+BY_CHANCE = [[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.2, 0.8]]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,18 @@ NEGATIVE_F1 = 4 / 7
         ("mcc", [0, 1, 0, 1], [1, 0, 1, 0], -1.0),
         ("accuracy_f1", LABELS, PREDICTIONS, (5 / 8 + F1) / 2),
         ("accuracy_macro_f1", LABELS, PREDICTIONS, (5 / 8 + (F1 + NEGATIVE_F1) / 2) / 2),
+        # recalls 3 / 5 and 2 / 3
+        ("balanced_accuracy", LABELS, PREDICTIONS, (3 / 5 + 2 / 3) / 2),
+        ("quadratic_kappa", [0, 1, 2], [0, 1, 2], 1.0),
+        ("quadratic_kappa", [0, 1, 2], [2, 1, 0], -1.0),
+        # one of four is two classes off: 4 / 4; of independent pairs 2 + 3 - 2 * 1 * 1.5 (means of squares and of values)
+        ("quadratic_kappa", [0, 0, 2, 2], [0, 2, 2, 2], 1 - 1 / (2 + 3 - 2 * 1 * 1.5)),
+        # of 2 x 2 pairs of a positive and a negative example three are in order
+        ("roc_auc", [0, 0, 1, 1], BY_CHANCE, 3 / 4),
+        # precision 1 at the first positive example, 2 / 3 at the second
+        ("average_precision", [0, 0, 1, 1], BY_CHANCE, (1 + 2 / 3) / 2),
+        ("log_loss", [0, 0, 1, 1], BY_CHANCE, -math.log(0.9 * 0.4 * 0.5 * 0.8) / 4),
+        ("log_loss", [0, 1], [[0.0, 1.0], [0.0, 1.0]], -math.log(2**-52) / 2),
         ("spearman", [1, 2, 3], [10, 20, 3000], 1.0),
         # ranks 1 2 3 4 against 1 2.5 2.5 4: 4.5 / sqrt(5 * 4.5)
         ("spearman", [1, 2, 3, 4], [1, 5, 5, 9], 4.5 / math.sqrt(22.5)),
@@ -63,8 +76,13 @@ def test_predictions_that_are_not_finite_score_worst_and_never_nan(name, broken)
     assert (score < fair) if metric.greater_is_better else (score > fair)
 
 
+@pytest.mark.parametrize(("name", "score"), [("log_loss", math.inf), ("roc_auc", 0.0), ("average_precision", 0.0)])
+def test_probabilities_that_are_not_finite_score_worst(name, score):
+    assert METRICS[name].value([[0.5, 0.5], [math.nan, math.nan]], [0, 1]) == score
+
+
 def test_only_errors_are_better_when_smaller():
-    assert {name for name, metric in METRICS.items() if not metric.greater_is_better} == {"mae", "rmse"}
+    assert {name for name, metric in METRICS.items() if not metric.greater_is_better} == {"mae", "rmse", "log_loss"}
 
 
 def test_metrics_agree_with_scikit_learn_and_scipy():
@@ -96,8 +114,8 @@ def test_missing_predictions_are_an_error(labels, predictions):
 @pytest.mark.parametrize(
     ("name", "kind", "classes", "message"),
     [
-        ("f2", "classification", 2, r"there is no metric 'f2'; choose one of: accuracy, f1, macro_f1, mcc, accuracy_f1, accuracy_macro_f1"),
-        ("f1", "classification", 3, r"'f1' doesn't fit a task with 3 classes; choose one of: accuracy, macro_f1, mcc, accuracy_macro_f1"),
+        ("f2", "classification", 2, r"there is no metric 'f2'; choose one of: accuracy, f1, macro_f1, mcc, balanced_accuracy, "),
+        ("f1", "classification", 3, r"'f1' doesn't fit a task with 3 classes; choose one of: accuracy, macro_f1, mcc, balanced_accuracy, "),
         ("accuracy", "regression", 0, r"'accuracy' doesn't fit a task with regression; choose one of: spearman, pearson, "),
     ],
 )

@@ -8,11 +8,17 @@ from sklearn import metrics as sklearn
 from pelt_automl.tasks.metrics import METRICS
 
 N = 60
+CLASSES = 4
 ORACLES = {
     "accuracy": sklearn.accuracy_score,
     "f1": sklearn.f1_score,
     "macro_f1": lambda y, p: sklearn.f1_score(y, p, average="macro"),
     "mcc": sklearn.matthews_corrcoef,
+    "balanced_accuracy": sklearn.balanced_accuracy_score,
+    "quadratic_kappa": lambda y, p: sklearn.cohen_kappa_score(y, p, labels=range(CLASSES), weights="quadratic"),
+    "roc_auc": lambda y, p: np.mean([sklearn.roc_auc_score(y == c, p[:, c]) for c in np.unique(y).astype(int)]),
+    "average_precision": lambda y, p: sklearn.average_precision_score(y, p[:, 1]),
+    "log_loss": lambda y, p: sklearn.log_loss(y, p, labels=range(p.shape[1])),
     "spearman": lambda y, p: stats.spearmanr(y, p).statistic,
     "pearson": lambda y, p: stats.pearsonr(y, p).statistic,
     "r2": sklearn.r2_score,
@@ -35,8 +41,11 @@ def sample(metric, rng):
         labels = rng.normal(size=N)
         labels = labels.round(1)  # some ties
         return labels, (labels + rng.normal(size=(3, N))).round(1)
-    classes = 2 if METRICS[metric].binary else 4
+    classes = 2 if METRICS[metric].binary else CLASSES
     labels = rng.integers(classes, size=N).astype(float)
+    if METRICS[metric].reads == "probabilities":
+        shares = 0.5 + rng.integers(5, size=(3, N, classes)) + 3 * (labels[:, None] == np.arange(classes))  # many ties
+        return labels, shares / shares.sum(axis=2, keepdims=True)
     right = rng.random((3, N)) < 0.7
     return labels, np.where(right, labels, rng.integers(classes, size=(3, N)))
 
@@ -86,6 +95,8 @@ def test_only_shares_of_the_weights_count(metric):
         ("macro_f1", (8 / 10 + 0) / 2),
         ("mcc", 0.0),
         ("accuracy_f1", 2 / 6),
+        ("balanced_accuracy", 0.5),
+        ("quadratic_kappa", 0.0),
         ("pearson", 0.0),
         ("spearman", 0.0),
     ],
@@ -113,3 +124,26 @@ def test_no_unit_of_the_labels_is_too_large_or_too_small(metric, unit):
     labels, predictions = sample(metric, np.random.default_rng(5))
     same = METRICS[metric].value(predictions[0], labels)
     assert METRICS[metric].value(predictions[0] * unit, labels * unit) == pytest.approx(same, abs=1e-9)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_ranking_of_two_classes_is_scikit_learns_and_of_more_its_mean_one_against_the_rest(classes):
+    rng = np.random.default_rng(6)
+    labels, shares = rng.integers(classes, size=N), rng.integers(1, 4, size=(N, classes)).astype(float)
+    chances = shares / shares.sum(axis=1, keepdims=True)
+    own = {} if classes == 2 else {"multi_class": "ovr", "average": "macro"}
+    theirs = sklearn.roc_auc_score(labels, chances[:, 1] if classes == 2 else chances, **own)
+    assert METRICS["roc_auc"].value(chances, labels) == pytest.approx(theirs, abs=1e-12)
+
+
+@pytest.mark.parametrize(("metric", "expected"), [("roc_auc", 1.0), ("average_precision", 0.0)])
+def test_a_class_that_a_resample_lacks_does_not_count(metric, expected):
+    """Of three classes the third is never drawn; of two the positive one."""
+    chances = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])[:, : 3 if metric == "roc_auc" else 2]
+    labels = np.array([0.0, 1.0, 2.0]) if metric == "roc_auc" else np.array([0.0, 1.0, 1.0])
+    weights = np.array([[1.0, 2.0, 0.0]]) if metric == "roc_auc" else np.array([[3.0, 0.0, 0.0]])
+    assert scores(metric, labels, chances[None], weights).tolist() == [[expected]]
+
+
+def test_the_ranking_of_one_class_alone_is_no_skill():
+    assert scores("roc_auc", np.zeros(2), np.array([[[0.4, 0.6], [0.9, 0.1]]]), np.ones((1, 2))).tolist() == [[0.0]]

@@ -1,11 +1,12 @@
 """Which class f1 is about: chosen, said, and the same in both places that compute it."""
 
+import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
 from pelt_automl.errors import SettingsError
 from pelt_automl.settings import TaskSettings
-from pelt_automl.tasks import load_task
+from pelt_automl.tasks import baselines, load_task
 from pelt_automl.tasks.baselines import constant_on_select
 
 
@@ -45,6 +46,23 @@ def test_the_rarer_class_is_the_positive_one_unless_the_user_chooses(tmp_path, l
     expected = sum(label.removesuffix(".0") == positive for label in labels) / 120
     for examples in (data.pool, data.report, *data.split(0)):
         assert sum(examples.labels) / len(examples) == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"), [(["10", "9", "2"] * 40, "2, 9, 10"), (["low", "mid", "high"] * 40, "high, low, mid")], ids=["numbers", "words"]
+)
+def test_where_the_order_of_classes_matters_a_note_says_it(tmp_path, labels, order):
+    notes = load_task(own(tmp_path, labels, metric="quadratic_kappa")).notes
+    assert f"quadratic kappa takes the classes in this order: {order}" in notes
+    assert not any("this order" in note for note in load_task(own(tmp_path, labels, metric="accuracy")).notes)
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "roc_auc", "average_precision"])
+def test_simple_models_score_their_probabilities(tmp_path, metric):
+    data = load_task(own(tmp_path, FRAUD, metric=metric))
+    found, shares = baselines(data), [0.25, 0.75] if data.labels[0] == "fraud" else [0.75, 0.25]
+    assert found["majority"] == pytest.approx(data.metric.value([shares] * len(data.report), data.report.labels), abs=1e-9)
+    assert np.isfinite(found["bag of words"])
 
 
 @pytest.mark.parametrize("positive", ["fraud", "ok"])
@@ -105,7 +123,7 @@ def test_a_named_task_keeps_the_class_that_its_benchmark_means(tmp_path, task):
         (
             FRAUD,
             {"positive_class": "fraud", "metric": "accuracy"},
-            "for the metrics f1 or accuracy_f1 on two classes; here the metric is acc",
+            "for the metrics f1, average_precision, accuracy_f1 on two classes; here the metric is acc",
         ),
         (["a", "b", "c"] * 20, {"positive_class": "a", "metric": "macro_f1"}, "which treats all classes alike"),
         (["1.5", "2", "3"] * 20, {"positive_class": "2", "metric": "mae"}, "here the metric is mae"),

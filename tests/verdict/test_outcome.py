@@ -56,6 +56,9 @@ def test_without_anything_to_compare_with_the_answer_is_tentative():
     ("metric", "kind", "greater", "words"),
     [
         ("accuracy", "classification", True, "always predicting the most frequent class (75.0)"),
+        ("log_loss", "classification", False, "always predicting each class's share (0.562)"),
+        ("roc_auc", "classification", True, "always predicting each class's share (50.0)"),
+        ("average_precision", "classification", True, "always predicting each class's share (25.0)"),
         ("mae", "regression", False, "always predicting the median (0.25)"),
         ("rmse", "regression", False, "always predicting the mean (0.433)"),
         ("spearman", "regression", True, "always predicting the mean (0.0)"),

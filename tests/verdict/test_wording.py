@@ -1,5 +1,7 @@
 import pytest
 
+from pelt_automl.recorders.champion import ERRORS
+from pelt_automl.tasks import METRICS
 from pelt_automl.verdict.wording import Unit, display_name, duration, in_short, listed, percent
 
 
@@ -11,11 +13,23 @@ from pelt_automl.verdict.wording import Unit, display_name, duration, in_short, 
         ("mcc", -0.05, "-5.0", "-5.0"),
         ("rmse", 0.45678, "0.457", "+0.457"),
         ("mae", 1234.5, "1.23e+03", "+1.23e+03"),
+        ("log_loss", 0.45678, "0.457", "+0.457"),
         ("accuracy", None, "\N{EN DASH}", "\N{EN DASH}"),
     ],
 )
 def test_scores_are_shown_in_points_and_errors_in_their_own_unit(metric, value, number, signed):
     assert (Unit(metric).number(value), Unit(metric).signed(value)) == (number, signed)
+
+
+@pytest.mark.parametrize(
+    ("metric", "region"), [("roc_auc", "2 points"), ("mae", "2 % of the labels' standard deviation"), ("log_loss", "0.02 nats")]
+)
+def test_the_region_of_practical_equivalence_is_in_the_metrics_unit(metric, region):
+    assert Unit(metric).region(2) == region
+
+
+def test_a_champion_is_told_in_the_units_of_the_report():
+    assert set(ERRORS) == {name for name in METRICS if not Unit(name).in_points}
 
 
 @pytest.mark.parametrize(
