@@ -237,6 +237,11 @@ class TaskSettings(Checked):
     test: Path | None = knob(None, "Your labeled test file (optional). It becomes the report split.", DATA)
     text_columns: tuple[str, ...] = knob((), "One or two columns with text: a or a,b. Needed for files and hf: data sets.", DATA)
     label_column: str | None = knob(None, "Column with the label. Needed for files and hf: data sets.", DATA)
+    group_column: str | None = knob(
+        None,
+        "Column of what examples share that must not stand on two sides of a split: a patient, an author, a document. Default: none.",
+        DATA,
+    )
     encoding: str | None = knob(None, "Encoding of the files, such as windows-1252. Default: detected, file by file.", DATA)
     delimiter: str | None = knob(
         None, "What separates the cells of CSV and TSV files: one character, or tab. Default: detected, file by file.", DATA

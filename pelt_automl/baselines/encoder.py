@@ -26,7 +26,7 @@ class Encoder:
         return np.concatenate([u, v, np.abs(u - v), u * v], axis=1)
 
     def groups(self, examples: Examples) -> Sequence[int]:
-        """A number for each example, the same for texts that the model can't tell apart."""
+        """A number for each example, the same for texts that the model can't tell apart, and for those of one group."""
         return text_groups(self._tokenized(examples))
 
 

@@ -16,6 +16,7 @@ from pelt_automl.baselines.linear import Problem, choose_strength, penalized
 from pelt_automl.durable import write_text
 from pelt_automl.errors import SelectionError
 from pelt_automl.tasks import Examples
+from pelt_automl.tasks.examples import joined_up
 from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.tasks.words import joined, word_weights
 
@@ -115,10 +116,9 @@ def fit_words(train: Examples, outputs: int) -> BagOfWords:
         span = Span(words.weights([texts[i] for i in rest]))
         return span.coordinates(span.rows), span.coordinates(words.weights([texts[i] for i in out]))
 
-    # A number for each text, the same for those that have the same words in the same order.
-    read, seen = word_weights().build_analyzer(), dict[tuple[str, ...], int]()
-    groups = [seen.setdefault(tuple(read(text)), len(seen)) for text in texts]
-    strength, chosen = choose_strength(parts, standardized, outputs, groups)
+    read = word_weights().build_analyzer()
+    together = joined_up([tuple(read(text)) for text in texts], train.groups)  # those with the same words in the same order, too
+    strength, chosen = choose_strength(parts, standardized, outputs, together)
     words = Words.of(texts, outputs)
     weight, bias = _fitted(words.weights(texts), standardized, outputs, strength)
     facts = Facts("bag-of-words", "words", outputs, {"strength": strength}, validation=chosen.validation if chosen else None)

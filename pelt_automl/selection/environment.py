@@ -43,8 +43,8 @@ def settings_as_json(settings: SelectionSettings) -> dict[str, Any]:
     return plain
 
 
-FILES = ("data_dir", "train", "validation", "test", "encoding", "delimiter")
-"""Task settings that only say where the data is and how to read it: its hash says what it is."""
+FILES = ("data_dir", "train", "validation", "test", "encoding", "delimiter", "group_column")
+"""Task settings that only say where the data is and how to read it: its hash, which groups are part of, says what it is."""
 
 BY_WHOM = ("threads", "workers", "listen", "certificates")
 """Training settings that only say which threads and processes compute."""

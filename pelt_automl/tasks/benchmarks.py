@@ -42,11 +42,11 @@ class Benchmark:
         """
         if settings.kind not in (None, self.info.kind):
             raise SettingsError(f"{self.info.name} is a {self.info.kind}; leave kind out")
-        columns = Columns(settings.text_columns or self.text, settings.label_column or "label")
+        columns = Columns(settings.text_columns or self.text, settings.label_column or "label", settings.group_column)
         folders = local_folders(self.info.name, settings.data_dir)
         folder = next((folder for folder in folders if folder.is_dir()), None)
         tables = (
-            self._local(folder, Reading(settings.encoding, settings.delimiter, (*columns.text, columns.label)))
+            self._local(folder, Reading(settings.encoding, settings.delimiter, columns.named))
             if folder
             else self._remote(columns.label, folders)
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pelt_automl.errors import TaskError, all_problems
 from pelt_automl.tasks.examples import Examples, Kind, RawTask
@@ -38,6 +39,13 @@ class Columns:
     text: tuple[str, ...]
     """One or two."""
     label: str
+    group: str | None = None
+    """What examples of one group have in common."""
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """All that are looked for."""
+        return (*self.text, self.label, *([self.group] if self.group is not None else []))
 
 
 @dataclass
@@ -47,6 +55,8 @@ class _Column:
     table: Table
     texts: list[tuple[str, ...]] = field(default_factory=list)
     labels: list[str | None] = field(default_factory=list)
+    groups: list[str | None] = field(default_factory=list)
+    """As many as texts, or none."""
     kept: list[int] = field(default_factory=list)
     """Rows of the table."""
     problems: list[str] = field(default_factory=list)
@@ -70,6 +80,7 @@ class _Column:
         """Rows without text or label: a problem, or with `leave_out` left out."""
         if leave_out:
             kept = [i for i, label in enumerate(self.labels) if label is not None]
+            self.groups = [self.groups[i] for i in kept] if self.groups else []
             self.texts, self.labels, self.kept = ([values[i] for i in kept] for values in (self.texts, self.labels, self.kept))  # type: ignore[assignment]
         not_text = {i for i in self.kept if any(cell_text(self.table.rows[i].get(name)) is None for name in columns.text)}
         empty = [i for i, texts in zip(self.kept, self.texts, strict=True) if not all(texts) and i not in not_text]
@@ -85,6 +96,9 @@ class _Column:
 
     def present(self) -> list[str]:
         return [label for label in self.labels if label is not None]
+
+    def with_labels(self, labels: Iterable[int | float]) -> Examples:
+        return Examples(tuple(self.texts), tuple(labels), tuple(self.groups))
 
 
 def check_tables(
@@ -114,7 +128,7 @@ def check_tables(
         hint = " (is the delimiter another one?)" if len(table.columns) == 1 and any(c in table.columns[0] for c in ";\t,|") else ""
         missing += [
             f"{table.name}: there is no column {name!r}{meant(name, table.columns)}; its columns are: {', '.join(table.columns)}{hint}"
-            for name in (*columns.text, columns.label)
+            for name in columns.named
             if name not in table.columns
         ]
     _raise_if((), missing)
@@ -125,6 +139,11 @@ def check_tables(
         column.complain_of_missing(columns, leave_out=leave_out)
         if gone := len(column.table.rows) - len(column.kept):
             notes.append(f"{gone} rows of {column.table.name} without text or label were left out")
+        if alone := [i for i, group in zip(column.kept, column.groups, strict=False) if group is None]:
+            notes.append(
+                f"{column.table.name}: {counted_rows(len(alone))} without {columns.group!r}, each a group of its own "
+                f"({column.table.where(alone)})"
+            )
     odd = [_complain_of_odd_labels(column, kind) or column.unreadable for column in read.values()] if not labels else []
     if any(odd):
         # What the classes are, and whether there are any, can't be told before these are mended.
@@ -139,7 +158,18 @@ def check_tables(
         _raise_if(read.values())
     names, splits = _classes(read, labels, notes) if kind == "classification" else ((), _numbers(read))
     report, validation = splits.get("report"), splits.get("validation")
-    return RawTask(name, kind, names, None, columns.text, splits["train"], report, validation=validation, notes=tuple(notes))
+    return RawTask(
+        name,
+        kind,
+        names,
+        None,
+        columns.text,
+        splits["train"],
+        report,
+        validation=validation,
+        notes=tuple(notes),
+        group_column=columns.group,
+    )
 
 
 def _settle(read: Mapping[str, "_Column"], kind: Kind | None, *, official: bool) -> list[str]:
@@ -210,6 +240,8 @@ def _read(table: Table, columns: Columns, *, leave_out: bool) -> _Column:
         column.texts.append(tuple(text or "" for text in texts))
         column.labels.append(label)
         column.kept.append(i)
+        if columns.group is not None:
+            column.groups.append(_group(row.get(columns.group)))
         if label is not None and isinstance(value, str):
             column.written.append(label)
     named = " or ".join(map(repr, columns.text))
@@ -217,6 +249,14 @@ def _read(table: Table, columns: Columns, *, leave_out: bool) -> _Column:
     column.complain(several, f"with several labels in {columns.label!r} (a list); one label a row is expected: keep one")
     column.complain(odd, f"where {columns.label!r} is neither text nor a number")
     return column
+
+
+def _group(value: Any) -> str | None:
+    """The name of a group, by which ``7`` of CSV and ``7.0`` of pandas are one; None where there is none."""
+    try:
+        return normalize(value)
+    except TypeError:  # a date, a list: whatever has equals
+        return str(value)
 
 
 def _complain_of_odd_labels(column: _Column, kind: Kind | None) -> bool:
@@ -238,7 +278,7 @@ def _numbers(read: Mapping[str, _Column]) -> dict[str, Examples]:
                 f"{column.table.name}: all labels are {column.shown(column.present()[0])}, so that there is nothing to predict"
             )
     _raise_if(read.values())
-    return {split: Examples(tuple(column.texts), numbers[split]) for split, column in read.items()}
+    return {split: column.with_labels(numbers[split]) for split, column in read.items()}
 
 
 def _classes(read: Mapping[str, _Column], official: tuple[str, ...], notes: list[str]) -> tuple[tuple[str, ...], dict[str, Examples]]:
@@ -276,7 +316,7 @@ def _classes(read: Mapping[str, _Column], official: tuple[str, ...], notes: list
     _raise_if(read.values(), [f"{train.table.name}: {problem}" for problem in problems])
     if not official and len(names) > MANY_INTEGERS and all(map(is_number, names)):
         notes.append(f"the labels are {len(names)} different integers, taken as classes; set kind to 'regression' if they are amounts")
-    return names, {split: Examples(tuple(c.texts), tuple(i for i in found[split] if i is not None)) for split, c in read.items()}
+    return names, {split: column.with_labels(i for i in found[split] if i is not None) for split, column in read.items()}
 
 
 def _match(column: _Column, index: dict[str, int], names: tuple[str, ...], train: str) -> list[str]:

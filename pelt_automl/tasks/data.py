@@ -89,11 +89,12 @@ class TaskData:
         if self.validation is not None:
             return None, np.arange(len(self.validation), dtype=np.int32)
         if seed not in self._splits and self.protocol == "paper" and self.k is not None:
-            # The first K of the shuffled pool, and the next 1,000 that repeat none of them.
+            # The first K of the shuffled pool, and the next 1,000 that share no text and no group with them.
             order = list(range(len(self.pool)))
             stream("paper", seed).shuffle(order)
-            seen = {self.pool.texts[i] for i in order[: self.k]}
-            rest = [i for i in order[self.k :] if self.pool.texts[i] not in seen]
+            units = self.pool.units()
+            seen = {units[i] for i in order[: self.k]}
+            rest = [i for i in order[self.k :] if units[i] not in seen]
             self._splits[seed] = np.array(order[: self.k], dtype=np.int32), np.array(rest[:SELECT_MOST], dtype=np.int32)
         elif seed not in self._splits:
             size = min(SELECT_MOST, max(1, round(SELECT_SHARE * len(self.pool))))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -21,6 +21,26 @@ def digest(parts: Iterable[object]) -> str:
     return sha.hexdigest()
 
 
+def joined_up(keys: Sequence[Hashable], groups: Sequence[Hashable | None] = ()) -> list[int]:
+    """A number for each example, the same for all that a chain of equal keys and equal groups connects; None is nobody's group.
+
+    Numbered in order of appearance. `groups`: empty, or one for each key.
+    """
+    first, parent = dict[Hashable, int](), list(range(len(keys)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
+
+    for i, key in enumerate(keys):
+        parent[root(i)] = root(first.setdefault(("key", key), i))
+        if groups and groups[i] is not None:
+            parent[root(i)] = root(first.setdefault(("group", groups[i]), i))
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(root(i), len(numbers)) for i in range(len(keys))]
+
+
 @dataclass(frozen=True)
 class Examples:
     """Labeled texts in a fixed order."""
@@ -29,10 +49,15 @@ class Examples:
     """One or two strings an example, without white space at their ends."""
     labels: tuple[Any, ...]
     """Of each example: the index of its class, its number, or what else a label of the task's kind is."""
+    groups: tuple[str | None, ...] = ()
+    """Of each example: what it shares with others that stay on its side of every split (an author, a document); None: nothing. Empty where
+    the task has no groups."""
 
     def __post_init__(self) -> None:
         if len(self.texts) != len(self.labels):
             raise ValueError(f"{len(self.texts)} texts but {len(self.labels)} labels")
+        if self.groups and len(self.groups) != len(self.texts):
+            raise ValueError(f"{len(self.texts)} texts but {len(self.groups)} groups")
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -41,15 +66,21 @@ class Examples:
     def take(self, indices: Iterable[int]) -> "Examples":
         """The examples at `indices`, in that order."""
         chosen = list(indices)
-        return Examples(tuple(self.texts[i] for i in chosen), tuple(self.labels[i] for i in chosen))
+        groups = tuple(self.groups[i] for i in chosen) if self.groups else ()
+        return Examples(tuple(self.texts[i] for i in chosen), tuple(self.labels[i] for i in chosen), groups)
 
     def exchanged(self) -> "Examples":
         """The same examples, with the numbers of the two classes exchanged."""
-        return Examples(self.texts, tuple(1 - int(label) for label in self.labels))
+        return Examples(self.texts, tuple(1 - int(label) for label in self.labels), self.groups)
+
+    def units(self) -> list[int]:
+        """``(n,)``, the number of each example's unit: what stays on one side of every split, since it shares texts or a group."""
+        return joined_up(self.texts, self.groups)
 
     def hash(self) -> str:
-        """SHA-256 (hex) over texts and labels, their order included."""
-        return digest([list(texts), label] for texts, label in zip(self.texts, self.labels, strict=True))
+        """SHA-256 (hex) over texts, labels and groups, their order included."""
+        rows = zip(self.texts, self.labels, *([self.groups] if self.groups else []), strict=True)
+        return digest([list(texts), *others] for texts, *others in rows)
 
 
 @dataclass(frozen=True)
@@ -73,6 +104,8 @@ class RawTask:
     validation: Examples | None = None
     """The user's own validation file."""
     notes: tuple[str, ...] = ()
+    group_column: str | None = None
+    """Where the examples' groups stand, if they have any."""
 
     def hash(self) -> str:
         """SHA-256 (hex) of all labeled data, before any sampling."""

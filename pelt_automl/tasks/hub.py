@@ -51,7 +51,7 @@ def read_hub(settings: TaskSettings) -> RawTask:
     Raises `TaskError` when it can't be reached or used.
     """
     task = settings.task or ""
-    columns = Columns(settings.text_columns, settings.label_column or "")
+    columns = Columns(settings.text_columns, settings.label_column or "", settings.group_column)
     tables = load_tables(parse_name(task), label_column=columns.label)
     if "train" not in tables:
         raise TaskError(f"{task} has no split 'train'; its splits are: {', '.join(tables)}")

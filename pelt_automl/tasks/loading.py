@@ -1,6 +1,7 @@
 """From the user's settings to a task that is ready to be trained on. Everything is checked here, before any model is loaded."""
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.tasks.metrics import metric_for
 from pelt_automl.tasks.own import read_own
 from pelt_automl.tasks.positive import positive_class, with_positive
-from pelt_automl.tasks.splits import REPORT_SHARE, SELECT_MOST, SELECT_SHARE, carve, duplicates, sample, without_texts
+from pelt_automl.tasks.splits import REPORT_SHARE, SELECT_MOST, SELECT_SHARE, apart_from, carve, duplicates, sample
 
 SMALLEST_SELECT = 5
 """Examples that select needs at least: what the strict protocol carves out of the smallest K."""
@@ -67,13 +68,18 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
         k=None,
         protocol=settings.protocol,
         report=report,
-        notes=(*filter(None, (why, about, order)), *notes, *more),
+        notes=(*filter(None, (why, about, order, _about_groups(raw))), *notes, *more),
         data_hash=raw.hash(),
         pool=pool,
         validation=validation,
     )
     removed = len(aside.train) - len(pool)
     left = f"{len(pool)} labeled training examples" + (f" ({removed} more repeat texts of report or validation)" if removed else "")
+    if raw.group_column and not len(report):
+        raise TaskError(
+            f"{raw.name}: the groups of {raw.group_column!r} are too few or too large to put some aside to report on and keep an example "
+            "of each class; bring a test file (--test)"
+        )
     if len(pool) < SMALLEST_K or not len(report):
         raise TaskError(f"{raw.name} has {left} and {len(report)} to report on; at least {SMALLEST_K} to train on are needed")
     gone = set(aside.train.labels) - set(pool.labels) if whole.task_kind.keeps_strata else set()
@@ -111,7 +117,8 @@ def _with_k(whole: TaskData, k: int | None, seed: int, left: str) -> TaskData:
         )
         raise SettingsError(
             f"of {len(train) + len(select)} labeled examples {len(select)} are left to select on, at least {FEWEST_SELECT} are needed "
-            f"({why}, and examples with the same texts stay together); set k higher, or add examples"
+            f"({why}, and examples with the same texts{' or of one group' if data.pool.groups else ''} stay together); "
+            "set k higher, or add examples"
         )
     return replace(data, notes=(*whole.notes, *_protocol_notes(data, len(whole.pool))))
 
@@ -121,7 +128,7 @@ def _read(settings: TaskSettings) -> RawTask:
 
     if len(settings.text_columns) > 2:
         raise SettingsError(f"{len(settings.text_columns)} text columns were named; a task has one or two")
-    named = (*settings.text_columns, *([settings.label_column] if settings.label_column else []))
+    named = (*settings.text_columns, *filter(None, (settings.label_column, settings.group_column)))
     if twice := [name for name in dict.fromkeys(named) if named.count(name) > 1]:
         raise SettingsError(f"the column {twice[0]!r} is named twice; name two different columns")
     if settings.task is None:
@@ -163,15 +170,17 @@ def _without_leaks(raw: RawTask, report: Examples) -> tuple[Examples, Examples |
     """Pool and validation without the texts of report, the pool also without those of validation."""
     notes: list[str] = []
     validation, pool = raw.validation, raw.train
+    same_group = f", or the same {raw.group_column!r}," if raw.group_column else ""
     if validation is not None:
-        validation, gone = without_texts(validation, [report])
+        validation, gone = apart_from(validation, [report])
         if gone:
-            notes.append(f"{gone} examples with the same texts as one of report were removed from validation")
+            notes.append(f"{gone} examples with the same texts{same_group} as one of report were removed from validation")
         if len(validation) < SMALLEST_SELECT:
             raise TaskError(f"the validation file has {len(validation)} examples that report hasn't; at least {SMALLEST_SELECT} are needed")
-    pool, gone = without_texts(pool, [report] + ([validation] if validation is not None else []))
+    pool, gone = apart_from(pool, [report] + ([validation] if validation is not None else []))
     if gone:
-        notes.append(f"{gone} training examples with the same texts as one of report{' or validation' if validation else ''} were removed")
+        other = f"one of report{' or validation' if validation else ''}"
+        notes.append(f"{gone} training examples with the same texts{same_group} as {other} were removed")
     repeats, contradictory = duplicates(pool)
     if repeats:
         labels = f" ({contradictory} of these texts have contradictory labels)" if contradictory else ""
@@ -179,6 +188,22 @@ def _without_leaks(raw: RawTask, report: Examples) -> tuple[Examples, Examples |
     if len(report) < SMALL_REPORT:
         notes.append(f"report has only {len(report)} examples, so that scores on it are coarse")
     return pool, validation, notes
+
+
+def _about_groups(raw: RawTask) -> str:
+    """A note on how the examples are grouped. Raises `TaskError` where all are of one group."""
+    if raw.group_column is None:
+        return ""
+    sizes = sorted(Counter(raw.train.units()).values())
+    if len(sizes) == 1:
+        raise TaskError(
+            f"{raw.name}: all training examples have the same {raw.group_column!r}, or are joined by equal texts, so that none can be put "
+            "aside to select or report on; name another column (--group-column), or leave it out"
+        )
+    return (
+        f"examples with the same {raw.group_column!r} stay on one side of every split: {len(raw.train)} training examples in {len(sizes)} "
+        f"groups, the largest of {sizes[-1]}"
+    )
 
 
 def _protocol_notes(data: TaskData, available: int) -> list[str]:

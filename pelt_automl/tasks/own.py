@@ -19,8 +19,8 @@ def read_own(settings: TaskSettings) -> RawTask:
     """
     given = {"train": settings.train, "validation": settings.validation, "report": settings.test}
     files = {role: path for role, path in given.items() if path is not None}
-    columns = Columns(settings.text_columns, settings.label_column or "")
-    reading = Reading(settings.encoding, settings.delimiter, (*columns.text, columns.label))
+    columns = Columns(settings.text_columns, settings.label_column or "", settings.group_column)
+    reading = Reading(settings.encoding, settings.delimiter, columns.named)
     check_reading(list(files.values()), reading)
     tables, problems = dict[str, Table](), list[str]()
     for role, path in files.items():

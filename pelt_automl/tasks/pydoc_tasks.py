@@ -50,7 +50,7 @@ class PydocTask:
 
         Raises `SettingsError` when the settings contradict the task, `TaskError` when the libraries' sources aren't there.
         """
-        if settings.kind == "regression" or settings.text_columns or settings.label_column:
+        if settings.kind == "regression" or settings.text_columns or settings.label_column or settings.group_column:
             raise SettingsError(f"{self.info.name} is a classification with columns of its own; leave kind and columns out")
         train, report = (self._examples(modules) for modules in _sides(harvest()))
         train = without_texts_of(report, train)

@@ -1,13 +1,16 @@
-"""Seeded, stratified splits in which exact duplicates stay on one side.
+"""Seeded, stratified splits in which exact duplicates, and the examples of one group, stay on one side.
 
 What the strata are, the kind of the task says: classes, or bins between quantiles. Every draw has a random stream of its own, named by its
 purpose, so that one more draw somewhere never changes another.
 """
 
 import random
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
 from typing import TypeVar
+
+import numpy as np
 
 from pelt_automl.tasks.examples import Examples
 from pelt_automl.tasks.kinds import KINDS
@@ -85,10 +88,12 @@ def sample(examples: Examples, kind: str, k: int, seed: int) -> list[int]:
 def carve(examples: Examples, kind: str, size: int, seed: int, purpose: str) -> tuple[list[int], list[int]]:
     """Split into (rest, carved) with about `size` examples carved out, stratified.
 
-    Examples with the same texts stay together, and at least one example of each class stays in the rest; where one of these rules
-    needs it, fewer than `size` are carved out.
+    Examples with the same texts stay together, those of one group, too, and at least one example of each class stays in the rest; where
+    one of these rules needs it, fewer than `size` are carved out.
     """
     stratum, keeps = strata(examples, kind), KINDS[kind].keeps_strata
+    if examples.groups:
+        return _carve_groups(examples, stratum, keeps, size, stream(purpose, seed))
     by_stratum: dict[int, list[list[int]]] = defaultdict(list)
     for group in _positions(examples.texts).values():
         by_stratum[stratum[group[0]]].append(group)
@@ -106,10 +111,32 @@ def carve(examples: Examples, kind: str, size: int, seed: int, purpose: str) -> 
     return [i for i in range(len(examples)) if i not in carved], sorted(carved)
 
 
-def without_texts(examples: Examples, others: Iterable[Examples]) -> tuple[Examples, int]:
-    """The examples whose texts don't occur in `others`, and how many were left out."""
+def _carve_groups(examples: Examples, stratum: list[int], keeps: bool, size: int, rng: random.Random) -> tuple[list[int], list[int]]:
+    """One of the folds of scikit-learn's `StratifiedGroupKFold`, which has about the shares of each stratum that whole groups allow.
+
+    The fold whose size is the closest, of those that leave an example of each stratum that has to be kept; none where none does.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    units, everything = np.asarray(examples.units()), set(stratum)
+    count = max(2, min(round(len(examples) / max(1, size)), int(units.max()) + 1, max(Counter(stratum).values())))
+    found: list[list[int]] = [[]]
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # a stratum with fewer examples than folds
+        folds = StratifiedGroupKFold(count, shuffle=True, random_state=rng.randrange(2**32))
+        for rest, carved in folds.split(units, stratum, units) if units.max() else ():
+            left = {stratum[i] for i in rest}
+            if left == everything or (left and not keeps):
+                found.append(carved.tolist())
+    chosen = set(min(found, key=lambda part: abs(len(part) - size)))
+    return [i for i in range(len(examples)) if i not in chosen], sorted(chosen)
+
+
+def apart_from(examples: Examples, others: Iterable[Examples]) -> tuple[Examples, int]:
+    """The examples whose texts and groups don't occur in `others`, and how many were left out."""
+    others = list(others)
     seen = {texts for other in others for texts in other.texts}
-    kept = [i for i, texts in enumerate(examples.texts) if texts not in seen]
+    groups = {group for other in others for group in other.groups} - {None}
+    kept = [i for i, texts in enumerate(examples.texts) if texts not in seen and not (groups and examples.groups[i] in groups)]
     return examples.take(kept), len(examples) - len(kept)
 
 

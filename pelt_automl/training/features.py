@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.modifications import Pack, PackTrial
+from pelt_automl.tasks.examples import joined_up
 from pelt_automl.training.evaluation import EXAMPLES_A_PASS, pad_id_of
 from pelt_automl.training.padding import passes
 from pelt_automl.training.tokens import Tokens, collate
@@ -69,6 +70,5 @@ def head_weights(weight: NDArray[np.floating], bias: NDArray[np.floating] | None
 
 
 def text_groups(tokens: Tokens) -> Sequence[int]:
-    """A number for each example, the same for equal texts."""
-    seen: dict[bytes, int] = {}
-    return [seen.setdefault(_key(tokens, i), len(seen)) for i in range(len(tokens))]
+    """A number for each example, the same for equal texts and for those of one group."""
+    return joined_up([_key(tokens, i) for i in range(len(tokens))], tokens.groups)

@@ -26,6 +26,8 @@ class Tokens:
     """Shape ``(n, ...)``: of each example its class index, its number, or what else a label of the task's kind is."""
     whole: Indices | None = None
     """Tokens that each example had before it was cut; None where that isn't known."""
+    groups: tuple[str | None, ...] = ()
+    """Of each example its group (see `Examples.groups`); empty where there are none."""
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -44,6 +46,7 @@ class Tokens:
             types[positions] if types else types,
             self.labels[positions],
             None if whole is None else whole[positions],
+            self.groups[positions],
         )
 
     def take(self, indices: Sequence[int] | Indices) -> "Tokens":
@@ -54,6 +57,7 @@ class Tokens:
             [types[i] for i in indices] if types else None,
             self.labels[chosen],
             None if whole is None else whole[chosen],
+            tuple(self.groups[i] for i in indices) if self.groups else (),
         )
 
     def at_most(self, most: int | None, seed: int) -> "Tokens":
@@ -107,7 +111,7 @@ def tokenize(examples: Examples, tokenizer: Any, max_length: int, rows: int = 0)
         ids += own
         types += own_types
     labels = np.asarray(examples.labels, dtype=np.float64)
-    return Tokens(ids, types or None, labels, np.asarray(whole, dtype=np.int64))
+    return Tokens(ids, types or None, labels, np.asarray(whole, dtype=np.int64), examples.groups)
 
 
 def whole_texts(examples: Examples, tokenizer: Any) -> Iterator[list[int]]:
@@ -141,7 +145,8 @@ class TokenStore:
             self._types.update(zip(missing, found.token_type_ids or (), strict=bool(found.token_type_ids)))
             self._whole[missing] = found.lengths if found.whole is None else found.whole
         types = [self._types[i] for i in positions] if self._types else None
-        return Tokens([self._ids[i] for i in positions], types, self._labels[positions], self._whole[positions])
+        groups = tuple(self.examples.groups[i] for i in positions) if self.examples.groups else ()
+        return Tokens([self._ids[i] for i in positions], types, self._labels[positions], self._whole[positions], groups)
 
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from pelt_automl.tasks.examples import Examples
-from pelt_automl.tasks.splits import carve, duplicates, sample, shares, strata, turns, without_texts
+from pelt_automl.tasks.splits import apart_from, carve, duplicates, sample, shares, strata, turns
 
 
 def examples(labels, texts=None):
@@ -120,7 +120,7 @@ def test_regression_is_stratified_by_quantiles():
 
 def test_texts_that_occur_elsewhere_are_taken_out_and_counted():
     pool, report = examples([0, 1, 0], ["a", "b", "c"]), examples([1], ["b"])
-    assert without_texts(pool, [report]) == (examples([0, 0], ["a", "c"]), 1)
+    assert apart_from(pool, [report]) == (examples([0, 0], ["a", "c"]), 1)
 
 
 def test_repeats_and_contradictions_are_counted():
