@@ -134,7 +134,7 @@ def test_what_cannot_be_grouped_is_one_clear_error(tmp_path):
     assert "all training examples have the same 'author'" in problem(same)
     assert "there is no column 'writer'" in problem(same, group_column="writer")
     assert "the column 'label' is named twice" in problem(same, group_column="label")
-    both = written(tmp_path, [(text, label, f"me {number % 2}") for number, (text, label, _) in enumerate(rows())], "two.csv")
+    both = written(tmp_path, [(text, label, f"of {label}") for text, label, _ in rows()], "two.csv")
     assert "the groups of 'author' are too few or too large to put some aside to report on" in problem(both, k=40)
     tested = written(tmp_path, rows(60, 1), "test.csv")
     assert "examples with the same texts or of one group stay together" in problem(both, k=40, test=tested)
