@@ -18,6 +18,8 @@ class CurveOptions(TypedDict, total=False):
     """One or two columns with text: a or a,b. Needed for files and hf: data sets."""
     label_column: str | None
     """Column with the label. Needed for files and hf: data sets."""
+    group_column: str | None
+    """Column of what examples share that must not stand on two sides of a split: a patient, an author, a document. Default: none."""
     encoding: str | None
     """Encoding of the files, such as windows-1252. Default: detected, file by file."""
     delimiter: str | None

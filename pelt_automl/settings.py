@@ -260,6 +260,12 @@ class TaskSettings(Checked):
         "Class that f1, accuracy_f1 and average_precision are about. Default: the rarer one in train; the benchmark's for a named task.",
         DATA,
     )
+    class_weights: Literal["none", "balanced"] = knob(
+        "none",
+        "Weights of the classes in the loss that methods are trained with: balanced lets each class count as much as any other, however "
+        "rare it is.",
+        DATA,
+    )
     k: int | None = knob(
         None,
         "Number of labeled examples to use, or full. Several (50,100,200) give a curve over K. Default: all.",

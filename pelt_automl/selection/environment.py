@@ -46,6 +46,9 @@ def settings_as_json(settings: SelectionSettings) -> dict[str, Any]:
 FILES = ("data_dir", "train", "validation", "test", "encoding", "delimiter", "group_column")
 """Task settings that only say where the data is and how to read it: its hash, which groups are part of, says what it is."""
 
+LATER = {"class_weights": "none"}
+"""Task settings that came later: with these values they ask what was asked before there were any."""
+
 BY_WHOM = ("threads", "workers", "listen", "certificates")
 """Training settings that only say which threads and processes compute."""
 
@@ -66,7 +69,7 @@ def question_of(settings: SelectionSettings, data_hash: str) -> str:
     for name in BY_WHOM:
         plain["training"].pop(name)
     asked = {name: value for name, value in plain["search"].items() if name not in (*EFFORT, "spaces")}
-    task = {name: value for name, value in plain["task"].items() if name not in FILES}
+    task = {name: value for name, value in plain["task"].items() if name not in FILES and (name, value) not in LATER.items()}
     return _digest([task, plain["model"], plain["training"], asked, data_hash, BEHAVIOUR])
 
 

@@ -134,6 +134,7 @@ class Machine:
             plan,
             kind=self.data.task_kind,
             head=self.heads.of(seeds.split, seeds.initialization, splits[0]) if probed else None,
+            class_weights=self.data.task_kind.class_weights(splits[0].labels, self.data.labels) if self.data.balanced else None,
         )
 
     def executor(

@@ -39,6 +39,8 @@ class TaskData:
     """``strict``: the K examples. ``paper``: all training examples, of which a seed takes K."""
     validation: Examples | None = None
     """The user's own validation file (``strict``): select for every seed."""
+    balanced: bool = False
+    """Whether each class counts the same in the loss of trainings."""
     exchanged: bool = False
     """Whether the two classes have changed places, so that the positive one has the index 1. Splits don't depend on it."""
     _splits: dict[int, tuple[Indices | None, Indices]] = field(default_factory=dict, repr=False, compare=False)

@@ -76,6 +76,10 @@ class TaskKind(ABC):
         """``(n, C)``, a probability for each of the classes' names; None for a kind that has none."""
         return None
 
+    def class_weights(self, labels: NDArray[np.floating], names: Sequence[str]) -> NDArray[np.float32] | None:  # noqa: ARG002 classes' are
+        """``(C,)``, what each class counts in the loss so that all count the same, by train's labels ``(n, ...)``; None without classes."""
+        return None
+
     def read_by(self, metric: Metric, logits: NDArray[np.floating], scale: LabelScale) -> Floats:
         """``(n, ...)``, what a metric of this kind reads of logits ``(n, C)``: predictions or probabilities."""
         found = self.probabilities(logits) if metric.reads == "probabilities" else None
@@ -139,6 +143,11 @@ class Classification(TaskKind):
         """Softmax."""
         shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
         return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float64)
+
+    def class_weights(self, labels: NDArray[np.floating], names: Sequence[str]) -> NDArray[np.float32]:
+        """``n / (classes that are there * examples of the class)``, as scikit-learn's "balanced"; 1 on average over train."""
+        counts = np.bincount(labels.astype(np.int64), minlength=len(names))
+        return np.asarray(len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)), np.float32)
 
     def default_metric(self, labels: Sequence[Any], names: Sequence[str]) -> tuple[str, str]:
         """Accuracy, or macro-F1 where the classes are imbalanced."""

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from pelt_automl.errors import SettingsError, TaskError, all_problems
 from pelt_automl.settings import SMALLEST_K, TaskSettings
 from pelt_automl.tasks.data import TaskData
@@ -50,7 +52,9 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
     Report is the same for all, and the examples of a smaller K are among those of a larger one.
     Raises what `load_task` raises; with everything that is wrong with any K at once.
     """
-    raw = _read(settings)
+    raw, balanced = _read(settings), settings.class_weights == "balanced"
+    if balanced and KINDS[raw.kind].class_weights(np.zeros(1), raw.labels) is None:
+        raise SettingsError(f"class_weights is 'balanced', and {raw.name} is a {raw.kind}, which has no classes; leave it out")
     name, why = settings.metric or raw.metric, ""
     if name is None:
         name, why = KINDS[raw.kind].default_metric(raw.train.labels, raw.labels)
@@ -59,6 +63,7 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
     order = f"{name.replace('_', ' ')} takes the classes in this order: {', '.join(raw.labels)}" if metric.ordered else ""
     aside, report, notes = _put_report_aside(raw, settings)
     pool, validation, more = _without_leaks(aside, report)
+    loss = "each class counts the same in the loss of trainings; baselines are fitted without such weights" if balanced else ""
     whole = TaskData(
         name=raw.name,
         kind=raw.kind,
@@ -68,10 +73,11 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
         k=None,
         protocol=settings.protocol,
         report=report,
-        notes=(*filter(None, (why, about, order, _about_groups(raw))), *notes, *more),
+        notes=(*filter(None, (why, about, order, loss, _about_groups(raw))), *notes, *more),
         data_hash=raw.hash(),
         pool=pool,
         validation=validation,
+        balanced=balanced,
     )
     removed = len(aside.train) - len(pool)
     left = f"{len(pool)} labeled training examples" + (f" ({removed} more repeat texts of report or validation)" if removed else "")

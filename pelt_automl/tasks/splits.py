@@ -127,8 +127,8 @@ def _carve_groups(examples: Examples, stratum: list[int], keeps: bool, size: int
             left = {stratum[i] for i in rest}
             if left == everything or (left and not keeps):
                 found.append(carved.tolist())
-    chosen = set(min(found, key=lambda part: abs(len(part) - size)))
-    return [i for i in range(len(examples)) if i not in chosen], sorted(chosen)
+    closest = min(found, key=lambda part: abs(len(part) - size))
+    return sorted(set(range(len(examples))) - set(closest)), sorted(closest)
 
 
 def apart_from(examples: Examples, others: Iterable[Examples]) -> tuple[Examples, int]:

@@ -44,6 +44,9 @@ class PackTraining:
             self.pack.begin(slot, self.plan.steps, run.progress.continuation)
         device = self.backbone.device
         self.peaks = torch.tensor([run.learning_rate for run in self.runs], device=device)
+        weights = [run.class_weights for run in self.runs if run.class_weights is not None]
+        self.class_weights = torch.from_numpy(np.stack(weights)).to(device) if weights else None
+        """``(N, C)``; a selection has them for all of its trials, or for none."""
         self.losses = torch.tensor([run.progress.loss_sum for run in self.runs], device=device)
         self.summed = [run.progress.loss_steps for run in self.runs]
         """Steps that each trial's loss is the sum of: those since its last evaluation."""
@@ -107,6 +110,8 @@ class PackTraining:
             batch = collate(own, pad_id_of(self.pack), self.backbone.device)
             labels = torch.from_numpy(self.kind.collate([part.labels for part in own])).to(self.backbone.device)
             each = self.kind.losses(self.pack(**batch.inputs).logits, labels, [run.scale for run in self.runs])
+            if self.class_weights is not None:
+                each = each * self.class_weights.gather(1, labels.long())
             losses = (each * batch.weights).sum(1) / sizes
             (losses.sum() + penalty).backward()  # type: ignore[no-untyped-call]
             self.losses += losses.detach()

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pelt_automl.design_space import Modification
@@ -65,6 +67,9 @@ class TrialRun:
     select: Tokens
     scale: LabelScale
     order: BatchOrder
+    class_weights: NDArray[np.float32] | None = None
+    """``(C,)``, of each class in the loss; None: all count the same. 1 on average over train, so that the loss of a batch is their weighted
+    sum by its size, and not by the sum of its weights, with which a batch of rare classes would count less."""
     head: Mapping[str, Tensor] | None = None
     """What the head starts from (see `PackTrial.head`). Its score before the first step is then a point of the curve, too."""
     progress: TrialProgress = field(default_factory=TrialProgress)
@@ -94,8 +99,9 @@ def begin(
     *,
     kind: TaskKind,
     head: Mapping[str, Tensor] | None = None,
+    class_weights: NDArray[np.float32] | None = None,
 ) -> TrialRun:
     """A training that hasn't started. `splits`: train and select; `head`: what its head starts from, None for a random one."""
     train, select = splits
     order = BatchOrder(train.lengths, plan.batch_size, seeds.order, plan.evaluate_at[0])
-    return TrialRun(name, modifications, learning_rate, seeds, train, select, kind.scale(train.labels), order, head)
+    return TrialRun(name, modifications, learning_rate, seeds, train, select, kind.scale(train.labels), order, class_weights, head)
