@@ -30,6 +30,8 @@ class CurveOptions(TypedDict, total=False):
     """Metric to optimize. Default: the task's own; for files accuracy, macro-F1 when classes are imbalanced, Spearman for regression."""
     positive_class: str | None
     """Class that f1, accuracy_f1 and average_precision are about. Default: the rarer one in train; the benchmark's for a named task."""
+    class_weights: Literal["none", "balanced"] | None
+    """Weights of the classes in the loss that methods are trained with: balanced lets each class count as much as any other, however rare it is."""
     protocol: Literal["strict", "paper"] | None
     """strict: select is carved out of the K examples. paper: UniPELT's, with the next 1,000 to select on."""
     model: str | None
