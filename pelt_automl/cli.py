@@ -413,6 +413,9 @@ def predict(
     delimiter: Annotated[str | None, typer.Option(help="What separates cells in the input: ';', tab and so on. Default: detected.")] = None,
     model: Model = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write a column for each class.")] = False,
+    abstain_below: Annotated[
+        float | None, typer.Option(help="Leave the prediction empty where no class has such a probability, for instance 0.8.")
+    ] = None,
     prediction_column: Annotated[str, typer.Option(help="Name of the column with the predictions.")] = "prediction",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it is there.")] = False,
 ) -> None:
@@ -428,6 +431,7 @@ def predict(
         delimiter=delimiter,
         model=model,
         probabilities=probabilities,
+        abstain_below=abstain_below,
         column=prediction_column,
         overwrite=overwrite,
     )

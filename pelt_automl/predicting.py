@@ -26,9 +26,9 @@ class Predicted:
     rows: int
     """Rows that were written."""
     predictions: int
-    """Those of them that have text, and so a prediction."""
+    """Those of them that have a prediction."""
     notes: tuple[str, ...]
-    """How the input was read, and which rows have no text and so an empty prediction."""
+    """How the input was read, which rows have no text and so an empty prediction, and how many were left open."""
 
 
 def predict_file(
@@ -41,6 +41,7 @@ def predict_file(
     delimiter: str | None = None,
     model: str | None = None,
     probabilities: bool = False,
+    abstain_below: float | None = None,
     column: str = "prediction",
     overwrite: bool = False,
 ) -> Predicted:
@@ -58,18 +59,19 @@ def predict_file(
         delimiter: of the input; None: found out.
         model: where the pretrained model is now, when that isn't where it was.
         probabilities: also write a column for each class.
+        abstain_below: a probability; the prediction is empty where no class has so much. None: there always is one.
         column: name of the column with the predictions.
         overwrite: whether an output file that is there may be replaced.
 
     Raises:
         TaskError: a file can't be read.
-        SettingsError: columns are missing or would be overwritten, or the output can't be written.
+        SettingsError: columns are missing or would be overwritten, the output can't be written, or `abstain_below` doesn't fit.
 
     And the errors of `pelt_automl.load`.
     """
     from pelt_automl.baselines.winner import load_winner
     from pelt_automl.training.checkpoints import load_config
-    from pelt_automl.training.predicting import PredictionWarning, winner_of
+    from pelt_automl.training.predicting import PredictionWarning, check_abstaining, winner_of
 
     if problems := _output_problems(input_file, output_file, column, overwrite=overwrite):
         raise SettingsError(all_problems("the output", problems))
@@ -79,6 +81,7 @@ def predict_file(
     if not input_file.is_file():
         read_table(input_file, reading)  # which says what is wrong with it
     config = load_config(winner)
+    check_abstaining(config, abstain_below)
     columns = text_columns or tuple(config.text_columns)
     table = read_table(input_file, replace(reading, columns=columns))
     labels = config.labels if probabilities else []
@@ -93,7 +96,8 @@ def predict_file(
         warnings.simplefilter("always", PredictionWarning)
         logits = predictor.logits([texts[number] for number in present])
     cells: list[dict[str, Any]] = [dict.fromkeys(new) for _ in texts]
-    for number, answer in zip(present, predictor.answers(logits), strict=True):
+    answers = predictor.answers(logits, abstain_below)
+    for number, answer in zip(present, answers, strict=True):
         cells[number][column] = answer
     if labels:
         for number, chances in zip(present, predictor.chances(logits), strict=True):
@@ -107,12 +111,14 @@ def predict_file(
     _write(output_file, (*table.columns, *new), rows, table.form if same else TextForm(table.form.encoding))
     empty = sorted(set(range(len(texts))) - set(present))
     without = f"{table.name}: {counted_rows(len(empty))} without text {'has' if len(empty) == 1 else 'have'} an empty prediction"
+    left_open = sum(answer is None for answer in answers)
     notes = [
         *table.notes,
         *([f"{without} ({table.where(empty)})"] if empty else []),
         *(str(w.message) for w in said if w.category is PredictionWarning),
+        *([] if abstain_below is None else [f"{left_open} of {len(present)} left open: no class has a probability of {abstain_below:g}"]),
     ]
-    return Predicted(len(rows), len(present), tuple(notes))
+    return Predicted(len(rows), len(present) - left_open, tuple(notes))
 
 
 def _output_problems(input_file: Path, output_file: Path, column: str, *, overwrite: bool) -> list[str]:

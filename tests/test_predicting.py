@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from pelt_automl import cli
 from pelt_automl.errors import BackboneError, SelectionError, SettingsError, TaskError
 from pelt_automl.predicting import WRITERS, predict_file
 from pelt_automl.tasks.files import read_table
+from pelt_automl.training.checkpoints import TrainedConfig
+from pelt_automl.training.predicting import TrainedPredictor, check_abstaining
 from tests.tiny_world import CLASSES, sentences, write_csv
 
 TEXTS = [text for text, _ in sentences(6)]
@@ -121,6 +124,44 @@ def test_probabilities_are_a_column_for_each_class(finished, predictor, tmp_path
         found = [float(row[f"probability_{label}"]) for label in predictor.config.labels]
         np.testing.assert_allclose(found, chances, atol=1e-6)
         assert predictor.config.labels[int(np.argmax(found))] == row["prediction"]
+
+
+def test_predictions_below_a_probability_are_left_open(finished, predictor, tmp_path):
+    source, surest = write_csv(tmp_path / "in.csv", ["text"], [[text] for text in TEXTS]), predictor.probabilities(TEXTS).max(axis=1)
+    below = float(np.sort(surest)[2])  # two of six are less sure
+    predicted = predict_file(finished.folder, source, tmp_path / "out.csv", abstain_below=below)
+    assert (predicted.rows, predicted.predictions) == (6, 4)
+    assert predicted.notes == (f"2 of 6 left open: no class has a probability of {below:g}",)
+    answers = predictor.predict(TEXTS, abstain_below=below)
+    assert [row["prediction"] or None for row in read_table(tmp_path / "out.csv").rows] == answers
+    assert [answer is None for answer in answers] == (surest < below).tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "below", "message"),
+    [
+        ("classification", 0.0, "abstain_below is 0, but it is a probability: give a number above 0 and at most 1, such as 0.8"),
+        ("classification", 80.0, "abstain_below is 80, but"),
+        ("classification", float("nan"), "abstain_below is nan, but"),
+        ("regression", 0.8, "is a regression, whose predictions have no probability: leave abstain_below out"),
+    ],
+)
+def test_where_no_prediction_can_be_left_open_is_said(predictor, kind, below, message):
+    with pytest.raises(SettingsError, match=message):
+        check_abstaining(replace(predictor.config, kind=kind), below)
+
+
+@pytest.mark.parametrize("temperature", [2.0, None])
+def test_the_temperature_of_the_winner_makes_its_probabilities(predictor, temperature):
+    """Winners of before have none."""
+    plain = json.loads(predictor.config.to_json())
+    config = TrainedConfig.from_json(
+        json.dumps(plain | {"temperature": temperature} if temperature else {k: plain[k] for k in plain if k != "temperature"})
+    )
+    logits = predictor.logits(TEXTS)
+    chances = TrainedPredictor(config, predictor.pack).chances(logits)
+    odds = np.log(chances[:, 1] / chances[:, 0]) * (temperature or 1.0)
+    np.testing.assert_allclose(odds, logits[:, 1] - logits[:, 0], rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +305,11 @@ def test_a_winner_whose_model_has_moved_takes_its_new_place(finished, predictor,
 def test_the_command_says_what_it_wrote_and_how_it_read(finished, tmp_path, monkeypatch, capsys):
     (tmp_path / "in.csv").write_bytes("id;text\n1;good w\xf6rd\n2;\n3;bad\n;\n".encode("cp1252"))
     command = ["pelt-automl", "predict", str(finished.folder), "--input", str(tmp_path / "in.csv"), "--output", str(tmp_path / "out.csv")]
-    for more, code in (([], 0), ([], 2), (["--overwrite", "--probabilities", "--prediction-column", "guess"], 0)):
+    for more, code in (
+        ([], 0),
+        ([], 2),
+        (["--overwrite", "--probabilities", "--prediction-column", "guess", "--abstain-below", "1e-9"], 0),
+    ):
         monkeypatch.setattr(sys, "argv", [*command, *more])
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -280,6 +325,7 @@ def test_the_command_says_what_it_wrote_and_how_it_read(finished, tmp_path, monk
             "its cells stand between semicolons",
             "1 row without any content at the end was skipped",
             "1 row without text has an empty prediction (line 3)",
+            *(["0 of 2 left open: no class has a probability of 1e-09"] if more else []),
         ]
     assert (tmp_path / "out.csv").read_text("cp1252").splitlines()[0] == "id;text;guess;probability_negative;probability_positive"
 

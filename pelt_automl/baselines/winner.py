@@ -20,6 +20,7 @@ from pelt_automl.tasks.kinds import LabelScale
 from pelt_automl.training.checkpoints import (
     CONFIG,
     TOKENIZER,
+    WEIGHTS,
     TrainedConfig,
     WinnerForm,
     describe,
@@ -28,7 +29,7 @@ from pelt_automl.training.checkpoints import (
     save_trained,
 )
 from pelt_automl.training.features import FrozenFeatures
-from pelt_automl.training.predicting import Predictor, backbone_of, load_predictor
+from pelt_automl.training.predicting import Predictor, TrainedPredictor, backbone_of, load_predictor, trained_pack
 from pelt_automl.training.tokens import AT_ONCE, Tokens, tokenize
 
 
@@ -93,6 +94,14 @@ class BaselinePredictor(Predictor):
         tokens = tokenize(examples, backbone.tokenizer, self.config.max_length, backbone.shape.vocabulary)
         self._cut.update(tokens.cut)
         return tokens
+
+
+def winner_with(folder: Path, backbone: Backbone) -> Predictor:
+    """A winner of any form on a backbone that is loaded already. Raises `SelectionError` when the folder doesn't fit."""
+    config = load_config(folder)
+    if config.form == "trained":
+        return TrainedPredictor(config, trained_pack(config, backbone, folder / WEIGHTS))
+    return BaselinePredictor(config, folder, None if config.form == "words" else backbone)
 
 
 def load_winner(

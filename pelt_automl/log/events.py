@@ -491,6 +491,7 @@ class What(StrEnum):
     SAME_CONFIGURATION = "same configuration"
     """A smaller union that is a finalist already."""
     NO_TIME_FOR_COSTS = "no time for costs"
+    NO_TIME_FOR_CALIBRATION = "no time for calibration"
 
 
 LACK_OF_TIME = frozenset(
@@ -744,6 +745,22 @@ class Against:
 
 
 @dataclass(frozen=True)
+class Calibrated(Event):
+    """The temperature of the winner's probabilities, fitted on select; see `pelt_automl.tasks.calibration`."""
+
+    trial: str
+    """Whose weights the winner has."""
+    temperature: float
+    select: int
+    """Examples that it was fitted on."""
+    report: int
+    """Examples of report that the errors are of; 0 where what it says of them isn't known any more."""
+    error_before: float | None
+    """Expected calibration error on report, from 0 to 1, without the temperature."""
+    error_after: float | None
+
+
+@dataclass(frozen=True)
 class VerdictReached(Event):
     """The answer."""
 
@@ -792,7 +809,7 @@ KINDS: dict[str, type[Event]] = {
     for kind in (
         SelectionStarted, DataDescribed, Planned, Identified, PortfolioLearned, Released, Stopped, SegmentEnded, SegmentLost, StateLost,
         TrialEnded, Listening, WorkerJoined, WorkerLeft, WorkersAwaited, Decision, ReportOpened, FinalistScored, OutputsLost, GateMeasured,
-        ContributionMeasured, KnockedOut, UnionPruned, CostMeasured, VerdictReached, SelectionEnded, Published,
+        ContributionMeasured, KnockedOut, UnionPruned, CostMeasured, Calibrated, VerdictReached, SelectionEnded, Published,
     )
 }  # fmt: skip
 """Every kind of event that is kept, by the name that stands in its line."""

@@ -130,7 +130,7 @@ def save_model(winner: Path, to: Path) -> None:
         signature=infer_signature(example, pd.DataFrame({"prediction": answer})),
         input_example=example,
         pip_requirements=requirements(config),
-        model_config={"model": ""},  # MLflow lets a key be set only if it is there
+        model_config={"model": "", "abstain_below": ""},  # MLflow lets a key be set only if it is there
         metadata={"task": config["task"], "method": config["method"], "pretrained_model": config["backbone"]},
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import (
+    Calibrated,
     ContributionMeasured,
     CostMeasured,
     DataDescribed,
@@ -129,6 +130,9 @@ def _parent(history: History, selection: SelectionStarted) -> RunContent:
                 run.tags |= texts({"plan": event.message})
             case ReportOpened():
                 run.add(event.time, {"report_openings": event.openings, "report_examples": event.examples})
+            case Calibrated():
+                errors = {"calibration_error/before": event.error_before, "calibration_error/after": event.error_after}
+                run.add(event.time, {"temperature": event.temperature} | errors)
             case VerdictReached():
                 _add_verdict(run, event, history.ended())
             case SelectionEnded():

@@ -8,7 +8,7 @@ from typing import Any
 
 from pelt_automl.errors import SelectionError, all_problems
 from pelt_automl.log.codec import checked
-from pelt_automl.log.events import Against, DataDescribed, Outcome, SelectionStarted, Standing
+from pelt_automl.log.events import Against, Calibrated, DataDescribed, Outcome, SelectionStarted, Standing
 from pelt_automl.log.folder import RECOMMENDATION, RECORDS, WINNER
 from pelt_automl.log.history import History
 
@@ -16,8 +16,23 @@ SCHEMA_VERSION = 1
 
 UNFINISHED = "the selection in {folder} isn't finished; run the same command again to take it up where it stands"
 
-LATER = ("folder", "against", "outcome", "so_far", "question", "effort", "positive_class")
+LATER = ("folder", "against", "outcome", "so_far", "question", "effort", "positive_class", "calibration")
 """Fields that aren't in the file, or weren't in those of the first version."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far probabilities can be taken at their word."""
+
+    temperature: float
+    """What logits are divided by; fitted on select."""
+    select_examples: int
+    report_examples: int
+    """That the errors are of; 0 where they weren't measured."""
+    error_before: float | None
+    """Expected calibration error on report, in 15 bins, from 0 to 1, without the temperature."""
+    error_after: float | None
+    """With it."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,8 @@ class Recommendation:
     """Hash of how hard the selection looked: methods, trials, seconds, seeds."""
     positive_class: str | None = None
     """The class that the metric is about; None for a metric that treats classes alike."""
+    calibration: Calibration | None = None
+    """Of the winner's probabilities; None for a task without classes, or where there was no time for it."""
     winner: str = WINNER
     """Folder with the trained weights, relative to `folder`."""
     schema_version: int = SCHEMA_VERSION
@@ -158,7 +175,14 @@ def recommendation_from(history: History, folder: Path) -> Recommendation:
         question=started.question,
         effort=started.effort,
         positive_class=data.positive_class,
+        calibration=_calibration(history, answer.candidate),
     )
+
+
+def _calibration(history: History, candidate: str) -> Calibration | None:
+    trials = {trial.trial for trial in history.ended() if trial.candidate == candidate}
+    found = next((event for event in history.of_kind(Calibrated) if event.trial in trials), None)
+    return Calibration(found.temperature, found.select, found.report, found.error_before, found.error_after) if found else None
 
 
 def load_recommendation(folder: Path) -> Recommendation:

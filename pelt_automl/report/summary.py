@@ -14,7 +14,7 @@ from pelt_automl.verdict.expected_best import ExpectedBest, expected_best_of
 from pelt_automl.verdict.savings import Savings, latest, savings, searched
 from pelt_automl.verdict.strength import GateEvidence, gate_evidence
 from pelt_automl.verdict.submodules import place_rows, union_candidates
-from pelt_automl.verdict.wording import NOTHING, Unit, candidate_names, chance, name_of
+from pelt_automl.verdict.wording import NOTHING, Unit, candidate_names, chance, counted, name_of
 
 Places = dict[tuple[str, str, int], dict[str, float]]
 """See `place_rows`."""
@@ -68,6 +68,18 @@ class Summary:
     def devices(self) -> dict[str, float]:
         """Seconds that each worker was at work, by its name and device; empty without workers."""
         return self.history.end.devices if self.history.end else {}
+
+    @property
+    def calibration(self) -> str:
+        """How far the winner's probabilities can be taken at their word; empty where that isn't known."""
+        found = self.recommendation.calibration
+        if found is None:
+            return ""
+        by = f"temperature {found.temperature:.3g}, fitted on {counted(found.select_examples, 'select example')}"
+        if found.error_before is None or found.error_after is None:
+            return by
+        errors = f"{100 * found.error_before:.1f} points without it, {100 * found.error_after:.1f} with it"
+        return f"{by}; calibration error on {counted(found.report_examples, 'report example')} {errors}"
 
     @property
     def headline(self) -> str:

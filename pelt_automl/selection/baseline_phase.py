@@ -7,6 +7,7 @@ from dataclasses import replace
 from time import time as now
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pelt_automl.baselines import Fitted, fit_baseline, load_fitted
 from pelt_automl.log.events import CurvePoint, Decision, Phase, Seeds, Stage, State, TrialEnded, What
@@ -46,9 +47,9 @@ def fit_baselines(question: Question, machine: Machine, log: Log) -> None:
         log.append(Decision(What.METHOD_OVER, name, reason) if reason else found)
 
 
-def baseline_says(machine: Machine, run: TrialEnded, examples: Examples) -> Predictions:
-    """What a baseline's run says of these."""
-    return _predictions(machine.data, load_fitted(kept_at(machine.folder, run), machine.encoder), examples)
+def baseline_outputs(machine: Machine, run: TrialEnded, examples: Examples) -> NDArray[np.float64]:
+    """Outputs of a baseline's run for these. Raises `ValueError` where they aren't finite."""
+    return _outputs(load_fitted(kept_at(machine.folder, run), machine.encoder), examples)
 
 
 def fit(machine: Machine, outputs: Outputs, method: str, seeds: Seeds, most: int, index: int | None = None) -> TrialEnded:
@@ -76,7 +77,7 @@ def fit(machine: Machine, outputs: Outputs, method: str, seeds: Seeds, most: int
     train, select = (part.take(drawn(len(part), most, seeds.split).tolist()) for part in data.split(seeds.split))
     try:
         fitted = fit_baseline(method, train, data.outputs, machine.encoder if BASELINES[method].reads_backbone else None)
-        predictions = _predictions(data, fitted, select)
+        predictions = baseline_predictions(data, _outputs(fitted, select))
         score = data.metric.value(predictions, select.labels)
     except Exception as error:  # noqa: BLE001 whatever it is, the selection has other contenders
         failure, seconds = Failure.of(error), time.perf_counter() - started
@@ -105,11 +106,15 @@ def fitted_again(machine: Machine, history: History, method: str, seeds: Seeds, 
     return fit(machine, history.outputs, method, seeds, most, index)
 
 
-def _predictions(data: TaskData, fitted: Fitted, examples: Examples) -> Predictions:
-    """Class indices, numbers in the labels' unit, or what else the metric reads. Raises `ValueError` for outputs that aren't finite."""
+def _outputs(fitted: Fitted, examples: Examples) -> NDArray[np.float64]:
     outputs = np.asarray(fitted.outputs(examples), dtype=np.float64)
     if not np.isfinite(outputs).all():
         raise ValueError("outputs are not finite")
+    return outputs
+
+
+def baseline_predictions(data: TaskData, outputs: NDArray[np.float64]) -> Predictions:
+    """Class indices, numbers in the labels' unit, or what else the metric reads."""
     return data.task_kind.read_by(data.metric, outputs, LabelScale())
 
 

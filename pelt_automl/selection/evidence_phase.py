@@ -74,7 +74,7 @@ def evidence_of(machine: Machine, runs: Sequence[TrialEnded]) -> list[Event]:
     for run, tokens, dissection in zip(runs, sets, found, strict=True):
 
         def score(evaluation: Evaluation, run: TrialEnded = run, tokens: Tokens = tokens) -> float:
-            return machine.data.metric.value(predictions_of(machine, run, evaluation), tokens.labels)
+            return machine.data.metric.value(predictions_of(machine, run, evaluation.logits), tokens.labels)
 
         events += dissection.events(run.trial, run.candidate, run.number, score)
     return events

@@ -8,6 +8,8 @@ from pathlib import Path
 from time import time as now
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pelt_automl.errors import SelectionError
@@ -19,18 +21,21 @@ from pelt_automl.scheduling.actions import Budget, Fit, Score, TakeOver
 from pelt_automl.scheduling.drive import drive
 from pelt_automl.scheduling.finals import Finals, finalist_seeds
 from pelt_automl.search.finalists import FAR_POINTS
-from pelt_automl.selection.baseline_phase import baseline_says, fitted_again
-from pelt_automl.selection.finalist_weights import said_of
+from pelt_automl.selection.baseline_phase import baseline_outputs, baseline_predictions, fitted_again
+from pelt_automl.selection.finalist_weights import logits_of, predictions_of
 from pelt_automl.selection.machine import Machine, costs_of
 from pelt_automl.selection.question import Question, plans_of
 from pelt_automl.selection.search_phase import weights_of_method
 from pelt_automl.selection.spreading import computed, spread_packs
-from pelt_automl.selection.working_folders import kept_at
+from pelt_automl.selection.working_folders import kept_at, logits_at
 from pelt_automl.timing.clock import Clock
 from pelt_automl.training.checkpoints import load_tensors, save_tensors
 from pelt_automl.training.evaluation import Predictions
 from pelt_automl.verdict.decision import outlook_of
 from pelt_automl.verdict.statistics import point
+
+LOGITS = "logits"
+"""Of the tensor."""
 
 
 def confirm(question: Question, machine: Machine, log: Log, clock: Clock) -> None:
@@ -105,14 +110,18 @@ def _score(question: Question, machine: Machine, log: Log, action: Score) -> Non
     drawn = np.random.default_rng(question.search.seed).permutation(size)[: action.examples]
     runs = [run for run in log.history.finals() if run.trial in action.trials]
     known = log.history.opened.examples if log.history.opened and before.keys() >= set(action.trials) else 0
-    found: Iterable[tuple[TrialEnded, Predictions]]
+    found: Iterable[tuple[TrialEnded, Predictions, NDArray[np.floating] | None]]
     if known:
         first, more = np.sort(drawn[:known]), np.sort(drawn[known:])
         machine.splits.open_report(more.tolist())
         place = np.argsort(np.concatenate([first, more]))
         found = [
-            (run, np.concatenate([np.asarray(log.history.outputs.get(before[run.trial])), said])[place])
-            for run, said in _said(question, machine, log, runs)
+            (
+                run,
+                np.concatenate([np.asarray(log.history.outputs.get(before[run.trial])), said])[place],
+                _joined(machine, run, logits, place),
+            )
+            for run, said, logits in _said(question, machine, log, runs)
         ]
     else:
         found = _said(question, machine, log, runs)
@@ -122,24 +131,51 @@ def _score(question: Question, machine: Machine, log: Log, action: Score) -> Non
         log.append(ReportOpened(openings, len(drawn), size, log.history.outputs.put(tokens.labels), tokens.cut))
     tokens, _ = machine.splits.report or machine.splits.open_report([])
     began = time.perf_counter()
-    for run, said in found:
+    for run, said, logits in found:
+        _keep(machine, run, logits)
         score, outputs = question.data.metric.value(said, tokens.labels), log.history.outputs.put(said)
         ended = time.perf_counter()
         log.append(FinalistScored(run.trial, run.candidate, run.method, run.number, score, outputs, ended - began))
         began = ended
 
 
-def _said(question: Question, machine: Machine, log: Log, runs: Sequence[TrialEnded]) -> Iterator[tuple[TrialEnded, Predictions]]:
-    """What runs say of the report examples that are open, the trained ones first."""
+def _joined(machine: Machine, run: TrialEnded, more: NDArray[np.floating], place: NDArray[np.intp]) -> NDArray[np.floating] | None:
+    """The logits that were kept and `more`, in the order of the examples; None where the kept ones aren't there."""
+    earlier = kept_logits(machine.folder, run)
+    return None if earlier is None or len(earlier) + len(more) != len(place) else np.concatenate([earlier, more])[place]
+
+
+def _keep(machine: Machine, run: TrialEnded, logits: NDArray[np.floating] | None) -> None:
+    path = logits_at(machine.folder, run)
+    if logits is None:
+        path.unlink(missing_ok=True)
+    elif machine.data.task_kind.tempered:
+        save_tensors(path, {LOGITS: torch.from_numpy(np.ascontiguousarray(logits))})
+
+
+def kept_logits(folder: Path, run: TrialEnded) -> NDArray[np.floating] | None:
+    """``(n, C)``, for the report examples that a run was scored on; None where they are gone."""
+    try:
+        return np.asarray(load_tensors(logits_at(folder, run))[0][LOGITS].numpy())
+    except (SelectionError, KeyError):
+        return None
+
+
+def _said(
+    question: Question, machine: Machine, log: Log, runs: Sequence[TrialEnded]
+) -> Iterator[tuple[TrialEnded, Predictions, NDArray[np.floating]]]:
+    """What runs say of the report examples that are open, and their logits, the trained ones first."""
     tuned, size = [run for run in runs if run.method not in BASELINES], plans_of(question, log.history).pack_size
     packs = spread_packs(machine, log, tuned, size)
 
     def progress(done: int) -> None:
         log.progress(Phase.FINALISTS, done, len(packs), "scoring on the report split")
 
-    for pack, outputs_of_pack in zip(packs, computed(machine, log, packs, said_of, progress), strict=True):
-        yield from zip(pack, outputs_of_pack, strict=True)
+    for pack, logits_of_pack in zip(packs, computed(machine, log, packs, logits_of, progress), strict=True):
+        for run, logits in zip(pack, logits_of_pack, strict=True):
+            yield run, predictions_of(machine, run, logits), logits
     _, examples = machine.splits.report or machine.splits.open_report([])
     for run in runs:
         if run.method in BASELINES:
-            yield run, baseline_says(machine, run, examples)
+            outputs = baseline_outputs(machine, run, examples)
+            yield run, baseline_predictions(machine.data, outputs), outputs

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pelt_automl.design_space import Modification
 from pelt_automl.errors import SelectionError
 from pelt_automl.log.events import TrialEnded
@@ -10,7 +13,7 @@ from pelt_automl.modifications import Pack, PackTrial, pack_kind, without_repara
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.working_folders import kept_at
 from pelt_automl.training.checkpoints import load_tensors
-from pelt_automl.training.evaluation import Evaluation, Predictions, evaluate
+from pelt_automl.training.evaluation import Predictions, evaluate
 
 
 def trained_pack(machine: Machine, runs: Sequence[TrialEnded]) -> Pack:
@@ -41,17 +44,16 @@ def packs_of(machine: Machine, runs: Sequence[TrialEnded], most: int) -> list[li
     return [same[start : start + most] for same in kinds.values() for start in range(0, len(same), most)] + alone
 
 
-def said_of(machine: Machine, runs: Sequence[TrialEnded]) -> list[Predictions]:
-    """What trained runs that can share a pack say of the report examples that are open."""
+def logits_of(machine: Machine, runs: Sequence[TrialEnded]) -> list[NDArray[np.floating]]:
+    """Logits of trained runs that can share a pack, for the report examples that are open."""
     tokens, _ = machine.splits.report or machine.splits.open_report([])
-    evaluations = evaluate(trained_pack(machine, runs), [tokens] * len(runs))
-    return [predictions_of(machine, run, evaluation) for run, evaluation in zip(runs, evaluations, strict=True)]
+    return [evaluation.logits for evaluation in evaluate(trained_pack(machine, runs), [tokens] * len(runs))]
 
 
-def predictions_of(machine: Machine, run: TrialEnded, evaluation: Evaluation) -> Predictions:
-    """What a trained run says of the examples that it was evaluated on, as the metric reads it."""
+def predictions_of(machine: Machine, run: TrialEnded, logits: NDArray[np.floating]) -> Predictions:
+    """What a trained run says by these logits, as the metric reads it."""
     kind = machine.data.task_kind
-    return kind.read_by(machine.data.metric, evaluation.logits, kind.scale(machine.splits.of(run.seeds.split)[0].labels))
+    return kind.read_by(machine.data.metric, logits, kind.scale(machine.splits.of(run.seeds.split)[0].labels))
 
 
 def _changes(run: TrialEnded) -> tuple[Modification, ...]:

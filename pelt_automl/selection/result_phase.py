@@ -12,6 +12,7 @@ from pelt_automl.log.log import Log
 from pelt_automl.methods import BASELINES, METHODS
 from pelt_automl.modifications import kept_form
 from pelt_automl.report import Recommendation, load_recommendation
+from pelt_automl.selection.calibration_phase import calibrate
 from pelt_automl.selection.machine import Machine
 from pelt_automl.selection.question import Question
 from pelt_automl.selection.search_phase import weights_of_method
@@ -24,7 +25,8 @@ from pelt_automl.verdict.decision import decide
 def recommend(question: Question, machine: Machine, log: Log, clock: Clock, bill: Mapping[str, float]) -> None:
     """Decide, and keep the winner's weights. `bill`: seconds by phase of this start."""
     verdict = decide(log.history, question.search.equivalence, question.search.prefer)
-    save_winner(question, machine, log.history, verdict)
+    trial = save_winner(question, machine, log.history, verdict)
+    calibrate(question, machine, log, clock, machine.folder / WINNER, trial)
     log.append(verdict)
     in_all = {**bill} | ({"earlier starts": clock.used} if clock.used else {})
     in_all["other"] = max(0.0, clock.elapsed - sum(in_all.values()))
@@ -49,13 +51,13 @@ def publish(folder: Path, log: Log) -> Recommendation:
     return load_recommendation(folder)
 
 
-def save_winner(question: Question, machine: Machine, history: History, verdict: VerdictReached) -> None:
-    """Write ``winner/``: the recommended configuration's run with the best select score (never chosen by the report split)."""
+def save_winner(question: Question, machine: Machine, history: History, verdict: VerdictReached) -> TrialEnded:
+    """Write ``winner/``: the recommended configuration's run with the best select score (never chosen by the report split). Returns it."""
     trial, weights = _winning_run(machine, history, verdict)
     data, backbone, most = question.data, machine.backbone, question.length.most
     if trial.method in BASELINES:
         write_winner(machine.folder / WINNER, load_fitted(weights, machine.encoder), data, backbone, most)
-        return
+        return trial
     train, _ = machine.splits.of(trial.seeds.split)
     config = TrainedConfig(
         method=trial.method,
@@ -71,6 +73,7 @@ def save_winner(question: Question, machine: Machine, history: History, verdict:
         task=data.name,
     )
     save_trained(machine.folder / WINNER, config, load_tensors(weights)[0], backbone.tokenizer)
+    return trial
 
 
 def _winning_run(machine: Machine, history: History, verdict: VerdictReached) -> tuple[TrialEnded, Path]:

@@ -7,10 +7,10 @@ from pelt_automl.log.events import Stage, TrialEnded
 from pelt_automl.log.folder import WORK
 from pelt_automl.methods import BASELINES
 
-Part = Literal["checkpoints", "finalists", "searched", "workers"]
+Part = Literal["checkpoints", "finalists", "searched", "workers", "logits"]
 
-PARTS: tuple[Part, ...] = ("checkpoints", "finalists", "searched", "workers")
-"""Trials at their rungs, the finalists' runs, the best of each method's search, and what workers leave here."""
+PARTS: tuple[Part, ...] = ("checkpoints", "finalists", "searched", "workers", "logits")
+"""Trials at their rungs, the finalists' runs, the best of each method's search, what workers leave here, and logits on report."""
 
 
 def working(folder: Path, part: Part) -> Path:
@@ -22,3 +22,8 @@ def kept_at(folder: Path, run: TrialEnded) -> Path:
     """What a baseline's run has written, a folder; or a finalist's best weights, a file."""
     part: Part = "searched" if run.stage == Stage.SEARCH else "finalists"
     return working(folder, part) / (run.trial if run.method in BASELINES else f"{run.trial}.safetensors")
+
+
+def logits_at(folder: Path, run: TrialEnded) -> Path:
+    """The logits of a finalist's run for the report examples that it was scored on."""
+    return working(folder, "logits") / f"{run.trial}.safetensors"

@@ -52,6 +52,9 @@ class TaskKind(ABC):
     fitted_as: ClassVar[Literal["classes", "numbers"] | None] = None
     """What contenders that train no backbone take its labels for; None: they can't be fitted to them, and no head starts from the probe."""
 
+    tempered: ClassVar[bool] = False
+    """Whether its probabilities are calibrated by a temperature."""
+
     @abstractmethod
     def outputs(self, names: Sequence[str]) -> int:
         """Outputs of the head. `names`: of the classes, in the order of their indices; empty where there are none."""
@@ -124,6 +127,7 @@ class Classification(TaskKind):
     fewest_names = 2
     keeps_strata = True
     fitted_as = "classes"
+    tempered = True
 
     def outputs(self, names: Sequence[str]) -> int:
         """One per class."""

@@ -4,6 +4,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,6 +60,8 @@ class TrainedConfig:
     task: str
     format: int = FORMAT
     form: WinnerForm = "trained"
+    temperature: float = 1.0
+    """What the logits, or log probabilities, are divided by before they become probabilities."""
 
     @property
     def outputs(self) -> int:
@@ -92,6 +95,7 @@ class TrainedConfig:
             (self.max_length > 0 or words, f"max_length is {self.max_length}"),
             (self.precision in ("bf16", "fp32"), f"precision is {self.precision!r}"),
             ({"name", "location", "sha256"} <= set(self.backbone) or words, "backbone lacks name, location or sha256"),
+            (0 < self.temperature < inf, f"temperature is {self.temperature}"),
             (self.form == "trained" or not self.modifications, f"form is {self.form}, which has no modifications"),
         )
         return [message for holds, message in rules if not holds]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from pelt_automl.backbones.loading import Backbone, Precision, load_backbone
-from pelt_automl.errors import BackboneError, SelectionError
+from pelt_automl.errors import BackboneError, SelectionError, SettingsError
 from pelt_automl.home import expanded
 from pelt_automl.log.folder import WINNER
 from pelt_automl.modifications import Pack, PackTrial
@@ -68,22 +68,27 @@ class Predictor(ABC):
         return found
 
     def probabilities(self, texts: Sequence[Text | None]) -> NDArray[np.float64]:
-        """Of classes, ``(examples, C)``, in the order of ``config.labels``; NaN for an example without text.
+        """Of classes, calibrated, ``(examples, C)``, in the order of ``config.labels``; NaN for an example without text.
 
         Raises what `logits` raises, and `SelectionError` for a regression, which has no classes.
         """
         return self.chances(self.logits(texts))
 
-    def predict(self, texts: Sequence[Text | None]) -> list[Any]:
+    def predict(self, texts: Sequence[Text | None], abstain_below: float | None = None) -> list[Any]:
         """Class names, or numbers; None for an example without text, of which a warning names the index.
 
-        Raises what `logits` raises.
-        """
-        return self.answers(self.logits(texts))
+        `abstain_below`: a probability, above 0 and at most 1; also None for an example of which no class has so much.
 
-    def answers(self, logits: NDArray[np.floating]) -> list[Any]:
-        """What outputs ``(examples, C)`` say: class names, or numbers; None where they are NaN."""
+        Raises what `logits` raises, and `SettingsError` where `abstain_below` is no probability, or there are none.
+        """
+        check_abstaining(self.config, abstain_below)
+        return self.answers(self.logits(texts), abstain_below)
+
+    def answers(self, logits: NDArray[np.floating], abstain_below: float | None = None) -> list[Any]:
+        """What outputs ``(examples, C)`` say: class names, or numbers; None where they are NaN, or not sure enough (see `predict`)."""
         present = ~np.isnan(logits).any(axis=1)
+        if abstain_below is not None:
+            present &= self.chances(logits).max(axis=1) >= abstain_below
         kind, found = KINDS[self.config.kind], np.full(len(logits), None)
         said = kind.answers(kind.predictions(logits[present], self.config.scale), self.config.labels)
         for place, answer in zip(np.flatnonzero(present), said, strict=True):
@@ -91,8 +96,11 @@ class Predictor(ABC):
         return found.tolist()
 
     def chances(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
-        """What outputs ``(examples, C)`` say of each class. Raises `SelectionError` for a kind of task without classes."""
-        found = KINDS[self.config.kind].probabilities(logits)
+        """What outputs ``(examples, C)`` say of each class, calibrated by the winner's temperature.
+
+        Raises `SelectionError` for a kind of task without classes.
+        """
+        found = KINDS[self.config.kind].probabilities(logits / self.config.temperature)
         if found is None:
             raise SelectionError(f"{self.config.task} is a {self.config.kind}: it has no classes, and so no probabilities")
         return found
@@ -116,6 +124,16 @@ class Predictor(ABC):
             more = f" (and {len(problems) - 1} more are wrong)" if len(problems) > 1 else ""
             raise SelectionError(f"{problems[0]}{more}; a list such as {alone} is expected")
         return rows
+
+
+def check_abstaining(config: TrainedConfig, below: float | None) -> None:
+    """Raises `SettingsError` where a winner's predictions can't be left open below such a probability."""
+    if below is None:
+        return
+    if not 0 < below <= 1:
+        raise SettingsError(f"abstain_below is {below:g}, but it is a probability: give a number above 0 and at most 1, such as 0.8")
+    if not KINDS[config.kind].tempered:
+        raise SettingsError(f"{config.task} is a {config.kind}, whose predictions have no probability: leave abstain_below out")
 
 
 class TrainedPredictor(Predictor):

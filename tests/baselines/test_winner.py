@@ -227,6 +227,7 @@ def test_a_winner_of_an_earlier_version_has_no_form_and_is_a_trained_method(mode
         ({"method": "probe"}, "the files of two winners"),
         ({"backbone": {}}, "backbone lacks name"),
         ({"max_length": 0}, "max_length is 0"),
+        ({"temperature": 0.0}, r"temperature is 0\.0"),
     ],
 )
 def test_a_configuration_that_fits_neither_itself_nor_the_files_is_one_error(change, said, no_heads, tmp_path):
