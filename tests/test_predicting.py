@@ -155,9 +155,8 @@ def test_where_no_prediction_can_be_left_open_is_said(predictor, kind, below, me
 def test_the_temperature_of_the_winner_makes_its_probabilities(predictor, temperature):
     """Winners of before have none."""
     plain = json.loads(predictor.config.to_json())
-    config = TrainedConfig.from_json(
-        json.dumps(plain | {"temperature": temperature} if temperature else {k: plain[k] for k in plain if k != "temperature"})
-    )
+    del plain["temperature"]
+    config = TrainedConfig.from_json(json.dumps(plain | ({"temperature": temperature} if temperature else {})))
     logits = predictor.logits(TEXTS)
     chances = TrainedPredictor(config, predictor.pack).chances(logits)
     odds = np.log(chances[:, 1] / chances[:, 0]) * (temperature or 1.0)

@@ -41,7 +41,8 @@ def calibration_error(probabilities: Floats, labels: NDArray[np.floating]) -> fl
     """The expected calibration error (Naeini et al. 2015; Guo et al. 2017), from 0 to 1.
 
     Examples are put into `BINS` bins of equal width by the probability of their most probable class. The gap of a bin is that between the
-    mean of these probabilities and the share of its examples whose most probable class is the true one. The error is the mean gap over examples.
+    mean of these probabilities and the share of its examples whose most probable class is the true one. The error is the mean gap over
+    examples.
 
     Args:
         probabilities: ``(n, C)``.

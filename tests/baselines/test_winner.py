@@ -183,6 +183,18 @@ def test_mlflow_loads_and_serves_it(form, no_heads, tmp_path, monkeypatch):
     assert any(line.startswith("scikit-learn==") for line in requirements(json.loads((no_heads[form] / "winner" / CONFIG).read_text())))
 
 
+def test_mlflow_leaves_predictions_open_below_a_probability(no_heads, tmp_path, monkeypatch):
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    save_model(no_heads["words"] / "winner", tmp_path / "model")
+    texts = ["good word1", "word3 word4"]
+    surest = pelt_automl.load(no_heads["words"]).probabilities(texts).max(axis=1)
+    assert surest[1] < surest[0]
+    model = mlflow.pyfunc.load_model(str(tmp_path / "model"), model_config={"abstain_below": float(surest[0])})
+    assert model.predict(pd.DataFrame({"text": texts}))["prediction"].isna().tolist() == [False, True]
+
+
 def test_texts_that_are_cut_are_said_once_and_a_bag_of_words_cuts_none(no_heads):
     long = " ".join(["word1"] * 40)
     with pytest.warns(PredictionWarning, match="1 of 2 texts are longer than the 24 tokens") as said:
