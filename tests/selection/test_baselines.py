@@ -245,9 +245,9 @@ def test_what_they_cost_is_measured_and_no_memory_is_said(whole):
 
 def test_a_short_limit_bounds_the_examples_that_they_read(world, tmp_path, monkeypatch):
     monkeypatch.setattr(Question, "most_probed", 5)
-    read, fit, predicted = [], baseline_phase.fit_baseline, baseline_phase._predictions
+    read, fit, predicted = [], baseline_phase.fit_baseline, baseline_phase._outputs
     monkeypatch.setattr(baseline_phase, "fit_baseline", lambda name, train, *others: read.append(len(train)) or fit(name, train, *others))
-    monkeypatch.setattr(baseline_phase, "_predictions", lambda *given: read.append(len(given[-1])) or predicted(*given))
+    monkeypatch.setattr(baseline_phase, "_outputs", lambda *given: read.append(len(given[-1])) or predicted(*given))
     with Selection.open(settings_from(**world.options(**FEW)), tmp_path / "out") as selection:
         selection.prepare()
         fit_baselines(selection.question, selection.machine, selection.log)
