@@ -41,7 +41,7 @@ UNDER_WAY = ("PENDING", "RUNNING", "CANCELLING")
 """Prefect's states of a run that somebody seems to work on."""
 TAKEN_OVER = ("candidate", "method", "seeds", "hyper_parameters", "curve", "steps", "select_score", "outputs")
 """What a finalist's run has of a training of the search that stands for it."""
-WORKING = ("checkpoints", "finalists", "searched", "workers")
+WORKING = ("checkpoints", "finalists", "searched", "workers", "logits")
 """Folders in ``work`` that only a selection under way needs."""
 
 

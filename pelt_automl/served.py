@@ -29,18 +29,22 @@ class Winner(PythonModel):
         Raises `BackboneError` when that can't be had or is another one, and `SettingsError` where `abstain_below` doesn't fit.
         """
         import pelt_automl
-        from pelt_automl.errors import BackboneError
+        from pelt_automl.errors import BackboneError, SettingsError
         from pelt_automl.training.predicting import check_abstaining
 
         config = context.model_config or {}
-        model, below = config.get(MODEL) or os.environ.get(VARIABLE), config.get(ABSTAIN) or os.environ.get(ABSTAIN_VARIABLE)
+        model, below = config.get(MODEL) or os.environ.get(VARIABLE), config.get(ABSTAIN, "")
+        below = os.environ.get(ABSTAIN_VARIABLE, "") if below in ("", None) else below
         try:
             self._predictor = pelt_automl.load(context.artifacts["winner"], model=model)
         except BackboneError as error:
             raise BackboneError(
                 f"{error}. With MLflow: load_model(..., model_config={{'{MODEL}': FOLDER}}), or {VARIABLE}=FOLDER"
             ) from error
-        self._abstain_below = float(below) if below else None
+        try:
+            self._abstain_below = None if below == "" else float(below)
+        except (TypeError, ValueError):
+            raise SettingsError(f"{ABSTAIN} is {below!r}, but it is a probability: give a number, such as 0.8") from None
         check_abstaining(self._predictor.config, self._abstain_below)
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002  # MLflow's names

@@ -8,7 +8,7 @@ import msgspec
 
 NOTHING_LEARNED = "nothing-learned"
 ERRORS = ("mae", "rmse", "log_loss")
-"""Metrics in an own unit; the others are shown in points."""
+"""Metrics in a unit of their own; the others are shown in points."""
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,7 @@ def recommendation_from(history: History, folder: Path) -> Recommendation:
 
 def _calibration(history: History, candidate: str) -> Calibration | None:
     trials = {trial.trial for trial in history.ended() if trial.candidate == candidate}
-    found = next((event for event in history.of_kind(Calibrated) if event.trial in trials), None)
+    found = next((event for event in reversed(history.of_kind(Calibrated)) if event.trial in trials), None)
     return Calibration(found.temperature, found.select, found.report, found.error_before, found.error_after) if found else None
 
 

@@ -92,9 +92,11 @@ class TaskData:
             return None, np.arange(len(self.validation), dtype=np.int32)
         if seed not in self._splits and self.protocol == "paper" and self.k is not None:
             # The first K of the shuffled pool, and the next 1,000 that share no text and no group with them.
-            order = list(range(len(self.pool)))
+            order, units = list(range(len(self.pool))), self.pool.units()
             stream("paper", seed).shuffle(order)
-            units = self.pool.units()
+            if self.pool.groups:  # one whole group after the other: K examples of all groups would leave none to select on
+                first = {unit: place for place, unit in reversed(list(enumerate(units[i] for i in order)))}
+                order.sort(key=lambda i: first[units[i]])
             seen = {units[i] for i in order[: self.k]}
             rest = [i for i in order[self.k :] if units[i] not in seen]
             self._splits[seed] = np.array(order[: self.k], dtype=np.int32), np.array(rest[:SELECT_MOST], dtype=np.int32)

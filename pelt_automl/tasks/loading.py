@@ -80,7 +80,8 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
         balanced=balanced,
     )
     removed = len(aside.train) - len(pool)
-    left = f"{len(pool)} labeled training examples" + (f" ({removed} more repeat texts of report or validation)" if removed else "")
+    repeat = f"share texts or {raw.group_column!r} with" if raw.group_column else "repeat texts of"
+    left = f"{len(pool)} labeled training examples" + (f" ({removed} more {repeat} report or validation)" if removed else "")
     if raw.group_column and not len(report):
         raise TaskError(
             f"{raw.name}: the groups of {raw.group_column!r} are too few or too large to put some aside to report on and keep an example "
@@ -90,7 +91,7 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
         raise TaskError(f"{raw.name} has {left} and {len(report)} to report on; at least {SMALLEST_K} to train on are needed")
     gone = set(aside.train.labels) - set(pool.labels) if whole.task_kind.keeps_strata else set()
     if lost := [raw.labels[int(label)] for label in sorted(gone)]:
-        raise TaskError(f"{raw.name}: all training examples of {', '.join(map(repr, lost))} repeat texts of report or validation")
+        raise TaskError(f"{raw.name}: all training examples of {', '.join(map(repr, lost))} {repeat} report or validation")
     found, problems = list[TaskData](), list[str]()
     for k in ks:
         try:
@@ -208,7 +209,7 @@ def _about_groups(raw: RawTask) -> str:
         )
     return (
         f"examples with the same {raw.group_column!r} stay on one side of every split: {len(raw.train)} training examples in {len(sizes)} "
-        f"groups, the largest of {sizes[-1]}"
+        f"groups, the largest of {sizes[-1]}; the sizes of splits are as near to the usual ones as whole groups allow"
     )
 
 

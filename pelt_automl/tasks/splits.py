@@ -18,7 +18,9 @@ from pelt_automl.tasks.kinds import KINDS
 SELECT_SHARE = 0.3
 """Share of the labeled examples that is carved out as select."""
 SELECT_MOST = 1000
-"""Select is never larger than this; it is also what UniPELT selects on."""
+"""Select is never larger than this, unless whole groups make it so; it is also what UniPELT selects on."""
+SHUFFLES = 50
+"""Of groups, until some can be carved out without taking all examples of a class."""
 REPORT_SHARE = 0.2
 """Share of a user's file that is put aside as report when there is no test file."""
 T = TypeVar("T", bound=Hashable)
@@ -88,8 +90,8 @@ def sample(examples: Examples, kind: str, k: int, seed: int) -> list[int]:
 def carve(examples: Examples, kind: str, size: int, seed: int, purpose: str) -> tuple[list[int], list[int]]:
     """Split into (rest, carved) with about `size` examples carved out, stratified.
 
-    Examples with the same texts stay together, those of one group, too, and at least one example of each class stays in the rest; where
-    one of these rules needs it, fewer than `size` are carved out.
+    Examples with the same texts stay together, and at least one example of each class stays in the rest; where one of these rules
+    needs it, fewer than `size` are carved out. Where examples have groups, these stay together, too, and more or fewer are carved out.
     """
     stratum, keeps = strata(examples, kind), KINDS[kind].keeps_strata
     if examples.groups:
@@ -114,20 +116,22 @@ def carve(examples: Examples, kind: str, size: int, seed: int, purpose: str) -> 
 def _carve_groups(examples: Examples, stratum: list[int], keeps: bool, size: int, rng: random.Random) -> tuple[list[int], list[int]]:
     """One of the folds of scikit-learn's `StratifiedGroupKFold`, which has about the shares of each stratum that whole groups allow.
 
-    The fold whose size is the closest, of those that leave an example of each stratum that has to be kept; none where none does.
+    Of the first shuffle in which some folds leave an example of each stratum that has to be kept, that of these whose size is the closest;
+    none where `SHUFFLES` have none.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     units, everything = np.asarray(examples.units()), set(stratum)
-    count = max(2, min(round(len(examples) / max(1, size)), int(units.max()) + 1, max(Counter(stratum).values())))
-    found: list[list[int]] = [[]]
+    most = min(int(units.max()) + 1, max(Counter(stratum).values()))
+    if most < 2:
+        return list(range(len(examples))), []
+    count, closest = max(2, min(round(len(examples) / max(1, size)), most)), list[int]()
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # a stratum with fewer examples than folds
-        folds = StratifiedGroupKFold(count, shuffle=True, random_state=rng.randrange(2**32))
-        for rest, carved in folds.split(units, stratum, units) if units.max() else ():
-            left = {stratum[i] for i in rest}
-            if left == everything or (left and not keeps):
-                found.append(carved.tolist())
-    closest = min(found, key=lambda part: abs(len(part) - size))
+        for _ in range(SHUFFLES):
+            folds = StratifiedGroupKFold(count, shuffle=True, random_state=rng.randrange(2**32)).split(units, stratum, units)
+            fine = [carved.tolist() for rest, carved in folds if not keeps or {stratum[i] for i in rest} == everything]
+            if closest := min(filter(None, fine), key=lambda part: abs(len(part) - size), default=[]):
+                break
     return sorted(set(range(len(examples))) - set(closest)), sorted(closest)
 
 

@@ -14,7 +14,7 @@ from pelt_automl import cli
 from pelt_automl.backbones.loading import load_backbone
 from pelt_automl.baselines import Encoder, fit_baseline, load_winner, write_winner
 from pelt_automl.baselines.contender import FACTS
-from pelt_automl.errors import BackboneError, SelectionError
+from pelt_automl.errors import BackboneError, SelectionError, SettingsError
 from pelt_automl.export import export_winner
 from pelt_automl.methods.baselines import BASELINES
 from pelt_automl.recorders.mlflow_registry import requirements, save_model
@@ -193,6 +193,12 @@ def test_mlflow_leaves_predictions_open_below_a_probability(no_heads, tmp_path, 
     assert surest[1] < surest[0]
     model = mlflow.pyfunc.load_model(str(tmp_path / "model"), model_config={"abstain_below": float(surest[0])})
     assert model.predict(pd.DataFrame({"text": texts}))["prediction"].isna().tolist() == [False, True]
+    monkeypatch.setenv("PELT_AUTOML_ABSTAIN_BELOW", "often")
+    with pytest.raises(SettingsError, match="abstain_below is 'often', but it is a probability"):
+        mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    monkeypatch.delenv("PELT_AUTOML_ABSTAIN_BELOW")
+    with pytest.raises(SettingsError, match="abstain_below is 0, but it is a probability"):
+        mlflow.pyfunc.load_model(str(tmp_path / "model"), model_config={"abstain_below": 0})
 
 
 def test_texts_that_are_cut_are_said_once_and_a_bag_of_words_cuts_none(no_heads):

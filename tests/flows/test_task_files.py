@@ -295,6 +295,14 @@ def test_of_two_that_are_started_for_one_task_at_once_the_younger_gives_way(monk
     assert given_way(younger, *mine) is None
 
 
+def test_a_run_that_gives_way_is_said_and_not_called_started(place, monkeypatch):
+    monkeypatch.setattr("flows.reevaluate.under_way", lambda *tags: (None, "none"))
+    monkeypatch.setattr("flows.reevaluate.run_deployment", lambda *_, **__: SimpleNamespace(name="select-own", state=None))
+    monkeypatch.setattr("flows.reevaluate.given_way", lambda *_: SimpleNamespace(name="select-older"))
+    write(place, "own.yaml", OWN)
+    assert outcome(due_files("tasks.d")[0], dry_run=False) == "a selection of it was started at the same time, by another run: select-older"
+
+
 def test_a_file_whose_data_are_missing_or_whose_check_breaks_is_named_and_the_others_go_on(place, monkeypatch):
     write(place, "gone.yaml", OWN.replace("train.csv", "gone.csv"))
     write(place, "own.yaml", OWN)

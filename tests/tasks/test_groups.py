@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pelt_automl.baselines import words
 from pelt_automl.baselines.linear import choose_strength
 from pelt_automl.errors import PeltError
 from pelt_automl.selection.environment import question_of
@@ -16,7 +17,7 @@ from pelt_automl.tasks import load_task
 from pelt_automl.tasks.examples import Examples, joined_up
 from pelt_automl.tasks.loading import load_nested
 from pelt_automl.training.features import text_groups
-from pelt_automl.training.tokens import Tokens
+from pelt_automl.training.tokens import Tokens, TokenStore
 from tests.tiny_world import write_csv
 
 AUTHORS = 30
@@ -68,6 +69,23 @@ def test_no_author_stands_on_two_sides_of_any_split(tmp_path, protocol, seed):
     assert note.startswith(
         f"examples with the same 'author' stay on one side of every split: 240 training examples in {AUTHORS} groups, the "
     )
+
+
+@pytest.mark.parametrize(("protocol", "k"), [("strict", 60), ("paper", 60)])
+def test_each_seed_has_something_to_select_on_where_authors_are_few_and_some_classes_have_one(tmp_path, protocol, k):
+    found = [
+        (f"text {number}", ("yes", "no", "maybe", "perhaps")[number % 8 if number % 8 < 4 else 0], f"author {number % 8}")
+        for number in range(240)
+    ]
+    tested = written(
+        tmp_path, [(f"other {number}", ("yes", "no", "maybe", "perhaps")[number % 4], "nobody") for number in range(40)], "t.csv"
+    )
+    data = load_task(settings(written(tmp_path, found), test=tested, protocol=protocol, k=k))
+    for split in range(60):
+        train, select = data.split(split)
+        assert len(select) >= 5, split
+        assert not authors_of(train) & authors_of(select)
+        assert len(train) == k or protocol == "strict"
 
 
 def test_other_seeds_carve_other_authors(tmp_path):
@@ -159,10 +177,17 @@ def test_what_a_chain_of_texts_and_groups_connects_is_one_unit():
     assert Examples((("a",), ("b",), ("a",)), (0, 1, 0), ("x", "y", "y")).units() == [0, 0, 0]
 
 
-def test_the_folds_that_a_strength_is_chosen_in_keep_groups_together():
+def test_the_folds_that_a_strength_is_chosen_in_keep_groups_together(monkeypatch):
     tokens = Tokens([[1], [2], [3], [4]], None, np.zeros(4), None, ("x", "y", "x", None))
     assert text_groups(tokens) == [0, 1, 0, 2]
     assert text_groups(tokens.take([1, 2])) == [0, 1]
+    examples = Examples((("a",), ("b",), ("c",)), (0, 1, 0), ("x", "y", "x"))
+    store = TokenStore(examples, lambda some: Tokens([[ord(text)] for (text,) in some.texts], None, np.zeros(len(some)), None, some.groups))
+    assert text_groups(store.take([2, 1, 0])) == text_groups(store.take([2, 1, 0])) == [0, 1, 0]
+    seen = []
+    monkeypatch.setattr(words, "choose_strength", lambda *given: seen.append(given[-1]) or (1.0, None))
+    words.fit_words(Examples((("good day",), ("bad day",), ("no day",)), (0, 1, 0), ("x", "y", "x")), 2)
+    assert seen == [[0, 1, 0]]
     asked = []
     labels = np.array([0.0, 1.0] * 20)
     groups = [number // 4 for number in range(40)]

@@ -10,8 +10,12 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import cross_entropy
 
 from pelt_automl.errors import PeltError
+from pelt_automl.log.events import Seeds
 from pelt_automl.methods import METHODS
+from pelt_automl.options import settings_from
+from pelt_automl.selection import Selection
 from pelt_automl.selection.environment import question_of
+from pelt_automl.selection.question import plans_of
 from pelt_automl.settings import SelectionSettings, TaskSettings
 from pelt_automl.tasks import load_task
 from pelt_automl.tasks.kinds import KINDS
@@ -81,6 +85,18 @@ def test_the_rare_class_is_found_more_often() -> None:
             training._one_step()
         found[balanced] = recall_score(run.select.labels, evaluate(training.pack, [run.select])[0].logits.argmax(1))
     assert found[True] > found[False] + 0.5
+
+
+def test_a_selection_gives_its_trainings_the_weights_of_their_own_train_part(world, without_mlflow, tmp_path) -> None:
+    for how, weighted in (("balanced", True), ("none", False)):
+        with Selection.open(settings_from(**world.options(class_weights=how, methods=["head"])), tmp_path / how) as selection:
+            selection.prepare()
+            run = selection.machine.run(
+                "a", "head", METHODS["head"].defaults, Seeds(1, 0, 0), plans_of(selection.question, selection.log.history).search
+            )
+        expected = CLASSES.class_weights(run.train.labels, selection.question.data.labels) if weighted else None
+        assert (run.class_weights is None) == (not weighted)
+        assert not weighted or run.class_weights == pytest.approx(expected)
 
 
 def settings_of(tmp_path, **more: object) -> TaskSettings:
