@@ -72,7 +72,7 @@ def parameter(knob: Knob) -> inspect.Parameter:
         kind = Annotated[kind, Field(**given)]
     if knob.nothing:  # a pattern, since jsonschema's message on a constant names nothing but that
         kind = kind | (Literal[knob.nothing] if names else Annotated[str, Field(pattern=rf"^({knob.nothing}|[0-9.]+)$")])
-    if knob.many or knob.several:
+    if knob.many or knob.several or knob.joined:
         kind = list[kind] if knob.many else kind | list[kind]
     if knob.many or knob.optional:
         kind = kind | None

@@ -16,18 +16,20 @@ class CurveOptions(TypedDict, total=False):
     """Your labeled test file (optional). It becomes the report split."""
     text_columns: Sequence[str] | None
     """One or two columns with text: a or a,b. Needed for files and hf: data sets."""
-    label_column: str | None
-    """Column with the label. Needed for files and hf: data sets."""
+    label_column: str | Sequence[str] | None
+    """Column with the label; or for several labels a column of 0 and 1 for each: a,b,c. Needed for files and hf: data sets."""
+    label_separator: str | None
+    """What stands between the labels of an example that has several, such as ; in a;b. Default: none, a text is one label."""
     group_column: str | None
     """Column of what examples share that must not stand on two sides of a split: a patient, an author, a document. Default: none."""
     encoding: str | None
     """Encoding of the files, such as windows-1252. Default: detected, file by file."""
     delimiter: str | None
     """What separates the cells of CSV and TSV files: one character, or tab. Default: detected, file by file."""
-    kind: Literal["classification", "regression"] | None
-    """What the labels are. Default: regression when they are numbers with a fraction, else classification."""
+    kind: Literal["classification", "regression", "multi-label"] | None
+    """What the labels are. Default: multi-label when they are lists, regression when they are numbers with a fraction, else classification."""
     metric: str | None
-    """Metric to optimize. Default: the task's own; for files accuracy, macro-F1 when classes are imbalanced, Spearman for regression."""
+    """Metric to optimize. Default: the task's own; for files accuracy, macro-F1 when classes are imbalanced, Spearman for regression, micro-F1 for several labels."""
     positive_class: str | None
     """Class that f1, accuracy_f1 and average_precision are about. Default: the rarer one in train; the benchmark's for a named task."""
     class_weights: Literal["none", "balanced"] | None

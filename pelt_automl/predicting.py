@@ -17,6 +17,8 @@ from pelt_automl.tasks.tables import Table, TextForm, cell_text, counted_rows, m
 
 PROBABILITY = "probability_"
 """In front of a class's name: the column with its probabilities."""
+BETWEEN = "|"
+"""What stands between several labels in a cell of CSV and TSV; JSON and Parquet have lists."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def predict_file(
     And the errors of `pelt_automl.load`.
     """
     from pelt_automl.baselines.winner import load_winner
+    from pelt_automl.tasks.kinds import KINDS
     from pelt_automl.training.checkpoints import load_config
     from pelt_automl.training.predicting import PredictionWarning, check_abstaining, winner_of
 
@@ -91,6 +94,11 @@ def predict_file(
         raise SettingsError(f"{config.task} is a {config.kind}: it has no classes, and so no probabilities; leave --probabilities out")
     texts = [tuple(cell_text(row.get(name)) or "" for name in columns) for row in table.rows]
     present = [number for number, parts in enumerate(texts) if all(parts)]
+    in_cells = output_file.suffix.lower() in (".csv", ".tsv")
+    if in_cells and KINDS[config.kind].fitted_as == "labels" and (odd := [label for label in config.labels if BETWEEN in label]):
+        raise SettingsError(
+            f"{output_file}: lists are written as a{BETWEEN}b, and the label {odd[0]!r} has a {BETWEEN}; write .jsonl or .parquet"
+        )
     predictor = load_winner(winner, model=model)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", PredictionWarning)
@@ -98,7 +106,7 @@ def predict_file(
     cells: list[dict[str, Any]] = [dict.fromkeys(new) for _ in texts]
     answers = predictor.answers(logits, abstain_below)
     for number, answer in zip(present, answers, strict=True):
-        cells[number][column] = answer
+        cells[number][column] = BETWEEN.join(answer) if in_cells and isinstance(answer, list) else answer
     if labels:
         for number, chances in zip(present, predictor.chances(logits), strict=True):
             cells[number] |= {PROBABILITY + label: round(float(chance), 6) for label, chance in zip(labels, chances, strict=True)}

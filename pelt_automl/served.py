@@ -21,7 +21,7 @@ ABSTAIN, ABSTAIN_VARIABLE = "abstain_below", "PELT_AUTOML_ABSTAIN_BELOW"
 
 
 class Winner(PythonModel):
-    """Class names, or numbers for regression, in a column ``prediction``."""
+    """Class names, lists of them for several labels, or numbers for regression, in a column ``prediction``."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the weights on their pretrained model.

@@ -48,7 +48,8 @@ class Knob:
     `help` is a sentence or two: what it is, and what happens when it is left out. `low` and `high` are the smallest and the largest
     value (of a list, of each element), `above` and `below` the same without the bound itself; `unit` stands behind them. `names` says
     what a name is of (`pelt_automl.options.known_names`), `nothing` is the word for None or for an empty list, and with `several` a list
-    of values means something else (a curve over K). The rest is read off the field: see `knobs_of`.
+    of values means something else (a curve over K). With `joined` a list of texts means the text with commas between them. The rest is
+    read off the field: see `knobs_of`.
     """
 
     help: str
@@ -61,6 +62,7 @@ class Knob:
     names: str = ""
     nothing: str = ""
     several: bool = False
+    joined: bool = False
     name: str = ""
     default: Any = None
     many: bool = False
@@ -86,6 +88,8 @@ class Knob:
 
         Raises `SettingsError` for a path in the home of a user who isn't there.
         """
+        if self.joined and isinstance(value, list | tuple):
+            value = ",".join(map(str, value))
         if not self.many:
             return self._converted(value)
         parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -236,7 +240,15 @@ class TaskSettings(Checked):
     validation: Path | None = knob(None, "Your validation file (optional).", DATA)
     test: Path | None = knob(None, "Your labeled test file (optional). It becomes the report split.", DATA)
     text_columns: tuple[str, ...] = knob((), "One or two columns with text: a or a,b. Needed for files and hf: data sets.", DATA)
-    label_column: str | None = knob(None, "Column with the label. Needed for files and hf: data sets.", DATA)
+    label_column: str | None = knob(
+        None,
+        "Column with the label; or for several labels a column of 0 and 1 for each: a,b,c. Needed for files and hf: data sets.",
+        DATA,
+        joined=True,
+    )
+    label_separator: str | None = knob(
+        None, "What stands between the labels of an example that has several, such as ; in a;b. Default: none, a text is one label.", DATA
+    )
     group_column: str | None = knob(
         None,
         "Column of what examples share that must not stand on two sides of a split: a patient, an author, a document. Default: none.",
@@ -246,12 +258,16 @@ class TaskSettings(Checked):
     delimiter: str | None = knob(
         None, "What separates the cells of CSV and TSV files: one character, or tab. Default: detected, file by file.", DATA
     )
-    kind: Literal["classification", "regression"] | None = knob(
-        None, "What the labels are. Default: regression when they are numbers with a fraction, else classification.", DATA
+    kind: Literal["classification", "regression", "multi-label"] | None = knob(
+        None,
+        "What the labels are. Default: multi-label when they are lists, regression when they are numbers with a fraction, else "
+        "classification.",
+        DATA,
     )
     metric: str | None = knob(
         None,
-        "Metric to optimize. Default: the task's own; for files accuracy, macro-F1 when classes are imbalanced, Spearman for regression.",
+        "Metric to optimize. Default: the task's own; for files accuracy, macro-F1 when classes are imbalanced, Spearman for regression, "
+        "micro-F1 for several labels.",
         DATA,
         names="metrics",
     )
@@ -292,6 +308,12 @@ class TaskSettings(Checked):
             ),
             (not needs_columns or len(self.text_columns) in (1, 2), "name one or two text columns (--text-columns a,b)"),
             (not needs_columns or self.label_column is not None, "name the label column (--label-column)"),
+            (needs_columns or self.label_separator is None, "a label separator is for files and hf: data sets; leave it out"),
+            (self.label_separator is None or self.label_separator != "", "label_separator is empty; give what stands between labels"),
+            (
+                self.label_separator is None or self.kind in (None, "multi-label"),
+                f"kind is {self.kind!r}, but a label separator means several labels: leave one of them out",
+            ),
         )
 
 

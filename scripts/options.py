@@ -65,6 +65,7 @@ def _field(knob: Knob) -> list[str]:
     one = str(Literal[knob.choices]).removeprefix("typing.").replace("'", '"') if knob.choices else knob.base.__name__
     one = "str | Path" if knob.base is Path else one
     kind = ("Sequence[str]" if knob.base is str else f"Sequence[{one}] | str") if knob.many else one
+    kind += " | Sequence[str]" * knob.joined
     word = f' | Literal["{knob.nothing}"]' if knob.nothing and not knob.many else ""
     return [f"    {knob.name}: {kind}{word} | None", f'    """{knob.help}"""']
 

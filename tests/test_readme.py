@@ -49,6 +49,7 @@ STUDY_OPTIONS = {name for program in STUDIES.values() for name in re.findall(r"-
     name for command in studies.table.commands().values() for name in re.findall(r"--[a-z-]+", command.format_help())
 }
 README, CONTRIBUTING = PAGES["README.md"], PAGES["CONTRIBUTING.md"]
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = typer.main.get_command(app).commands
 OPTIONS = {
@@ -184,7 +185,11 @@ def test_links_lead_to_files(page):
     links = re.findall(r"\]\(([^)]+)\)", FENCE.sub("", PAGES[page]))
     assert links
     for link in links:
-        assert ((ROOT / page).parent / link).exists(), link
+        path, _, section = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), link
+        if section:
+            assert section in {heading.lower().replace(" ", "-") for heading in HEADING.findall(target.read_text())}, link
 
 
 @every_page

@@ -78,7 +78,7 @@ def test_a_number_outside_of_its_range_is_refused_by_its_name(name, value):
         ({"methods": "lora,lora"}, "methods ['lora', 'lora'] names one twice"),
         ({"sampler": "grid"}, "sampler is 'grid'; it must be tpe, gp, cmaes or random"),
         ({"precision": 16}, "precision is 16; it must be auto, bf16 or fp32"),
-        ({"kind": "ranking"}, "kind is 'ranking'; it must be classification or regression"),
+        ({"kind": "ranking"}, "kind is 'ranking'; it must be classification, regression or multi-label"),
         ({"k": 100.5}, "k is 100.5; it must be a whole number, at least 16, or 'full'"),
     ],
 )
@@ -111,6 +111,11 @@ def test_text_from_outside_is_read_as_each_options_own_type():
 def test_an_option_that_is_not_there_is_said_with_the_one_that_was_meant():
     assert refused(trails=3) == "there is no option 'trails' (did you mean trials?)"
     assert refused(xyzzy=3).startswith("there is no option 'xyzzy'; there are baselines, batch_size, ")
+
+
+def test_columns_of_labels_are_a_list_or_a_text_with_commas():
+    for given in (["bug", "billing"], ("bug", "billing"), "bug,billing"):
+        assert settings_from(train="a.csv", text_columns="text", label_column=given).task.label_column == "bug,billing"
 
 
 @pytest.mark.parametrize("name", ["task", "metric", "label_column", "encoding", "positive_class", "model", "train", "spaces"])

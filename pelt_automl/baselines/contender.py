@@ -35,12 +35,14 @@ class Facts:
     """In `BASELINES`."""
     form: Form
     outputs: int
-    """Number of classes, 1 for regression."""
+    """Number of classes or labels, 1 for regression."""
     settings: dict[str, float]
     """What was chosen by cross-validation: ``strength``, or the number of ``neighbors``."""
     scale: LabelScale = field(default_factory=LabelScale)
     """Of a head's numbers; the others give them in the labels' unit."""
     validation: CrossValidation | None = None
+    several: bool = False
+    """Whether an example has any number of labels, so that the outputs are a logit for each; of `neighbors` alone."""
     format: int = FORMAT
 
 

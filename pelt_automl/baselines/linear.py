@@ -1,8 +1,9 @@
 """A regularized linear map from features to classes or numbers, with its strength chosen inside the examples that it is fitted on.
 
-Logistic regression for classes, ridge regression for numbers, both with an L2 penalty on the weights. The strength comes from a
-cross-validation by the one-standard-error rule, toward the stronger (see `cross_validation`).
-Shapes: `n` examples, `H` features, `C` classes (1 for numbers).
+Logistic regression for classes, ridge regression for numbers, both with an L2 penalty on the weights. Where an example has several labels,
+each has a logistic regression of its own, all of one strength. The strength comes from a cross-validation by the one-standard-error rule,
+toward the stronger (see `cross_validation`).
+Shapes: `n` examples, `H` features, `C` classes or labels (1 for numbers).
 """
 
 import warnings
@@ -24,6 +25,7 @@ from pelt_automl.baselines.cross_validation import (
     choose,
     folds_of,
     mixed,
+    mixed_each,
     out_of_fold,
     too_few,
 )
@@ -69,7 +71,7 @@ def fit_linear(
 
     Args:
         features: ``(n, H)``.
-        labels: ``(n,)``, class indices, or numbers.
+        labels: ``(n,)``, class indices or numbers; of several labels ``(n, C)``, zeros and ones.
         classes: how many there are, whether they all occur or not; 1 for numbers.
         groups: ``(n,)``: examples with the same number (equal texts) stay in one fold.
         bias: whether the map has one.
@@ -120,7 +122,7 @@ class Problem:
     """
 
     def __init__(self, x: Floats, y: NDArray[np.floating], classes: int, *, bias: bool) -> None:
-        """`x`: ``(n, H)``; `y`: ``(n,)``."""
+        """`x`: ``(n, H)``; `y`: ``(n,)`` or ``(n, C)``."""
         self.y, self.classes, self.bias = y, classes, bias
         self.center = x.mean(axis=0) if bias else np.zeros(x.shape[1])
         self.scale = float(np.sqrt(((x - self.center) ** 2).sum(axis=1).mean())) or 1.0
@@ -136,11 +138,13 @@ class Problem:
         return weight, (offset - weight @ self.center) if self.bias else None
 
     def out_of_fold(self, strength: float, others: Floats) -> Floats:
-        """Class probabilities, or numbers, ``(n, C)`` of other examples."""
-        from scipy.special import softmax
+        """Probabilities, or numbers, ``(n, C)`` of other examples."""
+        from scipy.special import expit, softmax
 
         weight, offset = self.solved(strength)
         outputs: Floats = others @ weight.T + (0.0 if offset is None else offset)
+        if self.y.ndim == 2:
+            return mixed_each(expit(outputs), len(self.y))
         return outputs if self.classes == 1 else mixed(softmax(outputs, axis=1), len(self.y))
 
 
@@ -149,6 +153,9 @@ def penalized(x: Any, y: NDArray[np.floating], classes: int, strength: float, *,
     if not x.shape[1]:  # scikit-learn wants a feature
         weight, offset = penalized(np.zeros((len(y), 1)), y, classes, strength, bias=bias)
         return weight[:, :0], offset
+    if y.ndim == 2:
+        each = [_logistic(x, own, 2, strength, bias) for own in y.T]
+        return np.stack([weight[1] - weight[0] for weight, _ in each]), np.array([offset[1] - offset[0] for _, offset in each])
     if classes > 1:
         return _logistic(x, y, classes, strength, bias)
     from sklearn.linear_model import Ridge

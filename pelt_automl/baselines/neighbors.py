@@ -15,6 +15,7 @@ from pelt_automl.baselines.cross_validation import (
     choose,
     folds_of,
     mixed,
+    mixed_each,
     out_of_fold,
     too_few,
 )
@@ -38,7 +39,7 @@ class Neighbors(Fitted):
     """The k train examples whose features, less their mean, are nearest by cosine; each votes with its similarity."""
 
     def __init__(self, facts: Facts, encoder: Encoder, features: Features, labels: NDArray[np.float64]) -> None:
-        """`features`: ``(n, H)``, as the encoder gives them; `labels`: ``(n,)``, class indices or numbers in their own unit."""
+        """`features`: ``(n, H)``, as the encoder gives them; `labels`: ``(n,)``, class indices or numbers as they are, or ``(n, C)``."""
         super().__init__(facts)
         self.encoder, self.features, self.labels = encoder, features, labels
 
@@ -57,6 +58,8 @@ class Neighbors(Fitted):
         k, classes = int(self.settings["neighbors"]), self.facts.outputs
         similarity, found = nearest(self.features, self.encoder.joint(examples), k)
         voted = votes(similarity, self.labels[found], classes)
+        if self.labels.ndim == 2:
+            return np.log(voted) - np.log1p(-voted)
         return voted if classes == 1 else np.log(voted)
 
 
@@ -71,9 +74,11 @@ def nearest(among: Features, of: Features, k: int) -> tuple[Floats, Indices]:
 
 
 def votes(similarity: Floats, labels: NDArray[np.float64], classes: int) -> Floats:
-    """Probabilities ``(m, C)``, no class of them impossible, or numbers ``(m, 1)``, from neighbors' cosines and labels ``(m, k)``."""
+    """Probabilities ``(m, C)``, none of them 0, or numbers ``(m, 1)``, from neighbors' cosines ``(m, k)`` and labels ``(m, k, ...)``."""
     weights = np.maximum(similarity, LEAST_VOTE)
     weights /= weights.sum(axis=1, keepdims=True)
+    if labels.ndim == 3:
+        return mixed_each(np.einsum("mk,mkc->mc", weights, labels), labels.shape[1])
     if classes == 1:
         return np.asarray((weights * labels).sum(axis=1, keepdims=True), np.float64)
     shares = np.stack([(weights * (labels == number)).sum(axis=1) for number in range(classes)], axis=1)
@@ -96,16 +101,18 @@ def fit_neighbors(train: Examples, outputs: int, encoder: Encoder) -> Neighbors:
 
         chosen = choose(out_of_fold(len(y), outputs, len(tried), folds, of), y, outputs, folds)
         k = tried[chosen.index]
-    facts = Facts("neighbors", "neighbors", outputs, {"neighbors": float(k)}, validation=chosen.validation if chosen else None)
+    validation = chosen.validation if chosen else None
+    facts = Facts("neighbors", "neighbors", outputs, {"neighbors": float(k)}, validation=validation, several=labels.ndim == 2)
     return Neighbors(facts, encoder, features, labels)
 
 
 def load_neighbors(folder: Path, facts: Facts, encoder: Encoder) -> Neighbors:
     """Raises `SelectionError` for files that are damaged or don't fit."""
     shape = encoder.features.backbone.shape
-    found = read_numbers(folder, features=(None, shape.head_input or shape.hidden), labels=(None,))
+    of_labels = (None, facts.outputs) if facts.several else (None,)
+    found = read_numbers(folder, features=(None, shape.head_input or shape.hidden), labels=of_labels)
     features, labels, k = found["features"], found["labels"], facts.settings.get("neighbors", 0)
-    classes = facts.outputs == 1 or bool(np.isin(labels, np.arange(facts.outputs)).all())
+    classes = facts.outputs == 1 or bool(np.isin(labels, np.arange(2 if facts.several else facts.outputs)).all())
     if len(features) != len(labels) or not classes or k not in range(1, len(labels) + 1):
         raise SelectionError(f"the examples in {folder} don't fit their configuration: put back a copy of the folder")
     return Neighbors(facts, encoder, features.astype(np.float32), labels.astype(np.float64))

@@ -1,6 +1,7 @@
 """The recommended contender's folder, and a predictor for the winner of any form."""
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +34,9 @@ from pelt_automl.training.predicting import Predictor, TrainedPredictor, backbon
 from pelt_automl.training.tokens import AT_ONCE, Tokens, tokenize
 
 
-def write_winner(folder: Path, fitted: Fitted, data: TaskData, backbone: Backbone, max_length: int) -> None:
+def write_winner(
+    folder: Path, fitted: Fitted, data: TaskData, backbone: Backbone, max_length: int, threshold: float = LabelScale.threshold
+) -> None:
     """Write a contender as a selection's winner: a head as a trained method that changes nothing but the head, the others with own files.
 
     Args:
@@ -42,6 +45,7 @@ def write_winner(folder: Path, fitted: Fitted, data: TaskData, backbone: Backbon
         data: what it was fitted for.
         backbone: that its encoder reads; nothing is said of it where the contender reads none.
         max_length: tokens that its encoder cuts texts to.
+        threshold: of its run, where an example has several labels.
     """
     head, words = fitted.head(), fitted.facts.form == "words"
     form: WinnerForm = "trained" if fitted.facts.form == "head" else fitted.facts.form
@@ -52,7 +56,8 @@ def write_winner(folder: Path, fitted: Fitted, data: TaskData, backbone: Backbon
         kind=data.kind,
         labels=list(data.labels),
         text_columns=list(data.text_columns),
-        scale=fitted.facts.scale if form == "trained" else LabelScale(),  # the others' outputs are in the labels' unit
+        # the outputs of the others are in the labels' unit
+        scale=replace(fitted.facts.scale if form == "trained" else LabelScale(), threshold=threshold),
         max_length=0 if words else max_length,
         precision=precision_name(torch.float32 if words else backbone.dtype),
         backbone={} if words else describe(backbone),

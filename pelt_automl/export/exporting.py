@@ -18,6 +18,7 @@ from pelt_automl.export.peft_folder import NAMES, why_not_peft, write_peft
 from pelt_automl.home import expanded
 from pelt_automl.modifications import Pack
 from pelt_automl.modifications.merging import is_prompt
+from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.training.checkpoints import TrainedConfig, WinnerForm, load_config
 from pelt_automl.training.predicting import TrainedPredictor, load_predictor, winner_of
 
@@ -63,6 +64,8 @@ class Exported:
         """What it is, how exact it is, and how to load it."""
         t, at = self.trained, repr(str(self.folder))
         note = "" if t.precision == "fp32" else f" The training computed in {t.precision}, so that predictions may differ in its rounding."
+        if KINDS[t.kind].fitted_as == "labels":
+            note += f" Its outputs are a logit for each label: one is predicted from a probability (sigmoid) of {t.scale.threshold:g} on."
         if self.kind == "peft" and any(map(is_prompt, t.modifications)):
             note += (
                 " With a prompt of peft the model doesn't see padding: give it one text at a time, or texts of the same number of tokens."

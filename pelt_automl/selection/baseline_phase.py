@@ -77,7 +77,9 @@ def fit(machine: Machine, outputs: Outputs, method: str, seeds: Seeds, most: int
     train, select = (part.take(drawn(len(part), most, seeds.split).tolist()) for part in data.split(seeds.split))
     try:
         fitted = fit_baseline(method, train, data.outputs, machine.encoder if BASELINES[method].reads_backbone else None)
-        predictions = baseline_predictions(data, _outputs(fitted, select))
+        outputs_on_select = _outputs(fitted, select)
+        scale = data.task_kind.fitted(LabelScale(), outputs_on_select, np.asarray(select.labels), data.metric)
+        predictions = data.task_kind.read_by(data.metric, outputs_on_select, scale)
         score = data.metric.value(predictions, select.labels)
     except Exception as error:  # noqa: BLE001 whatever it is, the selection has other contenders
         failure, seconds = Failure.of(error), time.perf_counter() - started
@@ -93,6 +95,7 @@ def fit(machine: Machine, outputs: Outputs, method: str, seeds: Seeds, most: int
         constant_predictions=data.task_kind.is_constant(predictions),
         outputs=outputs.put(predictions) if index is None else "",
         seconds=seconds,
+        threshold=scale.threshold,
     )
 
 
@@ -113,9 +116,9 @@ def _outputs(fitted: Fitted, examples: Examples) -> NDArray[np.float64]:
     return outputs
 
 
-def baseline_predictions(data: TaskData, outputs: NDArray[np.float64]) -> Predictions:
-    """Class indices, numbers in the labels' unit, or what else the metric reads."""
-    return data.task_kind.read_by(data.metric, outputs, LabelScale())
+def baseline_predictions(data: TaskData, run: TrialEnded, outputs: NDArray[np.float64]) -> Predictions:
+    """What a baseline's run says by these outputs: class indices, numbers in the labels' unit, or what else the metric reads."""
+    return data.task_kind.read_by(data.metric, outputs, LabelScale(threshold=run.threshold))
 
 
 def _over_a_limit(search: SearchSettings, machine: Machine, ended: TrialEnded) -> str | None:

@@ -43,7 +43,7 @@ def settings_as_json(settings: SelectionSettings) -> dict[str, Any]:
     return plain
 
 
-FILES = ("data_dir", "train", "validation", "test", "encoding", "delimiter", "group_column")
+FILES = ("data_dir", "train", "validation", "test", "encoding", "delimiter", "group_column", "label_separator")
 """Task settings that only say where the data is and how to read it: its hash, which groups are part of, says what it is."""
 
 LATER = {"class_weights": "none"}

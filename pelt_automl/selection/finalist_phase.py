@@ -178,4 +178,4 @@ def _said(
     for run in runs:
         if run.method in BASELINES:
             outputs = baseline_outputs(machine, run, examples)
-            yield run, baseline_predictions(machine.data, outputs), outputs
+            yield run, baseline_predictions(machine.data, run, outputs), outputs

@@ -1,6 +1,7 @@
 """The trained weights of the finalists' runs, on disk and in a pack."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,8 @@ def logits_of(machine: Machine, runs: Sequence[TrialEnded]) -> list[NDArray[np.f
 def predictions_of(machine: Machine, run: TrialEnded, logits: NDArray[np.floating]) -> Predictions:
     """What a trained run says by these logits, as the metric reads it."""
     kind = machine.data.task_kind
-    return kind.read_by(machine.data.metric, logits, kind.scale(machine.splits.of(run.seeds.split)[0].labels))
+    scale = replace(kind.scale(machine.splits.of(run.seeds.split)[0].labels), threshold=run.threshold)
+    return kind.read_by(machine.data.metric, logits, scale)
 
 
 def _changes(run: TrialEnded) -> tuple[Modification, ...]:

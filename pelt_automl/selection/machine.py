@@ -254,6 +254,7 @@ class Machine:
             traceback=progress.traceback,
             outputs=outputs.put(progress.best_predictions) if segment.stage == Stage.SEARCH and state == State.COMPLETED else "",
             tokens={"computed": progress.tokens_computed, "text": progress.tokens_of_text},
+            threshold=progress.best_threshold,
         )
 
 

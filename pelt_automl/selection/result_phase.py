@@ -1,6 +1,7 @@
 """The end: the verdict, the winner's folder, the report, and what is cleared away."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pelt_automl.baselines import load_fitted, write_winner
@@ -56,7 +57,7 @@ def save_winner(question: Question, machine: Machine, history: History, verdict:
     trial, weights = _winning_run(machine, history, verdict)
     data, backbone, most = question.data, machine.backbone, question.length.most
     if trial.method in BASELINES:
-        write_winner(machine.folder / WINNER, load_fitted(weights, machine.encoder), data, backbone, most)
+        write_winner(machine.folder / WINNER, load_fitted(weights, machine.encoder), data, backbone, most, trial.threshold)
         return trial
     train, _ = machine.splits.of(trial.seeds.split)
     config = TrainedConfig(
@@ -66,7 +67,7 @@ def save_winner(question: Question, machine: Machine, history: History, verdict:
         kind=data.kind,
         labels=list(data.labels),
         text_columns=list(data.text_columns),
-        scale=data.task_kind.scale(train.labels),
+        scale=replace(data.task_kind.scale(train.labels), threshold=trial.threshold),
         max_length=most,
         precision=precision_name(backbone.dtype),
         backbone=describe(backbone),

@@ -1,5 +1,6 @@
 """What a task gives away to programs that understand nothing: a constant, and a bag of words."""
 
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -50,8 +51,9 @@ def baselines(data: TaskData, seed: int = 0) -> dict[str, float]:
     """Scores on report, in the metric's unit, of simple models trained on train and select of this split seed.
 
     ``majority`` predicts the most frequent class (where the metric reads probabilities each class's share; regression: the mean, for mae
-    the median). ``bag of words`` is a logistic
-    regression, for numbers a ridge regression, on TF-IDF weights of words and pairs of words; of two texts it sees one after the other.
+    the median; several labels: the same ones throughout). ``bag of words`` is a logistic
+    regression, of several labels one for each, for numbers a ridge regression, on TF-IDF weights of words and pairs of words; of two texts
+    it sees one after the other.
     """
     train, select = data.split(seed)
     fitted = Examples(train.texts + select.texts, train.labels + select.labels)
@@ -60,12 +62,15 @@ def baselines(data: TaskData, seed: int = 0) -> dict[str, float]:
     predictions: dict[str, Any] = {"majority": [constant] * len(data.report)}
     if data.task_kind.fitted_as:
         from sklearn.linear_model import LogisticRegression, Ridge
+        from sklearn.multiclass import OneVsRestClassifier
         from sklearn.pipeline import make_pipeline
 
-        model: Any = LogisticRegression(C=10.0, max_iter=1000) if data.task_kind.fitted_as == "classes" else Ridge()
+        logistic: Any = LogisticRegression(C=10.0, max_iter=1000)
+        model: Any = {"classes": logistic, "labels": OneVsRestClassifier(logistic), "numbers": Ridge()}[data.task_kind.fitted_as]
         pipeline, predictions["bag of words"] = make_pipeline(word_weights(), model), predictions["majority"]
-        with suppress(ValueError):  # texts of punctuation only, or one class only
-            pipeline.fit(joined(fitted), fitted.labels)
+        # texts of punctuation only, or one class only; a label that all examples have
+        with suppress(ValueError), warnings.catch_warnings(action="ignore", category=UserWarning):
+            pipeline.fit(joined(fitted), np.asarray(fitted.labels))
             if by_chance:
                 predictions["bag of words"] = np.zeros((len(data.report), len(data.labels)))
                 predictions["bag of words"][:, np.asarray(pipeline.classes_, np.int64)] = pipeline.predict_proba(joined(data.report))

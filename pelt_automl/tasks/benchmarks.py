@@ -11,7 +11,7 @@ from pathlib import Path
 from pelt_automl.errors import SettingsError, TaskError
 from pelt_automl.home import expanded
 from pelt_automl.settings import TaskSettings
-from pelt_automl.tasks.checks import Columns
+from pelt_automl.tasks.columns import Columns
 from pelt_automl.tasks.examples import RawTask, TaskInfo
 from pelt_automl.tasks.files import READERS, Reading, check_reading, read_table
 from pelt_automl.tasks.hub import HubName, checked_task, load_tables

@@ -1,17 +1,15 @@
 """From the tables of a user's files or of a Hub data set to checked examples: everything wrong is reported at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
 
-from pelt_automl.errors import TaskError, all_problems
+from pelt_automl.tasks.columns import Column, Columns, group_of, refuse_if
 from pelt_automl.tasks.examples import Examples, Kind, RawTask
 from pelt_automl.tasks.label_columns import (
     amounts,
     as_integers,
-    by_value,
     examples,
     look_like_codes,
+    match,
     odd_classes,
     spellings,
     without_missing,
@@ -29,76 +27,8 @@ from pelt_automl.tasks.labels import (
     same_class,
     shortened,
 )
-from pelt_automl.tasks.tables import Table, cell_text, counted_rows, meant
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns hold what."""
-
-    text: tuple[str, ...]
-    """One or two."""
-    label: str
-    group: str | None = None
-    """What examples of one group have in common."""
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """All that are looked for."""
-        return (*self.text, self.label, *([self.group] if self.group is not None else []))
-
-
-@dataclass
-class _Column:
-    """The texts and labels of one table, and what is wrong with them."""
-
-    table: Table
-    texts: list[tuple[str, ...]] = field(default_factory=list)
-    labels: list[str | None] = field(default_factory=list)
-    groups: list[str | None] = field(default_factory=list)
-    """As many as texts, or none."""
-    kept: list[int] = field(default_factory=list)
-    """Rows of the table."""
-    problems: list[str] = field(default_factory=list)
-    written: list[str] = field(default_factory=list)
-    """The labels that are text in the file, as they stand there: only those keep zeros at their ends."""
-    was: dict[str, str] = field(default_factory=dict)
-    """What stands in the file for labels that were given another form."""
-    marked: tuple[str, ...] = ()
-    """Labels with units or separated thousands."""
-    unreadable: bool = False
-    """Whether a problem says already that its numbers can't be told."""
-
-    def shown(self, label: str) -> str:
-        return self.was.get(label, label)
-
-    def complain(self, rows: Sequence[int], what: str) -> None:
-        if rows:
-            self.problems.append(f"{self.table.name}: {counted_rows(len(rows))} {what} ({self.table.where(rows)})")
-
-    def complain_of_missing(self, columns: Columns, *, leave_out: bool) -> None:
-        """Rows without text or label: a problem, or with `leave_out` left out."""
-        if leave_out:
-            kept = [i for i, label in enumerate(self.labels) if label is not None]
-            self.groups = [self.groups[i] for i in kept] if self.groups else []
-            self.texts, self.labels, self.kept = ([values[i] for i in kept] for values in (self.texts, self.labels, self.kept))  # type: ignore[assignment]
-        not_text = {i for i in self.kept if any(cell_text(self.table.rows[i].get(name)) is None for name in columns.text)}
-        empty = [i for i, texts in zip(self.kept, self.texts, strict=True) if not all(texts) and i not in not_text]
-        named = " or ".join(map(repr, columns.text))
-        self.complain(empty, f"without text in {named}; fill or drop")
-        unlabeled = [i for i, label in zip(self.kept, self.labels, strict=True) if label is None]
-        values = [self.table.rows[i].get(columns.label) for i in unlabeled]
-        written = {repr(text) for value in values if isinstance(value, str) and (text := value.strip()).lower() not in ("", "nan")}
-        what = f"empty, NaN or {', '.join(sorted(written))}" if written else "empty or NaN"
-        self.complain(unlabeled, f"without a label ({what}) in {columns.label!r}; fill or drop")
-        if not self.kept and not self.problems:
-            self.problems.append(f"{self.table.name}: no row has both text and label")
-
-    def present(self) -> list[str]:
-        return [label for label in self.labels if label is not None]
-
-    def with_labels(self, labels: Iterable[int | float]) -> Examples:
-        return Examples(tuple(self.texts), tuple(labels), tuple(self.groups))
+from pelt_automl.tasks.several import check_several, says_several
+from pelt_automl.tasks.tables import Table, cell_text, meant
 
 
 def check_tables(
@@ -128,10 +58,12 @@ def check_tables(
         hint = " (is the delimiter another one?)" if len(table.columns) == 1 and any(c in table.columns[0] for c in ";\t,|") else ""
         missing += [
             f"{table.name}: there is no column {name!r}{meant(name, table.columns)}; its columns are: {', '.join(table.columns)}{hint}"
-            for name in columns.named
+            for name in columns.named_in(table)
             if name not in table.columns
         ]
-    _raise_if((), missing)
+    refuse_if((), missing)
+    if not labels and says_several(tables["train"], columns, kind):
+        return check_several(name, tables, columns, kind, leave_out=leave_out)
     read = {split: _read(table, columns, leave_out=leave_out) for split, table in tables.items()}
     notes = [note for table in tables.values() for note in table.notes]
     notes += _settle(read, kind, official=bool(labels))
@@ -139,15 +71,11 @@ def check_tables(
         column.complain_of_missing(columns, leave_out=leave_out)
         if gone := len(column.table.rows) - len(column.kept):
             notes.append(f"{gone} rows of {column.table.name} without text or label were left out")
-        if alone := [i for i, group in zip(column.kept, column.groups, strict=False) if group is None]:
-            notes.append(
-                f"{column.table.name}: {counted_rows(len(alone))} without {columns.group!r}, each a group of its own "
-                f"({column.table.where(alone)})"
-            )
+        notes += column.ungrouped(columns)
     odd = [_complain_of_odd_labels(column, kind) or column.unreadable for column in read.values()] if not labels else []
     if any(odd):
         # What the classes are, and whether there are any, can't be told before these are mended.
-        _raise_if(read.values())
+        refuse_if(read.values())
     if kind is None and not labels:
         notes += _kind_notes(read)
     kind = kind or kind_of(read["train"].present())
@@ -155,7 +83,7 @@ def check_tables(
         # A file may hold words throughout where train holds numbers.
         for column in read.values():
             _complain_of_odd_labels(column, kind)
-        _raise_if(read.values())
+        refuse_if(read.values())
     names, splits = _classes(read, labels, notes) if kind == "classification" else ((), _numbers(read))
     report, validation = splits.get("report"), splits.get("validation")
     return RawTask(
@@ -172,7 +100,7 @@ def check_tables(
     )
 
 
-def _settle(read: Mapping[str, "_Column"], kind: Kind | None, *, official: bool) -> list[str]:
+def _settle(read: Mapping[str, Column], kind: Kind | None, *, official: bool) -> list[str]:
     """Give labels the form that their column has, in every split; notes on it."""
     if official:
         for column in read.values():
@@ -203,7 +131,7 @@ def _settle(read: Mapping[str, "_Column"], kind: Kind | None, *, official: bool)
     return notes
 
 
-def _kind_notes(read: Mapping[str, "_Column"]) -> list[str]:
+def _kind_notes(read: Mapping[str, Column]) -> list[str]:
     """That the labels are taken as amounts; numbers that may be codes are a problem."""
     train = read["train"].present()
     way_out = "set kind to 'classification' when they are names, to 'regression' when they are amounts"
@@ -219,8 +147,8 @@ def _kind_notes(read: Mapping[str, "_Column"]) -> list[str]:
     return [f"the labels are numbers with fractions, such as {examples(fractions)} ({len(set(train))} different ones), {taken}"]
 
 
-def _read(table: Table, columns: Columns, *, leave_out: bool) -> _Column:
-    column = _Column(table)
+def _read(table: Table, columns: Columns, *, leave_out: bool) -> Column:
+    column = Column(table)
     not_text, several, odd = [], [], []
     for i, row in enumerate(table.rows):
         texts = tuple(cell_text(row.get(name)) for name in columns.text)
@@ -241,25 +169,18 @@ def _read(table: Table, columns: Columns, *, leave_out: bool) -> _Column:
         column.labels.append(label)
         column.kept.append(i)
         if columns.group is not None:
-            column.groups.append(_group(row.get(columns.group)))
+            column.groups.append(group_of(row.get(columns.group)))
         if label is not None and isinstance(value, str):
             column.written.append(label)
     named = " or ".join(map(repr, columns.text))
     column.complain(not_text, f"where {named} is not text")
-    column.complain(several, f"with several labels in {columns.label!r} (a list); one label a row is expected: keep one")
+    way_out = "" if leave_out else "; several labels are lists in JSON and Parquet, or a|b with a separator (--label-separator)"
+    column.complain(several, f"with several labels in {columns.label!r} (a list); one label a row is expected: keep one{way_out}")
     column.complain(odd, f"where {columns.label!r} is neither text nor a number")
     return column
 
 
-def _group(value: Any) -> str | None:
-    """The name of a group, by which ``7`` of CSV and ``7.0`` of pandas are one; None where there is none."""
-    try:
-        return normalize(value)
-    except TypeError:  # a date, a list: whatever has equals
-        return str(value)
-
-
-def _complain_of_odd_labels(column: _Column, kind: Kind | None) -> bool:
+def _complain_of_odd_labels(column: Column, kind: Kind | None) -> bool:
     """Whether some labels are of another type than the rest, which then is a problem."""
     odd, what = odd_ones(column.labels, kind)
     if column.unreadable:
@@ -270,18 +191,18 @@ def _complain_of_odd_labels(column: _Column, kind: Kind | None) -> bool:
     return bool(odd)
 
 
-def _numbers(read: Mapping[str, _Column]) -> dict[str, Examples]:
+def _numbers(read: Mapping[str, Column]) -> dict[str, Examples]:
     numbers = {split: tuple(float(label) for label in column.present()) for split, column in read.items()}
     for split, column in read.items():
         if len(set(numbers[split])) == 1:
             column.problems.append(
                 f"{column.table.name}: all labels are {column.shown(column.present()[0])}, so that there is nothing to predict"
             )
-    _raise_if(read.values())
+    refuse_if(read.values())
     return {split: column.with_labels(numbers[split]) for split, column in read.items()}
 
 
-def _classes(read: Mapping[str, _Column], official: tuple[str, ...], notes: list[str]) -> tuple[tuple[str, ...], dict[str, Examples]]:
+def _classes(read: Mapping[str, Column], official: tuple[str, ...], notes: list[str]) -> tuple[tuple[str, ...], dict[str, Examples]]:
     """Names of the classes, and the examples. What has to be said of the classes goes to `notes`."""
     train = read["train"]
     more: list[str] = []
@@ -294,7 +215,8 @@ def _classes(read: Mapping[str, _Column], official: tuple[str, ...], notes: list
         names = class_names(spelled.values())
         index = {key: names.index(name) for key, name in spelled.items()}
         notes += [*more, *odd_classes([spelled[same_class(label)] for label in train.present()])]
-        notes += [note for column in read.values() if column is not train for note in _match(column, index, names, train.table.name)]
+        others = [column for column in read.values() if column is not train]
+        notes += [note for column in others for note in match(column.present(), column.table.name, index, names, train.table.name)]
     found = {
         split: [None if label is None else index.get(label, index.get(same_class(label))) for label in column.labels]
         for split, column in read.items()
@@ -313,28 +235,7 @@ def _classes(read: Mapping[str, _Column], official: tuple[str, ...], notes: list
     problems = class_problems(named, where) if named else []
     if problems or any(column.problems for column in read.values()):
         problems += more  # what was taken for one class may be why
-    _raise_if(read.values(), [f"{train.table.name}: {problem}" for problem in problems])
+    refuse_if(read.values(), [f"{train.table.name}: {problem}" for problem in problems])
     if not official and len(names) > MANY_INTEGERS and all(map(is_number, names)):
         notes.append(f"the labels are {len(names)} different integers, taken as classes; set kind to 'regression' if they are amounts")
     return names, {split: column.with_labels(i for i in found[split] if i is not None) for split, column in read.items()}
-
-
-def _match(column: _Column, index: dict[str, int], names: tuple[str, ...], train: str) -> list[str]:
-    """Labels of another file that mean a class of train, but are written otherwise: notes on them.
-
-    ``TRUE`` is ``True``; where train has ``01``, a file of integers can only say ``1``.
-    """
-    others, notes = by_value(names), []
-    for label in dict.fromkeys(column.present()):
-        if label in names:
-            continue
-        if same_class(label) not in index and is_number(label) and float(label) in others:
-            index[same_class(label)] = names.index(others[float(label)])
-        if (own := index.get(same_class(label))) is not None:
-            notes.append(f"{column.table.name}: the label {shortened(label)} is taken as {shortened(names[own])} of {train}")
-    return notes
-
-
-def _raise_if(read: Iterable[_Column], more: Sequence[str] = ()) -> None:
-    if problems := [*(problem for column in read for problem in column.problems), *more]:
-        raise TaskError(all_problems("the task's data", problems))

@@ -14,7 +14,8 @@ from pelt_automl.errors import TaskError
 from pelt_automl.hub import endpoint, is_reachable
 from pelt_automl.printable import printable_uri, without_secrets
 from pelt_automl.settings import TaskSettings
-from pelt_automl.tasks.checks import Columns, check_tables
+from pelt_automl.tasks.checks import check_tables
+from pelt_automl.tasks.columns import Columns
 from pelt_automl.tasks.examples import Kind, RawTask
 from pelt_automl.tasks.tables import Table
 
@@ -51,7 +52,7 @@ def read_hub(settings: TaskSettings) -> RawTask:
     Raises `TaskError` when it can't be reached or used.
     """
     task = settings.task or ""
-    columns = Columns(settings.text_columns, settings.label_column or "", settings.group_column)
+    columns = Columns(settings.text_columns, settings.label_column or "", settings.group_column, settings.label_separator)
     tables = load_tables(parse_name(task), label_column=columns.label)
     if "train" not in tables:
         raise TaskError(f"{task} has no split 'train'; its splits are: {', '.join(tables)}")
@@ -72,17 +73,18 @@ def checked_task(
 
     `sources`: what to call each split that it may be reported on, the first with labels. `kind` and `labels`: as `check_tables` takes them.
     """
-    source = next((split for split in sources if split in tables and _is_labeled(tables[split], columns.label)), None)
+    source = next((split for split in sources if split in tables and _is_labeled(tables[split], columns)), None)
     used = {"train": tables["train"]} | ({"report": tables[source]} if source else {})
     checked = check_tables(name, used, columns, kind, labels, leave_out=True)
     return replace(checked, metric=metric, report_source=sources[source] if source else "")
 
 
-def _is_labeled(table: Table, label_column: str) -> bool:
-    """GLUE's test sets carry -1 throughout. A missing column counts as labeled, so that the checks name it."""
-    if label_column not in table.columns:
-        return not label_column
-    return any(row.get(label_column) not in (None, "", -1, "-1", -1.0) for row in table.rows)
+def _is_labeled(table: Table, columns: Columns) -> bool:
+    """GLUE's test sets carry -1 throughout. Without a name for the column it counts as labeled, so that the checks say so."""
+    labels = columns.labels_in(table)
+    if not set(labels) <= set(table.columns):
+        return not columns.label
+    return any(row.get(label) not in (None, "", -1, "-1", -1.0) for row in table.rows for label in labels)
 
 
 def load_tables(name: HubName, label_column: str) -> dict[str, Table]:
@@ -117,6 +119,8 @@ def _table(name: str, part: Any, label_column: str) -> Table:
     values: dict[str, list[Any]] = {column: list(part[column]) for column in part.column_names}
     if names := getattr(part.features.get(label_column), "names", None):
         values[label_column] = [names[i] if i is not None and i >= 0 else None for i in values[label_column]]
+    elif names := getattr(getattr(part.features.get(label_column), "feature", None), "names", None):  # a list of them
+        values[label_column] = [None if own is None else [names[i] for i in own] for own in values[label_column]]
     rows = [dict(zip(values, cells, strict=True)) for cells in zip(*values.values(), strict=True)]
     return Table(name, tuple(values), rows, range(1, len(rows) + 1), unit="row")
 

@@ -7,7 +7,7 @@ array of numbers: ``...`` stands for its shape, which is empty for a class index
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -23,14 +23,23 @@ IMBALANCE = 3.0
 """Classes are imbalanced when the largest has more than so many times the examples that the others have on average."""
 BINS = 10
 """Quantile bins that stratify numbers."""
+FEWEST_OF_A_ROW = 4
+"""Examples with the same set of labels that are a stratum of their own: with fewer, none of them would come to select."""
+THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+"""Probabilities that are tried as the one from which on a label is predicted."""
 
 
 @dataclass(frozen=True)
 class LabelScale:
-    """Numbers are trained on in units of their deviation; predictions go back to the labels' unit. The identity for other labels."""
+    """How outputs become predictions: numbers go back from units of their deviation, and a label is there from a probability on.
+
+    By default the identity, and one half.
+    """
 
     mean: float = 0.0
     deviation: float = 1.0
+    threshold: float = 0.5
+    """The probability from which on a label is predicted, where an example has several: one for all labels, chosen on select."""
 
     @staticmethod
     def of(labels: NDArray[np.floating]) -> "LabelScale":
@@ -48,8 +57,8 @@ class TaskKind(ABC):
     fewest_names: ClassVar[int] = 0
     """Names of classes that a task of this kind has at least."""
     keeps_strata: ClassVar[bool] = False
-    """Whether train has to keep an example of each stratum."""
-    fitted_as: ClassVar[Literal["classes", "numbers"] | None] = None
+    """Whether as many examples are asked for as there are strata, and train keeps one of each."""
+    fitted_as: ClassVar[Literal["classes", "numbers", "labels"] | None] = None
     """What contenders that train no backbone take its labels for; None: they can't be fitted to them, and no head starts from the probe."""
 
     tempered: ClassVar[bool] = False
@@ -91,6 +100,18 @@ class TaskKind(ABC):
     def scale(self, labels: NDArray[np.floating]) -> LabelScale:  # noqa: ARG002 others' labels have one
         """Of train's labels ``(n, ...)``."""
         return LabelScale()
+
+    def fitted(self, scale: LabelScale, logits: NDArray[np.floating], labels: NDArray[np.floating], metric: Metric) -> LabelScale:  # noqa: ARG002 of several labels
+        """The scale with what is chosen for the metric on select's logits ``(n, C)`` and labels ``(n, ...)``; as it is where nothing is."""
+        return scale
+
+    def held(self, label: Any) -> tuple[int, ...]:  # noqa: ARG002 numbers hold none
+        """Indices of the names that a label holds: train keeps an example of each that it has, where that is possible."""
+        return ()
+
+    def names_in(self, labels: Sequence[Any]) -> set[int]:
+        """Indices of the names that some of the labels hold."""
+        return {index for label in set(map(_key, labels)) for index in self.held(label)}
 
     def collate(self, parts: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
         """``(N, B, ...)``: each trial's labels ``(b, ...)``, filled up with zeros to the longest."""
@@ -169,6 +190,10 @@ class Classification(TaskKind):
         """Names of classes."""
         return [names[int(index)] for index in predictions]
 
+    def held(self, label: Any) -> tuple[int, ...]:
+        """The class."""
+        return (int(label),)
+
     def strata(self, labels: Sequence[Any]) -> list[int]:
         """The classes."""
         return [int(label) for label in labels]
@@ -223,4 +248,75 @@ class Regression(TaskKind):
         return (median(labels), "the median") if metric.name == "mae" else (fmean(labels), "the mean")
 
 
-KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (Classification(), Regression())}
+class MultiLabel(TaskKind):
+    """Any number of labels per example: labels and predictions are rows ``(C,)`` of zeros and ones, one for each name."""
+
+    name = "multi-label"
+    problem_type = "multi_label_classification"
+    fewest_names = 2
+    fitted_as = "labels"
+
+    def outputs(self, names: Sequence[str]) -> int:
+        """One per label."""
+        return len(names)
+
+    def losses(self, logits: "Tensor", labels: "Tensor", scales: Sequence[LabelScale]) -> "Tensor":  # noqa: ARG002 labels have none
+        """Binary cross-entropy, the mean over labels."""
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        return binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(2)
+
+    def predictions(self, logits: NDArray[np.floating], scale: LabelScale) -> Floats:
+        """``(n, C)``, the labels whose probability is the threshold at least."""
+        return np.asarray(self.probabilities(logits) >= scale.threshold, np.float64)
+
+    def probabilities(self, logits: NDArray[np.floating]) -> Floats:
+        """Of each label by itself: the logistic function."""
+        return np.asarray(1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -700, 700))), np.float64)
+
+    def fitted(self, scale: LabelScale, logits: NDArray[np.floating], labels: NDArray[np.floating], metric: Metric) -> LabelScale:
+        """The threshold with the best score on select; of equals the one that is nearest to one half.
+
+        It is one for all labels. Select often has 30 examples, and a rare label one or two of them: a threshold of its own would be
+        chosen by these, and so by chance.
+        """
+        chances = self.probabilities(logits)
+        scores = {threshold: metric.sign * metric.value(chances >= threshold, labels) for threshold in THRESHOLDS}
+        return replace(scale, threshold=max(THRESHOLDS, key=lambda threshold: (scores[threshold], -abs(threshold - 0.5))))
+
+    def default_metric(self, labels: Sequence[Any], names: Sequence[str]) -> tuple[str, str]:  # noqa: ARG002 always the same
+        """Micro-F1."""
+        return "micro_f1", ""
+
+    def answers(self, predictions: Floats, names: Sequence[str]) -> list[Any]:
+        """Lists of names."""
+        return [[name for name, there in zip(names, row, strict=True) if there] for row in predictions]
+
+    def held(self, label: Any) -> tuple[int, ...]:
+        """The labels that are there."""
+        return tuple(index for index, there in enumerate(label) if there)
+
+    def strata(self, labels: Sequence[Any]) -> list[int]:
+        """Equal rows make one where there are `FEWEST_OF_A_ROW` of them; the other examples are told apart by their rarest label alone."""
+        rows = [self.held(label) for label in labels]
+        same, with_label = Counter(rows), Counter(index for row in rows for index in row)
+        keys = [
+            row if same[row] >= FEWEST_OF_A_ROW else (-1, *sorted(row, key=lambda index: (with_label[index], index))[:1]) for row in rows
+        ]
+        known = {key: number for number, key in enumerate(sorted(set(keys)))}
+        return [known[key] for key in keys]
+
+    def constant(self, labels: Sequence[Any], metric: Metric) -> tuple[Any, str]:
+        """The row with the best score on these labels: the most frequent one, or so many of the most frequent labels.
+
+        The most frequent row is often the empty one, which has no F1.
+        """
+        rows = np.asarray(labels, np.float64)
+        order = np.argsort(-rows.sum(axis=0), kind="stable")
+        frequent = [np.isin(np.arange(len(order)), order[:count]).astype(int).tolist() for count in range(1, len(order) + 1)]
+        tried = [super().constant(labels, metric)[0], *map(tuple, frequent)]
+        best = max(tried, key=lambda row: metric.sign * metric.value(np.broadcast_to(row, rows.shape), rows))
+        return best, "the same labels"
+
+
+KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (Classification(), Regression(), MultiLabel())}

@@ -170,6 +170,28 @@ def by_value(names: Sequence[str]) -> dict[float, str]:
     return {float(name): name for name in names if is_number(name) and values[float(name)] == 1}
 
 
+def match(labels: Sequence[str], file: str, index: dict[str, int], names: tuple[str, ...], train: str) -> list[str]:
+    """Labels of another file that mean a class of train, but are written otherwise: notes on them; `index` learns them.
+
+    ``TRUE`` is ``True``; where train has ``01``, a file of integers can only say ``1``.
+    """
+    others, notes = by_value(names), []
+    for label in dict.fromkeys(labels):
+        if label in names:
+            continue
+        if same_class(label) not in index and is_number(label) and float(label) in others:
+            index[same_class(label)] = names.index(others[float(label)])
+        if (own := index.get(same_class(label))) is not None:
+            notes.append(f"{file}: the label {shortened(label)} is taken as {shortened(names[own])} of {train}")
+    return notes
+
+
+def _between(several: Sequence[str]) -> str:
+    """What most of these labels have between their parts."""
+    found: Counter[str] = Counter(mark for label in several for mark in _BETWEEN.findall(label))
+    return found.most_common(1)[0][0]
+
+
 def odd_classes(labels: Sequence[str]) -> list[str]:
     """Notes on classes that may be no classes: ``NA``, several labels in one, numbers that are written in two ways."""
     counts = Counter(labels)
@@ -183,7 +205,8 @@ def odd_classes(labels: Sequence[str]) -> list[str]:
     several = [label for label, own in parts.items() if len(own) > 1 and all(recurring[part] > 1 for part in own)]
     if several:
         notes.append(
-            f"labels such as {examples(sorted(several))} look like several labels of one example; each is taken as a class of its own"
+            f"labels such as {examples(sorted(several))} look like several labels of one example; each is taken as a class of its own "
+            f"(--label-separator {shortened(_between(several))} takes them apart)"
         )
     by_number: dict[float, list[str]] = defaultdict(list)
     for label in sorted(counts):

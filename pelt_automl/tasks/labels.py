@@ -6,7 +6,7 @@ The same rules hold for every format, so that a class ``1`` is one class whether
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from math import isfinite, isnan
 from typing import Any
@@ -116,12 +116,16 @@ def class_problems(labels: Sequence[str], where: dict[str, str]) -> list[str]:
     if len(counts) == 1:
         return [f"all {len(labels)} labels are {shortened(next(iter(counts)))}: a classification needs at least two classes"]
     single = [name for name in class_names(counts) if counts[name] == 1]
-    if not single:
-        return []
     if len(single) > 1 and len(single) > len(counts) / 2 and all(map(is_number, counts)):
         return [f"{len(single)} of {len(counts)} classes have one example only; if the label is an amount, set kind to 'regression'"]
-    named = ", ".join(f"{shortened(name)} ({where[name]})" for name in single[:10])
-    more = f" and {len(single) - 10} more" if len(single) > 10 else ""
     these = "classes have" if len(single) > 1 else "class has"
-    way_out = "add examples, merge the label into another one, or drop these rows"
-    return [f"{len(single)} {these} one example only, too few to train and to select on: {named}{more}; {way_out}"]
+    return rare_problems(single, where, f"{these} one example only", "add examples, merge the label into another one, or drop these rows")
+
+
+def rare_problems(names: Sequence[str], where: Mapping[str, str], what: str, way_out: str) -> list[str]:
+    """That these are too rare, or nothing where there are none. `where`: see `class_problems`."""
+    if not names:
+        return []
+    named = ", ".join(f"{shortened(name)}{f' ({where[name]})' if name in where else ''}" for name in names[:10])
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return [f"{len(names)} {what}, too few to train and to select on: {named}{more}; {way_out}"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from pelt_automl.errors import SettingsError, TaskError, all_problems
 from pelt_automl.settings import SMALLEST_K, TaskSettings
+from pelt_automl.tasks.columns import split_names
 from pelt_automl.tasks.data import TaskData
 from pelt_automl.tasks.examples import Examples, RawTask
 from pelt_automl.tasks.hub import read_hub
@@ -54,7 +55,9 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
     """
     raw, balanced = _read(settings), settings.class_weights == "balanced"
     if balanced and KINDS[raw.kind].class_weights(np.zeros(1), raw.labels) is None:
-        raise SettingsError(f"class_weights is 'balanced', and {raw.name} is a {raw.kind}, which has no classes; leave it out")
+        raise SettingsError(
+            f"class_weights is 'balanced', and {raw.name} is a {raw.kind}, whose examples aren't of one class each; leave it out"
+        )
     name, why = settings.metric or raw.metric, ""
     if name is None:
         name, why = KINDS[raw.kind].default_metric(raw.train.labels, raw.labels)
@@ -89,8 +92,8 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
         )
     if len(pool) < SMALLEST_K or not len(report):
         raise TaskError(f"{raw.name} has {left} and {len(report)} to report on; at least {SMALLEST_K} to train on are needed")
-    gone = set(aside.train.labels) - set(pool.labels) if whole.task_kind.keeps_strata else set()
-    if lost := [raw.labels[int(label)] for label in sorted(gone)]:
+    gone = whole.task_kind.names_in(aside.train.labels) - whole.task_kind.names_in(pool.labels)
+    if lost := [raw.labels[index] for index in sorted(gone)]:
         raise TaskError(f"{raw.name}: all training examples of {', '.join(map(repr, lost))} {repeat} report or validation")
     found, problems = list[TaskData](), list[str]()
     for k in ks:
@@ -127,7 +130,17 @@ def _with_k(whole: TaskData, k: int | None, seed: int, left: str) -> TaskData:
             f"({why}, and examples with the same texts{' or of one group' if data.pool.groups else ''} stay together); "
             "set k higher, or add examples"
         )
-    return replace(data, notes=(*whole.notes, *_protocol_notes(data, len(whole.pool))))
+    return replace(data, notes=(*whole.notes, *_without_examples(data, whole), *_protocol_notes(data, len(whole.pool))))
+
+
+def _without_examples(data: TaskData, whole: TaskData) -> list[str]:
+    """A note on labels that no example of train has, where K doesn't have to hold one of each."""
+    kind = whole.task_kind
+    missing = set() if kind.keeps_strata else kind.names_in(whole.pool.labels) - kind.names_in(data.split(0)[0].labels)
+    if not missing:
+        return []
+    named = ", ".join(repr(whole.labels[index]) for index in sorted(missing)[:10])
+    return [f"no train example has {named}, so that it can't be learned; a higher k may bring one"]
 
 
 def _read(settings: TaskSettings) -> RawTask:
@@ -135,7 +148,8 @@ def _read(settings: TaskSettings) -> RawTask:
 
     if len(settings.text_columns) > 2:
         raise SettingsError(f"{len(settings.text_columns)} text columns were named; a task has one or two")
-    named = (*settings.text_columns, *filter(None, (settings.label_column, settings.group_column)))
+    labels = split_names(settings.label_column) if settings.label_column else ()
+    named = (*settings.text_columns, *labels, *filter(None, (settings.group_column,)))
     if twice := [name for name in dict.fromkeys(named) if named.count(name) > 1]:
         raise SettingsError(f"the column {twice[0]!r} is named twice; name two different columns")
     if settings.task is None:

@@ -132,6 +132,22 @@ def _macro_f1(statistics: Floats, weights: Floats) -> Floats:
     return _ratio(in_all, (support > 0).sum(axis=1).astype(np.float64))
 
 
+def _cells(predictions: Floats, labels: Floats) -> Floats:
+    """``(n, 3 C)``: of each of several labels whether it is there, whether it is predicted, whether both."""
+    return np.hstack([labels, predictions, labels * predictions])
+
+
+def _all_right(predictions: Floats, labels: Floats) -> Floats:
+    """Whether an example has all of its labels and no other."""
+    return np.asarray((predictions == labels).all(axis=1), np.float64)[:, None]
+
+
+def _micro_f1(statistics: Floats, weights: Floats) -> Floats:
+    """All labels of all examples taken together; 0 where none is there or predicted."""
+    true, said, hits = (counts.sum(axis=1) for counts in _counted(statistics, weights))
+    return _ratio(2 * hits, true + said)
+
+
 def _mcc(statistics: Floats, weights: Floats) -> Floats:
     """Gorodkin's R_K (2004), which is Matthews' coefficient for two classes."""
     true, said, hits = _counted(statistics, weights)
@@ -312,18 +328,22 @@ METRICS: dict[str, Metric] = {
         Metric("r2", True, "regression", _errors, _r2, low=-inf, broken=-inf),
         Metric("mae", False, "regression", _errors, _mean, high=inf, broken=inf, in_label_unit=True),
         Metric("rmse", False, "regression", _errors, lambda *of: np.sqrt(_mse(*of)), high=inf, broken=inf, in_label_unit=True),
+        Metric("micro_f1", True, "multi-label", _cells, _micro_f1, counts=True),
+        Metric("multilabel_macro_f1", True, "multi-label", _cells, _macro_f1, counts=True),
+        Metric("subset_accuracy", True, "multi-label", _all_right, _mean, counts=True),
     )
 }
 
 
 def metric_for(name: str, kind: str, classes: int) -> Metric:
-    """The metric called `name`, when it fits the task.
+    """The metric called `name`, when it fits the task; ``macro_f1`` is also what several labels' is called.
 
     Raises `SettingsError`, which lists those that fit, when it is unknown or doesn't.
     """
     fitting = [metric.name for metric in METRICS.values() if metric.fits(kind, classes)]
-    if name in fitting:
-        return METRICS[name]
+    for own in (name, f"multilabel_{name}"):
+        if own in fitting:
+            return METRICS[own]
     task = f"{classes} classes" if classes else kind
     reason = f"the metric {name!r} doesn't fit a task with {task}" if name in METRICS else f"there is no metric {name!r}"
     raise SettingsError(f"{reason}; choose one of: {', '.join(fitting)}")

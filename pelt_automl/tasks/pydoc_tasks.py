@@ -1,4 +1,4 @@
-"""The two embedded tasks: small, real, and there without any download.
+"""The embedded tasks: small, real, and there without any download.
 
 ``pydoc-match``: does the summary describe this callable? Each callable occurs once. Two of a module form a couple, and either both
 keep their own summaries (label 1) or they swap them (label 0, a hard negative). Both names are masked in both summaries, so that
@@ -8,17 +8,22 @@ little for methods to differ.
 
 ``pydoc-topic``: from which library does this sentence come? Names of libraries, their aliases and their best known types are masked.
 
-In both, a module is either in train or in report, and no summary of report occurs in train, masked as it is.
+``pydoc-arguments``: which kinds of arguments does this callable take? An example has any number of the labels, one at least. The name and
+the summary are shown, the signature isn't.
+
+In all, a module is either in train or in report, and no summary of report occurs in train, masked as it is.
 """
 
 import re
 from collections import abc, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pelt_automl.errors import SettingsError, TaskError
 from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks.examples import Examples, RawTask, TaskInfo, digest
+from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.tasks.pydoc import Callable, harvest, library_versions
 
 MASK = "it"
@@ -33,7 +38,20 @@ _GIVEAWAYS = re.compile(
     re.IGNORECASE,
 )
 
-Row = tuple[tuple[str, ...], int]
+Row = tuple[tuple[str, ...], Any]
+"""Texts and label."""
+ARGUMENTS = {
+    "anything": "args kwargs params",
+    "array": "a b x y X Y A arr array arrays input data values x1 x2 ar mat tensor",
+    "axis": "axis axes dim",
+    "dtype": "dtype type",
+    "file": "path file filename fp encoding stream",
+    "function": "func f fun fn function callback",
+    "name": "name key names",
+    "number": "n k m size shape n_components n_jobs num",
+    "random": "random_state seed rng generator",
+}
+"""By kind of argument, what such arguments are called."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +68,16 @@ class PydocTask:
 
         Raises `SettingsError` when the settings contradict the task, `TaskError` when the libraries' sources aren't there.
         """
-        if settings.kind == "regression" or settings.text_columns or settings.label_column or settings.group_column:
-            raise SettingsError(f"{self.info.name} is a classification with columns of its own; leave kind and columns out")
+        if settings.kind not in (None, self.info.kind) or settings.text_columns or settings.label_column or settings.group_column:
+            raise SettingsError(f"{self.info.name} is a {self.info.kind} task with columns of its own; leave kind and columns out")
         train, report = (self._examples(modules) for modules in _sides(harvest()))
         train = without_texts_of(report, train)
         versions = ", ".join(f"{name} {version}" for name, version in library_versions().items())
-        if len(train) < FEWEST or len(set(train.labels)) < len(self.labels):
+        if len(train) < FEWEST or len(KINDS[self.info.kind].names_in(train.labels)) < len(self.labels):
             raise TaskError(f"{self.info.name} needs the sources of {', '.join(TOPICS)}, but found {len(train)} rows in {versions}")
         return RawTask(
             name=self.info.name,
-            kind="classification",
+            kind=self.info.kind,
             labels=self.labels,
             metric=self.info.metric,
             text_columns=self.text_columns,
@@ -138,6 +156,17 @@ def _topic_rows(modules: Sequence[list[Callable]]) -> list[Row]:
     return [row for rows in by_library.values() for row in sorted(rows, key=lambda row: digest([list(row[0])]))[:fewest]]
 
 
+def _argument_rows(modules: Sequence[list[Callable]]) -> list[Row]:
+    """Callables that take arguments of one of the kinds at least."""
+    rows, kinds = list[Row](), [frozenset(names.split()) for names in ARGUMENTS.values()]
+    for item in (item for members in modules for item in members):
+        taken = set(re.findall(r"[(,]\s*\*{0,2}(\w+)", item.signature))
+        label = tuple(int(not taken.isdisjoint(names)) for names in kinds)
+        if any(label):
+            rows.append(((f"{item.name.split('.')[-1]}: {item.summary}",), label))
+    return rows
+
+
 PYDOC_MATCH = PydocTask(
     TaskInfo("pydoc-match", "Does the summary describe this Python callable?", "classification", "accuracy", "embedded"),
     labels=("no", "yes"),
@@ -149,4 +178,10 @@ PYDOC_TOPIC = PydocTask(
     labels=TOPICS,
     text_columns=("sentence",),
     make=_topic_rows,
+)
+PYDOC_ARGUMENTS = PydocTask(
+    TaskInfo("pydoc-arguments", "Which kinds of arguments does this callable take?", "multi-label", "micro_f1", "embedded"),
+    labels=tuple(ARGUMENTS),
+    text_columns=("callable",),
+    make=_argument_rows,
 )

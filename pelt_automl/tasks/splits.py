@@ -56,15 +56,15 @@ def shares(counts: dict[int, int], total: int, kept: int = 0) -> dict[int, int]:
     return result
 
 
-def turns(counts: dict[int, int], total: int) -> list[int]:
+def turns(counts: dict[int, int], total: int, *, each: bool) -> list[int]:
     """Which stratum each of `total` examples comes from, so that the first k of them are stratified for every k.
 
-    Each stratum first has one turn, the larger ones first. Then, as far as that allows, the first k turns hold k times its share of each
-    stratum, rounded down or up: Balinski and Young's quota method (1975), which, unlike largest remainders, never takes a turn back from a
-    stratum when k grows. `total` is at most the sum of `counts`.
+    With `each` every stratum first has one turn, the larger ones first. Then, as far as that allows, the first k turns hold k times its
+    share of each stratum, rounded down or up: Balinski and Young's quota method (1975), which, unlike largest remainders, never takes a
+    turn back from a stratum when k grows. `total` is at most the sum of `counts`.
     """
     whole = sum(counts.values())
-    order = sorted(counts, key=lambda s: (-counts[s], s))[:total]
+    order = sorted(counts, key=lambda s: (-counts[s], s))[:total] if each else []
     taken = Counter(order)
     for k in range(len(order) + 1, total + 1):
         behind = [s for s in counts if taken[s] * whole < k * counts[s]]  # the others would get more than their share rounded up
@@ -75,7 +75,7 @@ def turns(counts: dict[int, int], total: int) -> list[int]:
 
 
 def sample(examples: Examples, kind: str, k: int, seed: int) -> list[int]:
-    """Indices of `k` examples in their old order, stratified, with one of every class at least.
+    """Indices of `k` examples in their old order, stratified, with one of every class as far as `k` allows.
 
     The same seed orders the examples once: those of a smaller k are among those of every larger one.
     """
@@ -83,45 +83,48 @@ def sample(examples: Examples, kind: str, k: int, seed: int) -> list[int]:
     rng = stream("sample", seed)
     for _, indices in sorted(by_stratum.items()):
         rng.shuffle(indices)
-    quota = Counter(turns({s: len(indices) for s, indices in by_stratum.items()}, k))
+    quota = Counter(turns({s: len(indices) for s, indices in by_stratum.items()}, k, each=KINDS[kind].keeps_strata))
     return sorted(i for s, indices in by_stratum.items() for i in indices[: quota[s]])
 
 
 def carve(examples: Examples, kind: str, size: int, seed: int, purpose: str) -> tuple[list[int], list[int]]:
     """Split into (rest, carved) with about `size` examples carved out, stratified.
 
-    Examples with the same texts stay together, and at least one example of each class stays in the rest; where one of these rules
-    needs it, fewer than `size` are carved out. Where examples have groups, these stay together, too, and more or fewer are carved out.
+    Examples with the same texts stay together, and at least one example of each class, or of each of several labels, stays in the rest;
+    where one of these rules needs it, fewer than `size` are carved out. Where examples have groups, these stay together, too, and more or
+    fewer are carved out.
     """
-    stratum, keeps = strata(examples, kind), KINDS[kind].keeps_strata
+    stratum, held = strata(examples, kind), [KINDS[kind].held(label) for label in examples.labels]
     if examples.groups:
-        return _carve_groups(examples, stratum, keeps, size, stream(purpose, seed))
+        return _carve_groups(examples, stratum, held, size, stream(purpose, seed))
     by_stratum: dict[int, list[list[int]]] = defaultdict(list)
     for group in _positions(examples.texts).values():
         by_stratum[stratum[group[0]]].append(group)
     counts = {s: sum(map(len, members)) for s, members in by_stratum.items()}
-    quota = shares(counts, size, kept=int(keeps))
-    rng, carved, left = stream(purpose, seed), set[int](), Counter(stratum)
+    quota = shares(counts, size, kept=int(KINDS[kind].keeps_strata))
+    rng, carved, left = stream(purpose, seed), set[int](), Counter(name for own in held for name in own)
     for s, members in sorted(by_stratum.items()):
         rng.shuffle(members)
         for group in members:
-            own = Counter(stratum[i] for i in group)
-            if len(group) <= quota[s] and not (keeps and any(left[c] <= n for c, n in own.items())):
+            own = Counter(name for i in group for name in held[i])
+            if len(group) <= quota[s] and all(left[name] > n for name, n in own.items()):
                 quota[s] -= len(group)
                 left.subtract(own)
                 carved.update(group)
     return [i for i in range(len(examples)) if i not in carved], sorted(carved)
 
 
-def _carve_groups(examples: Examples, stratum: list[int], keeps: bool, size: int, rng: random.Random) -> tuple[list[int], list[int]]:
+def _carve_groups(
+    examples: Examples, stratum: list[int], held: list[tuple[int, ...]], size: int, rng: random.Random
+) -> tuple[list[int], list[int]]:
     """One of the folds of scikit-learn's `StratifiedGroupKFold`, which has about the shares of each stratum that whole groups allow.
 
-    Of the first shuffle in which some folds leave an example of each stratum that has to be kept, that of these whose size is the closest;
+    Of the first shuffle in which some folds leave an example of each class or label (`held`), that of these whose size is the closest;
     none where `SHUFFLES` have none.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    units, everything = np.asarray(examples.units()), set(stratum)
+    units, everything = np.asarray(examples.units()), {name for own in held for name in own}
     most = min(int(units.max()) + 1, max(Counter(stratum).values()))
     if most < 2:
         return list(range(len(examples))), []
@@ -129,7 +132,7 @@ def _carve_groups(examples: Examples, stratum: list[int], keeps: bool, size: int
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # a stratum with fewer examples than folds
         for _ in range(SHUFFLES):
             folds = StratifiedGroupKFold(count, shuffle=True, random_state=rng.randrange(2**32)).split(units, stratum, units)
-            fine = [carved.tolist() for rest, carved in folds if not keeps or {stratum[i] for i in rest} == everything]
+            fine = [carved.tolist() for rest, carved in folds if {name for i in rest for name in held[i]} == everything]
             if closest := min(filter(None, fine), key=lambda part: abs(len(part) - size), default=[]):
                 break
     return sorted(set(range(len(examples))) - set(closest)), sorted(closest)

@@ -50,7 +50,7 @@ class TrainedConfig:
     text_columns: list[str]
     """Names of the one or two columns that the texts came from."""
     scale: LabelScale
-    """Of the outputs: that of the labels for a head, none for another form, which gives numbers in the labels' unit."""
+    """Of the outputs: that of the labels for a head, none for another form, which gives numbers in the labels' unit. With the threshold."""
     max_length: int
     """Tokens that a text is cut to; 0 for a bag of words, which cuts none."""
     precision: str
@@ -96,6 +96,7 @@ class TrainedConfig:
             (self.precision in ("bf16", "fp32"), f"precision is {self.precision!r}"),
             ({"name", "location", "sha256"} <= set(self.backbone) or words, "backbone lacks name, location or sha256"),
             (0 < self.temperature < inf, f"temperature is {self.temperature}"),
+            (0 < self.scale.threshold < 1, f"threshold is {self.scale.threshold}"),
             (self.form == "trained" or not self.modifications, f"form is {self.form}, which has no modifications"),
         )
         return [message for holds, message in rules if not holds]

@@ -3,10 +3,12 @@
 import copy
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pelt_automl.log.events import CurvePoint
@@ -143,7 +145,8 @@ class PackTraining:
 
     def _take(self, slot: int, tokens: Tokens, evaluation: Evaluation, loss: float | None) -> None:
         run, step, metric = self.runs[slot], self._step_of(slot), self.work.metric
-        progress, predictions = run.progress, self.kind.read_by(metric, evaluation.logits, run.scale)
+        scale = self.kind.fitted(run.scale, evaluation.logits, tokens.labels, metric)
+        progress, predictions = run.progress, self.kind.read_by(metric, evaluation.logits, scale)
         score = metric.value(predictions, tokens.labels)
         rate = run.learning_rate * learning_rate_share(step - 1, self.plan) if step else 0.0
         progress.curve += (CurvePoint(step, loss, score, rate, progress.seconds),)
@@ -152,7 +155,7 @@ class PackTraining:
         best = progress.best_score
         if best is None or gain >= (best if metric.greater_is_better else -best):  # among equals the later: it has trained longer
             progress.best_score, progress.best_constant = score, self.kind.is_constant(predictions)
-            progress.best_predictions = tuple(predictions.tolist())
+            progress.best_predictions, progress.best_threshold = tuple(predictions.tolist()), scale.threshold
             progress.best_weights = _on_cpu(self.pack.kept_weights(slot))
         if self._out_of_patience(run):
             run.end("completed", f"no new best in {self.plan.patience} evaluations, stopped at step {step}")
@@ -185,18 +188,26 @@ class PackTraining:
 
 def score_in_full(work: Work, run: TrialRun) -> None:
     """Score the best weights of a training on all of select, where its evaluations have looked at a part of it."""
-    predictions = predict_best(work, run, run.select)
+    kind, logits = KINDS[work.metric.kind], logits_of_best(work, run, run.select)
+    scale = kind.fitted(run.scale, logits, run.select.labels, work.metric)
+    predictions, run.progress.best_threshold = kind.read_by(work.metric, logits, scale), scale.threshold
     run.progress.best_score = work.metric.value(predictions, run.select.labels)
-    run.progress.best_constant = KINDS[work.metric.kind].is_constant(predictions)
+    run.progress.best_constant = kind.is_constant(predictions)
     run.progress.best_predictions = tuple(predictions.tolist())
 
 
 def predict_best(work: Work, run: TrialRun, tokens: Tokens) -> Predictions:
     """What the best weights of a training say of other examples, as the metric reads it."""
+    scale = replace(run.scale, threshold=run.progress.best_threshold)
+    return KINDS[work.metric.kind].read_by(work.metric, logits_of_best(work, run, tokens), scale)
+
+
+def logits_of_best(work: Work, run: TrialRun, tokens: Tokens) -> NDArray[np.floating]:
+    """``(n, C)``, of the best weights of a training for other examples."""
     trial = PackTrial(without_reparameterization(run.modifications), run.seeds.initialization)
     pack = Pack(work.backbone, [trial], work.outputs, work.lower)
     pack.load_weights(0, run.progress.best_weights)
-    return KINDS[work.metric.kind].read_by(work.metric, evaluate(pack, [tokens])[0].logits, run.scale)
+    return evaluate(pack, [tokens])[0].logits
 
 
 def _on_cpu(tensors: Mapping[str, Tensor], known: Mapping[str, Tensor] = MappingProxyType({})) -> dict[str, Tensor]:

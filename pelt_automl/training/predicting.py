@@ -75,7 +75,7 @@ class Predictor(ABC):
         return self.chances(self.logits(texts))
 
     def predict(self, texts: Sequence[Text | None], abstain_below: float | None = None) -> list[Any]:
-        """Class names, or numbers; None for an example without text, of which a warning names the index.
+        """Class names, lists of them, or numbers; None for an example without text, of which a warning names the index.
 
         `abstain_below`: a probability, above 0 and at most 1; also None for an example of which no class has so much.
 
@@ -85,7 +85,7 @@ class Predictor(ABC):
         return self.answers(self.logits(texts), abstain_below)
 
     def answers(self, logits: NDArray[np.floating], abstain_below: float | None = None) -> list[Any]:
-        """What outputs ``(examples, C)`` say: class names, or numbers; None where they are NaN, or not sure enough (see `predict`)."""
+        """What outputs ``(examples, C)`` say, as `predict` gives it; None where they are NaN, or not sure enough."""
         present = ~np.isnan(logits).any(axis=1)
         if abstain_below is not None:
             present &= self.chances(logits).max(axis=1) >= abstain_below
@@ -132,8 +132,11 @@ def check_abstaining(config: TrainedConfig, below: float | None) -> None:
         return
     if not 0 < below <= 1:
         raise SettingsError(f"abstain_below is {below:g}, but it is a probability: give a number above 0 and at most 1, such as 0.8")
-    if not KINDS[config.kind].tempered:
-        raise SettingsError(f"{config.task} is a {config.kind}, whose predictions have no probability: leave abstain_below out")
+    kind = KINDS[config.kind]
+    if not kind.tempered:
+        no_chance = kind.probabilities(np.zeros((1, config.outputs))) is None
+        why = "whose predictions have no probability" if no_chance else "whose probabilities are those of single labels"
+        raise SettingsError(f"{config.task} is a {config.kind}, {why}: leave abstain_below out")
 
 
 class TrainedPredictor(Predictor):

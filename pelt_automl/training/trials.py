@@ -37,6 +37,8 @@ class TrialProgress:
     best_constant: bool = False
     best_predictions: tuple[Prediction, ...] = ()
     """Those that `best_score` is the score of."""
+    best_threshold: float = LabelScale.threshold
+    """With which they were made, where an example has several labels (see `LabelScale.threshold`)."""
     tokens_computed: int = 0
     """In training, padding included."""
     tokens_of_text: int = 0

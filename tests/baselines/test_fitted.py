@@ -29,6 +29,8 @@ NAMES = sorted(BASELINES)
 
 
 def correct(outputs: np.ndarray, examples: Examples) -> float:
+    if isinstance(examples.labels[0], tuple):
+        return float(((outputs > 0) == np.asarray(examples.labels)).mean())
     if outputs.shape[1] == 1:
         return float(np.corrcoef(outputs[:, 0], examples.labels)[0, 1])
     return float((outputs.argmax(axis=1) == examples.labels).mean())
@@ -48,7 +50,8 @@ def test_a_contender_is_the_same_when_it_is_saved_and_loaded(name, kind, tmp_pat
     assert (again.facts.name, again.facts, again.parameters) == (name, fitted.facts, fitted.parameters)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json"] * (2 if name == "bag-of-words" else 1) + [".safetensors"]
     if not kind.startswith("pairs"):  # the tiny model knows nothing of pairs
-        assert correct(found, other) > (0.6 if name == "neighbors" else 0.8)
+        # it has learned texts with one signal word, and those with several labels have two
+        assert correct(found, other) > (0.6 if name == "neighbors" else 0.7 if kind == "labels" else 0.8)
     if outputs == 1:
         assert 95 < found.mean() < 115, "in the labels' unit"
 

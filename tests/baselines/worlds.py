@@ -12,7 +12,7 @@ from pelt_automl.training.tokens import tokenize
 from tests.tiny import tiny_model
 from tests.tiny_world import FILLERS, SIGNALS, pretrained_model, sentences, word_tokenizer
 
-KINDS = {"classes": 2, "three classes": 3, "numbers": 1, "pairs": 2, "pairs with numbers": 1}
+KINDS = {"classes": 2, "three classes": 3, "numbers": 1, "pairs": 2, "pairs with numbers": 1, "labels": 3}
 """Outputs by kind of task."""
 
 
@@ -24,6 +24,10 @@ def examples_of(kind: str, count: int = 60, seed: int = 0) -> Examples:
         texts = tuple((own[2 * i][0] if i % 2 else own[2 * i + 1][0], own[2 * j + (j + i) % 2][0]) for i, j in enumerate(other))
         labels = [sum((SIGNALS[0] in text.split()) for text in pair) % 2 for pair in texts]
         return Examples(texts, tuple(labels) if kind == "pairs" else tuple(100 + 10.0 * label for label in labels))
+    if kind == "labels":
+        words = [SIGNALS[i] for i in range(3)]
+        texts = [f"{text} {words[(number // 3) % 3]}" for number, (text, _) in enumerate(sentences(count, 3, seed))]
+        return Examples(tuple((text,) for text in texts), tuple(tuple(int(word in text.split()) for word in words) for text in texts))
     own = sentences(count, 3 if kind == "three classes" else 2, seed)
     labels = tuple(label for _, label in own)
     return Examples(tuple((text,) for text, _ in own), tuple(100 + 10.0 * n for n in labels) if kind == "numbers" else labels)

@@ -46,8 +46,9 @@ def test_baselines_are_named_left_to_the_default_or_left_out(roots):
 
 
 def test_a_relative_path_is_looked_for_in_each_root(roots):
-    settings = checked_settings(train="train.csv", text_columns=["text"], label_column="label")
+    settings = checked_settings(train="train.csv", text_columns=["text"], label_column=["bug", "billing"])
     assert settings.task.train == roots / "more" / "train.csv"
+    assert settings.task.label_column == "bug,billing"
 
 
 @pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "data/../../secret", "~/.ssh/id_rsa", "~nosuchuser/x"])

@@ -16,12 +16,12 @@ PRODUCT = Path(__file__).parents[2] / "pelt_automl"
 
 
 def test_the_registry_names_each_kind_as_it_names_itself():
-    assert {name: kind.name for name, kind in KINDS.items()} == {"classification": "classification", "regression": "regression"}
+    assert {name: kind.name for name, kind in KINDS.items()} == {name: name for name in ("classification", "regression", "multi-label")}
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_has_a_metric_by_default_that_fits_it(name):
-    labels = [0, 1, 1, 0] if name == "classification" else [0.5, 1.5, 2.5, 3.5]
+    labels = {"classification": [0, 1, 1, 0], "regression": [0.5, 1.5, 2.5, 3.5], "multi-label": [(0, 1), (1, 1)]}[name]
     metric, note = KINDS[name].default_metric(labels, ("no", "yes"))
     assert METRICS[metric].fits(name, 2)
     assert note == ""
@@ -61,7 +61,7 @@ def test_outputs_become_class_indices_or_numbers_in_the_labels_unit():
     assert NUMBERS.answers(np.array([1.5]), ()) == [1.5]
 
 
-def test_only_classes_have_probabilities():
+def test_classes_and_labels_have_probabilities():
     found = CLASSES.probabilities(np.array([[0.0, np.log(3.0)], [1000.0, 0.0]]))
     np.testing.assert_allclose(found, [[0.25, 0.75], [1.0, 0.0]])
     assert NUMBERS.probabilities(np.zeros((2, 1))) is None
@@ -100,11 +100,12 @@ def test_imbalanced_classes_call_for_macro_f1_with_a_note_that_says_why():
     assert CLASSES.default_metric([0] * 6 + [1] * 2, ("ok", "fraud")) == ("accuracy", "")
 
 
-READS_FILES = {"tasks/labels.py", "tasks/checks.py", "tasks/benchmarks.py", "tasks/pydoc_tasks.py"}
+READS_FILES = {"tasks/labels.py", "tasks/checks.py", "tasks/several.py", "tasks/benchmarks.py"}
 """They say what kind a source of examples is."""
 
 
 def test_nothing_but_the_reading_of_files_asks_for_a_kind_by_its_name():
-    asks = re.compile(r"[!=]= [\"'](classification|regression)[\"']|if [^\n]* else [\"'](classification|regression)[\"']")
+    name = r"[\"'](classification|regression|multi-label)[\"']"
+    asks = re.compile(rf"[!=]= {name}|if [^\n]* else {name}")
     found = {str(path.relative_to(PRODUCT)) for path in PRODUCT.rglob("*.py") if asks.search(path.read_text())}
     assert found == READS_FILES

@@ -166,9 +166,10 @@ def test_amounts_are_amounts_and_a_note_says_so(tmp_path, labels):
 
 
 @pytest.mark.parametrize("label", [["a", "b"], ["a"], [], {"a": 1}])
-def test_lists_are_refused_as_several_labels(tmp_path, label):
-    message = refusal(own(tmp_path, [label, *["a", "b"] * 20], endings=(".jsonl", "")))
-    assert "1 row with several labels in 'label' (a list); one label a row is expected: keep one (line 1)" in message
+def test_lists_are_refused_as_several_labels_where_one_is_expected(tmp_path, label):
+    message = refusal(own(tmp_path, [label, *["a", "b"] * 20], endings=(".jsonl", ""), kind="classification"))
+    assert "1 row with several labels in 'label' (a list); one label a row is expected: keep one; several labels are lists" in message
+    assert "(line 1)" in message
 
 
 def test_lists_that_a_csv_file_holds_as_text_are_refused_as_several_labels(tmp_path):
@@ -178,7 +179,11 @@ def test_lists_that_a_csv_file_holds_as_text_are_refused_as_several_labels(tmp_p
 def test_labels_that_look_like_several_are_named(tmp_path):
     data = load_task(own(tmp_path, ["a", "b", "a|b", "c/d"] * 20))
     assert data.labels == ("a", "a|b", "b", "c/d")
-    assert notes_of(data) == ["labels such as 'a|b' look like several labels of one example; each is taken as a class of its own"]
+    (note,) = notes_of(data)
+    assert note == (
+        "labels such as 'a|b' look like several labels of one example; each is taken as a class of its own (--label-separator '|' takes "
+        "them apart)"
+    )
 
 
 @pytest.mark.parametrize("word", ["NA", "None", "N/A", "null", "-"])

@@ -52,6 +52,11 @@ BY_CHANCE = [[0.9, 0.1], [0.4, 0.6], [0.5, 0.5], [0.2, 0.8]]
         ("r2", [1, 2, 3], [1, 2, 4], 1 - 1 / 2),
         ("mae", [1, 2, 3], [2, 2, 1], 1.0),
         ("rmse", [1, 2, 3], [2, 2, 1], math.sqrt(5 / 3)),
+        # 3 labels are there, 3 predicted, 2 of them rightly; the third is neither there nor predicted, and doesn't count
+        ("micro_f1", [[1, 1, 0], [0, 1, 0]], [[1, 0, 0], [1, 1, 0]], 2 * 2 / 6),
+        ("multilabel_macro_f1", [[1, 1, 0], [0, 1, 0]], [[1, 0, 0], [1, 1, 0]], (2 / 3 + 2 / 3) / 2),
+        ("subset_accuracy", [[1, 1, 0], [0, 1, 0], [0, 0, 0]], [[1, 0, 0], [1, 1, 0], [0, 0, 0]], 1 / 3),
+        ("micro_f1", [[0, 0]], [[0, 0]], 0.0),
     ],
 )
 def test_scores_are_those_worked_out_by_hand(name, labels, predictions, expected):
@@ -122,3 +127,7 @@ def test_missing_predictions_are_an_error(labels, predictions):
 def test_an_unknown_or_unfitting_metric_names_those_that_fit(name, kind, classes, message):
     with pytest.raises(SettingsError, match=message):
         metric_for(name, kind, classes)
+
+
+def test_macro_f1_is_one_name_for_classes_and_for_several_labels():
+    assert [metric_for("macro_f1", kind, 3).name for kind in ("classification", "multi-label")] == ["macro_f1", "multilabel_macro_f1"]

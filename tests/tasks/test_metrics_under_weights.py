@@ -24,6 +24,9 @@ ORACLES = {
     "r2": sklearn.r2_score,
     "mae": sklearn.mean_absolute_error,
     "rmse": sklearn.root_mean_squared_error,
+    "micro_f1": lambda y, p: sklearn.f1_score(y, p, average="micro"),
+    "multilabel_macro_f1": lambda y, p: sklearn.f1_score(y, p, average="macro", zero_division=np.nan),
+    "subset_accuracy": sklearn.accuracy_score,
 }
 MEANS = {
     "accuracy_f1": ("accuracy", "f1"),
@@ -41,6 +44,10 @@ def sample(metric, rng):
         labels = rng.normal(size=N)
         labels = labels.round(1)  # some ties
         return labels, (labels + rng.normal(size=(3, N))).round(1)
+    if METRICS[metric].kind == "multi-label":
+        shares = (0.5, 0.3, 0.1, 0.02)  # of the last one some resamples have no example
+        labels = (rng.random((N, CLASSES)) < shares).astype(float)
+        return labels, np.where(rng.random((3, N, CLASSES)) < 0.8, labels, rng.random((3, N, CLASSES)) < shares).astype(float)
     classes = 2 if METRICS[metric].binary else CLASSES
     labels = rng.integers(classes, size=N).astype(float)
     if METRICS[metric].reads == "probabilities":

@@ -1,53 +1,19 @@
-"""A kind of task that the product does not know, several labels per text, goes through a whole selection, kills included."""
+"""Several labels per text go through a whole selection, from search to prediction, kills included."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 import pelt_automl
+from pelt_automl.errors import SettingsError
 from pelt_automl.log.events import DataDescribed, FinalistScored, ReportOpened, TrialEnded, VerdictReached
-from pelt_automl.tasks import METRICS, TASKS, Examples, Metric, TaskInfo
+from pelt_automl.predicting import predict_file
+from pelt_automl.settings import TaskSettings
+from pelt_automl.tasks import METRICS, TASKS, Examples, TaskInfo, load_task
 from pelt_automl.tasks.examples import RawTask
-from pelt_automl.tasks.kinds import KINDS, TaskKind
-from tests.tiny_world import FILLERS, Killed, Watcher, of, outputs_of, records_of
-
-
-class MultiLabel(TaskKind):
-    """Labels and predictions are rows of zeros and ones, one for each name."""
-
-    name = "multi-label"
-    problem_type = "multi_label_classification"
-
-    def outputs(self, names):
-        return len(names)
-
-    def losses(self, logits, labels, scales):
-        return binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(2)
-
-    def predictions(self, logits, scale):
-        return (logits > 0).astype(np.float64)
-
-    def default_metric(self, labels, names):
-        return "micro_f1", ""
-
-    def answers(self, predictions, names):
-        return [[name for name, there in zip(names, row, strict=True) if there] for row in predictions]
-
-    def probabilities(self, logits):
-        return 1 / (1 + np.exp(-logits.astype(np.float64)))
-
-
-def counts(predictions, labels):
-    return np.stack([(predictions * labels).sum(1), predictions.sum(1) + labels.sum(1)], axis=1)
-
-
-def micro_f1(statistics, weights):
-    hits, named = (weights @ statistics).T
-    return np.divide(2 * hits, named, out=np.zeros_like(hits), where=named > 0)
-
-
-MICRO_F1 = Metric("micro_f1", True, "multi-label", counts, micro_f1, counts=True)
+from pelt_automl.tasks.files import read_table
+from pelt_automl.tasks.kinds import KINDS, LabelScale
+from tests.tiny_world import FILLERS, Killed, Watcher, of, outputs_of, records_of, write_csv
 
 
 class Moods:
@@ -67,13 +33,19 @@ class Moods:
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch, without_mlflow):
-    monkeypatch.setitem(KINDS, "multi-label", MultiLabel())
-    monkeypatch.setitem(METRICS, "micro_f1", MICRO_F1)
     monkeypatch.setitem(TASKS, "moods", Moods())
 
 
 def call(world, **more):
-    own = {"task": "moods", "train": None, "test": None, "text_columns": None, "label_column": None, "k": 160, "baselines": None}
+    own = {
+        "task": "moods",
+        "train": None,
+        "test": None,
+        "text_columns": None,
+        "label_column": None,
+        "k": 160,
+        "baselines": ["probe", "bag-of-words", "neighbors"],
+    }
     few = {"methods": ["lora", "unipelt-ap"], "trials": 2, "epochs": 15, "finalist_seeds": 2, "most_seeds": 2}
     return world.options(**own | few | more)
 
@@ -100,6 +72,7 @@ def test_several_labels_go_through_a_selection_from_search_to_prediction(world, 
         )
     assert found.report_score > 0.7, "half of the labels are there: always saying both scores 0.67"
     assert {row.method for row in found.leaderboard} >= {"lora", "unipelt-ap"}
+    assert {trial.method for trial in of(events, TrialEnded) if trial.select_score} >= {"probe", "bag-of-words", "neighbors"}
     assert "micro f1" in (tmp_path / "out" / "report.md").read_text()
     predictor = pelt_automl.load(tmp_path / "out")
     texts = [text for (text,) in Moods().read(None).train.texts]
@@ -107,7 +80,32 @@ def test_several_labels_go_through_a_selection_from_search_to_prediction(world, 
     assert {tuple(answer) for answer in answers} <= {(), ("good",), ("bad",), ("good", "bad")}
     assert len({tuple(answer) for answer in answers}) > 1
     chances = predictor.probabilities(texts)
-    assert [[name for name, chance in zip(("good", "bad"), row, strict=True) if chance > 0.5] for row in chances] == answers
+    threshold = predictor.config.scale.threshold
+    assert [[name for name, chance in zip(("good", "bad"), row, strict=True) if chance >= threshold] for row in chances] == answers
+    check_threshold(predictor, events)
+    given = write_csv(tmp_path / "in.csv", ["text"], [[text] for text in texts[:4]])
+    for ending in (".jsonl", ".csv", ".parquet"):
+        predict_file(tmp_path / "out", given, tmp_path / f"out{ending}", probabilities=True)
+        rows = read_table(tmp_path / f"out{ending}").rows
+        assert [row["prediction"] for row in rows] == (["|".join(own) for own in answers[:4]] if ending == ".csv" else answers[:4])
+        assert [float(row["probability_bad"]) for row in rows] == pytest.approx(chances[:4, 1].tolist(), abs=1e-6)
+    with pytest.raises(SettingsError, match="is a multi-label, whose probabilities are those of single labels"):
+        predictor.predict(texts, abstain_below=0.5)
+
+
+def check_threshold(predictor, events):
+    """The winner's threshold is that of its run, which was written before report was opened, and is the best one on its select."""
+    ends = [event for event in events if isinstance(event, TrialEnded | ReportOpened)]
+    opened = next(at for at, event in enumerate(ends) if isinstance(event, ReportOpened))
+    assert not any(isinstance(event, TrialEnded) for event in ends[opened:]), "no threshold is chosen once report is open"
+    (verdict,) = of(events, VerdictReached)
+    runs = [trial for trial in ends[:opened] if trial.candidate == verdict.candidate and trial.stage == "finalist"]
+    winner = max(runs, key=lambda run: run.select_score)
+    data = load_task(TaskSettings(task="moods", k=160))
+    _, select = data.split(winner.seeds.split)
+    logits = predictor.logits([text for (text,) in select.texts])
+    found = KINDS["multi-label"].fitted(LabelScale(), logits, np.asarray(select.labels), METRICS["micro_f1"])
+    assert found.threshold == winner.threshold == predictor.config.scale.threshold
 
 
 @pytest.mark.slow

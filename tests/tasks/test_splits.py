@@ -45,17 +45,24 @@ def test_quotas_follow_the_largest_remainders_within_their_bounds(counts, total,
     ],
 )
 def test_turns_are_shared_out_so_that_none_is_ever_taken_back(counts, expected):
-    assert turns(counts, sum(counts.values())) == expected
-    assert all(turns(counts, k) == expected[:k] for k in range(len(expected)))
+    assert turns(counts, sum(counts.values()), each=True) == expected
+    assert all(turns(counts, k, each=True) == expected[:k] for k in range(len(expected)))
 
 
 @pytest.mark.parametrize("counts", [{0: 50, 1: 50}, {0: 61, 1: 23, 2: 16}, {0: 7, 1: 400, 2: 30, 3: 63}])
 def test_the_first_k_turns_hold_each_strata_share_rounded_down_or_up(counts):
     whole = sum(counts.values())
-    order = turns(counts, whole)
+    order = turns(counts, whole, each=True)
     for k in range(whole // min(counts.values()), whole + 1):  # from where one of each is no more than its share
         taken = Counter(order[:k])
         assert all(int(k * n / whole) <= taken[s] <= -int(-k * n // whole) for s, n in counts.items()), k
+
+
+def test_strata_that_need_no_turn_each_have_their_shares_from_the_first_turn_on():
+    counts = {0: 40, 1: 40} | dict.fromkeys(range(2, 22), 2)
+    for k in range(1, 121):
+        taken = Counter(turns(counts, k, each=False))
+        assert all(int(k * n / 120) <= taken[s] <= -int(-k * n // 120) for s, n in counts.items()), k
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])
