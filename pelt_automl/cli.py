@@ -256,13 +256,10 @@ def tasks(
 
     if name is None:
         known = [vars(task.info) for task in TASKS.values()]
-        print(
-            json.dumps(known, indent=2)
-            if as_json
-            else "\n".join(
-                f"{info['name']:<14} {info['kind']:<15} {info['metric']:<10} {info['description']} [{info['source']}]" for info in known
-            )
-        )
+        widths = {column: max(len(info[column]) for info in known) for column in ("name", "kind", "metric")}
+        lines = [" ".join(f"{info[column]:<{width}}" for column, width in widths.items()) for info in known]
+        table = "\n".join(f"{line} {info['description']} [{info['source']}]" for line, info in zip(lines, known, strict=True))
+        print(json.dumps(known, indent=2) if as_json else table)
         return
     from pelt_automl.options import settings_from
 

@@ -26,10 +26,10 @@ class CurveOptions(TypedDict, total=False):
     """Encoding of the files, such as windows-1252. Default: detected, file by file."""
     delimiter: str | None
     """What separates the cells of CSV and TSV files: one character, or tab. Default: detected, file by file."""
-    kind: Literal["classification", "regression", "multi-label"] | None
-    """What the labels are. Default: multi-label when they are lists, regression when they are numbers with a fraction, else classification."""
+    kind: Literal["classification", "regression", "multi-label", "question-answering"] | None
+    """What the labels are. Default: multi-label when they are lists, regression when they are numbers with a fraction, question-answering when they are SQuAD's answers, else classification."""
     metric: str | None
-    """Metric to optimize. Default: the task's own; for files accuracy, macro-F1 when classes are imbalanced, Spearman for regression, micro-F1 for several labels."""
+    """Metric to optimize. Default: the task's own; for files accuracy, macro-F1 when classes are imbalanced, Spearman for regression, micro-F1 for several labels, SQuAD's F1 for answers."""
     positive_class: str | None
     """Class that f1, accuracy_f1 and average_precision are about. Default: the rarer one in train; the benchmark's for a named task."""
     class_weights: Literal["none", "balanced"] | None
@@ -41,7 +41,7 @@ class CurveOptions(TypedDict, total=False):
     batch_size: int | None
     """Batch size per trial, in examples."""
     max_length: int | None
-    """Maximum tokens per example, special ones included. Default: what 99 % of the texts to train on need, in steps of 32 and up to 512 (128 under the paper protocol). Never more than the model reads."""
+    """Maximum tokens per example, special ones included; passages are read in windows of so many. Default: what 99 % of the texts to train on need, in steps of 32 and up to 512 (windows 384, the paper protocol 128). Never more than the model reads."""
     epochs: float | None
     """Length of a full training in passes over the train split. Shortened only when two of them don't fit into the time limit."""
     min_steps: int | None

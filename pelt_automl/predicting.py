@@ -91,7 +91,7 @@ def predict_file(
     new = (column, *(PROBABILITY + label for label in labels))
     _check(table, columns, len(config.text_columns), new)
     if probabilities and not config.labels:
-        raise SettingsError(f"{config.task} is a {config.kind}: it has no classes, and so no probabilities; leave --probabilities out")
+        raise SettingsError(f"{config.task} is a {config.kind} task: it has no classes, and so no probabilities; leave --probabilities out")
     texts = [tuple(cell_text(row.get(name)) or "" for name in columns) for row in table.rows]
     present = [number for number, parts in enumerate(texts) if all(parts)]
     in_cells = output_file.suffix.lower() in (".csv", ".tsv")
@@ -102,9 +102,10 @@ def predict_file(
     predictor = load_winner(winner, model=model)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", PredictionWarning)
-        logits = predictor.logits([texts[number] for number in present])
+        given = [texts[number] for number in present]
+        logits = predictor.logits(given)
     cells: list[dict[str, Any]] = [dict.fromkeys(new) for _ in texts]
-    answers = predictor.answers(logits, abstain_below)
+    answers = predictor.answers(logits, given, abstain_below)
     for number, answer in zip(present, answers, strict=True):
         cells[number][column] = BETWEEN.join(answer) if in_cells and isinstance(answer, list) else answer
     if labels:

@@ -258,16 +258,16 @@ class TaskSettings(Checked):
     delimiter: str | None = knob(
         None, "What separates the cells of CSV and TSV files: one character, or tab. Default: detected, file by file.", DATA
     )
-    kind: Literal["classification", "regression", "multi-label"] | None = knob(
+    kind: Literal["classification", "regression", "multi-label", "question-answering"] | None = knob(
         None,
-        "What the labels are. Default: multi-label when they are lists, regression when they are numbers with a fraction, else "
-        "classification.",
+        "What the labels are. Default: multi-label when they are lists, regression when they are numbers with a fraction, "
+        "question-answering when they are SQuAD's answers, else classification.",
         DATA,
     )
     metric: str | None = knob(
         None,
         "Metric to optimize. Default: the task's own; for files accuracy, macro-F1 when classes are imbalanced, Spearman for regression, "
-        "micro-F1 for several labels.",
+        "micro-F1 for several labels, SQuAD's F1 for answers.",
         DATA,
         names="metrics",
     )
@@ -298,7 +298,8 @@ class TaskSettings(Checked):
     def rules(self) -> tuple[Rule, ...]:
         """Of the places that data come from, and of columns."""
         own = self.train is not None
-        needs_columns = own or str(self.task).startswith("hf:")
+        by_columns = own or str(self.task).startswith("hf:")
+        needs_columns = by_columns and self.kind != "question-answering"  # whose columns have usual names
         return (
             (own != (self.task is not None), "give either a task's name or a train file, not both and not neither"),
             (own or (self.validation is None and self.test is None), "a validation or test file needs a train file"),
@@ -308,7 +309,7 @@ class TaskSettings(Checked):
             ),
             (not needs_columns or len(self.text_columns) in (1, 2), "name one or two text columns (--text-columns a,b)"),
             (not needs_columns or self.label_column is not None, "name the label column (--label-column)"),
-            (needs_columns or self.label_separator is None, "a label separator is for files and hf: data sets; leave it out"),
+            (by_columns or self.label_separator is None, "a label separator is for files and hf: data sets; leave it out"),
             (self.label_separator is None or self.label_separator != "", "label_separator is empty; give what stands between labels"),
             (
                 self.label_separator is None or self.kind in (None, "multi-label"),
@@ -324,8 +325,8 @@ class TrainingSettings(Checked):
     batch_size: int = knob(16, "Batch size per trial, in examples.", TRAINING, unit="examples", low=1, high=65_536)
     max_length: int | None = knob(
         None,
-        "Maximum tokens per example, special ones included. Default: what 99 % of the texts to train on need, in steps of 32 and up to 512 "
-        "(128 under the paper protocol). Never more than the model reads.",
+        "Maximum tokens per example, special ones included; passages are read in windows of so many. Default: what 99 % of the texts to "
+        "train on need, in steps of 32 and up to 512 (windows 384, the paper protocol 128). Never more than the model reads.",
         TRAINING,
         unit="tokens",
         low=8,

@@ -143,7 +143,7 @@ def test_predictions_below_a_probability_are_left_open(finished, predictor, tmp_
         ("classification", 0.0, "abstain_below is 0, but it is a probability: give a number above 0 and at most 1, such as 0.8"),
         ("classification", 80.0, "abstain_below is 80, but"),
         ("classification", float("nan"), "abstain_below is nan, but"),
-        ("regression", 0.8, "is a regression, whose predictions have no probability: leave abstain_below out"),
+        ("regression", 0.8, "is a regression task, whose predictions have no probability: leave abstain_below out"),
     ],
 )
 def test_where_no_prediction_can_be_left_open_is_said(predictor, kind, below, message):

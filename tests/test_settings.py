@@ -78,7 +78,7 @@ def test_a_number_outside_of_its_range_is_refused_by_its_name(name, value):
         ({"methods": "lora,lora"}, "methods ['lora', 'lora'] names one twice"),
         ({"sampler": "grid"}, "sampler is 'grid'; it must be tpe, gp, cmaes or random"),
         ({"precision": 16}, "precision is 16; it must be auto, bf16 or fp32"),
-        ({"kind": "ranking"}, "kind is 'ranking'; it must be classification, regression or multi-label"),
+        ({"kind": "ranking"}, "kind is 'ranking'; it must be classification, regression, multi-label or question-answering"),
         ({"k": 100.5}, "k is 100.5; it must be a whole number, at least 16, or 'full'"),
     ],
 )

@@ -200,9 +200,9 @@ def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Finished
     home, tokenized, watcher = tmp_path_factory.mktemp("finished"), [], Watcher()
     tokenize = question.tokenize
 
-    def watched(examples: Any, *others: Any) -> Any:
+    def watched(examples: Any, *others: Any, **named: Any) -> Any:
         tokenized.append((frozenset(text for texts in examples.texts for text in texts), len(watcher.events)))
-        return tokenize(examples, *others)
+        return tokenize(examples, *others, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PELT_AUTOML_HOME", str(home))

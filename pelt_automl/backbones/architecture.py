@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pelt_automl.design_space import Site
 
-Pooling = Literal["cls", "pooler", "mean", "last"]
-"""What the head reads: the first token, the first token through the pretrained pooler, the masked mean over tokens, the last token."""
+Pooling = Literal["cls", "pooler", "mean", "last", "tokens"]
+"""What the head reads: the first token, the first token through the pretrained pooler, the masked mean over tokens, the last token; or
+every token by itself."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Architecture:
     """Configuration entries with rates at which whole layers are left out; always 0 here, since the trials of a pack share the layers."""
     head_names: Mapping[str, str] = field(default_factory=dict)
     """Where `transformers`' classification model keeps our head's maps: ``dense`` and ``out``; empty when it has another head."""
+    answer_head: str = "qa_outputs"
+    """Where `transformers`' question answering keeps the one linear map that reads every token; empty where it has another head."""
     head_bias: bool = True
     missing: Mapping[Site, str] = field(default_factory=dict)
     """Sites that this family can't offer, with the reason. Without heads, its attention stays `transformers`' own."""

@@ -153,6 +153,7 @@ MODERNBERT = Architecture(
     "cls",
     "gelu",
     dropout_names=("attention_dropout", "embedding_dropout", "mlp_dropout"),
+    answer_head="",
 )
 """Its own head has a layer norm more, which its pretraining has trained; ours starts without it."""
 

@@ -165,13 +165,15 @@ def load_backbone(
     device: torch.device | None = None,
     tokenizer: Any = None,
     work: Workload = Workload(),  # noqa: B008 frozen
+    tokens: bool = False,
 ) -> Backbone:
     """Load and freeze a pretrained encoder by alias, folder or Hub name; from safetensors only, never with remote code.
 
     `precision` ``auto``: bf16 or fp32, whichever is the faster for a few of its layers in such `work` (a tenth of a second, remembered for
-    the machine). `dropout` is set inside the backbone. `tokenizer`: what `check_model` has returned; None: it is called here. Raises
-    `BackboneError` when the model isn't known, can't be reached, has no safetensors or no table, when its tokenizer isn't its own, when
-    weights are missing or another architecture's, or when its checksum is wrong.
+    the machine). `dropout` is set inside the backbone. `tokenizer`: what `check_model` has returned; None: it is called here. With
+    `tokens` the head reads every token. Raises `BackboneError` when the model isn't known, can't be reached, has no safetensors or no
+    table, when its tokenizer isn't its own, when weights are missing or another architecture's, when its checksum is wrong, or when it is
+    no encoder and every token is to be read.
     """
     source = find_model(name)
     device = device or best_device()
@@ -182,7 +184,7 @@ def load_backbone(
     for entry, rate in [*((entry, dropout) for entry in table.dropout_names), *((entry, 0.0) for entry in table.layer_drop_names)]:
         setattr(config, entry, rate)
     tokenizer = tokenizer or check_model(name, _shape(source, config, table))
-    pooling = _pooling(source, table) or table.pooling
+    pooling = _pooling(source, table, tokens=tokens) or table.pooling
     model, pooling = _load(source, config, compute_dtype(precision, device), pooling)
     sentences = (_declared_pooling(source) or {}).get(SENTENCE_POOLING.get(pooling, "")) is True
     where = {"location": source.location, "sha256": _checked_sha256(source), "sentences": sentences}
@@ -191,7 +193,7 @@ def load_backbone(
     if speeds is None or DTYPES[speeds.fastest] is backbone.dtype:
         return replace(backbone, speeds=speeds)
     del model, backbone
-    other = load_backbone(name, precision=speeds.fastest, dropout=dropout, device=device, tokenizer=tokenizer)
+    other = load_backbone(name, precision=speeds.fastest, dropout=dropout, device=device, tokenizer=tokenizer, tokens=tokens)
     return replace(other, speeds=speeds)
 
 
@@ -207,15 +209,16 @@ def _bound_kernels() -> None:
             del os.environ[name]
 
 
-def load_outline(name: str) -> tuple[Architecture, BackboneShape]:
+def load_outline(name: str, *, tokens: bool = False) -> tuple[Architecture, BackboneShape]:
     """Table and shape of a model by alias, folder or Hub name, from its configuration alone.
 
-    Raises `BackboneError` when it isn't known, can't be reached or has no table.
+    With `tokens` the head reads every token. Raises `BackboneError` when it isn't known, can't be reached or has no table, or is no encoder
+    and every token is to be read.
     """
     source = find_model(name)
     config = _config(source)
     table = architecture_of(config)
-    return table, _shape(source, config, table)
+    return table, _shape(source, config, table, tokens=tokens)
 
 
 def check_model(name: str, shape: BackboneShape) -> Any:
@@ -236,9 +239,9 @@ def check_model(name: str, shape: BackboneShape) -> Any:
     return tokenizer
 
 
-def _shape(source: ModelSource, config: Any, table: Architecture) -> BackboneShape:
+def _shape(source: ModelSource, config: Any, table: Architecture, *, tokens: bool = False) -> BackboneShape:
     try:
-        return shape_of(config, _pooling(source, table))
+        return shape_of(config, _pooling(source, table, tokens=tokens))
     except BackboneError:
         raise
     except Exception as error:  # whatever a model says of sizes that don't go together
@@ -326,8 +329,15 @@ def _file(source: ModelSource, name: str) -> Path | None:
     return Path(found) if found else None
 
 
-def _pooling(source: ModelSource, table: Architecture) -> Pooling | None:
-    """What a sentence-transformers model says of its pooling; None for a model without that file, or with a decoder."""
+def _pooling(source: ModelSource, table: Architecture, *, tokens: bool = False) -> Pooling | None:
+    """What a sentence-transformers model says of its pooling; None for a model without that file, or with a decoder. `tokens`: none."""
+    if tokens and (table.encoder_decoder or table.pooling == "last"):
+        raise BackboneError(
+            f"{source.name} is a {table.family}, which has a decoder: answers are found in a passage by encoders, such as BERT, RoBERTa or "
+            "DeBERTa; take one"
+        )
+    if tokens:
+        return "tokens"
     says = None if table.pooling == "last" else _declared_pooling(source)
     if says is None:
         # The weights of a masked language model have no pooler, and one drawn at random would be worse than none.

@@ -71,6 +71,7 @@ class CurveRun:
         methods, _ = field_of(whole.search.methods, table, shape, baselines=whole.search.baselines)
         spaces = load_spaces(whole.search.spaces, methods)
         tasks = load_nested(whole.task, settings.ks)
+        table, shape = load_outline(whole.model, tokens=tasks[0].task_kind.reads_tokens)
         length = text_length(whole, tasks[-1], check_model(whole.model, shape), shape, methods).most
         methods, _ = field_of(whole.search.methods, table, shape, length, baselines=whole.search.baselines)
         if folder is None:

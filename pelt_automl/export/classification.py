@@ -1,4 +1,4 @@
-"""`transformers`' own classification model with a trained head: what plain folders and peft's folders have in common."""
+"""`transformers`' own model for a kind of task, with a trained head: what plain folders and peft's folders have in common."""
 
 import copy
 from dataclasses import replace
@@ -10,8 +10,14 @@ from torch import Tensor, nn
 from pelt_automl.backbones.loading import Backbone
 from pelt_automl.errors import BackboneError
 from pelt_automl.modifications import Pack
+from pelt_automl.modifications.merging import head_names
 from pelt_automl.tasks.kinds import KINDS
 from pelt_automl.training.checkpoints import TrainedConfig
+
+
+def model_class(trained: TrainedConfig) -> str:
+    """The name of `transformers`' class that loads the model."""
+    return "AutoModelForQuestionAnswering" if KINDS[trained.kind].reads_tokens else "AutoModelForSequenceClassification"
 
 
 def classification_config(config: Any, trained: TrainedConfig, backbone: Backbone) -> Any:
@@ -21,7 +27,7 @@ def classification_config(config: Any, trained: TrainedConfig, backbone: Backbon
     """
     own = copy.deepcopy(config)
     own.num_labels = trained.outputs
-    own.problem_type = KINDS[trained.kind].problem_type
+    own.problem_type = KINDS[trained.kind].problem_type or None
     if trained.labels:
         own.id2label = dict(enumerate(trained.labels))
         own.label2id = {label: index for index, label in enumerate(trained.labels)}
@@ -34,14 +40,14 @@ def classification_config(config: Any, trained: TrainedConfig, backbone: Backbon
     return own
 
 
-def plain_model(backbone: Backbone, config: Any) -> Any:
-    """`transformers`' classification model with the backbone's weights, in fp32 and ready to predict; its head isn't trained.
+def plain_model(backbone: Backbone, config: Any, trained: TrainedConfig) -> Any:
+    """`transformers`' model with the backbone's weights, in fp32 and ready to predict; its head isn't trained.
 
     Raises `BackboneError` when that model has weights that the backbone doesn't have.
     """
-    from transformers import AutoModelForSequenceClassification
+    import transformers
 
-    model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32, trust_remote_code=False)  # type: ignore[no-untyped-call]
+    model = getattr(transformers, model_class(trained)).from_config(config, dtype=torch.float32, trust_remote_code=False)
     missing, _ = base_of(model).load_state_dict(backbone.model.state_dict(), strict=False)
     if missing:
         raise BackboneError(f"the classification model of {backbone.architecture.family} has weights that the backbone lacks: {missing}")
@@ -61,7 +67,7 @@ def inside(model: Any, backbone: Backbone) -> Backbone:
 
 def head_tensors(pack: Pack, trained: TrainedConfig) -> dict[str, Tensor]:
     """The trained head by `transformers`' names. Regression predicts in the labels' unit: the last map takes up their scale."""
-    names, own, scale = pack.backbone.architecture.head_names, pack.head.kept(0), trained.scale
+    names, own, scale = head_names(pack.backbone), pack.head.kept(0), trained.scale
     found = {f"{names['out']}.weight": own["weight"] * scale.deviation}
     if "bias" in own:
         found[f"{names['out']}.bias"] = own["bias"] * scale.deviation + scale.mean

@@ -13,6 +13,7 @@ from pelt_automl.backbones.loading import Backbone
 from pelt_automl.backbones.quiet import quiet
 from pelt_automl.durable import full_disk_as_os_error, sync, sync_tree
 from pelt_automl.errors import SettingsError, all_problems
+from pelt_automl.export.classification import model_class
 from pelt_automl.export.merged import why_not_merged, write_merged
 from pelt_automl.export.peft_folder import NAMES, why_not_peft, write_peft
 from pelt_automl.home import expanded
@@ -66,22 +67,26 @@ class Exported:
         note = "" if t.precision == "fp32" else f" The training computed in {t.precision}, so that predictions may differ in its rounding."
         if KINDS[t.kind].fitted_as == "labels":
             note += f" Its outputs are a logit for each label: one is predicted from a probability (sigmoid) of {t.scale.threshold:g} on."
+        if KINDS[t.kind].reads_tokens:
+            note += f" A passage of more than {t.max_length} tokens has to be given to it in windows."
+            if t.scale.threshold:
+                note += f" It answers where its best piece has a probability of {t.scale.threshold:g} beside no answer."
         if self.kind == "peft" and any(map(is_prompt, t.modifications)):
             note += (
                 " With a prompt of peft the model doesn't see padding: give it one text at a time, or texts of the same number of tokens."
             )
         snippet = (
-            "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
-            f"model = AutoModelForSequenceClassification.from_pretrained({at})\n"
+            f"from transformers import {model_class(t)}, AutoTokenizer\n"
+            f"model = {model_class(t)}.from_pretrained({at})\n"
             f"tokenizer = AutoTokenizer.from_pretrained({at})"
         )
         if self.kind == "peft":
             snippet = (
                 "from peft import PeftModel\n"
-                "from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer\n"
+                f"from transformers import AutoConfig, {model_class(t)}, AutoTokenizer\n"
                 f"tokenizer = AutoTokenizer.from_pretrained({at})\n"
                 f"config = AutoConfig.from_pretrained({str(self.folder / NAMES)!r})  # with the names of the classes\n"
-                f"base = AutoModelForSequenceClassification.from_pretrained({self.backbone!r}, config=config, dtype='float32')\n"
+                f"base = {model_class(t)}.from_pretrained({self.backbone!r}, config=config, dtype='float32')\n"
                 f"model = PeftModel.from_pretrained(base, {at})"
             )
         return (

@@ -9,6 +9,7 @@ from pelt_automl.export.classification import (
     classification_config,
     head_tensors,
     inside,
+    model_class,
     plain_model,
     save_tokenizer,
     set_head,
@@ -33,15 +34,16 @@ def write_merged(pack: Pack, trained: TrainedConfig, config: Any, folder: Path) 
 
     `config` is the backbone's own. Raises `SelectionError` when what was read again isn't the trained model.
     """
-    from transformers import AutoModelForSequenceClassification
+    import transformers
 
     config = classification_config(config, trained, pack.backbone)
-    model = plain_model(pack.backbone, config)
+    model = plain_model(pack.backbone, config, trained)
     fold(pack, inside(model, pack.backbone))
     if any(m.form is Form.RELU for m in trained.modifications):
         set_width(model.config, inside(model, pack.backbone))
     set_head(model, head_tensors(pack, trained))
     model.save_pretrained(str(folder))
     save_tokenizer(pack.backbone.tokenizer, trained, config, str(folder))
-    again = AutoModelForSequenceClassification.from_pretrained(str(folder), trust_remote_code=False, use_safetensors=True)
+    loader = getattr(transformers, model_class(trained))
+    again = loader.from_pretrained(str(folder), trust_remote_code=False, use_safetensors=True)
     return difference(pack, trained, again)

@@ -9,7 +9,7 @@ from pelt_automl.export.classification import classification_config, head_tensor
 from pelt_automl.export.peft_methods import ADAPTERS
 from pelt_automl.export.verification import difference
 from pelt_automl.modifications import Pack, bridged
-from pelt_automl.modifications.merging import is_prompt, why_no_head, why_not_folded
+from pelt_automl.modifications.merging import head_names, is_prompt, why_no_head, why_not_folded
 from pelt_automl.training.checkpoints import TrainedConfig, save_tensors
 
 _NO_METHOD = {
@@ -90,13 +90,13 @@ def write_peft(pack: Pack, trained: TrainedConfig, config: Any, folder: Path) ->
     when what was read again isn't the trained model.
     """
     config = classification_config(config, trained, pack.backbone)
-    model = plain_model(pack.backbone, config)
+    model = plain_model(pack.backbone, config, trained)
     adapter = ADAPTERS[trained.modifications[0].form](pack, model)
     options = adapter.options | {
-        "task_type": "SEQ_CLS",
+        "task_type": "QUESTION_ANS" if pack.backbone.pooling == "tokens" else "SEQ_CLS",
         "base_model_name_or_path": pack.backbone.location,
         "inference_mode": True,
-        "modules_to_save": sorted({name.split(".")[0] for name in pack.backbone.architecture.head_names.values()}),
+        "modules_to_save": sorted({name.split(".")[0] for name in head_names(pack.backbone).values()}),
     }
     getattr(bridged.peft_library(), adapter.kind)(**options).save_pretrained(str(folder))
     config.save_pretrained(str(folder / NAMES))

@@ -31,7 +31,10 @@ def difference(pack: Pack, trained: TrainedConfig, model: Any, *, one_by_one: bo
         texts = (row[seen.bool()].unsqueeze(0) for row, seen in zip(ids, mask, strict=True))
         theirs = torch.cat([model(input_ids=text, attention_mask=torch.ones_like(text)).logits for text in texts])
     else:
-        theirs = model(input_ids=ids, attention_mask=mask).logits
+        output = model(input_ids=ids, attention_mask=mask)
+        theirs = torch.stack([output.start_logits, output.end_logits], dim=2) if ours.ndim == 3 else output.logits
+    if ours.ndim == 3:  # of every token, padding left out
+        ours, theirs = ours[mask.bool()], theirs[mask.bool()]
     found = float((ours - theirs).abs().max())
     if not found <= TOLERANCE * max(1.0, float(ours.abs().max())):
         raise SelectionError(

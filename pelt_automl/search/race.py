@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ GRACE, LONG_GRACE = 3, 6
 def leaving(
     trials: Sequence[TrialEnded],
     outputs: Outputs,
-    labels: NDArray[np.float64],
+    labels: NDArray[Any],
     metric: str,
     out: Collection[str],
     slow: Collection[str],
@@ -37,7 +38,7 @@ def leaving(
     """Methods that leave now: their best trial is behind the leader's by more than `STANDARD_ERRORS` standard errors of the difference.
 
     The difference is taken on the same examples of select (`labels`, the split of the search), so that what makes an example hard for
-    all cancels; a trial whose `outputs` are lost, or are not numbers for each label, takes no part. Its variance is a paired bootstrap's
+    all cancels; a trial whose `outputs` are lost, or are not what the metric reads, takes no part. Its variance is a paired bootstrap's
     over examples, and what other seeds would change in two trials, by `SEED_POINTS`. Nobody leaves before its published default has been
     trained in full (but `defaultless`, whose defaults may not be trained) and `GRACE` (`slow`: `LONG_GRACE`) of its trials have ended,
     with those that are told to end: `stopping`, their methods.
@@ -45,14 +46,17 @@ def leaving(
     sign = sign_of(greater_is_better)
     searched = [trial for trial in trials if trial.stage == Stage.SEARCH]
     read = {trial.trial: outputs.get(trial.outputs) for trial in searched if trial.outputs and outputs.holds(trial.outputs)}
-    said = {name: own for name, own in read.items() if isinstance(own, np.ndarray) and METRICS[metric].can_read(own, labels)}
+    of = METRICS[metric]
+    said = {
+        name: of.values(own) for name, own in read.items() if isinstance(own, list) == of.of_texts and of.can_read(np.array(own), labels)
+    }
     usable = [trial for trial in searched if trial.state == State.COMPLETED and trial.trial in said]
     best = {t.method: t for t in sorted(usable, key=lambda t: sign * (t.select_score or 0.0)) if t.method not in out}
     leader = max(best.values(), key=lambda t: sign * (t.select_score or 0.0), default=None)
     behind = [trial for method, trial in best.items() if trial is not leader and _may_leave(method, searched, slow, defaultless, stopping)]
     if leader is None or not behind:
         return []
-    predictions = np.array([said[trial.trial] for trial in (leader, *behind)], dtype=np.float64)
+    predictions = of.values([said[trial.trial] for trial in (leader, *behind)])
     draws = paired_bootstrap(labels, predictions[:, None], metric)
     by_examples = np.maximum((draws[:, :1] - draws[:, 1:]).std(axis=0, ddof=1), smallest_error(len(labels), metric))
     errors = np.hypot(by_examples, math.sqrt(2) * SEED_POINTS * point(metric, labels))

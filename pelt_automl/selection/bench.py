@@ -59,7 +59,12 @@ class PackBench:
         plan, work = log.history.plan, workload(question, splits)
         precision, dropout = plan.precision if plan else "", question.settings.training.dropout
         backbone = load_backbone(
-            question.settings.model, precision=precision or "auto", dropout=dropout, tokenizer=question.tokenizer, work=work
+            question.settings.model,
+            precision=precision or "auto",
+            dropout=dropout,
+            tokenizer=question.tokenizer,
+            work=work,
+            tokens=question.data.task_kind.reads_tokens,
         )
         backbone.layers()[0].module.register_forward_hook(beat)  # copies of the model have it, too
         chosen = Threads(lambda: {threads: 0.0}) if threads and backbone.device.type == "cpu" else None

@@ -52,10 +52,11 @@ def logits_of(machine: Machine, runs: Sequence[TrialEnded]) -> list[NDArray[np.f
 
 
 def predictions_of(machine: Machine, run: TrialEnded, logits: NDArray[np.floating]) -> Predictions:
-    """What a trained run says by these logits, as the metric reads it."""
+    """What a trained run says by these logits for the report examples that are open, as the metric reads it."""
     kind = machine.data.task_kind
     scale = replace(kind.scale(machine.splits.of(run.seeds.split)[0].labels), threshold=run.threshold)
-    return kind.read_by(machine.data.metric, logits, scale)
+    tokens, _ = machine.splits.report or machine.splits.open_report([])
+    return kind.read_by(machine.data.metric, logits, scale, tokens.texts_of_passages)
 
 
 def _changes(run: TrialEnded) -> tuple[Modification, ...]:

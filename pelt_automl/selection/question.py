@@ -59,7 +59,7 @@ class Question:
 
     def tokenized(self, examples: Examples) -> Tokens:
         """As all trainings read them, and all contenders."""
-        return tokenize(examples, self.tokenizer, self.length.most, self.vocabulary)
+        return tokenize(examples, self.tokenizer, self.length.most, self.vocabulary, windows=self.data.task_kind.reads_tokens)
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,7 @@ class Selection:
         inherited = inherited or Inherited()
         before_data = time.monotonic()
         data = inherited.data or load_task(settings.task)
+        table, shape = load_outline(settings.model, tokens=data.task_kind.reads_tokens)
         key = key_of(settings, data.data_hash, spaces)
         name = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', data.name)}-{key[:8]}"
         folder = expanded(folder or home() / "selections" / name).absolute()
@@ -186,7 +187,14 @@ class Selection:
         backbone = self.inherited.backbone
         if not backbone or precision not in ("auto", precision_name(backbone.dtype)):
             dropout = question.settings.training.dropout
-            backbone = load_backbone(question.settings.model, precision=precision, dropout=dropout, tokenizer=question.tokenizer, work=work)
+            backbone = load_backbone(
+                question.settings.model,
+                precision=precision,
+                dropout=dropout,
+                tokenizer=question.tokenizer,
+                work=work,
+                tokens=question.data.task_kind.reads_tokens,
+            )
         self.log.progress(Phase.MODEL, 0.5, 1, "measuring its speed")
         return Machine.of(question, self.splits, backbone, choose_threads(backbone, work), self.folder)
 
@@ -405,7 +413,7 @@ def _description(question: Question, splits: Splits) -> DataDescribed:
         protocol=data.protocol,
         sizes=question.sizes,
         hashes=data.hashes(seed),
-        notes=[*data.notes, length_note(question.length, cut)],
+        notes=[*data.notes, length_note(question.length, cut, windows=data.task_kind.reads_tokens)],
         positive_class=data.positive_class,
         guess_on_select=constant_on_select(data, seed),
         text_length=question.length.recorded(),

@@ -41,7 +41,8 @@ class Splits:
         """All that the search may read, train and select, shortest first."""
         train, select = self.search
         types = [*train.token_type_ids, *select.token_type_ids] if train.token_type_ids and select.token_type_ids else None
-        return by_length(Tokens(train.input_ids + select.input_ids, types, np.concatenate([train.labels, select.labels])))
+        labels, passages = np.concatenate([train.labels, select.labels]), train.passages + select.passages
+        return by_length(Tokens(train.input_ids + select.input_ids, types, labels, passages=passages))
 
     def open_report(self, indices: Sequence[int]) -> tuple[Tokens, Examples]:
         """These examples of the report split, from now on."""

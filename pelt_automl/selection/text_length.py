@@ -25,6 +25,9 @@ STEP = 32
 MOST = 512
 """Nor is the default ever longer: time and memory of a training grow at least as fast as its texts."""
 
+MOST_OF_A_PASSAGE = 384
+"""As in SQuAD's examples of `transformers`: what is longer is read in windows, so that nothing is lost."""
+
 MOST_UNKNOWN = 0.5
 """With a larger share of unknown tokens a model has next to nothing to read, and nothing is trained."""
 
@@ -72,7 +75,8 @@ def text_length(settings: SelectionSettings, data: TaskData, tokenizer: Any, sha
     model = shape.positions or 0
     if wanted is not None:
         return TextLength(longest_text(wanted, shape), needed, model, unknown=unknown)
-    most = longest_text(min(MOST, STEP * math.ceil(needed / STEP)), shape)
+    limit = MOST_OF_A_PASSAGE if data.task_kind.reads_tokens else MOST
+    most = longest_text(min(limit, STEP * math.ceil(needed / STEP)), shape)
     prompt = max((prompt_tokens(METHODS[method].build()) for method in methods), default=0)
     if not model or most + prompt <= model or 2 * prompt > model:
         return TextLength(most, needed, model, unknown=unknown)
@@ -105,8 +109,8 @@ def _measured(examples: Examples, tokenizer: Any) -> tuple[int, float, float]:
     return int(np.quantile(lengths, NEARLY_ALL, method="inverted_cdf")), strange / max(1, words), bare / len(lengths)
 
 
-def length_note(length: TextLength, cut: Mapping[str, Mapping[str, int]]) -> str:
-    """Where texts are cut, why there, and what of each split is; `cut` as of `Tokens.cut`, by split."""
+def length_note(length: TextLength, cut: Mapping[str, Mapping[str, int]], *, windows: bool = False) -> str:
+    """Where texts are cut, why there, and what of each split is; `cut` as of `Tokens.cut`, by split. `windows`: nothing is cut."""
     found = [
         f"{part['cut']:,} of {part['texts']:,} in {split} ({100 * part['cut'] / part['texts']:.1f} %), {part['lost']:,} tokens in all"
         for split, part in cut.items()
@@ -115,6 +119,11 @@ def length_note(length: TextLength, cut: Mapping[str, Mapping[str, int]]) -> str
     nothing = f"none in {' or '.join(cut)}"
     kept = f", and {length.prompt} positions are kept for a prompt" if length.prompt else ""
     strange = f"; {length.unknown} % of the tokens are unknown to the tokenizer" if length.unknown else ""
+    if windows:
+        return (
+            f"questions and passages of more than {length.most} tokens are read in windows (99 % of those to train on have {length.needed} "
+            f"at most{kept}){strange}"
+        )
     return (
         f"texts are read up to {length.most} tokens (99 % of those to train on have {length.needed} at most{kept}); "
         f"cut: {'; '.join(found) if found else nothing}{strange}"

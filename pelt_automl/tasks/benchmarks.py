@@ -1,4 +1,6 @@
-"""GLUE (Wang et al., 2019) and three tasks of SuperGLUE: columns, classes in the Hub's order, and each one's metric.
+"""GLUE (Wang et al., 2019), three tasks of SuperGLUE, and SQuAD (Rajpurkar et al., 2016, 2018).
+
+Columns, classes in the Hub's order, and each one's metric.
 
 GLUE's test sets have no public labels, so the report split is the official validation set (MNLI: the matched one), as in most papers.
 Where GLUE prints two metrics, one is taken as UniPELT (Mao et al., 2022) takes it: F1 for MRPC and QQP, Spearman for STS-B.
@@ -7,12 +9,13 @@ Where GLUE prints two metrics, one is taken as UniPELT (Mao et al., 2022) takes 
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from pelt_automl.errors import SettingsError, TaskError
 from pelt_automl.home import expanded
 from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks.columns import Columns
-from pelt_automl.tasks.examples import RawTask, TaskInfo
+from pelt_automl.tasks.examples import Kind, RawTask, TaskInfo
 from pelt_automl.tasks.files import READERS, Reading, check_reading, read_table
 from pelt_automl.tasks.hub import HubName, checked_task, load_tables
 from pelt_automl.tasks.tables import Table
@@ -32,6 +35,10 @@ class Benchmark:
     labels: tuple[str, ...]
     validation: str = "validation"
     """Name of the validation split."""
+    label: str = "label"
+    """Column with the label."""
+    version: str = ""
+    """What may stand behind the name of a split in the name of a local file."""
     target: str | None = None
     """Column with the word in question (WiC); it is put before the first text: ``bank: He sat on the bank.``"""
 
@@ -41,8 +48,8 @@ class Benchmark:
         Raises `TaskError` when it can't be reached or used, `SettingsError` when the settings contradict the task.
         """
         if settings.kind not in (None, self.info.kind):
-            raise SettingsError(f"{self.info.name} is a {self.info.kind}; leave kind out")
-        columns = Columns(settings.text_columns or self.text, settings.label_column or "label", settings.group_column)
+            raise SettingsError(f"{self.info.name} is a {self.info.kind} task; leave kind out")
+        columns = Columns(settings.text_columns or self.text, settings.label_column or self.label, settings.group_column)
         folders = local_folders(self.info.name, settings.data_dir)
         folder = next((folder for folder in folders if folder.is_dir()), None)
         tables = (
@@ -63,7 +70,7 @@ class Benchmark:
             self.info.name,
             tables,
             columns,
-            "classification" if self.labels else "regression",
+            cast("Kind", self.info.kind),
             sources={"test": f"the labeled test set of {source}", "validation": f"the official validation set of {source}"},
             labels=self.labels,
             metric=self.info.metric,
@@ -73,7 +80,8 @@ class Benchmark:
         names = {"train": ("train",), "validation": (self.validation, "validation", "dev"), "test": ("test",)}
         found = dict[str, Path]()
         for split, stems in names.items():
-            candidates = (folder / f"{stem}{ending}" for stem in stems for ending in ENDINGS)
+            versions = dict.fromkeys(("", self.version))
+            candidates = (folder / f"{stem}{version}{ending}" for stem in stems for version in versions for ending in ENDINGS)
             if path := next((path for path in candidates if path.is_file()), None):
                 found[split] = path
         if "train" not in found:
@@ -118,6 +126,11 @@ def _super_glue(
     return Benchmark(info, HubName("aps/super_glue", name), text, labels, target=target)
 
 
+def _squad(name: str, description: str, version: str) -> Benchmark:
+    info = TaskInfo(name, description, "question-answering", "answer_f1", f"rajpurkar/{name}")
+    return Benchmark(info, HubName(f"rajpurkar/{name}"), ("question", "context"), (), label="answers", version=version)
+
+
 _SENTENCES = ("sentence1", "sentence2")
 _ENTAILMENT = ("entailment", "not_entailment")
 
@@ -146,6 +159,8 @@ BENCHMARKS: dict[str, Benchmark] = {
             ("entailment", "contradiction", "neutral"),
             "accuracy_macro_f1",
         ),
+        _squad("squad", "Which piece of the passage answers the question?", "-v1.1"),
+        _squad("squad_v2", "Which piece of the passage answers the question, if any does?", "-v2.0"),
         _super_glue("wic", "Does the word mean the same in both sentences?", _SENTENCES, ("False", "True"), target="word"),
     )
 }

@@ -28,6 +28,7 @@ from pelt_automl.tasks.labels import (
     shortened,
 )
 from pelt_automl.tasks.several import check_several, says_several
+from pelt_automl.tasks.squad import KIND, check_answers, says_answers
 from pelt_automl.tasks.tables import Table, cell_text, meant
 
 
@@ -62,6 +63,8 @@ def check_tables(
             if name not in table.columns
         ]
     refuse_if((), missing)
+    if not labels and (kind == KIND or (kind is None and says_answers(tables["train"], columns))):
+        return check_answers(name, tables, columns, leave_out=leave_out)
     if not labels and says_several(tables["train"], columns, kind):
         return check_several(name, tables, columns, kind, leave_out=leave_out)
     read = {split: _read(table, columns, leave_out=leave_out) for split, table in tables.items()}

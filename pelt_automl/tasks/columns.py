@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pelt_automl.errors import TaskError, all_problems
+from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks.examples import Examples
 from pelt_automl.tasks.labels import normalize
 from pelt_automl.tasks.tables import Table, cell_text, counted_rows
@@ -36,6 +37,18 @@ class Columns:
     def named_in(self, table: Table) -> tuple[str, ...]:
         """All that the table must have."""
         return (*self.text, *self.labels_in(table), *([self.group] if self.group is not None else []))
+
+
+USUAL = {"question-answering": Columns(("question", "context"), "answers")}
+"""What the columns of a kind of task are called where the user names none."""
+
+
+def columns_of(settings: TaskSettings) -> Columns:
+    """What the user has named, else the usual names."""
+    usual = USUAL.get(settings.kind or "", Columns((), ""))
+    return Columns(
+        settings.text_columns or usual.text, settings.label_column or usual.label, settings.group_column, settings.label_separator
+    )
 
 
 def split_names(label: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from pelt_automl.settings import TaskSettings
 
-Kind = Literal["classification", "regression", "multi-label"]
+Kind = Literal["classification", "regression", "multi-label", "question-answering"]
 """Of tasks in the user's own files, by what their labels look like; `pelt_automl.tasks.kinds` has all there are."""
 
 

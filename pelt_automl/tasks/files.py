@@ -12,6 +12,7 @@ from typing import Any
 from pelt_automl.errors import SettingsError, TaskError, all_problems
 from pelt_automl.tasks.delimited import delimiter_from, read_delimited
 from pelt_automl.tasks.encodings import decode, known_encoding, no_encoding
+from pelt_automl.tasks.squad import squad_rows
 from pelt_automl.tasks.tables import Table, TextForm, counted_rows, is_blank, positions, raise_if
 
 
@@ -185,6 +186,8 @@ def _json(path: Path, reading: Reading) -> Table:
         if text.lstrip().startswith("{") and "\n" in text.strip():
             return _json_lines(path, text, notes, form)
         raise TaskError(f"{path}: is not JSON ({error}); {_RECORDS}") from error
+    if (rows := squad_rows(found)) is not None:
+        return _records(path, rows, notes, form)
     if isinstance(found, dict):
         if any(isinstance(value, dict | list) for value in found.values()):
             raise TaskError(f"{path}: holds one object; {_RECORDS}{_where_the_records_are(found, path)}")

@@ -15,7 +15,7 @@ from pelt_automl.hub import endpoint, is_reachable
 from pelt_automl.printable import printable_uri, without_secrets
 from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks.checks import check_tables
-from pelt_automl.tasks.columns import Columns
+from pelt_automl.tasks.columns import Columns, columns_of
 from pelt_automl.tasks.examples import Kind, RawTask
 from pelt_automl.tasks.tables import Table
 
@@ -52,7 +52,7 @@ def read_hub(settings: TaskSettings) -> RawTask:
     Raises `TaskError` when it can't be reached or used.
     """
     task = settings.task or ""
-    columns = Columns(settings.text_columns, settings.label_column or "", settings.group_column, settings.label_separator)
+    columns = columns_of(settings)
     tables = load_tables(parse_name(task), label_column=columns.label)
     if "train" not in tables:
         raise TaskError(f"{task} has no split 'train'; its splits are: {', '.join(tables)}")

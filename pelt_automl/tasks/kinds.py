@@ -6,7 +6,7 @@ array of numbers: ``...`` stands for its shape, which is empty for a class index
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pelt_automl.tasks.answers import answers_of
 from pelt_automl.tasks.metrics import Floats, Metric
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class TaskKind(ABC):
     name: ClassVar[str]
     """In settings, records and files."""
     problem_type: ClassVar[str]
-    """The same in the configuration of a `transformers` model."""
+    """The same in the configuration of a `transformers` model; empty where it has no name there."""
     fewest_names: ClassVar[int] = 0
     """Names of classes that a task of this kind has at least."""
     keeps_strata: ClassVar[bool] = False
@@ -61,6 +62,10 @@ class TaskKind(ABC):
     fitted_as: ClassVar[Literal["classes", "numbers", "labels"] | None] = None
     """What contenders that train no backbone take its labels for; None: they can't be fitted to them, and no head starts from the probe."""
 
+    reads_tokens: ClassVar[bool] = False
+    """Whether the head reads every token of a passage, which may be longer than the model reads at once; else one vector an example."""
+    example: ClassVar[Any] = "a name"
+    """What a user gets for an example may look so."""
     tempered: ClassVar[bool] = False
     """Whether its probabilities are calibrated by a temperature."""
 
@@ -73,15 +78,15 @@ class TaskKind(ABC):
         """``(N, B)``, the loss of each example, from logits ``(N, B, C)``, labels as `collate` gives them and each trial's scale."""
 
     @abstractmethod
-    def predictions(self, logits: NDArray[np.floating], scale: LabelScale) -> Floats:
-        """``(n, ...)``, from logits ``(n, C)``."""
+    def predictions(self, logits: NDArray[np.floating], scale: LabelScale, passages: Sequence[str] = ()) -> NDArray[Any]:
+        """``(n, ...)``, from logits ``(n, C)``; `passages`: the texts that answers are pieces of, for a kind that has them."""
 
     @abstractmethod
     def default_metric(self, labels: Sequence[Any], names: Sequence[str]) -> tuple[str, str]:
         """The metric of a task that has none of its own, and a note on why; the note is empty where nothing has to be said."""
 
     @abstractmethod
-    def answers(self, predictions: Floats, names: Sequence[str]) -> list[Any]:
+    def answers(self, predictions: NDArray[Any], names: Sequence[str]) -> list[Any]:
         """What the user gets for predictions ``(n, ...)``: names of classes, or numbers."""
 
     def probabilities(self, logits: NDArray[np.floating]) -> Floats | None:  # noqa: ARG002 others' have some
@@ -92,16 +97,23 @@ class TaskKind(ABC):
         """``(C,)``, what each class counts in the loss so that all count the same, by train's labels ``(n, ...)``; None without classes."""
         return None
 
-    def read_by(self, metric: Metric, logits: NDArray[np.floating], scale: LabelScale) -> Floats:
+    def read_by(self, metric: Metric, logits: NDArray[np.floating], scale: LabelScale, passages: Sequence[str] = ()) -> NDArray[Any]:
         """``(n, ...)``, what a metric of this kind reads of logits ``(n, C)``: predictions or probabilities."""
         found = self.probabilities(logits) if metric.reads == "probabilities" else None
-        return self.predictions(logits, scale) if found is None else found
+        return self.predictions(logits, scale, passages) if found is None else found
 
     def scale(self, labels: NDArray[np.floating]) -> LabelScale:  # noqa: ARG002 others' labels have one
         """Of train's labels ``(n, ...)``."""
         return LabelScale()
 
-    def fitted(self, scale: LabelScale, logits: NDArray[np.floating], labels: NDArray[np.floating], metric: Metric) -> LabelScale:  # noqa: ARG002 of several labels
+    def fitted(
+        self,
+        scale: LabelScale,
+        logits: NDArray[np.floating],  # noqa: ARG002 others choose something
+        labels: NDArray[Any],  # noqa: ARG002
+        metric: Metric,  # noqa: ARG002
+        passages: Sequence[str] = (),  # noqa: ARG002
+    ) -> LabelScale:
         """The scale with what is chosen for the metric on select's logits ``(n, C)`` and labels ``(n, ...)``; as it is where nothing is."""
         return scale
 
@@ -113,7 +125,7 @@ class TaskKind(ABC):
         """Indices of the names that some of the labels hold."""
         return {index for label in set(map(_key, labels)) for index in self.held(label)}
 
-    def collate(self, parts: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
+    def collate(self, parts: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """``(N, B, ...)``: each trial's labels ``(b, ...)``, filled up with zeros to the longest."""
         found = np.zeros((len(parts), max(map(len, parts)), *parts[0].shape[1:]), np.float32)
         for own, part in zip(found, parts, strict=True):
@@ -130,7 +142,7 @@ class TaskKind(ABC):
         """The prediction for all examples that a method has to beat, and what it is called; of equally frequent labels the first."""
         return Counter(map(_key, labels)).most_common(1)[0][0], "the most frequent answer"
 
-    def is_constant(self, predictions: Floats) -> bool:
+    def is_constant(self, predictions: NDArray[Any]) -> bool:
         """Whether the same is predicted for all examples."""
         return bool(np.ptp(predictions, axis=0).max() < 1e-9)
 
@@ -160,7 +172,7 @@ class Classification(TaskKind):
 
         return cross_entropy(logits.transpose(1, 2), labels.long(), reduction="none")
 
-    def predictions(self, logits: NDArray[np.floating], scale: LabelScale) -> Floats:  # noqa: ARG002 classes have none
+    def predictions(self, logits: NDArray[np.floating], scale: LabelScale, passages: Sequence[str] = ()) -> Floats:  # noqa: ARG002 neither
         """``(n,)``, class indices."""
         return np.asarray(logits.argmax(axis=1), np.float64)
 
@@ -186,7 +198,7 @@ class Classification(TaskKind):
             "--metric accuracy overrides it"
         )
 
-    def answers(self, predictions: Floats, names: Sequence[str]) -> list[Any]:
+    def answers(self, predictions: NDArray[Any], names: Sequence[str]) -> list[Any]:
         """Names of classes."""
         return [names[int(index)] for index in predictions]
 
@@ -209,6 +221,7 @@ class Regression(TaskKind):
     name = "regression"
     problem_type = "regression"
     fitted_as = "numbers"
+    example = 0.5
 
     def outputs(self, names: Sequence[str]) -> int:  # noqa: ARG002 numbers have none
         """The number."""
@@ -219,7 +232,7 @@ class Regression(TaskKind):
         means, deviations = (logits.new_tensor(values)[:, None] for values in zip(*((s.mean, s.deviation) for s in scales), strict=True))
         return (logits[:, :, 0] - (labels - means) / deviations).square()
 
-    def predictions(self, logits: NDArray[np.floating], scale: LabelScale) -> Floats:
+    def predictions(self, logits: NDArray[np.floating], scale: LabelScale, passages: Sequence[str] = ()) -> Floats:  # noqa: ARG002 none
         """``(n,)``, in the labels' unit."""
         return np.asarray(logits[:, 0], np.float64) * scale.deviation + scale.mean
 
@@ -227,7 +240,7 @@ class Regression(TaskKind):
         """Spearman's correlation."""
         return "spearman", ""
 
-    def answers(self, predictions: Floats, names: Sequence[str]) -> list[Any]:  # noqa: ARG002 numbers have none
+    def answers(self, predictions: NDArray[Any], names: Sequence[str]) -> list[Any]:  # noqa: ARG002 numbers have none
         """The numbers."""
         return [float(number) for number in predictions]
 
@@ -255,6 +268,7 @@ class MultiLabel(TaskKind):
     problem_type = "multi_label_classification"
     fewest_names = 2
     fitted_as = "labels"
+    example: ClassVar[list[str]] = ["a name"]
 
     def outputs(self, names: Sequence[str]) -> int:
         """One per label."""
@@ -266,7 +280,7 @@ class MultiLabel(TaskKind):
 
         return binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(2)
 
-    def predictions(self, logits: NDArray[np.floating], scale: LabelScale) -> Floats:
+    def predictions(self, logits: NDArray[np.floating], scale: LabelScale, passages: Sequence[str] = ()) -> Floats:  # noqa: ARG002 none
         """``(n, C)``, the labels whose probability is the threshold at least."""
         return np.asarray(self.probabilities(logits) >= scale.threshold, np.float64)
 
@@ -274,21 +288,27 @@ class MultiLabel(TaskKind):
         """Of each label by itself: the logistic function."""
         return np.asarray(1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -700, 700))), np.float64)
 
-    def fitted(self, scale: LabelScale, logits: NDArray[np.floating], labels: NDArray[np.floating], metric: Metric) -> LabelScale:
+    def fitted(
+        self,
+        scale: LabelScale,
+        logits: NDArray[np.floating],
+        labels: NDArray[Any],
+        metric: Metric,
+        passages: Sequence[str] = (),  # noqa: ARG002 none
+    ) -> LabelScale:
         """The threshold with the best score on select; of equals the one that is nearest to one half.
 
         It is one for all labels. Select often has 30 examples, and a rare label one or two of them: a threshold of its own would be
         chosen by these, and so by chance.
         """
         chances = self.probabilities(logits)
-        scores = {threshold: metric.sign * metric.value(chances >= threshold, labels) for threshold in THRESHOLDS}
-        return replace(scale, threshold=max(THRESHOLDS, key=lambda threshold: (scores[threshold], -abs(threshold - 0.5))))
+        return replace(scale, threshold=_best_threshold(lambda threshold: metric.sign * metric.value(chances >= threshold, labels)))
 
     def default_metric(self, labels: Sequence[Any], names: Sequence[str]) -> tuple[str, str]:  # noqa: ARG002 always the same
         """Micro-F1."""
         return "micro_f1", ""
 
-    def answers(self, predictions: Floats, names: Sequence[str]) -> list[Any]:
+    def answers(self, predictions: NDArray[Any], names: Sequence[str]) -> list[Any]:
         """Lists of names."""
         return [[name for name, there in zip(names, row, strict=True) if there] for row in predictions]
 
@@ -319,4 +339,79 @@ class MultiLabel(TaskKind):
         return best, "the same labels"
 
 
-KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (Classification(), Regression(), MultiLabel())}
+class QuestionAnswering(TaskKind):
+    """A question on a passage: predictions are pieces of it, or an empty text where it has no answer; labels as `answers.as_label` says.
+
+    The head gives each token two logits, that the answer starts or ends there. What is made of them for a whole example, `C` = 4, is where
+    the best piece starts and ends, in characters, its score, and that of no answer (the first token's).
+    """
+
+    name = "question-answering"
+    problem_type = ""
+    reads_tokens = True
+    example = "a piece of the passage"
+
+    def outputs(self, names: Sequence[str]) -> int:  # noqa: ARG002 it has none
+        """Of a token: start and end."""
+        return 2
+
+    def losses(self, logits: "Tensor", labels: "Tensor", scales: Sequence[LabelScale]) -> "Tensor":  # noqa: ARG002 they have none
+        """Cross-entropy over tokens, the mean of start and end; logits ``(N, B, T, 2)``, labels ``(N, B, 2)``, places of tokens."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(logits.permute(0, 2, 1, 3), labels.long(), reduction="none").mean(2)
+
+    def predictions(self, logits: NDArray[np.floating], scale: LabelScale, passages: Sequence[str] = ()) -> NDArray[np.str_]:
+        """``(n,)``, pieces of the `passages`; an empty text where the piece's probability beside no answer is below the threshold."""
+        rows = zip(logits[:, :2].astype(np.int64).tolist(), self._chances(logits) >= scale.threshold, passages, strict=True)
+        return np.asarray([passage[start:end] if there else "" for (start, end), there, passage in rows], str)
+
+    def _chances(self, logits: NDArray[np.floating]) -> Floats:
+        """``(n,)``, the probability that the best piece has beside that of no answer."""
+        return np.asarray(1 / (1 + np.exp(np.clip(logits[:, 3] - logits[:, 2].astype(np.float64), -700, 700))), np.float64)
+
+    def fitted(
+        self,
+        scale: LabelScale,
+        logits: NDArray[np.floating],
+        labels: NDArray[Any],
+        metric: Metric,
+        passages: Sequence[str] = (),
+    ) -> LabelScale:
+        """The threshold with the best score on select; 0, so that there always is an answer, where all questions of select have one."""
+        if all(map(answers_of, labels.tolist())):
+            return replace(scale, threshold=0.0)
+        return replace(
+            scale,
+            threshold=_best_threshold(
+                lambda threshold: metric.sign * metric.value(self.predictions(logits, LabelScale(threshold=threshold), passages), labels)
+            ),
+        )
+
+    def default_metric(self, labels: Sequence[Any], names: Sequence[str]) -> tuple[str, str]:  # noqa: ARG002 always the same
+        """SQuAD's F1."""
+        return "answer_f1", ""
+
+    def answers(self, predictions: NDArray[Any], names: Sequence[str]) -> list[Any]:  # noqa: ARG002 they have none
+        """The texts."""
+        return [str(text) for text in predictions]
+
+    def strata(self, labels: Sequence[Any]) -> list[int]:
+        """Whether there is an answer."""
+        return [int(bool(answers_of(label))) for label in labels]
+
+    def constant(self, labels: Sequence[Any], metric: Metric) -> tuple[Any, str]:  # noqa: ARG002 nothing else is the same throughout
+        """No answer."""
+        return "", "no answer"
+
+    def is_constant(self, predictions: NDArray[Any]) -> bool:
+        """Whether the same is said throughout."""
+        return len(set(predictions.tolist())) == 1
+
+
+def _best_threshold(score: Callable[[float], float]) -> float:
+    """Of equals the one that is nearest to one half."""
+    return max(THRESHOLDS, key=lambda threshold: (score(threshold), -abs(threshold - 0.5)))
+
+
+KINDS: dict[str, TaskKind] = {kind.name: kind for kind in (Classification(), Regression(), MultiLabel(), QuestionAnswering())}

@@ -56,7 +56,7 @@ def load_nested(settings: TaskSettings, ks: Sequence[int | None]) -> list[TaskDa
     raw, balanced = _read(settings), settings.class_weights == "balanced"
     if balanced and KINDS[raw.kind].class_weights(np.zeros(1), raw.labels) is None:
         raise SettingsError(
-            f"class_weights is 'balanced', and {raw.name} is a {raw.kind}, whose examples aren't of one class each; leave it out"
+            f"class_weights is 'balanced', and {raw.name} is a {raw.kind} task, whose examples aren't of one class each; leave it out"
         )
     name, why = settings.metric or raw.metric, ""
     if name is None:

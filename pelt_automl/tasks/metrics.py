@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pelt_automl.errors import SettingsError
 from pelt_automl.log.events import sign_of
+from pelt_automl.tasks.answers import exact_match, token_f1
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +37,7 @@ class Metric:
     greater_is_better: bool
     kind: str
     """Of task: a name in `pelt_automl.tasks.kinds.KINDS`."""
-    statistics: Callable[[Floats, Floats], Floats]
+    statistics: Callable[[Any, Any], Floats]
     """From what it `reads` ``(n, ...)`` and labels ``(n, ...)`` of the task's kind: ``(n, s)``, numbers of each example."""
     score: Callable[[Floats, Floats], Floats]
     """From statistics ``(n, s)`` and weights ``(R, n)``, how often each example counts: ``(R,)``, values in the metric's own unit."""
@@ -56,6 +57,12 @@ class Metric:
     """What it scores: the kind's predictions, or a probability for each class, ``(n, C)``."""
     ordered: bool = False
     """Whether the order of the classes matters to it: that of their indices."""
+    of_texts: bool = False
+    """Whether predictions and labels are texts."""
+
+    def values(self, found: ArrayLike) -> NDArray[Any]:
+        """Predictions or labels as it reads them."""
+        return np.asarray(found, str if self.of_texts else np.float64)
 
     @property
     def sign(self) -> int:
@@ -72,10 +79,10 @@ class Metric:
         Raises:
             ValueError: the lengths differ or are 0.
         """
-        found, true = np.asarray(predictions, np.float64), np.asarray(labels, np.float64)
+        found, true = self.values(predictions), self.values(labels)
         if len(found) != len(true) or not len(true):
             raise ValueError(f"{self.name} needs a prediction for each label, one at least: {len(true)} labels, {len(found)} predictions")
-        if not np.isfinite(found).all():
+        if not (self.of_texts or np.isfinite(found).all()):
             return self.broken
         return float(self.score(self.statistics(found, true), np.ones((1, len(true))))[0])
 
@@ -331,17 +338,19 @@ METRICS: dict[str, Metric] = {
         Metric("micro_f1", True, "multi-label", _cells, _micro_f1, counts=True),
         Metric("multilabel_macro_f1", True, "multi-label", _cells, _macro_f1, counts=True),
         Metric("subset_accuracy", True, "multi-label", _all_right, _mean, counts=True),
+        Metric("answer_f1", True, "question-answering", token_f1, _mean, of_texts=True),
+        Metric("exact_match", True, "question-answering", exact_match, _mean, counts=True, of_texts=True),
     )
 }
 
 
 def metric_for(name: str, kind: str, classes: int) -> Metric:
-    """The metric called `name`, when it fits the task; ``macro_f1`` is also what several labels' is called.
+    """The metric called `name`, when it fits the task; ``macro_f1`` is also what several labels' is called, ``f1`` that of answers.
 
     Raises `SettingsError`, which lists those that fit, when it is unknown or doesn't.
     """
     fitting = [metric.name for metric in METRICS.values() if metric.fits(kind, classes)]
-    for own in (name, f"multilabel_{name}"):
+    for own in (name, f"multilabel_{name}", f"answer_{name}"):
         if own in fitting:
             return METRICS[own]
     task = f"{classes} classes" if classes else kind

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pelt_automl.errors import TaskError, all_problems
 from pelt_automl.settings import TaskSettings
 from pelt_automl.tasks.checks import check_tables
-from pelt_automl.tasks.columns import Columns
+from pelt_automl.tasks.columns import columns_of
 from pelt_automl.tasks.examples import RawTask
 from pelt_automl.tasks.files import Reading, check_reading, read_table
 from pelt_automl.tasks.tables import Table
@@ -20,7 +20,7 @@ def read_own(settings: TaskSettings) -> RawTask:
     """
     given = {"train": settings.train, "validation": settings.validation, "report": settings.test}
     files = {role: path for role, path in given.items() if path is not None}
-    columns = Columns(settings.text_columns, settings.label_column or "", settings.group_column, settings.label_separator)
+    columns = columns_of(settings)
     reading = Reading(settings.encoding, settings.delimiter, columns.named)
     check_reading(list(files.values()), reading)
     tables, problems = dict[str, Table](), list[str]()

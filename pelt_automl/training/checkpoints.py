@@ -96,7 +96,7 @@ class TrainedConfig:
             (self.precision in ("bf16", "fp32"), f"precision is {self.precision!r}"),
             ({"name", "location", "sha256"} <= set(self.backbone) or words, "backbone lacks name, location or sha256"),
             (0 < self.temperature < inf, f"temperature is {self.temperature}"),
-            (0 < self.scale.threshold < 1, f"threshold is {self.scale.threshold}"),
+            (0 <= self.scale.threshold < 1, f"threshold is {self.scale.threshold}"),
             (self.form == "trained" or not self.modifications, f"form is {self.form}, which has no modifications"),
         )
         return [message for holds, message in rules if not holds]

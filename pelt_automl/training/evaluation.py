@@ -12,8 +12,10 @@ from pelt_automl.modifications import Pack
 from pelt_automl.modifications.observed import Place, Values
 from pelt_automl.training.padding import passes
 from pelt_automl.training.tokens import Tokens, collate
+from pelt_automl.training.windows import best_answers, of_examples
 
-Predictions = NDArray[np.float64]
+Predictions = NDArray[Any]
+"""``(n, ...)``, as a kind of task has them: class indices, numbers, texts."""
 
 _Gathered = dict[Place, list[Any]]
 """By submodule, site and layer: the values of one trial's examples, pass by pass."""
@@ -38,8 +40,8 @@ class PlaceStatistics:
 class Evaluation:
     """A trial's outputs on a set of examples."""
 
-    logits: NDArray[np.float32]
-    """Shape ``(examples, C)``."""
+    logits: NDArray[np.floating]
+    """Shape ``(examples, C)``; of passages what `windows.of_examples` makes of them."""
     gates: list[PlaceStatistics]
     contributions: list[PlaceStatistics] = field(default_factory=list)
     """Shares of the hidden states, where they were measured (see `modifications.observed.contribution`)."""
@@ -61,8 +63,9 @@ def evaluate(pack: Pack, sets: Sequence[Tokens], without: frozenset[str] = froze
     was_training = pack.backbone.model.training
     pack.backbone.model.eval()
     pack.eval()
-    orders = [np.argsort(tokens.lengths, kind="stable") for tokens in sets]
-    ordered = [tokens.take(order) for tokens, order in zip(sets, orders, strict=True)]
+    windows = [tokens.all_windows() for tokens in sets]
+    orders = [np.argsort(rows.lengths, kind="stable") for rows, _ in windows]
+    ordered = [rows.take(order) for (rows, _), order in zip(windows, orders, strict=True)]
     device = pack.backbone.device.type
     logits: list[list[Any]] = [[] for _ in sets]
     gates, contributions = ([_Gathered() for _ in sets] for _ in range(2))
@@ -70,15 +73,20 @@ def evaluate(pack: Pack, sets: Sequence[Tokens], without: frozenset[str] = froze
         parts = [tokens[positions] for tokens in ordered]  # sets may differ in size: those that are done have none left
         batch = collate(parts, pad_id_of(pack), pack.backbone.device)
         output, sizes = pack(**batch.inputs, without=without, measure=measure), [len(part) for part in parts]
-        for own, values, size in zip(logits, output.logits.float().cpu().numpy(), sizes, strict=True):
-            own.append(values[:size])
+        for own, values, part in zip(logits, output.logits.float().cpu().numpy(), parts, strict=True):
+            seen = values[: len(part)]
+            own.append(best_answers(seen, [passage.windows[0] for passage in part.passages]) if part.passages else seen)
         _gather(output.gates, sizes, gates)
         _gather(output.contributions, sizes, contributions)
     pack.backbone.model.train(was_training)
     pack.train(was_training)
+    found = [np.concatenate(rows)[np.argsort(order, kind="stable")] for rows, order in zip(logits, orders, strict=True)]
+    joined = [
+        of_examples(rows, owners, len(tokens)) if tokens.passages else rows
+        for rows, tokens, (_, owners) in zip(found, sets, windows, strict=True)
+    ]
     return [
-        Evaluation(np.concatenate(rows)[np.argsort(order, kind="stable")], _statistics(opened), _statistics(shares))
-        for rows, order, opened, shares in zip(logits, orders, gates, contributions, strict=True)
+        Evaluation(own, _statistics(opened), _statistics(shares)) for own, opened, shares in zip(joined, gates, contributions, strict=True)
     ]
 
 

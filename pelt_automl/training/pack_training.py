@@ -104,13 +104,18 @@ class PackTraining:
     def _one_step(self) -> None:
         self.pack.train()
         steps = [self._step_of(slot) for slot in range(len(self.runs))]
-        parts = [by_length(run.train.take(run.order.batch(step))) for run, step in zip(self.runs, steps, strict=True)]
+        parts = [
+            by_length(run.train.take(run.order.batch(step)).one_window(step // run.order.batches_an_epoch))
+            for run, step in zip(self.runs, steps, strict=True)
+        ]
         sizes = torch.tensor([len(part) for part in parts], device=self.backbone.device)
         penalty = self.pack.penalty()
         for positions in passes(parts, self.backbone.device.type, self.plan.batch_size):
             own = [part[positions] for part in parts]
             batch = collate(own, pad_id_of(self.pack), self.backbone.device)
-            labels = torch.from_numpy(self.kind.collate([part.labels for part in own])).to(self.backbone.device)
+            labels = torch.from_numpy(self.kind.collate([part.labels if part.targets is None else part.targets for part in own])).to(
+                self.backbone.device
+            )
             each = self.kind.losses(self.pack(**batch.inputs).logits, labels, [run.scale for run in self.runs])
             if self.class_weights is not None:
                 each = each * self.class_weights.gather(1, labels.long())
@@ -145,8 +150,9 @@ class PackTraining:
 
     def _take(self, slot: int, tokens: Tokens, evaluation: Evaluation, loss: float | None) -> None:
         run, step, metric = self.runs[slot], self._step_of(slot), self.work.metric
-        scale = self.kind.fitted(run.scale, evaluation.logits, tokens.labels, metric)
-        progress, predictions = run.progress, self.kind.read_by(metric, evaluation.logits, scale)
+        passages = tokens.texts_of_passages
+        scale = self.kind.fitted(run.scale, evaluation.logits, tokens.labels, metric, passages)
+        progress, predictions = run.progress, self.kind.read_by(metric, evaluation.logits, scale, passages)
         score = metric.value(predictions, tokens.labels)
         rate = run.learning_rate * learning_rate_share(step - 1, self.plan) if step else 0.0
         progress.curve += (CurvePoint(step, loss, score, rate, progress.seconds),)
@@ -188,9 +194,9 @@ class PackTraining:
 
 def score_in_full(work: Work, run: TrialRun) -> None:
     """Score the best weights of a training on all of select, where its evaluations have looked at a part of it."""
-    kind, logits = KINDS[work.metric.kind], logits_of_best(work, run, run.select)
-    scale = kind.fitted(run.scale, logits, run.select.labels, work.metric)
-    predictions, run.progress.best_threshold = kind.read_by(work.metric, logits, scale), scale.threshold
+    kind, logits, passages = KINDS[work.metric.kind], logits_of_best(work, run, run.select), run.select.texts_of_passages
+    scale = kind.fitted(run.scale, logits, run.select.labels, work.metric, passages)
+    predictions, run.progress.best_threshold = kind.read_by(work.metric, logits, scale, passages), scale.threshold
     run.progress.best_score = work.metric.value(predictions, run.select.labels)
     run.progress.best_constant = kind.is_constant(predictions)
     run.progress.best_predictions = tuple(predictions.tolist())
@@ -199,7 +205,7 @@ def score_in_full(work: Work, run: TrialRun) -> None:
 def predict_best(work: Work, run: TrialRun, tokens: Tokens) -> Predictions:
     """What the best weights of a training say of other examples, as the metric reads it."""
     scale = replace(run.scale, threshold=run.progress.best_threshold)
-    return KINDS[work.metric.kind].read_by(work.metric, logits_of_best(work, run, tokens), scale)
+    return KINDS[work.metric.kind].read_by(work.metric, logits_of_best(work, run, tokens), scale, tokens.texts_of_passages)
 
 
 def logits_of_best(work: Work, run: TrialRun, tokens: Tokens) -> NDArray[np.floating]:

@@ -60,7 +60,7 @@ class Predictor(ABC):
                     PredictionWarning,
                     stacklevel=3,
                 )
-            found = found.astype(own.dtype)
+            found = np.full((len(rows), own.shape[1]), np.nan, dtype=own.dtype)
             found[present] = own
         if len(given) < len(rows):
             empty = [number for number, row in enumerate(rows) if row is None]
@@ -82,15 +82,16 @@ class Predictor(ABC):
         Raises what `logits` raises, and `SettingsError` where `abstain_below` is no probability, or there are none.
         """
         check_abstaining(self.config, abstain_below)
-        return self.answers(self.logits(texts), abstain_below)
+        return self.answers(self.logits(texts), texts, abstain_below)
 
-    def answers(self, logits: NDArray[np.floating], abstain_below: float | None = None) -> list[Any]:
-        """What outputs ``(examples, C)`` say, as `predict` gives it; None where they are NaN, or not sure enough."""
+    def answers(self, logits: NDArray[np.floating], texts: Sequence[Text | None], abstain_below: float | None = None) -> list[Any]:
+        """What outputs ``(examples, C)`` of these texts say, as `predict` gives it; None where they are NaN, or not sure enough."""
         present = ~np.isnan(logits).any(axis=1)
         if abstain_below is not None:
             present &= self.chances(logits).max(axis=1) >= abstain_below
         kind, found = KINDS[self.config.kind], np.full(len(logits), None)
-        said = kind.answers(kind.predictions(logits[present], self.config.scale), self.config.labels)
+        passages = [str((texts[place] or ("",))[-1]) for place in np.flatnonzero(present).tolist()] if kind.reads_tokens else ()
+        said = kind.answers(kind.predictions(logits[present], self.config.scale, passages), self.config.labels)
         for place, answer in zip(np.flatnonzero(present), said, strict=True):
             found[place] = answer
         return found.tolist()
@@ -102,7 +103,7 @@ class Predictor(ABC):
         """
         found = KINDS[self.config.kind].probabilities(logits / self.config.temperature)
         if found is None:
-            raise SelectionError(f"{self.config.task} is a {self.config.kind}: it has no classes, and so no probabilities")
+            raise SelectionError(f"{self.config.task} is a {self.config.kind} task: it has no classes, and so no probabilities")
         return found
 
     def _rows(self, texts: Sequence[Text | None]) -> list[tuple[str, ...] | None]:
@@ -136,7 +137,7 @@ def check_abstaining(config: TrainedConfig, below: float | None) -> None:
     if not kind.tempered:
         no_chance = kind.probabilities(np.zeros((1, config.outputs))) is None
         why = "whose predictions have no probability" if no_chance else "whose probabilities are those of single labels"
-        raise SettingsError(f"{config.task} is a {config.kind}, {why}: leave abstain_below out")
+        raise SettingsError(f"{config.task} is a {config.kind} task, {why}: leave abstain_below out")
 
 
 class TrainedPredictor(Predictor):
@@ -150,7 +151,8 @@ class TrainedPredictor(Predictor):
     def outputs(self, examples: Examples) -> tuple[NDArray[np.floating], dict[str, int]]:
         """See `Predictor`."""
         backbone = self.pack.backbone
-        tokens = tokenize(examples, backbone.tokenizer, self.config.max_length, backbone.shape.vocabulary)
+        windows = KINDS[self.config.kind].reads_tokens
+        tokens = tokenize(examples, backbone.tokenizer, self.config.max_length, backbone.shape.vocabulary, windows=windows)
         return evaluate(self.pack, [tokens])[0].logits, tokens.cut
 
 
@@ -189,7 +191,12 @@ def backbone_of(
     trained_on = config.backbone
     name = str(model) if model is not None else trained_on["name"] if trained_on["name"] == "minilm" else trained_on["location"]
     try:
-        backbone = load_backbone(name, precision=precision or cast("Precision", config.precision), device=device)
+        backbone = load_backbone(
+            name,
+            precision=precision or cast("Precision", config.precision),
+            device=device,
+            tokens=KINDS[config.kind].reads_tokens,
+        )
     except BackboneError as error:
         raise BackboneError(
             f"{folder} was trained on {trained_on['name']}, which can't be loaded: {error}. If it has moved, say where it is: {ELSEWHERE}"

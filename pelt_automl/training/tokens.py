@@ -12,8 +12,7 @@ from torch import Tensor
 
 from pelt_automl.errors import TaskError
 from pelt_automl.tasks import Examples
-
-Indices = NDArray[np.int64]
+from pelt_automl.training.windows import Indices, Passage, passages_of
 
 
 @dataclass(frozen=True)
@@ -22,16 +21,44 @@ class Tokens:
 
     input_ids: list[list[int]]
     token_type_ids: list[list[int]] | None
-    labels: NDArray[np.float64]
+    labels: NDArray[Any]
     """Shape ``(n, ...)``: of each example its class index, its number, or what else a label of the task's kind is."""
     whole: Indices | None = None
     """Tokens that each example had before it was cut; None where that isn't known."""
     groups: tuple[str | None, ...] = ()
     """Of each example its group (see `Examples.groups`); empty where there are none."""
+    passages: tuple[Passage, ...] = ()
+    """Where answers are pieces of a passage: that of each example, in windows. What stands above is then the first window of each."""
+    targets: Indices | None = None
+    """``(n, 2)``, tokens where the answers start and end; set where each example is one window (see `one_window` and `all_windows`)."""
 
     def __len__(self) -> int:
         """Number of examples."""
         return len(self.input_ids)
+
+    @property
+    def texts_of_passages(self) -> tuple[str, ...]:
+        """Of each example; empty where there are none."""
+        return tuple(passage.text for passage in self.passages)
+
+    def one_window(self, turn: int) -> "Tokens":
+        """What a training reads in its epoch number `turn`: of each example one window, all of them in turn. Without passages, itself."""
+        return self._windows([(i, turn % len(passage.windows)) for i, passage in enumerate(self.passages)]) if self.passages else self
+
+    def all_windows(self) -> tuple["Tokens", Indices]:
+        """What an evaluation reads: every window, and of each the position of its example. Without passages, itself."""
+        if not self.passages:
+            return self, np.arange(len(self), dtype=np.int64)
+        chosen = [(i, number) for i, passage in enumerate(self.passages) for number in range(len(passage.windows))]
+        return self._windows(chosen), np.array([i for i, _ in chosen], dtype=np.int64)
+
+    def _windows(self, chosen: Sequence[tuple[int, int]]) -> "Tokens":
+        found = [self.passages[i].windows[number] for i, number in chosen]
+        types = [window.token_type_ids or [] for window in found] if self.token_type_ids else None
+        passages = tuple(Passage(self.passages[i].text, (window,)) for (i, _), window in zip(chosen, found, strict=True))
+        targets = np.array([window.answer for window in found], dtype=np.int64).reshape(len(found), 2)
+        labels = self.labels[np.array([i for i, _ in chosen], dtype=np.int64)]
+        return Tokens([window.input_ids for window in found], types, labels, passages=passages, targets=targets)
 
     @property
     def lengths(self) -> Indices:
@@ -47,6 +74,8 @@ class Tokens:
             self.labels[positions],
             None if whole is None else whole[positions],
             self.groups[positions],
+            self.passages[positions],
+            None if self.targets is None else self.targets[positions],
         )
 
     def take(self, indices: Sequence[int] | Indices) -> "Tokens":
@@ -58,6 +87,8 @@ class Tokens:
             self.labels[chosen],
             None if whole is None else whole[chosen],
             tuple(self.groups[i] for i in indices) if self.groups else (),
+            tuple(self.passages[i] for i in indices) if self.passages else (),
+            None if self.targets is None else self.targets[chosen],
         )
 
     def at_most(self, most: int | None, seed: int) -> "Tokens":
@@ -83,12 +114,15 @@ AT_ONCE = 1000
 """Examples that are tokenized in one call: whole, they may be far longer than what is kept of them."""
 
 
-def tokenize(examples: Examples, tokenizer: Any, max_length: int, rows: int = 0) -> Tokens:
+def tokenize(examples: Examples, tokenizer: Any, max_length: int, rows: int = 0, *, windows: bool = False) -> Tokens:
     """Sentences or pairs as the model expects them, cut to `max_length` tokens.
 
-    Of a pair the longer text is cut, token by token, so that something of both is left. `rows`: of the model's token embedding, 0 for any
-    number. Raises `TaskError` for a token without a row.
+    Of a pair the longer text is cut, token by token, so that something of both is left. With `windows` nothing is cut of the second text:
+    it is a passage that is read in windows. `rows`: of the model's token embedding, 0 for any number. Raises `TaskError` for a token
+    without a row, and what `passages_of` raises.
     """
+    if windows:
+        return _of_passages(examples, tokenizer, max_length, rows)
     ids, types, whole = list[list[int]](), list[list[int]](), list[int]()
     for columns in _portions(examples):
         encoded = tokenizer(*columns, truncation=False, padding=False, verbose=False)
@@ -101,17 +135,35 @@ def tokenize(examples: Examples, tokenizer: Any, max_length: int, rows: int = 0)
                 own[i] = row
             for i, row in zip(long, cut["token_type_ids"], strict=True) if own_types else ():
                 own_types[i] = row
-        # A model may have fewer rows than its tokenizer has tokens, as long as no text has any of the others.
-        if (place := next((i for i, row in enumerate(own) if rows and max(row, default=0) >= rows), None)) is not None:
-            token, text = tokenizer.convert_ids_to_tokens(max(own[place])), " ".join(column[place] for column in columns)
-            raise TaskError(
-                f"a text ({text[:60]!r}) has {token!r}, token {max(own[place]):,} of the tokenizer, and the model embeds {rows:,} of them "
-                f"(0 to {rows - 1:,}); take it out of the text"
-            )
+        for place, row in enumerate(own):
+            _check_rows(row, rows, tokenizer, [column[place] for column in columns])
         ids += own
         types += own_types
-    labels = np.asarray(examples.labels, dtype=np.float64)
-    return Tokens(ids, types or None, labels, np.asarray(whole, dtype=np.int64), examples.groups)
+    return Tokens(ids, types or None, _labels(examples), np.asarray(whole, dtype=np.int64), examples.groups)
+
+
+def _labels(examples: Examples) -> NDArray[Any]:
+    """Numbers, or texts."""
+    return np.asarray(examples.labels, str if isinstance(examples.labels[0] if examples.labels else 0, str) else np.float64)
+
+
+def _check_rows(ids: Sequence[int], rows: int, tokenizer: Any, texts: Sequence[str]) -> None:
+    """A model may have fewer rows than its tokenizer has tokens, as long as no text has any of the others."""
+    if rows and (highest := max(ids, default=0)) >= rows:
+        raise TaskError(
+            f"a text ({' '.join(texts)[:60]!r}) has {tokenizer.convert_ids_to_tokens(highest)!r}, token {highest:,} of the tokenizer, and "
+            f"the model embeds {rows:,} of them (0 to {rows - 1:,}); take it out of the text"
+        )
+
+
+def _of_passages(examples: Examples, tokenizer: Any, max_length: int, rows: int) -> Tokens:
+    passages = tuple(passages_of(examples, tokenizer, max_length))
+    for passage, texts in zip(passages, examples.texts, strict=True):
+        for window in passage.windows:
+            _check_rows(window.input_ids, rows, tokenizer, texts)
+    first = [passage.windows[0] for passage in passages]
+    types = [window.token_type_ids for window in first if window.token_type_ids is not None]
+    return Tokens([window.input_ids for window in first], types or None, _labels(examples), None, examples.groups, passages)
 
 
 def whole_texts(examples: Examples, tokenizer: Any) -> Iterator[list[int]]:
@@ -132,8 +184,8 @@ class TokenStore:
     def __init__(self, examples: Examples, tokenized: Callable[[Examples], Tokens]) -> None:
         """`tokenized` makes the tokens of those that are new."""
         self.examples, self._tokenized = examples, tokenized
-        self._labels = np.asarray(examples.labels, dtype=np.float64)
-        self._ids, self._types = dict[int, list[int]](), dict[int, list[int]]()
+        self._labels = _labels(examples)
+        self._ids, self._types, self._passages = dict[int, list[int]](), dict[int, list[int]](), dict[int, Passage]()
         self._whole = np.zeros(len(examples), dtype=np.int64)
 
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> Tokens:
@@ -143,10 +195,12 @@ class TokenStore:
             found = self._tokenized(self.examples.take(missing))
             self._ids.update(zip(missing, found.input_ids, strict=True))
             self._types.update(zip(missing, found.token_type_ids or (), strict=bool(found.token_type_ids)))
+            self._passages.update(zip(missing, found.passages, strict=bool(found.passages)))
             self._whole[missing] = found.lengths if found.whole is None else found.whole
         types = [self._types[i] for i in positions] if self._types else None
         groups = tuple(self.examples.groups[i] for i in positions) if self.examples.groups else ()
-        return Tokens([self._ids[i] for i in positions], types, self._labels[positions], self._whole[positions], groups)
+        passages = tuple(self._passages[i] for i in positions) if self._passages else ()
+        return Tokens([self._ids[i] for i in positions], types, self._labels[positions], self._whole[positions], groups, passages)
 
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2

@@ -69,7 +69,7 @@ class Comparison:
         `alike`: whether all compared have the same seeds.
         """
         self.finalists, self.labels, self.metric, self.sign = finalists, labels, metric, METRICS[metric].sign
-        self._labels = np.asarray(labels, np.float64)
+        self._labels = METRICS[metric].values(labels)
         self._by_name = {finalist.candidate: finalist for finalist in finalists}
         still_in = [name for name in self._by_name if name not in out] or list(self._by_name)
         self.compared = tuple(still_in)
@@ -99,7 +99,7 @@ class Comparison:
         has = np.array([[seed in runs for seed in seeds] for runs in own])
         # Where there is no run, any other stands in: it isn't looked at.
         predictions = [[runs.get(seed, next(iter(runs.values()))).predictions for seed in seeds] for runs in own]
-        array = np.asarray(predictions, np.float64)
+        array = METRICS[self.metric].values(predictions)
         if has.all():
             means = [fmean(runs[seed].report_score for seed in seeds) for runs in own]
             return Table(candidates, means, paired_bootstrap(self._labels, array, self.metric, fitted=fitted))
@@ -155,7 +155,7 @@ class Comparison:
 
         The finalist's draws less the constant's on the same resamples.
         """
-        always = np.asarray([constant] * len(self._labels), np.float64)
+        always = METRICS[self.metric].values([constant] * len(self._labels))
         draws = self._table_of(candidate).of(candidate) - paired_bootstrap(self._labels, always[None, None], self.metric)[:, 0]
         ends = interval(self.sign * draws)
         return Difference(self.sign * (self.mean(candidate) - METRICS[self.metric].value(always, self._labels)), ends, ends)
@@ -164,7 +164,9 @@ class Comparison:
         """Of the difference of two compared finalists' means over the seeds that both have: what other examples would change."""
         both = sorted(set(self._by_name[first].runs) & set(self._by_name[second].runs))
         runs = [self._by_name[name].runs[seed].predictions for name in (first, second) for seed in both]
-        draws = paired_bootstrap(self._labels, np.asarray(runs, np.float64)[:, None], self.metric)  # each run by itself: no seeds to draw
+        draws = paired_bootstrap(
+            self._labels, METRICS[self.metric].values(runs)[:, None], self.metric
+        )  # each run by itself: no seeds to draw
         mean_first, mean_second = (half.mean(axis=1) for half in np.split(draws, 2, axis=1))
         return float(np.var(mean_first - mean_second, ddof=1))
 

@@ -105,7 +105,7 @@ def test_where_the_table_puts_the_head_is_all_of_the_classification_models_own_w
     """What isn't the backbone's and isn't named would stay random."""
     backbone = backbone_of(family)
     config = tiny_config(family, num_labels=3)
-    model = plain_model(backbone, config)
+    model = plain_model(backbone, config, trained_config(()))
     of_backbone = {f"{model.base_model_prefix}.{name}" for name, _ in model.base_model.named_parameters()}
     own = {name for name, _ in model.named_parameters()} - of_backbone
     named = backbone.architecture.head_names.values()

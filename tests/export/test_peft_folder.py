@@ -40,7 +40,7 @@ def write(family, folder, modifications, **other):
     assert write_peft(pack, trained, tiny_config(family), folder) < 1e-5
     config = tiny_config(family, num_labels=trained.outputs, pad_token_id=pack.backbone.tokenizer.pad_token_id)
     torch.manual_seed(5)  # whatever the head starts from
-    return pack, peft.PeftModel.from_pretrained(plain_model(pack.backbone, config), str(folder))
+    return pack, peft.PeftModel.from_pretrained(plain_model(pack.backbone, config, trained), str(folder))
 
 
 def assert_equal(pack, model):

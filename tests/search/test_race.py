@@ -9,6 +9,7 @@ import pytest
 from pelt_automl.log.events import Seeds, TrialEnded, What
 from pelt_automl.log.outputs import Outputs
 from pelt_automl.search.race import leaving
+from pelt_automl.tasks.answers import Answer, as_label
 from pelt_automl.verdict.statistics import smallest_error
 
 LABELS = np.ones(100)
@@ -65,6 +66,22 @@ def test_a_method_leaves_when_it_is_clearly_behind_the_leader(name):
     decisions = leaving([*LEADER, *others], OUTPUTS, LABELS, "accuracy", out, SLOW, greater_is_better=True)
     assert [decision.subject for decision in decisions] == expected
     assert all(decision.what == What.LEFT_RACE for decision in decisions)
+
+
+def test_answers_that_are_texts_are_compared_as_well():
+    """The same table, each right answer a word and each wrong one another."""
+    labels = np.array([as_label([Answer(0, "Rome")])] * 100)
+
+    def in_words(trial):
+        said = ["Rome" if right else "Paris" for right in Outputs().get(trial.outputs)]
+        return replace(trial, outputs=Outputs().put(said))
+
+    for name in ("far behind", "a little behind"):
+        others, out, expected = TABLE[name]
+        told = [in_words(trial) for trial in (*LEADER, *others)]
+        decisions = leaving(told, OUTPUTS, labels, "exact_match", out, SLOW, greater_is_better=True)
+        assert [decision.subject for decision in decisions] == expected
+    assert leaving([*LEADER, *others], OUTPUTS, labels, "exact_match", (), SLOW, greater_is_better=True) == [], "numbers are no texts"
 
 
 def test_a_method_whose_default_is_over_a_limit_leaves_without_it():

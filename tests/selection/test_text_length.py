@@ -103,6 +103,9 @@ def test_the_note_says_where_texts_are_cut_why_and_what_of_each_split():
         "cut: 3 of 200 in train (1.5 %), 1,234 tokens in all"
     )
     assert length_note(TextLength(96, 90), {"train": cut["select"], "select": cut["select"]}).endswith("cut: none in train or select")
+    assert length_note(TextLength(384, 700, 512), {}, windows=True) == (
+        "questions and passages of more than 384 tokens are read in windows (99 % of those to train on have 700 at most)"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,14 @@ PRODUCT = Path(__file__).parents[2] / "pelt_automl"
 
 
 def test_the_registry_names_each_kind_as_it_names_itself():
-    assert {name: kind.name for name, kind in KINDS.items()} == {name: name for name in ("classification", "regression", "multi-label")}
+    assert {name: kind.name for name, kind in KINDS.items()} == {name: name for name in tuple(KINDS)}
+    assert tuple(KINDS) == ("classification", "regression", "multi-label", "question-answering")
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_has_a_metric_by_default_that_fits_it(name):
-    labels = {"classification": [0, 1, 1, 0], "regression": [0.5, 1.5, 2.5, 3.5], "multi-label": [(0, 1), (1, 1)]}[name]
+    numbers, several, answers = [0.5, 1.5, 2.5, 3.5], [(0, 1), (1, 1)], ['[[0, "a"]]', "[]"]
+    labels = {"classification": [0, 1, 1, 0], "regression": numbers, "multi-label": several, "question-answering": answers}[name]
     metric, note = KINDS[name].default_metric(labels, ("no", "yes"))
     assert METRICS[metric].fits(name, 2)
     assert note == ""

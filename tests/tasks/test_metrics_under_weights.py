@@ -1,10 +1,13 @@
 """A metric's value under weights is its value on the resample that the weights stand for; scikit-learn and SciPy say what that is."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn import metrics as sklearn
 
+from pelt_automl.tasks.answers import Answer, as_label
 from pelt_automl.tasks.metrics import METRICS
 
 N = 60
@@ -27,7 +30,22 @@ ORACLES = {
     "micro_f1": lambda y, p: sklearn.f1_score(y, p, average="micro"),
     "multilabel_macro_f1": lambda y, p: sklearn.f1_score(y, p, average="macro", zero_division=np.nan),
     "subset_accuracy": sklearn.accuracy_score,
+    "answer_f1": lambda y, p: squad(y, p)["f1"] / 100,
+    "exact_match": lambda y, p: squad(y, p)["exact_match"] / 100,
 }
+WORDS = ("Rome", "rome", "the city", "Paris", "old", "old Rome")
+
+
+def squad(labels, predictions):
+    """By torchmetrics, in percent."""
+    from torchmetrics.functional.text import squad as of_texts
+
+    true = [[text for _, text in json.loads(label)] for label in labels]
+    targets = [{"answers": {"answer_start": [0] * len(own), "text": own}, "id": str(i)} for i, own in enumerate(true)]
+    found = of_texts([{"prediction_text": str(said), "id": str(i)} for i, said in enumerate(predictions)], targets)
+    return {name: float(value) for name, value in found.items()}
+
+
 MEANS = {
     "accuracy_f1": ("accuracy", "f1"),
     "accuracy_macro_f1": ("accuracy", "macro_f1"),
@@ -44,6 +62,9 @@ def sample(metric, rng):
         labels = rng.normal(size=N)
         labels = labels.round(1)  # some ties
         return labels, (labels + rng.normal(size=(3, N))).round(1)
+    if METRICS[metric].of_texts:
+        labels = [as_label([Answer(0, str(text)) for text in rng.choice(WORDS, rng.integers(1, 3))]) for _ in range(N)]
+        return np.array(labels), rng.choice(WORDS, (3, N))
     if METRICS[metric].kind == "multi-label":
         shares = (0.5, 0.3, 0.1, 0.02)  # of the last one some resamples have no example
         labels = (rng.random((N, CLASSES)) < shares).astype(float)
@@ -75,7 +96,7 @@ def test_the_value_under_weights_is_the_value_on_the_resample(metric):
     found = scores(metric, labels, predictions, weights)
     drawn = [np.repeat(np.arange(N), row.astype(int)) for row in weights]
     expected = [[oracle(metric, labels[i], row[i]) for row in predictions] for i in drawn]
-    assert np.allclose(found, expected, rtol=0, atol=1e-12)
+    assert np.allclose(found, expected, rtol=0, atol=1e-6 if METRICS[metric].of_texts else 1e-12), "torchmetrics computes in fp32"
     assert found.shape == (8, 3)
 
 

@@ -89,7 +89,7 @@ def test_several_labels_go_through_a_selection_from_search_to_prediction(world, 
         rows = read_table(tmp_path / f"out{ending}").rows
         assert [row["prediction"] for row in rows] == (["|".join(own) for own in answers[:4]] if ending == ".csv" else answers[:4])
         assert [float(row["probability_bad"]) for row in rows] == pytest.approx(chances[:4, 1].tolist(), abs=1e-6)
-    with pytest.raises(SettingsError, match="is a multi-label, whose probabilities are those of single labels"):
+    with pytest.raises(SettingsError, match="is a multi-label task, whose probabilities are those of single labels"):
         predictor.predict(texts, abstain_below=0.5)
 
 

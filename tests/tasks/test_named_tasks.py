@@ -22,10 +22,12 @@ def write_task(folder, task, rows=40):
     """A data set in a benchmark's own columns, with labels as the Hub has them; the test split has none."""
     folder.mkdir(parents=True)
     classes = len(task.labels) or 5
-    for split, unlabeled in (("train", False), (task.validation, False), ("test", True)):
+    answers = task.info.kind == "question-answering"  # whose test splits aren't public
+    for split, unlabeled in (("train", False), (task.validation, False), ("test", True))[: 2 if answers else 3]:
         lines = [
             {column: f"{split} {column} {i}" for column in (*task.text, *([task.target] if task.target else []))}
             | {"label": -1 if unlabeled else i % classes if task.labels else i / 10, "idx": i}
+            | ({"answers": {"text": [split], "answer_start": [0]}} if answers else {})
             for i in range(rows)
         ]
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -38,11 +40,24 @@ def test_every_benchmark_is_read_from_a_local_folder(tmp_path, monkeypatch, name
     write_task(tmp_path / "data" / layout / name, task)
     monkeypatch.setenv("PELT_AUTOML_DATA_DIR", str(tmp_path / "data"))
     data = load_task(TaskSettings(task=name, k=16))
-    assert data.sizes(0) == {"train": 11, "select": 5, "report": 40}
+    assert data.sizes(0) in ({"train": 11, "select": 5, "report": 40}, {"train": 10, "select": 6, "report": 40}), "by whole passages"
     assert (data.name, data.kind, data.labels, data.metric.name) == (name, task.info.kind, task.labels, task.info.metric)
     assert data.report.texts[0][0].endswith(f"{task.validation} {task.text[0]} 0")
-    assert data.outputs == (len(task.labels) or 1)
+    assert data.outputs == (2 if task.info.kind == "question-answering" else len(task.labels) or 1)
     assert data.pair == (len(task.text) == 2)
+
+
+@pytest.mark.parametrize(("name", "file"), [("squad", "v1.1.json"), ("squad_v2", "v2.0.json")])
+def test_squads_own_files_are_found_by_their_names(tmp_path, name, file):
+    for split, count in (("train", 30), ("dev", 20)):
+        asked = [
+            {"context": f"{split} passage {i}", "qas": [{"question": "What?", "id": "q", "answers": [{"text": str(i), "answer_start": 0}]}]}
+            for i in range(count)
+        ]
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / f"{split}-{file}").write_text(json.dumps({"data": [{"title": "t", "paragraphs": asked}]}))
+    data = load_task(TaskSettings(task=name, data_dir=tmp_path))
+    assert (len(data.pool), len(data.report), data.kind) == (30, 20, "question-answering")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +71,7 @@ def test_benchmarks_have_their_official_metric(name, metric):
 def test_every_listed_task_has_a_metric_that_fits_and_its_own_name():
     infos = [task.info for task in TASKS.values()]
     assert [info.name for info in infos] == list(TASKS)
-    assert len(infos) == 14
+    assert len(infos) == 17
     for info in infos:
         assert METRICS[info.metric].kind == info.kind
         assert info.description
@@ -102,7 +117,7 @@ def test_an_unknown_task_gets_near_names():
 def test_a_missing_data_folder_and_contradictory_settings_are_refused(tmp_path):
     with pytest.raises(TaskError, match="is not a folder"):
         load_task(TaskSettings(task="qnli", data_dir=tmp_path / "none"))
-    with pytest.raises(SettingsError, match="qnli is a classification; leave kind out"):
+    with pytest.raises(SettingsError, match="qnli is a classification task; leave kind out"):
         load_task(TaskSettings(task="qnli", kind="regression"))
 
 

@@ -105,7 +105,7 @@ def test_labels_are_written_as_single_ones_are(tmp_path):
         (["a|b"] * 9, None, {"label_separator": ""}, "label_separator is empty"),
         (["a|b"] * 9, None, {"label_separator": "|", "kind": "regression"}, "kind is 'regression', but a label separator means"),
         ([["a"], ["b"]] * 20, None, {"metric": "accuracy"}, "'accuracy' doesn't fit a task with 2 classes; choose one of: micro_f1"),
-        ([["a"], ["b"]] * 20, None, {"class_weights": "balanced"}, "is a multi-label, whose examples aren't of one class each"),
+        ([["a"], ["b"]] * 20, None, {"class_weights": "balanced"}, "is a multi-label task, whose examples aren't of one class each"),
     ],
 )
 def test_what_is_wrong_with_several_labels_is_said(tmp_path, train, test, more, expected):

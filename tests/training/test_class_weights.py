@@ -111,7 +111,9 @@ def test_they_are_asked_for_by_name_and_change_the_question_and_numbers_have_non
     assert any(note.startswith("each class counts the same in the loss of trainings") for note in data.notes)
     weighted, plain = (SelectionSettings(task=settings_of(tmp_path, class_weights=how)) for how in ("balanced", "none"))
     assert question_of(weighted, "data") != question_of(plain, "data")
-    with pytest.raises(PeltError, match=r"class_weights is 'balanced', and .* is a regression, whose examples aren't of one class each"):
+    with pytest.raises(
+        PeltError, match=r"class_weights is 'balanced', and .* is a regression task, whose examples aren't of one class each"
+    ):
         load_task(settings_of(tmp_path, train=write_csv(tmp_path / "n.csv", ["text", "label"], [(f"a {i}", i / 3) for i in range(60)])))
 
 
