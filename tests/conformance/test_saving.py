@@ -31,9 +31,9 @@ def test_modifications_and_configurations_come_back_from_json_as_they_were(metho
     assert TrainedConfig.from_json(config.to_json()) == config
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def another_process():
-    """It has seen nothing of the trainings; returns the logits of a folder's winners."""
+    """It has seen nothing of the trainings; returns the logits of a folder's winners. One for all families: most of it is its imports."""
     root = Path(__file__).parents[2]
     command, pipe = [sys.executable, "-m", "tests.conformance.load_all"], subprocess.PIPE
     environment = os.environ | {"PYTHONPATH": str(root)}
