@@ -3,7 +3,8 @@
 import csv
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,16 @@ def without_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     from pelt_automl.recorders import RECORDERS
 
     monkeypatch.delitem(RECORDERS, "mlflow")
+
+
+@contextmanager
+def sketched() -> Iterator[None]:
+    """While active, a report's figures are made, and not rendered: each has its name in place of a drawing."""
+    from pelt_automl.report import plots
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "as_svg", lambda _, name: f'<svg id="{name}"></svg>')
+        yield
 
 
 @pytest.fixture

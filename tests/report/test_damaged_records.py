@@ -10,6 +10,14 @@ from pelt_automl.log.codec import from_json, read, to_json
 from pelt_automl.log.events import KINDS
 from pelt_automl.log.history import History
 from pelt_automl.report import load_recommendation, verdict_text, write_report
+from tests.tiny_world import sketched
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_drawings(finished):
+    """Figures are made, and not rendered: `finished` has its own."""
+    with sketched():
+        yield
 
 
 @pytest.fixture
