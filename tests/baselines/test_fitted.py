@@ -293,7 +293,7 @@ def test_contenders_of_a_model_cannot_be_had_without_it(saved):
 
 THREADS = """
 import sys, torch
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # until the first fit: on a busy machine two that wait for each other take minutes to make the tiny model
 from threadpoolctl import threadpool_info
 from pelt_automl.baselines import fit_baseline, linear
 from pelt_automl.training.features import FrozenFeatures
@@ -311,7 +311,9 @@ def passes(self, tokens):
     return computed(self, tokens)
 
 linear.Problem.solved, FrozenFeatures._computed = blas, passes
-fit_baseline(sys.argv[1], examples_of("classes", 20), 2, encoder_of(backbone_of()))
+encoder = encoder_of(backbone_of())
+torch.set_num_threads(2)
+fit_baseline(sys.argv[1], examples_of("classes", 20), 2, encoder)
 assert set(seen) == {1}, seen
 """
 

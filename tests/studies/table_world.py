@@ -50,8 +50,10 @@ def few(count: int = 6) -> list[Training]:
 
 
 def main() -> None:
-    """Arguments: the world's folder, the table's, how many trainings."""
+    """Arguments: the world's folder, the table's, how many trainings. Says when it is loaded, and begins when it is told to."""
     world, table, count = sys.argv[1:]
+    print("loaded", flush=True)
+    sys.stdin.readline()
     record_here(Path(world), Path(table), few(int(count)))
 
 

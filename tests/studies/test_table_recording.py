@@ -30,7 +30,15 @@ def recorded(folder):
 def process(world, folder, count):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen([sys.executable, "-m", "tests.studies.table_world", str(world.folder), str(folder), str(count)],
-                            env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # fmt: skip
+                            env=environment, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+
+def begin(*processes):
+    """All at the same time, once each has loaded what it needs."""
+    assert [own.stdout.readline() for own in processes] == ["loaded\n"] * len(processes)
+    for own in processes:
+        own.stdin.write("\n")
+        own.stdin.flush()
 
 
 @pytest.fixture(scope="module")
@@ -140,29 +148,31 @@ def test_what_is_done_is_not_done_again(world, tmp_path, finished_folder):
 
 @pytest.mark.slow
 def test_a_killed_process_loses_only_the_training_under_way(world, tmp_path):
-    running = process(world, tmp_path, 24)
+    running = process(world, tmp_path, 12)
+    begin(running)
     deadline = time.monotonic() + 60
     while len(TableFolder(tmp_path).keys()) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
     running.send_signal(signal.SIGKILL)
     running.wait()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "trainings").glob("*.json")}
-    keys = [own.key("model") for own in few(24)]
-    assert 3 <= len(before) < 24, "it was killed on its way"
+    keys = [own.key("model") for own in few(12)]
+    assert 3 <= len(before) < 12, "it was killed on its way"
     assert {path.stem for path in before} == set(keys[: len(before)])
-    assert record_here(world.folder, tmp_path, few(24)) == 24 - len(before)
+    assert record_here(world.folder, tmp_path, few(12)) == 12 - len(before)
     assert recorded(tmp_path).keys() == set(keys)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 @pytest.mark.slow
 def test_two_processes_share_the_work_and_double_none(world, tmp_path):
-    both = [process(world, tmp_path, 24) for _ in range(2)]
+    both = [process(world, tmp_path, 12) for _ in range(2)]
+    begin(*both)
     said = [own.communicate(timeout=120)[0].splitlines() for own in both]
     assert [own.returncode for own in both] == [0, 0]
     lines = [line.partition(", seed")[0] + line.split(", ")[-2] for own in said for line in own]
-    assert len(lines) == len(set(lines)) == 24
-    assert len(recorded(tmp_path)) == 24
+    assert len(lines) == len(set(lines)) == 12
+    assert len(recorded(tmp_path)) == 12
     assert all(said), "both had a part"
 
 
