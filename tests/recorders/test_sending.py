@@ -21,6 +21,9 @@ from pelt_automl.recorders import RECORDERS, MlflowRecorder, Sent, is_sent, send
 from pelt_automl.recorders.mlflow_server import make_client
 from tests.recorders.selection_double import STARTED, another, events, write_folder
 
+TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+"""Its seconds. The least where a server is to be given up: what a busy machine adds counts toward `SILENT_SECONDS`, too."""
+
 
 @pytest.fixture(autouse=True)
 def _where(uri, monkeypatch):
@@ -73,12 +76,14 @@ def test_a_finished_selection_is_sent_once_and_its_folder_says_where(folder, cap
 
 
 @pytest.mark.slow
-def test_a_server_that_takes_the_connection_and_never_answers_costs_seconds(folder, silent_server, caplog):
+def test_a_server_that_takes_the_connection_and_never_answers_costs_seconds(folder, silent_server, caplog, monkeypatch):
+    assert float(sending.ENVIRONMENT[TIMEOUT]) < sending.SILENT_SECONDS, "it is MLflow that gives up first"
+    monkeypatch.setenv(TIMEOUT, "1")
     started = time.monotonic()
     with caplog.at_level(logging.WARNING, logger="pelt_automl"):
         MlflowRecorder().publish(folder)
     assert len(silent_server) == 1, "it isn't tried again"
-    assert time.monotonic() - started < sending.START_SECONDS / 2
+    assert time.monotonic() - started < sending.START_SECONDS, "most of it is MLflow's import"
     sent = sent_of(folder)
     assert sent.problem == "it took the connection and gave no answer within seconds"
     assert "s3cret" not in (folder / "mlflow.json").read_text() + caplog.text
@@ -133,10 +138,10 @@ def test_a_process_that_dies_without_an_answer_says_its_last_line(folder, monkey
 
 
 def test_the_users_environment_comes_first_and_stays_as_it_is(folder, monkeypatch):
-    names = ["MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"]
+    names = [TIMEOUT, "MLFLOW_HTTP_REQUEST_MAX_RETRIES"]
     child(monkeypatch, f"import json, os; print(json.dumps({{'problem': ' '.join(os.environ[name] for name in {names})}}))")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)  # the checker of `chaos` may have set it in this process
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    monkeypatch.setenv(TIMEOUT, "77")
     before = dict(os.environ)
     assert send_folder(folder).problem == "77 0"
     assert dict(os.environ) == before
@@ -298,10 +303,12 @@ def test_a_real_server_gets_everything_through_its_own_address(folder, tmp_path,
         assert {file.path for file in client.list_artifacts(sent.run)} == {"records.jsonl", "report.md", "model"}
         assert json.loads((folder / "mlflow.json").read_text())["uri"] == server.uri
         os.killpg(server.process.pid, 19)  # it hangs: connections are taken, answers never come
+        monkeypatch.setenv(TIMEOUT, "1")
         started = time.monotonic()
         hanging = send_folder(write_folder(tmp_path / "late", another("late")))
         assert hanging.problem == "it took the connection and gave no answer within seconds"
-        assert time.monotonic() - started < sending.START_SECONDS / 2
+        assert time.monotonic() - started < sending.START_SECONDS, "most of it is MLflow's import"
+        monkeypatch.delenv(TIMEOUT)
         os.killpg(server.process.pid, 18)
         assert send_folder(tmp_path / "late").problem == ""
     finally:
