@@ -18,6 +18,7 @@ from pelt_automl.errors import SelectionError
 from pelt_automl.log.folder import LOCK, exclusive
 from pelt_automl.methods import METHODS, standard
 from pelt_automl.modifications import pack
+from pelt_automl.recorders import sending
 from tests.tiny_world import CLASSES
 
 COMMANDS = (
@@ -280,10 +281,14 @@ def test_the_end_says_where_mlflow_shows_the_selection_and_what_became_of_the_ch
 
 def test_what_an_outage_kept_back_is_sent_by_sync_and_no_address_is_named_that_did_not_answer(run, finished, tmp_path, monkeypatch):
     folder = finished.copy(tmp_path / "out")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    code, out, err = run("sync", folder)
+    with monkeypatch.context() as away:  # a real outage is in tests/recorders/test_sending.py
+        away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        answer = json.dumps({"problem": "it can't be reached (connection refused)"})
+        away.setattr(sending, "COMMAND", (sys.executable, "-S", "-c", f"print({answer!r})"))
+        code, out, err = run("sync", folder)
     assert (code, out) == (2, "")
     assert err == f"error: MLflow at http://127.0.0.1:9: {folder}: it can't be reached (connection refused)\n"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     code, out, _ = run("report", folder)
     assert f"MLflow:   not all there: it can't be reached (connection refused). Once it is back: pelt-automl sync {folder}" in out
     assert "127.0.0.1:9" not in out

@@ -14,6 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import matplotlib.backends.backend_svg  # noqa: F401 so that no life has to load it, as the next ones
+import pandas as pd  # noqa: F401
+import scipy.optimize  # noqa: F401
+import sklearn.feature_extraction.text  # noqa: F401
 import torch
 
 import pelt_automl
@@ -35,7 +39,7 @@ from pelt_automl.recorders import RECORDERS
 from pelt_automl.selection import result_phase, selection
 from pelt_automl.training.pack_training import PackTraining
 from tests.forking import killed
-from tests.tiny_world import World, make_world
+from tests.tiny_world import World, make_world, sketched
 
 KINDS = ("in a step", "in a rung's writing", "between log and action", "in the finals", "in scoring", "in publishing")
 """In the order in which a selection comes to them."""
@@ -73,7 +77,7 @@ def live(world: World, folder: Path, kill: tuple[str, int] | None) -> Counter[st
     PackTraining._one_step, JsonlRecorder.record, packs.put = watched_step, watched_record, watched_put
     for module, name in ((result_phase, "save_winner"), (selection, "write_report"), (result_phase, "clear_work_folder")):
         setattr(module, name, _around(getattr(module, name), at))
-    options = {"methods": ["lora", "unipelt-apl"], "baselines": ["probe"], "trials": 4, "finalist_seeds": 2, "pack_size": 1, "epochs": 6}
+    options = {"methods": ["lora", "unipelt-apl"], "baselines": ["probe"], "trials": 4, "finalist_seeds": 2, "pack_size": 1, "epochs": 4}
     pelt_automl.select(output=folder, **world.options(**options, patience=100))
     return seen
 
@@ -157,4 +161,5 @@ def most(kind: str, points: Mapping[str, int]) -> int:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    with sketched():
+        main(Path(sys.argv[1]), int(sys.argv[2]))
