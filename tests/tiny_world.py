@@ -196,6 +196,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """One whole selection, MLflow included; never to be changed."""
     import pelt_automl
+    from pelt_automl.report import plots, svg
     from pelt_automl.selection import question
 
     home, tokenized, watcher = tmp_path_factory.mktemp("finished"), [], Watcher()
@@ -209,6 +210,7 @@ def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Finished
         patch.setenv("PELT_AUTOML_HOME", str(home))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(question, "tokenize", watched)
+        patch.setattr(plots, "as_svg", svg.as_svg)  # it may be the first test of a module whose own selections are `sketched` that asks
         recommendation = pelt_automl.select(output=home / "selections" / "reviews", display=watcher, **world.options())
     return Finished(world, home, home / "selections" / "reviews", recommendation, tokenized)
 

@@ -21,7 +21,7 @@ def now(world, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(RECORDERS, "mlflow", raising=False)
         patch.setenv("PELT_AUTOML_HOME", str(tmp_path_factory.mktemp("golden-home")))
-        return golden.computed(world, tmp_path_factory.mktemp("golden") / "selection", pytest.MonkeyPatch())
+        return golden.computed(world, tmp_path_factory.mktemp("golden") / "selection", patch)
 
 
 @pytest.fixture(scope="module")

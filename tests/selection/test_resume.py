@@ -85,7 +85,7 @@ def test_killed_every_few_records_it_ends_with_what_an_uninterrupted_selection_f
     without_break = {trial.trial: trial for trial in of(theirs, TrialEnded)}
     for trial in of(ours, TrialEnded):
         other = without_break[trial.trial]
-        assert trial.hyper_parameters == other.hyper_parameters
+        assert (trial.trial, trial.hyper_parameters) == (other.trial, other.hyper_parameters)
         assert trial.seeds == other.seeds
         assert trial.select_score == pytest.approx(other.select_score, abs=0.06)  # one of 18 examples
     assert {trial.trial for trial in of(ours, TrialEnded)} == set(without_break)
