@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pelt_automl.tasks.answers import Answer, answers_of, as_label
 from pelt_automl.tasks.columns import Column, Columns, group_of, refuse_if
-from pelt_automl.tasks.examples import RawTask
+from pelt_automl.tasks.examples import Examples, RawTask
 from pelt_automl.tasks.tables import Table, counted_rows, is_blank
 
 KIND = "question-answering"
@@ -16,6 +17,8 @@ FORMS = (
 )
 
 NO_TEXT = "without text"
+FEWEST_PASSAGES = 5
+"""With fewer of them whole passages make no parts of about the usual sizes."""
 
 Found = list[tuple[str, int | None]]
 """The acceptable answers of a row, each with the character that it starts at, where that is said."""
@@ -46,7 +49,8 @@ def squad_rows(found: Any) -> list[dict[str, Any]] | None:
 def check_answers(name: str, tables: Mapping[str, Table], columns: Columns, *, leave_out: bool) -> RawTask:
     """As `checks.check_tables`: the task in these tables, its labels as `answers.as_label` writes them.
 
-    Questions on one passage are a group, unless a column of groups is named.
+    Questions on one passage are a group when the table of `train` is divided, unless a column of groups is named. A test file may have
+    the same passages: then the questions to come have them, too.
     """
     if len(columns.text) != 2:
         refuse_if((), [f"{KIND} needs two text columns, the question and the passage, in this order; {len(columns.text)} named"])
@@ -60,6 +64,10 @@ def check_answers(name: str, tables: Mapping[str, Table], columns: Columns, *, l
     empty = [f"{column.table.name}: no row has both question and passage" for column in read.values() if not column.kept]
     refuse_if(read.values(), [] if any(column.problems for column in read.values()) else empty)
     splits = {split: column.with_labels(column.present()) for split, column in read.items()}
+    group_column = columns.group
+    if group_column is None:
+        splits, group_column, about = _by_passage(splits, columns.text[1])
+        notes += about
     none = sum(not answers_of(label) for label in splits["train"].labels)
     few = f"; {none} of {len(splits['train'])} questions to train on have no answer in their passage" if none else ""
     notes.append(f"answers are pieces of {columns.text[1]!r}{few}")
@@ -73,8 +81,23 @@ def check_answers(name: str, tables: Mapping[str, Table], columns: Columns, *, l
         splits.get("report"),
         validation=splits.get("validation"),
         notes=tuple(notes),
-        group_column=columns.group or columns.text[1],
+        group_column=group_column,
     )
+
+
+def _by_passage(splits: Mapping[str, Examples], column: str) -> tuple[dict[str, Examples], str | None, list[str]]:
+    """The examples, of train by passages where there are enough of them, what they are grouped by, and notes."""
+    train, others = splits["train"], {texts[1] for split, part in splits.items() if split != "train" for texts in part.texts}
+    passages = dict.fromkeys(texts[1] for texts in train.texts)
+    notes = []
+    if both := sum(passage in others for passage in passages):
+        notes.append(f"{both} of {len(passages)} passages to train on are in the test or validation file, too")
+    alone = {split: replace(part, groups=()) for split, part in splits.items()}
+    if len(passages) < FEWEST_PASSAGES:
+        are = "passage is" if len(passages) == 1 else "passages are"
+        notes.append(f"{len(passages)} {are} too few to keep apart: questions on one may be on both sides of a split")
+        return alone, None, notes
+    return alone | {"train": replace(train, groups=tuple(_digest(texts[1]) for texts in train.texts))}, column, notes
 
 
 def _read(table: Table, columns: Columns, *, of_train: bool, leave_out: bool) -> tuple[Column, list[str]]:
@@ -94,20 +117,35 @@ def _read(table: Table, columns: Columns, *, of_train: bool, leave_out: bool) ->
         column.texts.append((question, passage))
         column.labels.append(as_label(answers))
         column.kept.append(i)
-        column.groups.append(_digest(passage) if columns.group is None else group_of(row.get(columns.group)))
+        if columns.group is not None:
+            column.groups.append(group_of(row.get(columns.group)))
     for what, rows in wrong.items():
         if not (leave_out and what.startswith(NO_TEXT)):
             column.complain(rows, what)
-    notes = []
-    if of_train:
-        column.complain(elsewhere, "whose answers aren't in the passage, letter by letter; correct them, or leave the answer empty")
-    elif elsewhere:
-        notes.append(f"{table.name}: {counted_rows(len(elsewhere))} whose answers aren't in the passage, so that none is exact")
+    notes = _not_there(column, elsewhere, columns, of_train=of_train, leave_out=leave_out) if elsewhere else []
     if moved:
         notes.append(f"{table.name}: {moved} answers don't stand where their start says; the nearest place is taken")
     if several:
         notes.append(f"{table.name}: {several} answers stand in their passage several times; the first place is taken")
     return column, notes
+
+
+def _not_there(column: Column, rows: Sequence[int], columns: Columns, *, of_train: bool, leave_out: bool) -> list[str]:
+    """Notes on rows whose answers aren't in the passage, or problems where they are to be trained on and somebody can mend them."""
+    table = column.table
+    if not of_train:
+        return [f"{table.name}: {counted_rows(len(rows))} whose answers aren't in the passage, so that none is exact"]
+    if leave_out:
+        kept = [place for place, i in enumerate(column.kept) if i not in set(rows)]
+        column.texts, column.labels, column.kept = ([own[k] for k in kept] for own in (column.texts, column.labels, column.kept))  # type: ignore[assignment]
+        column.groups = [column.groups[k] for k in kept] if column.groups else []
+        return [f"{counted_rows(len(rows))} of {table.name} whose answers aren't in the passage were left out"]
+    cells = {i: table.rows[i].get(columns.labels_in(table)[0]) for i in rows}
+    listed = [i for i, cell in cells.items() if isinstance(cell, str) and cell.lstrip().startswith(("[", "{"))]
+    column.complain(listed, "with answers that are a list or an object as text; write the answer alone, or JSON lines or Parquet")
+    others = [i for i in rows if i not in listed]
+    column.complain(others, "whose answers aren't in the passage, letter by letter; correct them, or leave the answer empty")
+    return []
 
 
 def _example(row: Mapping[str, Any], table: Table, columns: Columns) -> tuple[str, str, Found]:

@@ -175,6 +175,30 @@ def test_questions_on_one_passage_stay_on_one_side(tmp_path):
     assert any("examples with the same 'context' stay on one side" in note for note in data.notes)
 
 
+def test_a_test_file_with_the_same_passages_keeps_all_examples_and_that_is_said(tmp_path):
+    train, test = rows(tmp_path / "train.jsonl", HUB), tmp_path / "test.jsonl"
+    table = [{"question": f"What of {i}?", "context": passage, "answers": ["tower"]} for i, passage in enumerate(PASSAGES[:30])]
+    test.write_text("".join(json.dumps(row) + "\n" for row in table))
+    data = load_task(TaskSettings(train=train, test=test, kind="question-answering"))
+    assert (len(data.pool), len(data.report)) == (40, 30)
+    assert any("30 of 40 passages to train on are in the test or validation file, too" in note for note in data.notes)
+
+
+def test_questions_on_a_few_documents_are_divided_as_they_are(tmp_path):
+    path = tmp_path / "train.jsonl"
+    table = [{"question": f"How tall is tower {i}?", "context": " ".join(PASSAGES), "answers": [str(100 + i)]} for i in range(40)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in table))
+    data = load_task(TaskSettings(train=path, kind="question-answering"))
+    assert data.sizes(0) == {"train": 22, "select": 10, "report": 8}
+    assert any("1 passage is too few to keep apart: questions on one may be on both sides of a split" in note for note in data.notes)
+
+
+def test_a_group_column_is_taken_as_it_is_named(tmp_path):
+    train = rows(tmp_path / "train.jsonl", HUB, author=[f"a{i % 8}" for i in range(40)])
+    data = load_task(TaskSettings(train=train, kind="question-answering", group_column="author"))
+    assert any("examples with the same 'author' stay on one side" in note for note in data.notes)
+
+
 def test_leading_spaces_of_a_passage_count_and_a_start_that_is_off_is_corrected_with_a_note(tmp_path):
     answers = [{"text": "tower", "answer_start": 99} for _ in PASSAGES]
     path = tmp_path / "train.jsonl"
@@ -191,6 +215,7 @@ def test_leading_spaces_of_a_passage_count_and_a_start_that_is_off_is_corrected_
         ([["a tree"]] * 40, {}, "40 rows whose answers aren't in the passage, letter by letter"),
         ([{"text": ["tower"]}] * 40, {}, "40 rows with answers in 'answers' that can't be read"),
         ([{"text": ["tower"], "answer_start": []}] * 40, {}, "40 rows with answers in 'answers' that can't be read"),
+        (["['tower']"] * 40, {}, "40 rows with answers that are a list or an object as text; write the answer alone"),
         ([["tower", ""]] * 40, {}, "40 rows with an empty answer among others"),
         ([[3]] * 40, {}, "40 rows with answers in 'answers' that can't be read"),
         ([[]] * 40, {}, "no question has an answer in 'answers'"),

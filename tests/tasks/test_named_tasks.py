@@ -60,6 +60,15 @@ def test_squads_own_files_are_found_by_their_names(tmp_path, name, file):
     assert (len(data.pool), len(data.report), data.kind) == (30, 20, "question-answering")
 
 
+def test_what_of_a_benchmark_has_no_answer_in_its_passage_is_left_out_with_a_note(tmp_path):
+    write_task(tmp_path / "squad", BENCHMARKS["squad"])
+    with (tmp_path / "squad" / "train.jsonl").open("a") as file:
+        file.write(json.dumps({"question": "q", "context": "c", "answers": {"text": ["nowhere"], "answer_start": [0]}}) + "\n")
+    data = load_task(TaskSettings(task="squad", data_dir=tmp_path))
+    assert len(data.pool) == 40
+    assert any(note.startswith("1 row of") and "whose answers aren't in the passage were left out" in note for note in data.notes)
+
+
 @pytest.mark.parametrize(
     ("name", "metric"),
     [("cola", "mcc"), ("mrpc", "f1"), ("qqp", "f1"), ("stsb", "spearman"), ("mnli", "accuracy"), ("cb", "accuracy_macro_f1")],
