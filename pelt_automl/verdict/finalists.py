@@ -14,7 +14,6 @@ from pelt_automl.errors import SelectionError, all_problems
 from pelt_automl.log.events import Because, FinalistScored, Standing, State, TrialEnded
 from pelt_automl.log.history import History
 from pelt_automl.methods.baselines import BASELINES
-from pelt_automl.tasks.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -70,10 +69,11 @@ def finalists(history: History) -> list[Finalist]:
     """
     labels, runs, trained = report_labels(history), defaultdict[str, dict[int, Run]](dict), defaultdict[str, list[TrialEnded]](list)
     for scored in history.scored:
-        found, texts = history.outputs.get(scored.outputs), METRICS[history.data.metric].of_texts
-        if isinstance(found, np.ndarray) == texts:
-            raise SelectionError(f"the selection's records: {scored.trial} has predictions that aren't {'texts' if texts else 'numbers'}")
-        predictions = METRICS[history.data.metric].values(found)
+        found = history.outputs.get(scored.outputs)
+        texts = isinstance(found, list) and all(isinstance(said, str) for said in found)
+        if not (texts or isinstance(found, np.ndarray)):
+            raise SelectionError(f"the selection's records: {scored.trial} has predictions that are neither numbers nor texts")
+        predictions = np.asarray(found)
         if math.isfinite(scored.report_score) and (texts or np.isfinite(predictions).all()):
             runs[scored.candidate][scored.seed_index] = Run(scored.trial, scored.report_score, predictions)
     for trial in history.ended():
