@@ -175,6 +175,20 @@ def test_every_token_has_its_logits_in_any_pack_with_any_padding(family):
     assert (together[:, 1, int(tokens.lengths[1]) :] < -1e8).all(), "no answer starts in padding"
 
 
+@torch.no_grad()
+def test_behind_a_prompt_each_token_keeps_its_own_state():
+    backbone, states = backbone_of("bert"), []
+    pack = Pack(backbone, [PackTrial(METHODS["prompt"].build(), 0)], 2).eval()
+    backbone.model.eval()
+    handle = backbone.model.register_forward_hook(lambda _, __, output: states.append(output.last_hidden_state))
+    tokens = batch_of((9,))
+    found = pack(**collate([tokens], 0, backbone.device).inputs).logits[0, 0]
+    handle.remove()
+    prompt = states[0].shape[1] - len(found)
+    assert prompt > 0
+    torch.testing.assert_close(found, pack.head(states[0][:, prompt:])[0])
+
+
 def test_an_evaluation_joins_windows_and_order_and_padding_change_nothing():
     backbone = backbone_of("bert")
     pack = Pack(backbone, [PackTrial((Modification("lora", Site.ATTENTION_QUERY, Form.LINEAR, size=4),), 0)], 2)
