@@ -70,7 +70,7 @@ class Exported:
         if KINDS[t.kind].reads_tokens:
             note += f" A passage of more than {t.max_length} tokens has to be given to it in windows."
             if t.scale.threshold:
-                note += f" It answers where its best piece has a probability of {t.scale.threshold:g} beside no answer."
+                note += f" It answers where its best piece, compared with no answer, has a probability of {t.scale.threshold:g} or more."
         if self.kind == "peft" and any(map(is_prompt, t.modifications)):
             note += (
                 " With a prompt of peft the model doesn't see padding: give it one text at a time, or texts of the same number of tokens."

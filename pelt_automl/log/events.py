@@ -448,7 +448,7 @@ class TrialEnded(Event):
     tokens: dict[str, int] = field(default_factory=dict)
     """Tokens in its training's batches: ``computed`` (padding included) and ``text``; empty in old records."""
     threshold: float = 0.5
-    """The probability from which on it predicts a label, where an example has several: chosen on select, and never touched again."""
+    """The probability from which on it predicts a label, where an example has several, or an answer: chosen on select, and kept."""
 
     @property
     def out_of_time(self) -> bool:

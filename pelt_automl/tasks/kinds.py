@@ -27,12 +27,12 @@ BINS = 10
 FEWEST_OF_A_ROW = 4
 """Examples with the same set of labels that are a stratum of their own: with fewer, none of them would come to select."""
 THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-"""Probabilities that are tried as the one from which on a label is predicted."""
+"""Probabilities that are tried as the one from which on a label, or an answer, is predicted."""
 
 
 @dataclass(frozen=True)
 class LabelScale:
-    """How outputs become predictions: numbers go back from units of their deviation, and a label is there from a probability on.
+    """How outputs become predictions: numbers go back from units of their deviation, a label or an answer is there from a probability on.
 
     By default the identity, and one half.
     """
@@ -40,7 +40,8 @@ class LabelScale:
     mean: float = 0.0
     deviation: float = 1.0
     threshold: float = 0.5
-    """The probability from which on a label is predicted, where an example has several: one for all labels, chosen on select."""
+    """The probability from which on a label is predicted, where an example has several, or a piece of a passage is taken for the answer:
+    chosen on select."""
 
     @staticmethod
     def of(labels: NDArray[np.floating]) -> "LabelScale":
@@ -362,12 +363,12 @@ class QuestionAnswering(TaskKind):
         return cross_entropy(logits.permute(0, 2, 1, 3), labels.long(), reduction="none").mean(2)
 
     def predictions(self, logits: NDArray[np.floating], scale: LabelScale, passages: Sequence[str] = ()) -> NDArray[np.str_]:
-        """``(n,)``, pieces of the `passages`; an empty text where the piece's probability beside no answer is below the threshold."""
+        """``(n,)``, pieces of the `passages`; an empty text where the piece is less probable than the threshold (see `_chances`)."""
         rows = zip(logits[:, :2].astype(np.int64).tolist(), self._chances(logits) >= scale.threshold, passages, strict=True)
         return np.asarray([passage[start:end] if there else "" for (start, end), there, passage in rows], str)
 
     def _chances(self, logits: NDArray[np.floating]) -> Floats:
-        """``(n,)``, the probability that the best piece has beside that of no answer."""
+        """``(n,)``, the probability of the best piece, where the only other choice is no answer."""
         return np.asarray(1 / (1 + np.exp(np.clip(logits[:, 3] - logits[:, 2].astype(np.float64), -700, 700))), np.float64)
 
     def fitted(

@@ -16,7 +16,6 @@ FORMS = (
     "nothing where the passage has no answer"
 )
 
-NO_TEXT = "without text"
 FEWEST_PASSAGES = 5
 """With fewer of them whole passages make no parts of about the usual sizes."""
 
@@ -119,10 +118,12 @@ def _read(table: Table, columns: Columns, *, of_train: bool, leave_out: bool) ->
         column.kept.append(i)
         if columns.group is not None:
             column.groups.append(group_of(row.get(columns.group)))
+    gone = wrong.pop(_no_text(columns), []) if leave_out else []
+    notes = [f"{counted_rows(len(gone))} of {table.name} without question or passage left out"] if gone else []
     for what, rows in wrong.items():
-        if not (leave_out and what.startswith(NO_TEXT)):
-            column.complain(rows, what)
-    notes = _not_there(column, elsewhere, columns, of_train=of_train, leave_out=leave_out) if elsewhere else []
+        column.complain(rows, what)
+    if elsewhere:
+        notes += _not_there(column, elsewhere, columns, of_train=of_train, leave_out=leave_out)
     if moved:
         notes.append(f"{table.name}: {moved} answers don't stand where their start says; the nearest place is taken")
     if several:
@@ -148,14 +149,18 @@ def _not_there(column: Column, rows: Sequence[int], columns: Columns, *, of_trai
     return []
 
 
+def _no_text(columns: Columns) -> str:
+    """What is wrong with a row that lacks the question or the passage."""
+    return f"without text in {' or '.join(map(repr, columns.text))}; fill or drop"
+
+
 def _example(row: Mapping[str, Any], table: Table, columns: Columns) -> tuple[str, str, Found]:
     """Question, passage, and answers. Raises `ValueError` that says what is wrong with them."""
     question, passage = (row.get(name) for name in columns.text)
-    named = " or ".join(map(repr, columns.text))
     if is_blank(question) or is_blank(passage):
-        raise ValueError(f"{NO_TEXT} in {named}; fill or drop")
+        raise ValueError(_no_text(columns))
     if {type(question), type(passage)} != {str}:
-        raise ValueError(f"where {named} is not text")
+        raise ValueError(f"where {' or '.join(map(repr, columns.text))} is not text")
     return str(question).strip(), str(passage), _answers([row.get(name) for name in columns.labels_in(table)], columns.label)
 
 

@@ -78,7 +78,9 @@ def test_questions_go_through_a_selection_from_search_to_prediction_and_export(w
     rows = questions(60, 1)
     texts = [(row["question"], row["context"]) for row in rows]
     answers = predictor.predict(texts)
-    assert {"good", "bad", "odd", ""} >= set(answers) or len(set(answers)) > 3
+    assert (
+        np.mean([answer == (row["answers"][0]["text"] if row["answers"] else "") for answer, row in zip(answers, rows, strict=True)]) > 0.5
+    )
     assert all(answer in row["context"] for answer, row in zip(answers, rows, strict=True))
     assert any(len(row["context"].split()) > 24 and answer in SIGNALS for answer, row in zip(answers, rows, strict=True)), "in a window"
     (tmp_path / "in.jsonl").write_text("".join(json.dumps({k: row[k] for k in ("question", "context")}) + "\n" for row in rows))

@@ -64,9 +64,11 @@ def test_what_of_a_benchmark_has_no_answer_in_its_passage_is_left_out_with_a_not
     write_task(tmp_path / "squad", BENCHMARKS["squad"])
     with (tmp_path / "squad" / "train.jsonl").open("a") as file:
         file.write(json.dumps({"question": "q", "context": "c", "answers": {"text": ["nowhere"], "answer_start": [0]}}) + "\n")
+        file.write(json.dumps({"question": "q", "context": " ", "answers": {"text": [], "answer_start": []}}) + "\n")
     data = load_task(TaskSettings(task="squad", data_dir=tmp_path))
     assert len(data.pool) == 40
     assert any(note.startswith("1 row of") and "whose answers aren't in the passage were left out" in note for note in data.notes)
+    assert any(note.startswith("1 row of") and note.endswith("without question or passage left out") for note in data.notes)
 
 
 @pytest.mark.parametrize(
